@@ -1,0 +1,70 @@
+//! Builds the eBPF object into `OUT_DIR/pidtap-probes`, so that the binary carries it.
+//!
+//! Needs `bpf-linker` and `rust-src`; `cargo xtask setup` installs both. Without the `live` feature, or where the
+//! linker is missing (an editor, `cargo check`, the pure tests), an empty object is left instead: everything compiles,
+//! and the program says at run time that it was built without probes.
+
+use std::{env, fs, path::PathBuf};
+
+use anyhow::Context as _;
+
+/// The object that `bytes_of_probes!` includes.
+const OBJECT: &str = "pidtap-probes";
+/// Must agree with xtask's `setup`.
+const BPF_LINKER_VERSION: &str = "0.10.3";
+
+fn main() -> anyhow::Result<()> {
+    let out_dir = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is not set")?);
+    let object = out_dir.join(OBJECT);
+    println!("cargo:rerun-if-env-changed=PATH");
+    println!("cargo:rerun-if-env-changed=PIDTAP_TOOLS");
+    println!("cargo:rerun-if-changed=../tracer-common");
+    if env::var_os("CARGO_FEATURE_LIVE").is_none() {
+        fs::write(&object, [])?;
+        return Ok(());
+    }
+    let Some(path) = path_with_linker() else {
+        println!("cargo:warning=bpf-linker is not installed: building without probes; run `cargo xtask setup`");
+        fs::write(&object, [])?;
+        return Ok(());
+    };
+    // SAFETY: a build script is single-threaded until it spawns something.
+    unsafe {
+        env::set_var("PATH", path);
+        // build-std is unstable; this is the documented way to use it with the compiler whose LLVM bpf-linker matches.
+        env::set_var("RUSTC_BOOTSTRAP", "1");
+    }
+    let toolchain = env::var("RUSTUP_TOOLCHAIN").unwrap_or_else(|_| "stable".to_owned());
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("CARGO_MANIFEST_DIR is not set")?);
+    let root = root.parent().context("the package has no parent folder")?.join("tracer-ebpf");
+    aya_build::build_ebpf(
+        [aya_build::Package {
+            name: "tracer-ebpf",
+            root_dir: root.to_str().context("the path is not UTF-8")?,
+            ..Default::default()
+        }],
+        aya_build::Toolchain::Custom(&toolchain),
+    )
+}
+
+/// `PATH` with a folder in front that has `bpf-linker`, or `PATH` itself where it has one.
+fn path_with_linker() -> Option<std::ffi::OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let installed = tools_dir().map(|dir| dir.join(format!("bpf-linker-{BPF_LINKER_VERSION}")).join("bin"));
+    if let Some(dir) = installed.filter(|dir| dir.join("bpf-linker").is_file()) {
+        let all = std::iter::once(dir).chain(env::split_paths(&path));
+        return env::join_paths(all).ok();
+    }
+    env::split_paths(&path).any(|dir| dir.join("bpf-linker").is_file()).then_some(path)
+}
+
+/// Where `cargo xtask setup` puts tools: `$PIDTAP_TOOLS`, else `pidtap` in the user's cache folder.
+fn tools_dir() -> Option<PathBuf> {
+    if let Some(dir) = env::var_os("PIDTAP_TOOLS") {
+        return Some(PathBuf::from(dir));
+    }
+    let cache = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))?;
+    Some(cache.join("pidtap"))
+}

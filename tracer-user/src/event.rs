@@ -1,0 +1,192 @@
+//! Events as the engine takes them: bytes of [`tracer_common::event`] turned into types.
+//!
+//! The bytes come from the ring buffer, from a recording, or from a fuzzer. Decoding refuses what does not fit and
+//! never panics; an unknown kind is an error that names it, so that a reader can pass over it.
+
+use std::fmt;
+
+use thiserror::Error;
+pub use tracer_common::event as wire;
+use wire::{
+    AttachedEvent, DataEvent, DescriptorEvent, EventHeader, ProbeEvent, ProcessEvent, SocketEvent, SocketNameEvent,
+    TcpEvent, TickEvent, kind,
+};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// A moment: nanoseconds of `CLOCK_MONOTONIC` of the traced machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// Nanoseconds from `earlier` to this moment, 0 where `earlier` is later (clocks of two processors may differ
+    /// by a little).
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Whole microseconds from `earlier` to this moment.
+    pub fn micros_since(self, earlier: Self) -> u64 {
+        self.since(earlier) / 1_000
+    }
+}
+
+/// Number of a socket's inode in sockfs: what `/proc/PID/fd` shows as `socket:[N]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketInode(pub u64);
+
+impl fmt::Display for SocketInode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One event.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// Bytes moved, with what was captured of them.
+    Data(DataEvent, &'a [u8]),
+    /// A connection becomes known.
+    Socket(SocketEvent),
+    /// A change in a TCP connection's life.
+    Tcp(TcpEvent),
+    /// A descriptor was closed, duplicated or shut down.
+    Descriptor(DescriptorEvent),
+    /// A process was forked, executed, exited, or was found.
+    Process(ProcessEvent),
+    /// Tracing begins.
+    Attached(AttachedEvent),
+    /// Time has passed.
+    Tick(TickEvent),
+    /// What the kernel says of a connection.
+    Probe(ProbeEvent),
+    /// A Unix socket's names: path (leading NUL for an abstract name) and peer.
+    SocketName(SocketNameEvent, &'a [u8]),
+    /// Tracing ends.
+    Detached(TickEvent),
+}
+
+/// Why bytes are not an event.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum DecodeError {
+    /// Fewer bytes than the event says, or than its kind needs.
+    #[error("an event of kind {kind} needs {needed} bytes, {available} are there")]
+    Short {
+        /// The kind, 0 where not even that could be read.
+        kind: u16,
+        /// Bytes needed.
+        needed: usize,
+        /// Bytes there.
+        available: usize,
+    },
+    /// A kind that this version does not know.
+    #[error("unknown event kind {0}")]
+    UnknownKind(u16),
+    /// A field has a value that it cannot have.
+    #[error("an event of kind {kind} has an impossible {field}")]
+    Invalid {
+        /// The kind.
+        kind: u16,
+        /// The field.
+        field: &'static str,
+    },
+}
+
+impl<'a> Event<'a> {
+    /// Decodes one event from the start of `bytes`, which may be longer (ring records have slack at the end).
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] where the bytes are not an event of this version.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let (header, _) = EventHeader::read_from_prefix(bytes).map_err(|_| DecodeError::Short {
+            kind: 0,
+            needed: size_of::<EventHeader>(),
+            available: bytes.len(),
+        })?;
+        let bytes = bytes.get(..header.length as usize).ok_or(DecodeError::Short {
+            kind: header.kind,
+            needed: header.length as usize,
+            available: bytes.len(),
+        })?;
+        match header.kind {
+            kind::DATA => {
+                let (event, payload) = take::<DataEvent>(header.kind, bytes)?;
+                if event.captured as usize != payload.len() {
+                    return Err(DecodeError::Invalid { kind: header.kind, field: "captured" });
+                }
+                let moved = u32::try_from(event.result).unwrap_or(0);
+                if event.offset.checked_add(event.captured).is_none_or(|end| end > moved) {
+                    return Err(DecodeError::Invalid { kind: header.kind, field: "offset" });
+                }
+                if event.direction > wire::direction::RECEIVE {
+                    return Err(DecodeError::Invalid { kind: header.kind, field: "direction" });
+                }
+                Ok(Self::Data(event, payload))
+            }
+            kind::SOCKET => Ok(Self::Socket(take(header.kind, bytes)?.0)),
+            kind::TCP => Ok(Self::Tcp(take(header.kind, bytes)?.0)),
+            kind::DESCRIPTOR => Ok(Self::Descriptor(take(header.kind, bytes)?.0)),
+            kind::PROCESS => Ok(Self::Process(take(header.kind, bytes)?.0)),
+            kind::ATTACHED => Ok(Self::Attached(take(header.kind, bytes)?.0)),
+            kind::TICK => Ok(Self::Tick(take(header.kind, bytes)?.0)),
+            kind::DETACHED => Ok(Self::Detached(take(header.kind, bytes)?.0)),
+            kind::PROBE => Ok(Self::Probe(take(header.kind, bytes)?.0)),
+            kind::SOCKET_NAME => {
+                let (event, path) = take::<SocketNameEvent>(header.kind, bytes)?;
+                if event.path_length as usize != path.len() {
+                    return Err(DecodeError::Invalid { kind: header.kind, field: "path_length" });
+                }
+                Ok(Self::SocketName(event, path))
+            }
+            other => Err(DecodeError::UnknownKind(other)),
+        }
+    }
+
+    /// The common part.
+    pub fn header(&self) -> &EventHeader {
+        match self {
+            Self::Data(event, _) => &event.header,
+            Self::Socket(event) => &event.header,
+            Self::Tcp(event) => &event.header,
+            Self::Descriptor(event) => &event.header,
+            Self::Process(event) => &event.header,
+            Self::Attached(event) => &event.header,
+            Self::Tick(event) | Self::Detached(event) => &event.header,
+            Self::Probe(event) => &event.header,
+            Self::SocketName(event, _) => &event.header,
+        }
+    }
+
+    /// When it happened.
+    pub fn time(&self) -> Timestamp {
+        Timestamp(self.header().time_ns)
+    }
+
+    /// Appends the event's bytes to `buffer`: the inverse of [`Self::decode`]. `header.kind` and `header.length` are
+    /// taken from what the event is, whatever they were.
+    pub fn encode(&self, buffer: &mut Vec<u8>) {
+        let start = buffer.len();
+        let (kind, body, payload): (u16, &[u8], &[u8]) = match self {
+            Self::Data(event, payload) => (kind::DATA, event.as_bytes(), payload),
+            Self::Socket(event) => (kind::SOCKET, event.as_bytes(), &[]),
+            Self::Tcp(event) => (kind::TCP, event.as_bytes(), &[]),
+            Self::Descriptor(event) => (kind::DESCRIPTOR, event.as_bytes(), &[]),
+            Self::Process(event) => (kind::PROCESS, event.as_bytes(), &[]),
+            Self::Attached(event) => (kind::ATTACHED, event.as_bytes(), &[]),
+            Self::Tick(event) => (kind::TICK, event.as_bytes(), &[]),
+            Self::Detached(event) => (kind::DETACHED, event.as_bytes(), &[]),
+            Self::Probe(event) => (kind::PROBE, event.as_bytes(), &[]),
+            Self::SocketName(event, path) => (kind::SOCKET_NAME, event.as_bytes(), path),
+        };
+        buffer.extend_from_slice(body);
+        buffer.extend_from_slice(payload);
+        let length = (buffer.len() - start) as u32;
+        buffer[start + 8..start + 10].copy_from_slice(&kind.to_ne_bytes());
+        buffer[start + 12..start + 16].copy_from_slice(&length.to_ne_bytes());
+    }
+}
+
+/// Reads a `T` from the start of `bytes`; gives the rest too.
+fn take<T: FromBytes>(kind: u16, bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
+    T::read_from_prefix(bytes).map_err(|_| DecodeError::Short { kind, needed: size_of::<T>(), available: bytes.len() })
+}

@@ -1,0 +1,292 @@
+//! Exchanges: one request and its responses, as RFC 9110 section 3.4 has it, with what was seen of them.
+
+use std::sync::Arc;
+
+use crate::{
+    connection::{ConnectionInfo, Role},
+    event::Timestamp,
+};
+
+/// Number of an exchange in this trace: 1, 2, 3 in the order in which they began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExchangeId(pub u64);
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Request and final response are over.
+    Complete,
+    /// RST: by the peer, or reported to the target as `ECONNRESET` or `EPIPE`.
+    Reset,
+    /// The peer closed before the response was whole.
+    Closed,
+    /// `ECONNREFUSED`.
+    Refused,
+    /// The connection could not be made in time (`ETIMEDOUT`) or at all (unreachable).
+    ConnectTimeout,
+    /// The target gave up: it closed before the response was whole.
+    ClientTimeout,
+    /// Still open when tracing ended.
+    InFlight,
+    /// Answered by 101, or by 2xx to CONNECT: the connection carries something else from here on.
+    Upgraded,
+}
+
+impl Outcome {
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Reset => "reset",
+            Self::Closed => "closed",
+            Self::Refused => "refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ClientTimeout => "client_timeout",
+            Self::InFlight => "in_flight",
+            Self::Upgraded => "upgraded",
+        }
+    }
+}
+
+/// How much of an exchange was seen. Ordered: a later one is worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Quality {
+    /// Every byte.
+    Whole,
+    /// Bytes of a body are missing; sizes are exact.
+    BodyGap,
+    /// It was under way when tracing began.
+    JoinedLate,
+    /// Bytes of a head or of the framing are missing; what could not be known is absent.
+    HeaderGap,
+}
+
+impl Quality {
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::BodyGap => "body_gap",
+            Self::JoinedLate => "joined_late",
+            Self::HeaderGap => "header_gap",
+        }
+    }
+}
+
+/// HTTP version of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+}
+
+impl Version {
+    /// The number alone: `1.0`, `1.1`.
+    pub fn number(self) -> &'static str {
+        match self {
+            Self::Http10 => "1.0",
+            Self::Http11 => "1.1",
+        }
+    }
+}
+
+/// Part of [`Fields::bytes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+/// Field lines (headers or trailers) in wire order, names and values as on the wire, whitespace around values removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// The bytes that the spans point into.
+    pub bytes: Vec<u8>,
+    /// Name and value of each line.
+    pub lines: Vec<(Span, Span)>,
+}
+
+impl Fields {
+    /// Names and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.lines.iter().map(|(name, value)| (self.slice(*name), self.slice(*value)))
+    }
+
+    /// Value of the first line with this name (ASCII case ignored).
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|(candidate, _)| candidate.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+
+    /// Values of all lines with this name (ASCII case ignored), in order.
+    pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter()
+            .filter(move |(candidate, _)| candidate.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    /// The bytes of a span.
+    pub fn slice(&self, span: Span) -> &[u8] {
+        self.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
+
+    /// Appends a line.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        let name = self.append(name);
+        let value = self.append(value);
+        self.lines.push((name, value));
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Span {
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(bytes);
+        Span { start, end: self.bytes.len() as u32 }
+    }
+}
+
+/// Content of a message (RFC 9110 section 6.4): what is left after the transfer coding is removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Body {
+    /// Bytes that went over the wire as content, before content decoding and without chunk framing.
+    pub bytes: u64,
+    /// The first of them, up to the limit; a missing piece ends it.
+    pub captured: Vec<u8>,
+    /// Bytes of the content that could not be captured (loss, `sendfile`); what exceeds the limit is not counted here.
+    pub missing: u64,
+}
+
+/// A request, as far as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Method, as on the wire.
+    pub method: Box<str>,
+    /// Request target as on the wire: origin, absolute, authority or asterisk form (RFC 9112 section 3.2).
+    pub target: Box<str>,
+    /// Version of the message.
+    pub version: Version,
+    /// Header section.
+    pub headers: Fields,
+    /// Content.
+    pub body: Body,
+    /// Trailer section.
+    pub trailers: Fields,
+}
+
+impl Request {
+    /// Authority of the request (RFC 9110 section 7.2): from an absolute or authority form target, else `Host`.
+    pub fn authority(&self) -> Option<&str> {
+        if let Some(rest) = self.absolute_rest() {
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            return Some(&rest[..end]);
+        }
+        if &*self.method == "CONNECT" {
+            return Some(&self.target);
+        }
+        self.headers.get("host").and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// Path with query: the target in origin form. `*` for asterisk form, empty for CONNECT.
+    pub fn path(&self) -> &str {
+        if let Some(rest) = self.absolute_rest() {
+            return rest.find(['/', '?']).map_or("/", |start| &rest[start..]);
+        }
+        if &*self.method == "CONNECT" { "" } else { &self.target }
+    }
+
+    fn absolute_rest(&self) -> Option<&str> {
+        let (scheme, rest) = self.target.split_once("://")?;
+        let scheme_ok =
+            !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        scheme_ok.then_some(rest)
+    }
+}
+
+/// A response, as far as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// Status code.
+    pub status: u16,
+    /// Reason phrase, as on the wire.
+    pub reason: Box<str>,
+    /// Version of the message.
+    pub version: Version,
+    /// Header section.
+    pub headers: Fields,
+    /// Content.
+    pub body: Body,
+    /// Trailer section.
+    pub trailers: Fields,
+}
+
+/// An interim response (RFC 9110 section 15.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterimResponse {
+    /// 100, 102, 103.
+    pub status: u16,
+    /// Header section.
+    pub headers: Fields,
+    /// When it was seen.
+    pub time: Timestamp,
+}
+
+/// When things happened; all times are those at which system calls returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Start of the connection, where this exchange is the first on it and the target connected.
+    pub connect_start: Option<Timestamp>,
+    /// The connection was up.
+    pub connect_end: Option<Timestamp>,
+    /// First byte of the request.
+    pub request_start: Option<Timestamp>,
+    /// Last byte of the request.
+    pub request_end: Option<Timestamp>,
+    /// First byte of the final response.
+    pub response_start: Option<Timestamp>,
+    /// Last byte of the final response.
+    pub response_end: Option<Timestamp>,
+    /// The exchange was over (its last byte, or the close, reset or error that ended it).
+    pub end: Option<Timestamp>,
+}
+
+/// The process and thread that moved the first byte of an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessRef {
+    /// Process id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Process name (`comm`).
+    pub name: Arc<str>,
+}
+
+/// One request and its responses.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// Number in this trace.
+    pub id: ExchangeId,
+    /// What the target is in it.
+    pub role: Role,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How much was seen.
+    pub quality: Quality,
+    /// When its first event happened.
+    pub started: Timestamp,
+    /// Who.
+    pub process: ProcessRef,
+    /// Where.
+    pub connection: Arc<ConnectionInfo>,
+    /// The request; `None` where its head was not seen.
+    pub request: Option<Request>,
+    /// Interim responses before the final one.
+    pub interim: Vec<InterimResponse>,
+    /// The final response; `None` where its head was not seen or there was none.
+    pub response: Option<Response>,
+    /// When.
+    pub timing: Timing,
+    /// Error number with which a call ended the exchange, positive.
+    pub error: Option<i32>,
+}

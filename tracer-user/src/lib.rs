@@ -1,0 +1,10 @@
+//! pidtap: attach to a running process, rebuild the HTTP exchanges of its socket calls, and show what goes wrong.
+//!
+//! Modules stand in the order in which data flows; a module uses only what stands before it. The core (from `event`
+//! to `engine`) has no clock, thread, file or socket: it is fed events and asked for updates, live and from a
+//! recording alike. `live` modules touch the machine; only `app` sees everything.
+
+pub mod connection;
+pub mod engine;
+pub mod event;
+pub mod exchange;

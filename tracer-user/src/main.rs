@@ -1,0 +1,2 @@
+//! pidtap.
+fn main() {}

@@ -1,0 +1,2 @@
+//! pidtap's project commands.
+fn main() {}
