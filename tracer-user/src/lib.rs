@@ -8,3 +8,6 @@ pub mod connection;
 pub mod engine;
 pub mod event;
 pub mod exchange;
+
+#[cfg(feature = "live")]
+pub mod demo;

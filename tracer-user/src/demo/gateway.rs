@@ -1,0 +1,118 @@
+//! The upstream that fails and recovers: a card gateway with moods.
+
+use std::{
+    net::TcpStream,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use super::http::{Connection, Message};
+
+/// How the gateway behaves at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mood {
+    /// Answers at once.
+    Healthy,
+    /// 503, every other one with `Retry-After: 1`.
+    Overloaded,
+    /// Answers after the caller has stopped waiting, now and then just before.
+    Slow,
+    /// Takes the request and resets the connection.
+    Resetting,
+}
+
+/// One turn: moods with how long they last. It starts well, so that a person first sees what normal is, and trouble
+/// begins within the first seconds of looking. Some bursts outlast all retries (the caller gets 502), some do not.
+const TURN: [(Mood, Duration); 7] = [
+    (Mood::Healthy, Duration::from_secs(3)),
+    (Mood::Overloaded, Duration::from_secs(2)),
+    (Mood::Healthy, Duration::from_secs(3)),
+    (Mood::Overloaded, Duration::from_secs(6)),
+    (Mood::Healthy, Duration::from_secs(4)),
+    (Mood::Slow, Duration::from_secs(5)),
+    (Mood::Resetting, Duration::from_secs(3)),
+];
+
+/// How long a slow answer takes; the payments service waits 1.5 s.
+const SLOW: [Duration; 3] = [Duration::from_millis(1_200), Duration::from_secs(3), Duration::from_millis(2_200)];
+
+/// The mood at `elapsed` since the start.
+pub(super) fn mood_at(elapsed: Duration) -> Mood {
+    let turn: Duration = TURN.iter().map(|(_, length)| *length).sum();
+    let mut into = Duration::from_nanos((elapsed.as_nanos() % turn.as_nanos()) as u64);
+    for (mood, length) in TURN {
+        if into < length {
+            return mood;
+        }
+        into -= length;
+    }
+    Mood::Healthy
+}
+
+/// The service.
+#[derive(Debug)]
+pub(super) struct Gateway {
+    /// Tests hold it in one mood.
+    fixed: Mutex<Option<Mood>>,
+    started: Instant,
+    charges: AtomicU64,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self { fixed: Mutex::new(None), started: Instant::now(), charges: AtomicU64::new(0) }
+    }
+}
+
+impl Gateway {
+    #[cfg(test)]
+    pub(super) fn hold(&self, mood: Mood) {
+        *self.fixed.lock().unwrap_or_else(PoisonError::into_inner) = Some(mood);
+    }
+
+    fn mood(&self) -> Mood {
+        let fixed = *self.fixed.lock().unwrap_or_else(PoisonError::into_inner);
+        fixed.unwrap_or_else(|| mood_at(self.started.elapsed()))
+    }
+
+    pub(super) fn serve(&self, stream: TcpStream) {
+        let mut connection = Connection::new(stream);
+        while let Ok(Some(request)) = connection.read(true) {
+            let number = self.charges.fetch_add(1, Ordering::Relaxed);
+            match self.mood() {
+                Mood::Healthy => {}
+                Mood::Overloaded => {
+                    let mut answer = Message::response(503, &json!({ "error": "overloaded", "queue": 480 + number }));
+                    if number.is_multiple_of(2) {
+                        answer = answer.with("Retry-After", "1");
+                    }
+                    if connection.write(&answer.with("Server", "cardgate/7.0")).is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                // Not waiting for anything: this is what being slow is.
+                Mood::Slow => thread::sleep(SLOW[number as usize % SLOW.len()]),
+                Mood::Resetting => {
+                    // Zero linger makes the close an RST.
+                    let _ = rustix::net::sockopt::set_socket_linger(connection.stream(), Some(Duration::ZERO));
+                    return;
+                }
+            }
+            let body = request.json();
+            let answer = json!({
+                "charge": format!("ch_{number:08}"), "amount": body["amount"], "currency": body["currency"],
+                "captured": true, "network": "visa", "last4": "4242",
+            });
+            if connection.write(&Message::response(200, &answer).with("Server", "cardgate/7.0")).is_err() {
+                return;
+            }
+        }
+    }
+}

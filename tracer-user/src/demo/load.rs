@@ -1,0 +1,83 @@
+//! The load: a few customers who pay, over kept-alive connections.
+
+use std::{
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use super::http::{Connection, Headers, Message};
+
+/// Customers that pay at the same time; with the pause below, at most about four requests a second.
+const CUSTOMERS: u64 = 3;
+/// From the end of one payment to the next.
+const PAUSE: Duration = Duration::from_millis(700);
+/// The payments service answers within its attempts and their backoff.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The demo ends by itself after this, should it ever be forgotten.
+const LONGEST: Duration = Duration::from_hours(24);
+
+const CURRENCIES: [&str; 3] = ["EUR", "USD", "SEK"];
+
+/// Pays until the time is up; the process usually ends before.
+pub(super) fn run(payments: SocketAddr) {
+    let end = Instant::now() + LONGEST;
+    thread::scope(|scope| {
+        for customer in 0..CUSTOMERS {
+            scope.spawn(move || {
+                // Spread, so that the customers do not pay in step.
+                thread::sleep(PAUSE / CUSTOMERS as u32 * customer as u32);
+                pay_repeatedly(payments, customer, end);
+            });
+        }
+    });
+}
+
+fn pay_repeatedly(payments: SocketAddr, customer: u64, end: Instant) {
+    let mut connection = None;
+    let mut number = 0;
+    while Instant::now() < end {
+        number += 1;
+        let open = match connection.take() {
+            Some(open) => Some(open),
+            None => Connection::connect(payments, TIMEOUT).ok(),
+        };
+        if let Some(mut open) = open {
+            let request = if number % 10 == 0 { health(payments) } else { payment(payments, customer, number) };
+            // A connection that failed is dropped; the next payment makes a new one.
+            if open.write(&request).is_ok() && matches!(open.read(false), Ok(Some(_))) {
+                connection = Some(open);
+            }
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+fn host(payments: SocketAddr) -> (String, String) {
+    ("Host".to_owned(), format!("payments.internal:{}", payments.port()))
+}
+
+fn health(payments: SocketAddr) -> Message {
+    let headers: Headers = vec![host(payments), ("User-Agent".to_owned(), "shop-probe/1.0".to_owned())];
+    Message::request("GET", "/healthz", headers, None)
+}
+
+pub(super) fn payment(payments: SocketAddr, customer: u64, number: u64) -> Message {
+    // Spread over the id without a source of randomness: the demo need not surprise itself.
+    let id = (customer << 32 | number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let headers: Headers = vec![
+        host(payments),
+        ("User-Agent".to_owned(), "shop/2.9 (checkout)".to_owned()),
+        ("Accept".to_owned(), "application/json".to_owned()),
+        ("Authorization".to_owned(), "Bearer demo-not-a-real-token-customer".to_owned()),
+        ("Idempotency-Key".to_owned(), format!("order-{customer}-{number}")),
+        ("traceparent".to_owned(), format!("00-{id:016x}{:016x}-{:016x}-01", id.rotate_left(17), id.rotate_left(41))),
+    ];
+    let body = json!({
+        "amount": 500 + id % 20_000, "currency": CURRENCIES[(id % 3) as usize],
+        "card": "tok_demo_4242", "order": format!("order-{customer}-{number}"),
+    });
+    Message::request("POST", "/v1/payments", headers, Some(&body))
+}
