@@ -4,10 +4,11 @@
 //! to `engine`) has no clock, thread, file or socket: it is fed events and asked for updates, live and from a
 //! recording alike. `live` modules touch the machine; only `app` sees everything.
 
-pub mod connection;
-pub mod engine;
 pub mod event;
+pub mod connection;
 pub mod exchange;
+pub mod recording;
+pub mod engine;
 
 #[cfg(feature = "live")]
 pub mod demo;
