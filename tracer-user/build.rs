@@ -19,6 +19,10 @@ fn main() -> anyhow::Result<()> {
     println!("cargo:rerun-if-env-changed=PATH");
     println!("cargo:rerun-if-env-changed=PIDTAP_TOOLS");
     println!("cargo:rerun-if-changed=../tracer-common");
+    if let Some(linker) = installed_linker() {
+        // Where it does not exist yet, cargo looks again each time: `setup` is then followed by a build with probes.
+        println!("cargo:rerun-if-changed={}", linker.display());
+    }
     if env::var_os("CARGO_FEATURE_LIVE").is_none() {
         fs::write(&object, [])?;
         return Ok(());
@@ -50,12 +54,16 @@ fn main() -> anyhow::Result<()> {
 /// `PATH` with a folder in front that has `bpf-linker`, or `PATH` itself where it has one.
 fn path_with_linker() -> Option<std::ffi::OsString> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let installed = tools_dir().map(|dir| dir.join(format!("bpf-linker-{BPF_LINKER_VERSION}")).join("bin"));
-    if let Some(dir) = installed.filter(|dir| dir.join("bpf-linker").is_file()) {
-        let all = std::iter::once(dir).chain(env::split_paths(&path));
-        return env::join_paths(all).ok();
+    if let Some(linker) = installed_linker().filter(|linker| linker.is_file()) {
+        let dir = linker.parent().map(Into::into);
+        return env::join_paths(dir.into_iter().chain(env::split_paths(&path))).ok();
     }
     env::split_paths(&path).any(|dir| dir.join("bpf-linker").is_file()).then_some(path)
+}
+
+/// Where `setup` puts the linker.
+fn installed_linker() -> Option<PathBuf> {
+    Some(tools_dir()?.join(format!("bpf-linker-{BPF_LINKER_VERSION}")).join("bin").join("bpf-linker"))
 }
 
 /// Where `cargo xtask setup` puts tools: `$PIDTAP_TOOLS`, else `pidtap` in the user's cache folder.

@@ -1,0 +1,146 @@
+//! Inputs to begin with: one event of each kind, recordings, and scripts of the HTTP that real services speak. The
+//! fuzzer finds the rest from there.
+
+use std::{env, fs, path::Path};
+
+use pidtap::{
+    event::{
+        Event,
+        wire::{
+            AttachedEvent, DataEvent, DescriptorEvent, EventHeader, ProbeEvent, ProcessEvent, SocketEvent,
+            SocketNameEvent, TcpEvent, TickEvent, flag, loss,
+        },
+    },
+    recording::{Header, Writer},
+};
+use zerocopy::FromZeros as _;
+
+/// The folder into which a target writes its seeds when it starts: before libFuzzer reads the corpus.
+const FOLDER: &str = "PIDTAP_FUZZ_SEEDS";
+
+/// Writes seeds where the environment says, if it says so.
+///
+/// # Panics
+///
+/// Where they cannot be written: a run without them finds much less, and should not pass for one with them.
+pub fn write(seeds: &[Vec<u8>]) {
+    let Some(folder) = env::var_os(FOLDER) else { return };
+    for (number, seed) in seeds.iter().enumerate() {
+        fs::write(Path::new(&folder).join(format!("seed-{number}")), seed).expect("the folder for seeds takes files");
+    }
+}
+
+/// A header that fits any event; encoding puts kind and length right.
+fn header(flags: u16) -> EventHeader {
+    EventHeader { time_ns: 1, kind: 0, flags, length: 0, tgid: 100, tid: 100 }
+}
+
+/// One event of each kind, encoded.
+fn events() -> Vec<Vec<u8>> {
+    let request = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n";
+    let data = DataEvent {
+        header: header(flag::LAST),
+        result: request.len() as i32,
+        captured: request.len() as u32,
+        ..DataEvent::new_zeroed()
+    };
+    let path = b"/run/service.sock";
+    let name = SocketNameEvent { header: header(0), path_length: path.len() as u32, ..SocketNameEvent::new_zeroed() };
+    let tick = TickEvent { header: header(0), lost_events: [0; loss::CAUSES], lost_bytes: [0; loss::CAUSES] };
+    [
+        Event::Process(ProcessEvent { header: header(flag::NAMED_TARGET), ..ProcessEvent::new_zeroed() }),
+        Event::Attached(AttachedEvent { header: header(0), ..AttachedEvent::new_zeroed() }),
+        Event::Socket(SocketEvent { header: header(0), family: 2, ..SocketEvent::new_zeroed() }),
+        Event::Data(data, request),
+        Event::Tcp(TcpEvent { header: header(0), ..TcpEvent::new_zeroed() }),
+        Event::Descriptor(DescriptorEvent { header: header(0), ..DescriptorEvent::new_zeroed() }),
+        Event::Probe(ProbeEvent { header: header(0), ..ProbeEvent::new_zeroed() }),
+        Event::SocketName(name, path),
+        Event::Tick(tick),
+        Event::Detached(tick),
+    ]
+    .iter()
+    .map(|event| {
+        let mut bytes = Vec::new();
+        event.encode(&mut bytes);
+        bytes
+    })
+    .collect()
+}
+
+/// Seeds for the target `event`.
+pub fn event() -> Vec<Vec<u8>> {
+    events()
+}
+
+/// Seeds for the target `recording`: a whole file as it is, and bare events for which it makes the file.
+///
+/// # Panics
+///
+/// Never: memory takes everything.
+pub fn recording() -> Vec<Vec<u8>> {
+    let events = events();
+    let mut writer = Writer::new(vec![0], &Header::default()).expect("memory takes everything");
+    for event in &events {
+        writer.write_event(event).expect("memory takes everything");
+    }
+    let file = writer.finish().expect("memory takes everything");
+    let bare = std::iter::once(vec![1]).chain(events).flatten().collect();
+    let cut_off = file[..file.len() - 50].to_vec();
+    vec![file, bare, cut_off]
+}
+
+/// Seeds for the target `http1`: conversations as scripts, the target being server (details 4 and 0) or client.
+pub fn http1() -> Vec<Vec<u8>> {
+    /// The target reads (on connection 0), the target writes.
+    const READ: u8 = 4;
+    const WRITE: u8 = 0;
+    let conversations: &[&[(u8, &str)]] = &[
+        &[
+            (READ, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+            (WRITE, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+            (READ, "HEAD /a?b HTTP/1.1\r\nHost: h\r\n\r\n"),
+            (WRITE, "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"),
+        ],
+        &[
+            (WRITE, "POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"),
+            (READ, "HTTP/1.1 100 Continue\r\n\r\n"),
+            (WRITE, "3;x=\"y\"\r\nabc\r\n0\r\nT: v\r\n\r\n"),
+            (READ, "HTTP/1.1 103 Early Hints\r\nLink: </s>\r\n\r\nHTTP/1.1 503 No\r\nRetry-After: 1\r\n"),
+            (READ, "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+        ],
+        &[
+            (READ, "GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n"),
+            (WRITE, "HTTP/1.1 204 No Content\r\n\r\n"),
+            (WRITE, "HTTP/1.1 200 OK\nContent-Length: 1\nX: a\n b\n\n1"),
+        ],
+        &[(READ, "GET / HTTP/1.0\r\n\r\n"), (WRITE, "HTTP/1.0 200 OK\r\n\r\nuntil the close")],
+        &[
+            (WRITE, "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n"),
+            (READ, "HTTP/1.1 200 OK\r\n\r\n"),
+            (WRITE, "\x16\x03\x01\0\x05hello"),
+        ],
+        &[
+            (READ, "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"),
+            (WRITE, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\u{1}x"),
+        ],
+        &[(WRITE, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), (WRITE, "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n")],
+        &[(WRITE, "GET http://h/x HTTP/1.1\r\n\r\n"), (READ, "HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")],
+    ];
+    let mut scripts = Vec::new();
+    for conversation in conversations {
+        // Whole, byte by byte as far as it goes, and followed by each kind of step that is not data.
+        let whole: Vec<u8> = conversation.iter().flat_map(|(way, text)| data(*way, text.as_bytes())).collect();
+        let split =
+            conversation.iter().flat_map(|(way, text)| text.as_bytes().chunks(7).flat_map(|part| data(*way, part)));
+        scripts.push(split.collect());
+        scripts.extend((9..16).map(|action| [&[10, 0], &whole[..], &[action, 0]].concat()));
+        scripts.push(whole);
+    }
+    scripts
+}
+
+/// One data step of a script.
+fn data(way: u8, payload: &[u8]) -> Vec<u8> {
+    [&[0, way, payload.len() as u8], payload].concat()
+}

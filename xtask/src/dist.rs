@@ -1,0 +1,42 @@
+//! The archive that is given away.
+
+use std::{env::consts, fs, process::Command};
+
+use anyhow::Context as _;
+
+use crate::{
+    command::{perform, root, say},
+    compile,
+};
+
+/// Files beside the binary.
+const PAPERS: [&str; 6] =
+    ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "docs/json.md", "docs/recording-format.md"];
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    let binary = compile::release()?;
+    let name = format!("pidtap-{}-{}-linux", env!("CARGO_PKG_VERSION"), consts::ARCH);
+    let dist = compile::target_folder()?.join("dist");
+    let folder = dist.join(&name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("could not empty {}", folder.display()))?;
+    }
+    fs::create_dir_all(folder.join("docs")).with_context(|| format!("could not make {}", folder.display()))?;
+    fs::copy(&binary, folder.join("pidtap")).context("could not copy the binary")?;
+    for paper in PAPERS {
+        fs::copy(root().join(paper), folder.join(paper)).with_context(|| format!("could not copy {paper}"))?;
+    }
+    let archive = dist.join(format!("{name}.tar.gz"));
+    // The same files give the same archive: sorted, with no owner, and no time (also none in gzip's header).
+    perform(
+        Command::new("tar")
+            .args(["--create", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0"])
+            .args(["--mode=u+rw,go+r,go-w", "--use-compress-program=gzip -9 -n", "--file"])
+            .arg(&archive)
+            .arg("--directory")
+            .arg(&dist)
+            .arg(&name),
+    )?;
+    say(&format!("wrote {}", archive.display()));
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Format, clippy, and the purity of the core.
+
+use crate::{
+    command::{cargo, perform, say},
+    compile,
+};
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    say("format");
+    perform(cargo().args(["fmt", "--all", "--check"]))?;
+    perform(cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
+    say("clippy: every crate, every feature");
+    perform(cargo().args(["clippy", "--all-targets", "--", "-D", "warnings"]))?;
+    say("clippy: the pure core, which has no clock, file, socket or thread");
+    for targets in ["--lib", "--tests"] {
+        perform(cargo().args([
+            "clippy",
+            "--package",
+            "tracer-user",
+            "--no-default-features",
+            targets,
+            "--",
+            "-D",
+            "warnings",
+        ]))?;
+    }
+    // A folder of its own: the variable below makes cargo build many crates anew, here and then again elsewhere.
+    let folder = compile::target_folder()?.join("lint-probes");
+    for arch in ["x86_64", "aarch64"] {
+        say(&format!("clippy: the eBPF programs for {arch}"));
+        // build-std is unstable, hence the variable; aya-build, with which tracer-user's build script builds them, does
+        // the same and names the architecture in the same way.
+        perform(
+            cargo()
+                .args(["clippy", "--package", "tracer-ebpf", "--bins", "-Z", "build-std=core", "--target-dir"])
+                .arg(&folder)
+                .args(["--target", "bpfel-unknown-none", "--", "-D", "warnings"])
+                .env("RUSTC_BOOTSTRAP", "1")
+                .env("RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{arch}\"")),
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! Packages of the distribution.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context as _, bail};
+
+use crate::command::{as_root, find, perform, say};
+
+/// Something that must be there, and the Debian package that brings it.
+pub(crate) struct Need {
+    what: What,
+    package: &'static str,
+}
+
+enum What {
+    Program(&'static str),
+    /// A module of Debian's own Python.
+    PythonModule(&'static str),
+}
+
+const fn program(name: &'static str, package: &'static str) -> Need {
+    Need { what: What::Program(name), package }
+}
+
+/// Rust itself calls `cc` to link.
+pub(crate) const TO_BUILD: &[Need] = &[program("cc", "gcc")];
+
+/// libFuzzer is compiled from C++.
+pub(crate) const TO_FUZZ: &[Need] = &[program("cc", "gcc"), program("c++", "g++")];
+
+/// Real services and clients that live tests trace, and what drives and checks them.
+pub(crate) const ALL: &[Need] = &[
+    program("cc", "gcc"),
+    program("c++", "g++"),
+    program("nginx", "nginx-light"),
+    program("wrk", "wrk"),
+    program("go", "golang-go"),
+    program("node", "nodejs"),
+    program("python3", "python3"),
+    Need { what: What::PythonModule("urllib3"), package: "python3-urllib3" },
+    program("curl", "curl"),
+    program("ip", "iproute2"),
+    program("bpftool", "bpftool"),
+];
+
+/// Installs packages without letting any of them start a service: invoke-rc.d asks /usr/sbin/policy-rc.d, and 101
+/// forbids. A package's service that would start at the next boot is switched off too.
+const INSTALL: &str = r#"
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+fi
+DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
+case " $* " in
+*" nginx-light "*) if command -v systemctl > /dev/null; then systemctl disable nginx 2> /dev/null || true; fi ;;
+esac
+"#;
+
+/// Installs those packages whose program is missing.
+pub(crate) fn install(needs: &[Need]) -> anyhow::Result<()> {
+    let missing: Vec<_> = needs.iter().filter(|need| !is_there(&need.what)).map(|need| need.package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    if find("apt-get").is_none() {
+        bail!(
+            "not installed: {list} (names of Debian's packages); this is not a Debian or Ubuntu system, so install \
+             what your system calls them, then run this again"
+        );
+    }
+    say(&format!("installing Debian packages: {list}"));
+    if !missing.iter().all(|package| is_known(package)) {
+        say("the package lists are missing or old");
+        perform(as_root("apt-get").arg("update"))?;
+    }
+    let install = || perform(as_root("sh").args(["-ec", INSTALL, "install"]).args(&missing));
+    if install().is_err() {
+        say("that failed; once more with fresh package lists");
+        perform(as_root("apt-get").arg("update"))?;
+        install().with_context(|| format!("could not install {list}: install them by hand, then run this again"))?;
+    }
+    Ok(())
+}
+
+fn is_there(what: &What) -> bool {
+    match what {
+        What::Program(name) => find(name).is_some(),
+        What::PythonModule(name) => {
+            let python = Path::new("/usr/bin/python3");
+            python.exists()
+                && Command::new(python)
+                    .args(["-c", &format!("import {name}")])
+                    .stderr(std::process::Stdio::null())
+                    .status()
+                    .is_ok_and(|status| status.success())
+        }
+    }
+}
+
+/// Whether apt can name a version of the package to install.
+fn is_known(package: &str) -> bool {
+    Command::new("apt-cache")
+        .args(["show", "--no-all-versions", package])
+        .output()
+        .is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
+}

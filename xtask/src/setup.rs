@@ -1,0 +1,79 @@
+//! What a fresh machine lacks.
+
+use std::{env, path::PathBuf, process::Command};
+
+use anyhow::Context as _;
+
+use crate::{
+    command::{cargo, find, output, perform, say},
+    packages,
+};
+
+/// The linker for eBPF objects. Pinned, as its LLVM must match the compiler's; tracer-user/build.rs has the same number.
+const BPF_LINKER_VERSION: &str = "0.10.3";
+
+/// All that any verb needs.
+pub(crate) fn everything() -> anyhow::Result<()> {
+    to_build()?;
+    packages::install(packages::ALL)?;
+    say("everything is there");
+    Ok(())
+}
+
+/// What building needs: the sources of the standard library, and bpf-linker.
+pub(crate) fn to_build() -> anyhow::Result<()> {
+    packages::install(packages::TO_BUILD)?;
+    rust_src()?;
+    bpf_linker()
+}
+
+/// What live tests and benchmarks need besides.
+pub(crate) fn to_test() -> anyhow::Result<()> {
+    to_build()?;
+    packages::install(packages::ALL)
+}
+
+/// What fuzzing needs: libFuzzer is C++.
+pub(crate) fn to_fuzz() -> anyhow::Result<()> {
+    packages::install(packages::TO_FUZZ)
+}
+
+fn rust_src() -> anyhow::Result<()> {
+    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(crate::command::root()))?;
+    if PathBuf::from(sysroot.trim()).join("lib/rustlib/src/rust/library/core").is_dir() {
+        return Ok(());
+    }
+    say("adding the sources of Rust's standard library, from which `core` is built for eBPF");
+    if find("rustup").is_none() {
+        anyhow::bail!(
+            "the compiler has no library sources, and there is no rustup to add them: install Rust from https://rustup.rs"
+        );
+    }
+    perform(Command::new("rustup").args(["component", "add", "rust-src"]).current_dir(crate::command::root()))
+}
+
+fn bpf_linker() -> anyhow::Result<()> {
+    let folder = tools_folder()?.join(format!("bpf-linker-{BPF_LINKER_VERSION}"));
+    if folder.join("bin/bpf-linker").is_file() {
+        return Ok(());
+    }
+    say(&format!("installing bpf-linker {BPF_LINKER_VERSION} into {} (some minutes, once)", folder.display()));
+    perform(
+        cargo()
+            .args(["install", "bpf-linker", "--version", BPF_LINKER_VERSION, "--locked", "--no-track", "--root"])
+            .arg(&folder),
+    )
+    .context("bpf-linker could not be installed; it needs the internet, a C compiler and about 500 MB of disk")
+}
+
+/// Where tools go: outside of the target folder, so that `cargo clean` leaves them. As in tracer-user/build.rs.
+fn tools_folder() -> anyhow::Result<PathBuf> {
+    if let Some(folder) = env::var_os("PIDTAP_TOOLS") {
+        return Ok(PathBuf::from(folder));
+    }
+    let cache = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .context("neither PIDTAP_TOOLS nor XDG_CACHE_HOME nor HOME says where to put tools: set one of them")?;
+    Ok(cache.join("pidtap"))
+}

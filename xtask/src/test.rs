@@ -1,0 +1,135 @@
+//! The tests, in tiers.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+
+use crate::{
+    command::{cargo, is_root, perform, root, say},
+    compile, fuzz, lint, setup,
+};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Which tests.
+    #[arg(value_enum, default_value = "all")]
+    tier: Tier,
+    /// Arguments for the test programs: a filter, `--nocapture` and the like.
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Tier {
+    /// Each crate by itself, and the pure core without the rest; needs no root.
+    Unit,
+    /// Recordings against their expectations; needs no root.
+    Replay,
+    /// The program from outside; needs no root.
+    Cli,
+    /// Real eBPF on real processes; needs root (uses sudo where not).
+    Live,
+    /// Lint, a short run of every fuzz target, and all of the above.
+    All,
+}
+
+/// Seconds for each fuzz target in a full run: enough to find what the last change broke, short enough for CI.
+const FUZZ_SECONDS: u32 = 20;
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let arguments = &options.arguments;
+    match options.tier {
+        Tier::Unit => {
+            setup::to_build()?;
+            unit(arguments)?;
+        }
+        Tier::Replay => replay(arguments)?,
+        Tier::Cli => {
+            setup::to_build()?;
+            cli(&compile::release()?, arguments)?;
+        }
+        Tier::Live => {
+            setup::to_test()?;
+            live(&compile::release()?, &[], arguments)?;
+        }
+        Tier::All => {
+            setup::to_test()?;
+            lint::run()?;
+            unit(arguments)?;
+            fuzz::every_target(FUZZ_SECONDS)?;
+            replay(arguments)?;
+            let binary = compile::release()?;
+            cli(&binary, arguments)?;
+            live(&binary, &[], arguments)?;
+        }
+    }
+    say("all tests passed");
+    Ok(())
+}
+
+fn unit(arguments: &[String]) -> anyhow::Result<()> {
+    say("tests of each crate");
+    perform(
+        cargo()
+            .args(["test", "--package", "tracer-common", "--package", "tracer-user", "--package", "xtask", "--"])
+            .args(arguments),
+    )?;
+    say("tests of the pure core alone");
+    perform(cargo().args(["test", "--package", "tracer-user", "--no-default-features", "--"]).args(arguments))
+}
+
+fn replay(arguments: &[String]) -> anyhow::Result<()> {
+    say("recordings against their expectations");
+    perform(cargo().args(["test", "--package", "tracer-tests", "--test", "replay", "--"]).args(arguments))
+}
+
+fn cli(binary: &Path, arguments: &[String]) -> anyhow::Result<()> {
+    say("the program from outside");
+    perform(
+        cargo()
+            .args(["test", "--package", "tracer-tests", "--test", "cli", "--"])
+            .args(arguments)
+            .env("PIDTAP_BIN", binary),
+    )
+}
+
+/// Builds the live tests as whoever we are, and runs them as root: cargo never runs under sudo, as it would leave files
+/// of root's in the target folder.
+pub(crate) fn live(binary: &Path, variables: &[(&str, &Path)], arguments: &[String]) -> anyhow::Result<()> {
+    say("real eBPF on real processes");
+    let messages = compile::messages(&["test", "--no-run", "--package", "tracer-tests", "--test", "live"])?;
+    let executable = messages
+        .iter()
+        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == "live")
+        .find_map(|message| message["executable"].as_str())
+        .map(PathBuf::from)
+        .context("cargo built no live tests")?;
+    let folder = root().join("tests");
+    let given = [("PIDTAP_BIN", binary), ("CARGO_MANIFEST_DIR", &folder)];
+    let mut command = privileged(&executable, &[&given, variables].concat());
+    perform(command.current_dir(&folder).args(arguments))
+}
+
+/// `program` as root with these variables. sudo clears the environment, so `env` sets them behind it; `PATH` is kept
+/// because it says which node, go or python is meant.
+fn privileged(program: &Path, variables: &[(&str, &Path)]) -> Command {
+    if is_root() {
+        let mut command = Command::new(program);
+        command.envs(variables.iter().copied());
+        return command;
+    }
+    let mut command = Command::new("sudo");
+    command.arg("env");
+    if let Ok(path) = std::env::var("PATH") {
+        command.arg(format!("PATH={path}"));
+    }
+    for (name, value) in variables {
+        command.arg(format!("{name}={}", value.display()));
+    }
+    command.arg(program);
+    command
+}
