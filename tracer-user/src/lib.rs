@@ -9,6 +9,9 @@
     warn(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)
 )]
 
+pub mod connection;
+pub mod content;
+pub mod engine;
 pub mod event;
 pub mod connection;
 pub mod exchange;
@@ -17,3 +20,5 @@ pub mod engine;
 
 #[cfg(feature = "live")]
 pub mod demo;
+pub mod output;
+pub mod redact;

@@ -1,0 +1,195 @@
+//! Content decoding for display (RFC 9110 section 8.4): gzip, deflate, br and zstd, as far as the bytes go.
+//!
+//! What arrives here was cut at the body limit, may have lost its end, and was written by a stranger. So every decoder
+//! gives what it can up to a bound, and says why it stopped; none fails as a whole. An unknown coding is left as it is
+//! and named.
+
+mod zstd;
+
+use std::{
+    borrow::Cow,
+    io::{self, Read},
+};
+
+/// Decoded bytes that are kept of one body, unless the caller says otherwise. Four times the usual body limit would cut
+/// most compressed bodies short (text shrinks five- to tenfold); 1 MiB shows them whole and still bounds a bomb.
+pub const DECODED_LIMIT: usize = 1 << 20;
+/// Codings of one message that are undone. Two are rare; more than this is an attempt to keep us busy.
+const MAX_CODINGS: usize = 4;
+/// Piece in which decoders hand out their bytes.
+const CHUNK: usize = 16 * 1024;
+
+/// A content coding that can be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// RFC 1952; also called `x-gzip`.
+    Gzip,
+    /// RFC 1950, or as many servers have it: RFC 1951 without the zlib wrapper.
+    Deflate,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Coding {
+    /// By its name in `Content-Encoding`, case ignored.
+    fn from_name(name: &str) -> Option<Self> {
+        const NAMES: [(&str, Coding); 5] = [
+            ("gzip", Coding::Gzip),
+            ("x-gzip", Coding::Gzip),
+            ("deflate", Coding::Deflate),
+            ("br", Coding::Brotli),
+            ("zstd", Coding::Zstd),
+        ];
+        NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, coding)| *coding)
+    }
+
+    /// The registered name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// Why a decoder stopped. Ordered: a later one is worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// The end of the content.
+    Whole,
+    /// There is more than the bound allows.
+    Bound,
+    /// The input ended first.
+    Short,
+    /// The input is not what the coding requires.
+    Damaged,
+}
+
+/// What came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded<'a> {
+    /// The content, without the codings that were undone.
+    pub bytes: Cow<'a, [u8]>,
+    /// Codings that were undone, in the order in which they had been applied.
+    pub undone: Vec<Coding>,
+    /// Codings that are still on, as the header names them: unknown ones and those below them.
+    pub left: Option<String>,
+    /// Why the decoders stopped; the worst of them.
+    pub end: End,
+}
+
+/// Undoes the codings that the values of `Content-Encoding` name, the last first. At most `limit` bytes come out of
+/// each. Never fails: see [`Decoded::left`] and [`Decoded::end`].
+pub fn decode<'a, 'b>(encodings: impl IntoIterator<Item = &'b [u8]>, body: &'a [u8], limit: usize) -> Decoded<'a> {
+    let mut names: Vec<Cow<'b, str>> = Vec::new();
+    for value in encodings {
+        for name in value.split(|&byte| byte == b',') {
+            let name = name.trim_ascii();
+            if !name.is_empty() && !name.eq_ignore_ascii_case(b"identity") {
+                names.push(String::from_utf8_lossy(name));
+            }
+        }
+    }
+    let mut decoded = Decoded { bytes: Cow::Borrowed(body), undone: Vec::new(), left: None, end: End::Whole };
+    while let Some(coding) = names.last().and_then(|name| Coding::from_name(name)) {
+        if decoded.bytes.is_empty() || decoded.undone.len() == MAX_CODINGS {
+            break;
+        }
+        let (bytes, end) = undo(coding, &decoded.bytes, limit);
+        decoded.end = decoded.end.max(end);
+        if bytes.is_empty() && end == End::Damaged {
+            break;
+        }
+        decoded.bytes = Cow::Owned(bytes);
+        decoded.undone.insert(0, coding);
+        names.pop();
+    }
+    // Without a body (HEAD, 304) the header describes what would have come: nothing is left to undo.
+    if !names.is_empty() && !body.is_empty() {
+        decoded.left = Some(names.join(", "));
+    }
+    decoded
+}
+
+/// Undoes one coding.
+fn undo(coding: Coding, input: &[u8], limit: usize) -> (Vec<u8>, End) {
+    match coding {
+        Coding::Gzip => read_bounded(flate2::bufread::MultiGzDecoder::new(input), limit),
+        Coding::Deflate if looks_like_zlib(input) => {
+            let (bytes, end) = read_bounded(flate2::bufread::ZlibDecoder::new(input), limit);
+            if bytes.is_empty() && end == End::Damaged { inflate(input, limit) } else { (bytes, end) }
+        }
+        Coding::Deflate => inflate(input, limit),
+        Coding::Brotli => read_brotli(input, limit),
+        Coding::Zstd => zstd::decode(input, limit),
+    }
+}
+
+fn inflate(input: &[u8], limit: usize) -> (Vec<u8>, End) {
+    read_bounded(flate2::bufread::DeflateDecoder::new(input), limit)
+}
+
+/// RFC 1950 section 2.2: method 8, a window of at most 32 KiB, and a header that is a multiple of 31.
+fn looks_like_zlib(input: &[u8]) -> bool {
+    let &[method, flags, ..] = input else { return false };
+    method & 0x0f == 8 && method >> 4 <= 7 && u16::from_be_bytes([method, flags]) % 31 == 0
+}
+
+/// The brotli reader does not tell a short input from a damaged one; whether it asked for more than there is, does.
+fn read_brotli(input: &[u8], limit: usize) -> (Vec<u8>, End) {
+    // The decoder takes the large window extension, which is no part of the coding, for a 1 GiB window on three bytes.
+    if input.first().is_some_and(|first| first & 0x7f == 0x11) {
+        return (Vec::new(), End::Damaged);
+    }
+    let mut asked_past_end = false;
+    let source = AtEnd { input, asked: &mut asked_past_end };
+    let (bytes, end) = read_bounded(brotli_decompressor::Decompressor::new(source, CHUNK), limit);
+    (bytes, if end == End::Damaged && asked_past_end { End::Short } else { end })
+}
+
+/// A slice that remembers being read at its end.
+struct AtEnd<'a, 'b> {
+    input: &'a [u8],
+    asked: &'b mut bool,
+}
+
+impl Read for AtEnd<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        *self.asked |= self.input.is_empty();
+        self.input.read(buffer)
+    }
+}
+
+/// Reads up to `limit` bytes, and says how that ended.
+fn read_bounded(mut reader: impl Read, limit: usize) -> (Vec<u8>, End) {
+    let mut bytes = Vec::new();
+    loop {
+        let start = bytes.len();
+        // One byte over the limit shows whether there is more.
+        bytes.resize((start + CHUNK).min(limit + 1), 0);
+        match reader.read(&mut bytes[start..]) {
+            Ok(0) => {
+                bytes.truncate(start);
+                return (bytes, End::Whole);
+            }
+            Ok(count) if start + count > limit => {
+                bytes.truncate(limit);
+                return (bytes, End::Bound);
+            }
+            Ok(count) => bytes.truncate(start + count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => bytes.truncate(start),
+            Err(error) => {
+                bytes.truncate(start);
+                let short = error.kind() == io::ErrorKind::UnexpectedEof;
+                return (bytes, if short { End::Short } else { End::Damaged });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,31 @@
+//! Names of the error numbers that end exchanges.
+
+/// From `include/uapi/asm-generic/errno*.h`; the same on all architectures that pidtap runs on.
+const NAMES: [(i32, &str, &str); 16] = [
+    (4, "EINTR", "interrupted"),
+    (5, "EIO", "input/output error"),
+    (9, "EBADF", "bad file descriptor"),
+    (32, "EPIPE", "broken pipe"),
+    (99, "EADDRNOTAVAIL", "no local address or port left"),
+    (100, "ENETDOWN", "network is down"),
+    (101, "ENETUNREACH", "network unreachable"),
+    (103, "ECONNABORTED", "connection aborted"),
+    (104, "ECONNRESET", "connection reset"),
+    (107, "ENOTCONN", "not connected"),
+    (110, "ETIMEDOUT", "timed out"),
+    (111, "ECONNREFUSED", "connection refused"),
+    (112, "EHOSTDOWN", "host is down"),
+    (113, "EHOSTUNREACH", "host unreachable"),
+    (125, "ECANCELED", "cancelled"),
+    (2, "ENOENT", "no such socket"),
+];
+
+/// `ECONNRESET` for 104; `None` for numbers that no socket call of a client or server gives.
+pub fn name(number: i32) -> Option<&'static str> {
+    NAMES.iter().find(|(known, ..)| *known == number).map(|(_, name, _)| *name)
+}
+
+/// `connection reset` for 104.
+pub fn meaning(number: i32) -> Option<&'static str> {
+    NAMES.iter().find(|(known, ..)| *known == number).map(|(.., meaning)| *meaning)
+}

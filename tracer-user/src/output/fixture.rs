@@ -1,0 +1,102 @@
+//! Updates for the tests of outputs.
+
+use std::sync::Arc;
+
+use crate::{
+    connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
+    engine::{Attached, Note, NoteKind, Summary, Target, Update},
+    event::{SocketInode, Timestamp},
+    exchange::{Body, Exchange, ExchangeId, Fields, Outcome, ProcessRef, Quality, Request, Response, Timing, Version},
+};
+
+/// Makes [`START`] 2026-11-21T04:05:06.123456Z.
+pub(super) const REALTIME_OFFSET: i64 = 1_795_233_906_123_456_000 - START.0 as i64;
+/// When everything begins.
+pub(super) const START: Timestamp = Timestamp(5_000_000_000);
+
+pub(super) fn fields(lines: &[(&str, &str)]) -> Fields {
+    let mut fields = Fields::default();
+    for (name, value) in lines {
+        fields.push(name.as_bytes(), value.as_bytes());
+    }
+    fields
+}
+
+pub(super) fn process() -> ProcessRef {
+    ProcessRef { pid: 1, tid: 2, name: "x".into() }
+}
+
+pub(super) fn connection() -> Arc<ConnectionInfo> {
+    Arc::new(ConnectionInfo {
+        id: ConnectionId(3),
+        inode: SocketInode(4),
+        local: Endpoint::Inet(([127, 0, 0, 1], 1).into()),
+        remote: Endpoint::Inet(([127, 0, 0, 1], 2).into()),
+        local_text: "127.0.0.1:1".into(),
+        remote_text: "127.0.0.1:2".into(),
+        protocol: Protocol::Http1,
+        opened: None,
+    })
+}
+
+/// The exchange of the contract's example.
+pub(super) fn exchange() -> Exchange {
+    let at = |micros: u64| Some(Timestamp(START.0 + micros * 1_000));
+    Exchange {
+        id: ExchangeId(1),
+        role: Role::Client,
+        outcome: Outcome::Complete,
+        quality: Quality::Whole,
+        started: START,
+        process: process(),
+        connection: connection(),
+        request: Some(Request {
+            method: "POST".into(),
+            target: "/p?q".into(),
+            version: Version::Http11,
+            headers: fields(&[("Host", "h")]),
+            body: Body { bytes: 3, captured: b"a=1".to_vec(), missing: 0 },
+            trailers: Fields::default(),
+        }),
+        interim: Vec::new(),
+        response: Some(Response {
+            status: 502,
+            reason: "Bad Gateway".into(),
+            version: Version::Http11,
+            headers: Fields::default(),
+            body: Body::default(),
+            trailers: Fields::default(),
+        }),
+        timing: Timing {
+            connect_start: None,
+            connect_end: None,
+            request_start: at(0),
+            request_end: at(1),
+            response_start: at(2),
+            response_end: at(3),
+            end: at(3),
+        },
+        error: None,
+    }
+}
+
+pub(super) fn attached() -> Update {
+    Update::Attached(Attached { time: START, targets: vec![Target { pid: 1, name: "nginx".into() }] })
+}
+
+pub(super) fn note(kind: NoteKind) -> Update {
+    Update::Note(Note { time: START, connection: connection(), process: process(), kind })
+}
+
+pub(super) fn summary() -> Update {
+    Update::Summary(Summary {
+        exchanges: 10,
+        incidents: 2,
+        lost_events: 7,
+        lost_bytes: 700,
+        lost_events_by_cause: [4, 0, 0, 0, 0, 3],
+        lost_bytes_by_cause: [400, 0, 0, 0, 0, 300],
+        duration_ns: 9_000_000_000,
+        time: Timestamp(START.0 + 9_000_000_000),
+    })
+}

@@ -1,0 +1,182 @@
+//! The object of an exchange.
+
+use super::{ObjectWriter, connection, escape, number, process, raw};
+use crate::{
+    connection::Role,
+    event::Timestamp,
+    exchange::{Exchange, Fields, InterimResponse, Request, Response},
+    output::{Base, base, errno},
+};
+
+impl ObjectWriter {
+    pub(super) fn exchange(&mut self, out: &mut Vec<u8>, exchange: &Exchange) {
+        raw(out, r#"{"type":"exchange","id":"#);
+        number(out, exchange.id.0);
+        raw(
+            out,
+            match exchange.role {
+                Role::Client => r#","role":"client","outcome":""#,
+                Role::Server => r#","role":"server","outcome":""#,
+            },
+        );
+        raw(out, exchange.outcome.name());
+        raw(out, r#"","started":"#);
+        self.time(out, exchange.started);
+        raw(out, r#","process":"#);
+        process(out, &exchange.process);
+        raw(out, r#","connection":"#);
+        connection(out, &exchange.connection);
+        raw(out, r#","request":"#);
+        match &exchange.request {
+            Some(request) => self.request(out, exchange, request),
+            None => raw(
+                out,
+                r#"{"method":null,"url":null,"authority":null,"path":null,"version":null,"headers":[],"body":null}"#,
+            ),
+        }
+        raw(out, r#","response":"#);
+        match &exchange.response {
+            Some(response) => self.response(out, response),
+            None => raw(out, "null"),
+        }
+        timing(out, exchange);
+        raw(out, r#","quality":""#);
+        raw(out, exchange.quality.name());
+        raw(out, r#"","incidents":[]"#);
+        if !exchange.interim.is_empty() {
+            self.interim(out, &exchange.interim);
+        }
+        if let Some(error) = exchange.error {
+            raw(out, r#","error":"#);
+            match errno::name(error) {
+                Some(name) => escape::string(out, name),
+                None => raw(out, "null"),
+            }
+            raw(out, r#","errno":"#);
+            number(out, error.unsigned_abs().into());
+        }
+        out.push(b'}');
+    }
+
+    fn request(&self, out: &mut Vec<u8>, exchange: &Exchange, request: &Request) {
+        raw(out, r#"{"method":"#);
+        escape::string(out, &request.method);
+        raw(out, r#","url":"#);
+        self.url(out, exchange, request);
+        raw(out, r#","authority":"#);
+        match request.authority() {
+            Some(authority) => escape::string(out, &self.redactor.authority(authority)),
+            None => raw(out, "null"),
+        }
+        raw(out, r#","path":"#);
+        escape::string(out, &self.redactor.url(request.path()));
+        raw(out, r#","version":""#);
+        raw(out, request.version.number());
+        raw(out, r#"","headers":"#);
+        self.fields(out, &request.headers);
+        raw(out, r#","body":"#);
+        self.body(out, &request.headers, &request.body);
+        if !request.trailers.lines.is_empty() {
+            raw(out, r#","trailers":"#);
+            self.fields(out, &request.trailers);
+        }
+        out.push(b'}');
+    }
+
+    fn response(&self, out: &mut Vec<u8>, response: &Response) {
+        raw(out, r#"{"status":"#);
+        number(out, response.status.into());
+        raw(out, r#","headers":"#);
+        self.fields(out, &response.headers);
+        raw(out, r#","body":"#);
+        self.body(out, &response.headers, &response.body);
+        raw(out, r#","reason":"#);
+        escape::string(out, &response.reason);
+        raw(out, r#","version":""#);
+        raw(out, response.version.number());
+        out.push(b'"');
+        if !response.trailers.lines.is_empty() {
+            raw(out, r#","trailers":"#);
+            self.fields(out, &response.trailers);
+        }
+        out.push(b'}');
+    }
+
+    /// See the module's documentation for the forms.
+    fn url(&self, out: &mut Vec<u8>, exchange: &Exchange, request: &Request) {
+        let (scheme, authority) = match base(exchange, request) {
+            Base::Authority(authority) => ("http://", self.redactor.authority(authority)),
+            Base::Unix(path) => ("http+unix://", percent_encoded(path).into()),
+            Base::Target => return escape::string(out, &self.redactor.url(&request.target)),
+            Base::Nothing => return escape::string(out, &self.redactor.url(request.path())),
+        };
+        let path = match request.path() {
+            "*" => "",
+            path => path,
+        };
+        out.push(b'"');
+        raw(out, scheme);
+        escape::contents(out, authority.as_bytes());
+        if !path.is_empty() && !path.starts_with(['/', '?']) {
+            out.push(b'/');
+        }
+        escape::contents(out, self.redactor.url(path).as_bytes());
+        out.push(b'"');
+    }
+
+    fn fields(&self, out: &mut Vec<u8>, fields: &Fields) {
+        out.push(b'[');
+        for (index, (name, value)) in fields.iter().enumerate() {
+            raw(out, if index == 0 { "[" } else { ",[" });
+            escape::lower_case(out, name);
+            out.push(b',');
+            escape::bytes(out, &self.redactor.header(name, value));
+            out.push(b']');
+        }
+        out.push(b']');
+    }
+
+    fn interim(&mut self, out: &mut Vec<u8>, responses: &[InterimResponse]) {
+        raw(out, r#","interim":["#);
+        for (index, response) in responses.iter().enumerate() {
+            raw(out, if index == 0 { r#"{"status":"# } else { r#",{"status":"# });
+            number(out, response.status.into());
+            raw(out, r#","headers":"#);
+            self.fields(out, &response.headers);
+            raw(out, r#","time":"#);
+            self.time(out, response.time);
+            out.push(b'}');
+        }
+        out.push(b']');
+    }
+}
+
+fn percent_encoded(path: &str) -> String {
+    let mut out = String::with_capacity(path.len() + 8);
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push_str(&format!("{byte:02X}"));
+        }
+    }
+    out
+}
+
+fn timing(out: &mut Vec<u8>, exchange: &Exchange) {
+    let timing = &exchange.timing;
+    let mut phase = |name: &str, from: Option<Timestamp>, to: Option<Timestamp>| {
+        raw(out, name);
+        match (from, to) {
+            (Some(from), Some(to)) => number(out, to.micros_since(from)),
+            _ => raw(out, "null"),
+        }
+    };
+    phase(r#","timing":{"connect_us":"#, timing.connect_start, timing.connect_end);
+    phase(r#","tls_us":null,"send_us":"#, timing.request_start, timing.request_end);
+    phase(r#","wait_us":"#, timing.request_end, timing.response_start);
+    phase(r#","receive_us":"#, timing.response_start, timing.response_end);
+    phase(r#","total_us":"#, Some(exchange.started), timing.end);
+    out.push(b'}');
+}

@@ -1,0 +1,235 @@
+//! One JSON object a line.
+//!
+//! The names and their order are a contract: programs rely on them. More may be added, none is renamed or removed.
+//!
+//! | `type` | when |
+//! | --- | --- |
+//! | `attached` | first, once the probes are live |
+//! | `exchange` | when it is over, or when tracing ends |
+//! | `note` | something about a connection that explains what is (not) shown |
+//! | `summary` | last, always |
+//!
+//! Times are RFC 3339 in UTC with microseconds. Header names are in lower case; text that is not UTF-8 is given as
+//! Latin-1, byte for byte. What is not known is `null`: a request whose head was not seen has `null` for everything but
+//! `headers`, which is empty.
+//!
+//! A `url` is `http://authority/path`. Where the request names no authority, it is the address of the serving end; on a
+//! Unix socket the URL is then `http+unix://` with the socket's path percent-encoded; where nothing is known, the path
+//! alone. A request to a proxy has the URL that it names, `CONNECT` its authority, `OPTIONS *` no path.
+//!
+//! A `body` has `bytes` (on the wire, before content decoding), `captured` (how many of those were kept), and `text`, or
+//! `base64` where it is not UTF-8; that is after content decoding. As needed: `decoded` (the codings that were undone),
+//! `undecoded` (those that were not: unknown, or the bytes are something else), `truncated` (there is more than is
+//! shown), `damaged` (decoding failed on the way; what came before is shown as it came), `missing` (bytes that could not be captured), `masked` (secrets in it were replaced).
+//!
+//! Further fields, where there is something to say: `interim`, `error` and `errno` of an exchange; `trailers` of a message;
+//! `reason` and `version` of every response; `lost` of the summary, by cause.
+
+mod body;
+mod escape;
+mod exchange;
+
+use std::io::{self, Write};
+
+use tracer_common::event::loss;
+
+use super::{Output, buffer::LineBuffer, clock::Clock};
+use crate::{
+    connection::ConnectionInfo,
+    content::DECODED_LIMIT,
+    engine::{Attached, Note, NoteKind, Summary, Update},
+    event::Timestamp,
+    exchange::ProcessRef,
+    redact::Redactor,
+};
+
+/// What can be chosen.
+#[derive(Clone, Debug)]
+pub struct JsonOptions {
+    /// Print secrets as they are.
+    pub show_secrets: bool,
+    /// Bytes of a body that are shown after content decoding.
+    pub decoded_limit: usize,
+}
+
+impl Default for JsonOptions {
+    fn default() -> Self {
+        Self { show_secrets: false, decoded_limit: DECODED_LIMIT }
+    }
+}
+
+/// Names of the causes of loss, by their index in [`loss`].
+pub(super) const LOSS_NAMES: [&str; loss::CAUSES] = {
+    let mut names = [""; loss::CAUSES];
+    names[loss::RING_FULL] = "ring_full";
+    names[loss::FAULT] = "fault";
+    names[loss::KERNEL_READ] = "kernel_read";
+    names[loss::MAP_FULL] = "map_full";
+    names[loss::QUEUE_FULL] = "queue_full";
+    names[loss::RECORDING] = "recording";
+    names
+};
+
+/// Writes JSON lines.
+#[derive(Debug)]
+pub struct JsonOutput<W> {
+    buffer: LineBuffer<W>,
+    writer: ObjectWriter,
+}
+
+impl<W: Write> JsonOutput<W> {
+    /// Writes to `writer`, a buffer full of lines at a time.
+    pub fn new(writer: W, options: JsonOptions) -> Self {
+        let redactor = Redactor::new(options.show_secrets);
+        Self {
+            buffer: LineBuffer::new(writer),
+            writer: ObjectWriter { redactor, decoded_limit: options.decoded_limit, clock: Clock::new(0) },
+        }
+    }
+
+    /// The writer; what was not flushed is not in it yet.
+    pub fn get_ref(&self) -> &W {
+        self.buffer.get_ref()
+    }
+}
+
+impl<W: Write> Output for JsonOutput<W> {
+    fn set_realtime_offset(&mut self, nanoseconds: i64) {
+        self.writer.clock.set_offset(nanoseconds);
+    }
+
+    fn write(&mut self, update: &Update) -> io::Result<()> {
+        let out = &mut self.buffer.text;
+        match update {
+            Update::Attached(attached) => self.writer.attached(out, attached),
+            Update::Exchange(exchange) => self.writer.exchange(out, exchange),
+            Update::Note(note) => self.writer.note(out, note),
+            Update::Summary(summary) => self.writer.summary(out, summary),
+        }
+        out.push(b'\n');
+        self.buffer.line_done()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.buffer.flush()
+    }
+}
+
+/// What is needed to write any of the objects.
+#[derive(Debug)]
+struct ObjectWriter {
+    redactor: Redactor,
+    decoded_limit: usize,
+    clock: Clock,
+}
+
+impl ObjectWriter {
+    fn attached(&mut self, out: &mut Vec<u8>, attached: &Attached) {
+        raw(out, r#"{"type":"attached","targets":["#);
+        for (index, target) in attached.targets.iter().enumerate() {
+            raw(out, if index == 0 { r#"{"pid":"# } else { r#",{"pid":"# });
+            number(out, target.pid.into());
+            raw(out, r#","name":"#);
+            escape::string(out, &target.name);
+            out.push(b'}');
+        }
+        raw(out, r#"],"time":"#);
+        self.time(out, attached.time);
+        out.push(b'}');
+    }
+
+    fn note(&mut self, out: &mut Vec<u8>, note: &Note) {
+        raw(out, r#"{"type":"note","kind":"#);
+        let kind = match note.kind {
+            NoteKind::NotHttp => r#""not_http""#,
+            NoteKind::Opaque { .. } => r#""opaque""#,
+            NoteKind::UnseenBytes { .. } => r#""unseen_bytes""#,
+        };
+        raw(out, kind);
+        raw(out, r#","time":"#);
+        self.time(out, note.time);
+        raw(out, r#","process":"#);
+        process(out, &note.process);
+        raw(out, r#","connection":"#);
+        connection(out, &note.connection);
+        match &note.kind {
+            NoteKind::NotHttp => {}
+            NoteKind::Opaque { protocol } => {
+                raw(out, r#","protocol":"#);
+                escape::string(out, protocol);
+            }
+            NoteKind::UnseenBytes { sent, received } => {
+                raw(out, r#","sent":"#);
+                number(out, *sent);
+                raw(out, r#","received":"#);
+                number(out, *received);
+            }
+        }
+        out.push(b'}');
+    }
+
+    fn summary(&mut self, out: &mut Vec<u8>, summary: &Summary) {
+        raw(out, r#"{"type":"summary","exchanges":"#);
+        number(out, summary.exchanges);
+        raw(out, r#","incidents":"#);
+        number(out, summary.incidents);
+        raw(out, r#","lost_events":"#);
+        number(out, summary.lost_events);
+        raw(out, r#","lost_bytes":"#);
+        number(out, summary.lost_bytes);
+        raw(out, r#","duration_ms":"#);
+        number(out, summary.duration_ns / 1_000_000);
+        raw(out, r#","lost":{"#);
+        for (index, name) in LOSS_NAMES.iter().enumerate() {
+            raw(out, if index == 0 { "\"" } else { ",\"" });
+            raw(out, name);
+            raw(out, r#"":{"events":"#);
+            number(out, summary.lost_events_by_cause[index]);
+            raw(out, r#","bytes":"#);
+            number(out, summary.lost_bytes_by_cause[index]);
+            out.push(b'}');
+        }
+        raw(out, r#"},"time":"#);
+        self.time(out, summary.time);
+        out.push(b'}');
+    }
+
+    fn time(&mut self, out: &mut Vec<u8>, time: Timestamp) {
+        out.push(b'"');
+        out.extend_from_slice(&self.clock.micros(time));
+        raw(out, "Z\"");
+    }
+}
+
+fn raw(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn number(out: &mut Vec<u8>, number: u64) {
+    raw(out, itoa::Buffer::new().format(number));
+}
+
+fn process(out: &mut Vec<u8>, process: &ProcessRef) {
+    raw(out, r#"{"pid":"#);
+    number(out, process.pid.into());
+    raw(out, r#","tid":"#);
+    number(out, process.tid.into());
+    raw(out, r#","name":"#);
+    escape::string(out, &process.name);
+    out.push(b'}');
+}
+
+fn connection(out: &mut Vec<u8>, connection: &ConnectionInfo) {
+    raw(out, r#"{"id":"#);
+    number(out, connection.id.0);
+    raw(out, r#","local":"#);
+    escape::string(out, &connection.local_text);
+    raw(out, r#","remote":"#);
+    escape::string(out, &connection.remote_text);
+    raw(out, r#","tls":null,"protocol":""#);
+    raw(out, connection.protocol.name());
+    raw(out, "\"}");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,391 @@
+//! One line an exchange, for people.
+//!
+//! ```text
+//! 04:05:06.123 ! → 502     POST      1.52s    34B  1.2kB #4    payments.local/charge  [body gap]
+//! ```
+//!
+//! Time of the start; a mark (`!` failed, `*` slow, `…` open); who asked (`→` the process sent the request, `←` it
+//! answers); status or outcome; method; duration; sizes of both bodies on the wire; connection; process, where there are
+//! several; where to; what to know about it. A narrow terminal gets fewer columns, a file gets lines of any length.
+//! Marks and words carry all the meaning: colour only repeats it.
+
+mod measure;
+mod styled;
+mod visible;
+
+use std::io::{self, Write};
+
+use styled::{Style, StyledLine};
+use tracer_common::event::loss;
+use visible::Visible;
+
+use super::{Base, Output, base, buffer::LineBuffer, clock::Clock, errno};
+use crate::{
+    connection::{Protocol, Role},
+    engine::{Attached, Note, NoteKind, Summary, Update},
+    event::Timestamp,
+    exchange::{Exchange, Outcome, Quality},
+    redact::Redactor,
+};
+
+/// What can be chosen.
+#[derive(Clone, Debug, Default)]
+pub struct LineOptions {
+    /// Columns of the terminal; `None` where it is none, and lines are not cut.
+    pub width: Option<usize>,
+    /// Use colour.
+    pub colour: bool,
+    /// Seconds to add to UTC for the times shown.
+    pub utc_offset_s: i32,
+    /// Print secrets as they are.
+    pub show_secrets: bool,
+}
+
+/// From here on an exchange is called slow: a person who waits notices a second.
+const SLOW_NS: u64 = 1_000_000_000;
+/// Targets that the first line names.
+const NAMED_TARGETS: usize = 4;
+/// From this width on all columns are shown.
+const WIDE: usize = 100;
+/// From this width on there are columns at all.
+const MEDIUM: usize = 60;
+
+/// Writes lines.
+#[derive(Debug)]
+pub struct LineOutput<W> {
+    buffer: LineBuffer<W>,
+    line: StyledLine,
+    options: LineOptions,
+    redactor: Redactor,
+    clock: Clock,
+    /// The first process seen, and whether there was another.
+    process: Option<u32>,
+    several_processes: bool,
+    failed: u64,
+    slow: u64,
+    open: u64,
+}
+
+/// What stands out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    None,
+    Failed,
+    Slow,
+    Open,
+}
+
+impl<W: Write> LineOutput<W> {
+    /// Writes to `writer`, several lines at a time.
+    pub fn new(writer: W, options: LineOptions) -> Self {
+        Self {
+            buffer: LineBuffer::new(writer),
+            line: StyledLine::default(),
+            redactor: Redactor::new(options.show_secrets),
+            clock: Clock::new(options.utc_offset_s),
+            options,
+            process: None,
+            several_processes: false,
+            failed: 0,
+            slow: 0,
+            open: 0,
+        }
+    }
+
+    /// The writer; what was not flushed is not in it yet.
+    pub fn get_ref(&self) -> &W {
+        self.buffer.get_ref()
+    }
+
+    /// What is said in words is never cut: a terminal wraps it.
+    fn finish_words(&mut self) -> io::Result<()> {
+        self.line.write_to(&mut self.buffer.text, None, self.options.colour);
+        self.buffer.line_done()
+    }
+
+    fn attached(&mut self, attached: &Attached) -> io::Result<()> {
+        self.several_processes |= attached.targets.len() > 1;
+        self.line.style(Style::Strong);
+        self.line.text.push_str("attached to ");
+        for (index, target) in attached.targets.iter().take(NAMED_TARGETS).enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            self.line.put(format_args!("{comma}{} ({})", Visible(&target.name), target.pid));
+        }
+        if let Some(more) = attached.targets.len().checked_sub(NAMED_TARGETS + 1) {
+            self.line.put(format_args!(" and {} more", more + 1));
+        }
+        self.line.style(Style::Faint);
+        self.line.text.push_str("   → asks  ← answers   ! failed  * slow (over 1s)  … open");
+        self.finish_words()
+    }
+
+    fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
+        let pid = exchange.process.pid;
+        self.several_processes |= *self.process.get_or_insert(pid) != pid;
+        let mark = self.count(exchange);
+        match self.options.width {
+            Some(width) if width < MEDIUM => self.narrow(exchange, mark),
+            Some(width) if width < WIDE => self.columns(exchange, mark, false),
+            _ => self.columns(exchange, mark, true),
+        }
+        self.remarks(exchange);
+        self.line.write_to(&mut self.buffer.text, self.options.width, self.options.colour);
+        self.buffer.line_done()
+    }
+
+    fn count(&mut self, exchange: &Exchange) -> Mark {
+        let status = exchange.response.as_ref().map_or(0, |response| response.status);
+        let slow = exchange.timing.end.is_some_and(|end| end.since(exchange.started) > SLOW_NS);
+        self.slow += u64::from(slow);
+        match exchange.outcome {
+            Outcome::InFlight => {
+                self.open += 1;
+                Mark::Open
+            }
+            Outcome::Complete | Outcome::Upgraded if status < 500 => {
+                if slow {
+                    Mark::Slow
+                } else {
+                    Mark::None
+                }
+            }
+            _ => {
+                self.failed += 1;
+                Mark::Failed
+            }
+        }
+    }
+
+    /// Fixed columns, then the URL.
+    fn columns(&mut self, exchange: &Exchange, mark: Mark, wide: bool) {
+        self.time(exchange.started, wide);
+        self.mark_and_arrow(exchange, mark);
+        self.status(exchange, mark, 7);
+        self.line.put(format_args!("{:<7} ", Visible(method(exchange))));
+        self.duration(exchange, 7);
+        self.line.style(Style::Faint);
+        let sent = exchange.request.as_ref().map(|request| request.body.bytes);
+        let answered = exchange.response.as_ref().map(|response| response.body.bytes);
+        if wide {
+            self.line.put(format_args!("{:>6} ", measure::size(sent)));
+        }
+        self.line.put(format_args!("{:>6} ", measure::size(answered)));
+        if wide {
+            self.line.put(format_args!("#{:<4} ", exchange.connection.id.0));
+        }
+        if self.several_processes {
+            let process = &exchange.process;
+            if wide {
+                let name = Visible(&process.name);
+                self.line.put(format_args!("{:<20} ", format!("{name}[{}]", process.pid)));
+            } else {
+                self.line.put(format_args!("{:<7} ", process.pid));
+            }
+        }
+        self.line.style(Style::Plain);
+        self.url(exchange);
+    }
+
+    /// The essential, without columns.
+    fn narrow(&mut self, exchange: &Exchange, mark: Mark) {
+        self.mark_and_arrow(exchange, mark);
+        self.status(exchange, mark, 0);
+        self.line.put(format_args!("{} ", Visible(method(exchange))));
+        self.url(exchange);
+        self.line.text.push(' ');
+        self.duration(exchange, 0);
+    }
+
+    fn time(&mut self, time: Timestamp, with_fraction: bool) {
+        let text = self.clock.micros(time);
+        // `04:05:06.123` of `2026-11-21T04:05:06.123456`.
+        let text = if with_fraction { &text[11..23] } else { &text[11..19] };
+        self.line.style(Style::Faint);
+        self.line.text.extend(text.iter().map(|&byte| char::from(byte)));
+        self.line.text.push(' ');
+    }
+
+    fn mark_and_arrow(&mut self, exchange: &Exchange, mark: Mark) {
+        let (sign, style) = match mark {
+            Mark::None => (' ', Style::Plain),
+            Mark::Failed => ('!', Style::Bad),
+            Mark::Slow => ('*', Style::Slow),
+            Mark::Open => ('…', Style::Open),
+        };
+        let arrow = match exchange.role {
+            Role::Client => '→',
+            Role::Server => '←',
+        };
+        self.line.style(style);
+        self.line.put(format_args!("{sign} {arrow} "));
+    }
+
+    fn status(&mut self, exchange: &Exchange, mark: Mark, width: usize) {
+        let status = exchange.response.as_ref().map(|response| response.status);
+        let style = match (mark, status) {
+            (Mark::Failed, _) => Style::Bad,
+            (Mark::Open, _) => Style::Open,
+            (_, Some(200..300)) => Style::Good,
+            (_, Some(400..500)) => Style::Slow,
+            _ => Style::Plain,
+        };
+        self.line.style(style);
+        let word = match exchange.outcome {
+            Outcome::Complete | Outcome::Upgraded => "",
+            Outcome::Reset => "RESET",
+            Outcome::Closed => "CLOSED",
+            Outcome::Refused => "REFUSED",
+            Outcome::ConnectTimeout => "NO CONN",
+            Outcome::ClientTimeout => "GAVE UP",
+            Outcome::InFlight => "OPEN",
+        };
+        match (word, status) {
+            ("", Some(status)) => self.line.put(format_args!("{status:<width$} ")),
+            ("", None) => self.line.put(format_args!("{:<width$} ", "?")),
+            (word, _) => self.line.put(format_args!("{word:<width$} ")),
+        }
+        self.line.style(Style::Plain);
+    }
+
+    fn duration(&mut self, exchange: &Exchange, width: usize) {
+        let duration = exchange.timing.end.map(|end| end.since(exchange.started));
+        let slow = duration.is_some_and(|duration| duration > SLOW_NS);
+        self.line.style(if slow { Style::Slow } else { Style::Plain });
+        self.line.put(format_args!("{:>width$} ", measure::duration(duration)));
+    }
+
+    fn url(&mut self, exchange: &Exchange) {
+        let Some(request) = &exchange.request else {
+            self.line.put(format_args!("{} (request not seen)", Visible(&exchange.connection.remote_text)));
+            return;
+        };
+        match base(exchange, request) {
+            Base::Target => return self.line.put(format_args!("{}", Visible(&self.redactor.url(&request.target)))),
+            Base::Authority(authority) => {
+                self.line.put(format_args!("{}", Visible(&self.redactor.authority(authority))));
+            }
+            Base::Unix(path) => self.line.put(format_args!("unix:{}:", Visible(path))),
+            Base::Nothing => {}
+        }
+        let path = self.redactor.url(request.path());
+        let gap = if path.starts_with('/') { "" } else { " " };
+        self.line.put(format_args!("{gap}{}", Visible(&path)));
+    }
+
+    /// What else is to be known, in brackets.
+    fn remarks(&mut self, exchange: &Exchange) {
+        self.line.begin_tail();
+        self.line.style(Style::Slow);
+        match exchange.quality {
+            Quality::Whole => {}
+            Quality::BodyGap => self.line.text.push_str("  [body gap]"),
+            Quality::JoinedLate => self.line.text.push_str("  [joined late]"),
+            Quality::HeaderGap => self.line.text.push_str("  [head gap]"),
+        }
+        let complete = matches!(exchange.outcome, Outcome::Complete | Outcome::Upgraded);
+        if exchange.outcome == Outcome::Upgraded {
+            self.line.text.push_str("  [upgraded]");
+        }
+        if let Some(response) = exchange.response.as_ref().filter(|_| !complete) {
+            self.line.put(format_args!("  [after {}]", response.status));
+        }
+        match exchange.error {
+            // The words say these already.
+            None | Some(104 | 111) => {}
+            Some(number) => match errno::meaning(number) {
+                Some(meaning) => self.line.put(format_args!("  [{meaning}]")),
+                None => self.line.put(format_args!("  [error {number}]")),
+            },
+        }
+    }
+
+    fn note(&mut self, note: &Note) -> io::Result<()> {
+        let wide = self.options.width.is_none_or(|width| width >= WIDE);
+        self.time(note.time, wide);
+        self.line.style(Style::Slow);
+        let connection = &note.connection;
+        let ends = (Visible(&connection.local_text), Visible(&connection.remote_text));
+        self.line.put(format_args!("~ #{} {} - {}: ", connection.id.0, ends.0, ends.1));
+        match &note.kind {
+            NoteKind::NotHttp => self.line.text.push_str(match connection.protocol {
+                Protocol::Tls => "TLS, which is encrypted: its exchanges are not shown",
+                Protocol::Http2 => "HTTP/2, which is not rebuilt: its exchanges are not shown",
+                _ => "not HTTP: not shown",
+            }),
+            NoteKind::Opaque { protocol } if &**protocol == "CONNECT" => {
+                self.line.text.push_str("a tunnel from here on (CONNECT): what it carries is not shown");
+            }
+            NoteKind::Opaque { protocol } => {
+                self.line.put(format_args!("{} from here on: what it carries is not shown", Visible(protocol)));
+            }
+            NoteKind::UnseenBytes { sent, received } => self.line.put(format_args!(
+                "{sent} bytes sent and {received} received by no call that is traced (io_uring?): exchanges may be missing"
+            )),
+        }
+        self.finish_words()
+    }
+
+    fn summary(&mut self, summary: &Summary) -> io::Result<()> {
+        for (cause, why) in LOSS_WHY.iter().enumerate() {
+            let (events, bytes) = (summary.lost_events_by_cause[cause], summary.lost_bytes_by_cause[cause]);
+            if events > 0 || bytes > 0 {
+                self.line.style(Style::Bad);
+                self.line.put(format_args!("! lost {events} events ({bytes} bytes): {why}"));
+                self.finish_words()?;
+            }
+        }
+        self.line.style(Style::Strong);
+        let count = summary.exchanges;
+        self.line.put(format_args!(
+            "done after {}: {count} exchange{}",
+            measure::duration(Some(summary.duration_ns)),
+            if count == 1 { "" } else { "s" }
+        ));
+        self.line.put(format_args!(", {} failed, {} slow, {} open", self.failed, self.slow, self.open));
+        self.line.style(if summary.lost_events == 0 { Style::Plain } else { Style::Bad });
+        self.line.put(format_args!("; {} events lost ({} bytes)", summary.lost_events, summary.lost_bytes));
+        self.finish_words()
+    }
+}
+
+/// Why events are missing, and what helps, by their index in [`loss`].
+const LOSS_WHY: [&str; loss::CAUSES] = {
+    let mut why = [""; loss::CAUSES];
+    why[loss::RING_FULL] = "the ring buffer was full; a larger --ring-size helps";
+    why[loss::FAULT] = "the process's memory could not be read at that moment";
+    why[loss::KERNEL_READ] = "a kernel structure could not be read";
+    why[loss::MAP_FULL] = "too many processes or connections at once to follow all";
+    why[loss::QUEUE_FULL] = "pidtap was not given the time, or its output was too slow, to keep up";
+    why[loss::RECORDING] = "could not be written to the recording; all else here is complete";
+    why
+};
+
+fn method(exchange: &Exchange) -> &str {
+    exchange.request.as_ref().map_or("?", |request| &request.method)
+}
+
+impl<W: Write> Output for LineOutput<W> {
+    fn set_realtime_offset(&mut self, nanoseconds: i64) {
+        self.clock.set_offset(nanoseconds);
+    }
+
+    fn set_width(&mut self, width: Option<usize>) {
+        self.options.width = width;
+    }
+
+    fn write(&mut self, update: &Update) -> io::Result<()> {
+        match update {
+            Update::Attached(attached) => self.attached(attached),
+            Update::Exchange(exchange) => self.exchange(exchange),
+            Update::Note(note) => self.note(note),
+            Update::Summary(summary) => self.summary(summary),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.buffer.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! Secrets are hidden before anything is printed, unless `--show-secrets` says otherwise.
+//!
+//! A secret becomes `***` with four hex digits: the same secret has the same digits, so that "all attempts sent the same
+//! token" stays visible, in one trace and across traces, and a recording replays to the same bytes. For that the digits
+//! come from a hash with a fixed salt, which anybody can compute. So they are few: 16 bits confirm no guess (one wrong
+//! guess in 65,536 fits as well) and narrow a word list down without ending it. Who must not give away even that much
+//! should not hand on the output, nor the recording, which holds everything as it was.
+//!
+//! What counts as a secret is decided by names (of headers, parameters and keys), never by how a value looks: see
+//! [`header`](Redactor::header), [`url`](Redactor::url) and [`body`](Redactor::body).
+
+mod name;
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr_iter, memchr2, memrchr};
+
+use name::{Place, is_secret};
+
+/// Length of [`mark`]'s result.
+const MARK_LENGTH: usize = 7;
+
+/// What stands for a secret: `***` and four hex digits of its hash.
+pub fn mark(secret: &[u8]) -> [u8; MARK_LENGTH] {
+    // Not FxHash or the like: those may change with a version of a crate, and recorded expectations with them.
+    const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mut hash = 0x7069_6474_6170_2031 ^ (secret.len() as u64).wrapping_mul(MULTIPLIER);
+    for chunk in secret.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(MULTIPLIER);
+        hash ^= hash >> 29;
+    }
+    hash = (hash ^ hash >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    let mut mark = *b"***0000";
+    for (index, digit) in mark[3..].iter_mut().enumerate() {
+        *digit = b"0123456789abcdef"[(hash >> (60 - 4 * index)) as usize & 0xf];
+    }
+    mark
+}
+
+/// Hides secrets, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redactor {
+    show_secrets: bool,
+}
+
+impl Redactor {
+    /// With `show_secrets`, everything is left as it is.
+    pub fn new(show_secrets: bool) -> Self {
+        Self { show_secrets }
+    }
+
+    /// A header's value. Credentials keep their scheme, cookies their names and attributes, URLs all but their secrets.
+    pub fn header<'a>(self, name: &[u8], value: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.show_secrets || value.is_empty() {
+            return Cow::Borrowed(value);
+        }
+        match name::of_header(name) {
+            name::Header::Plain => Cow::Borrowed(value),
+            name::Header::Secret => Cow::Owned(mark(value).to_vec()),
+            name::Header::Credentials => Cow::Owned(credentials(value)),
+            name::Header::Cookie => Cow::Owned(cookies(value)),
+            name::Header::SetCookie => Cow::Owned(set_cookie(value)),
+            name::Header::Url => url(value).map_or(Cow::Borrowed(value), Cow::Owned),
+        }
+    }
+
+    /// A URL, a request target or a part of one: values of secret parameters, and the user information before the host.
+    pub fn url(self, text: &str) -> Cow<'_, str> {
+        if self.show_secrets {
+            return Cow::Borrowed(text);
+        }
+        // What is replaced lies between ASCII delimiters and is replaced by ASCII, so this is UTF-8 again.
+        url(text.as_bytes()).map_or(Cow::Borrowed(text), |bytes| String::from_utf8_lossy(&bytes).into_owned().into())
+    }
+
+    /// An authority: the user information before the host.
+    pub fn authority(self, text: &str) -> Cow<'_, str> {
+        match text.rsplit_once('@') {
+            Some((user, host)) if !self.show_secrets => {
+                Cow::Owned(format!("{}@{host}", String::from_utf8_lossy(&mark(user.as_bytes()))))
+            }
+            _ => Cow::Borrowed(text),
+        }
+    }
+
+    /// A body: values of secret parameters in a form, of secret keys in anything that has `"key": "value"` in it.
+    ///
+    /// `"secret": {...}` and arrays are gone into, not replaced. XML and multipart forms are left as they are.
+    pub fn body<'a>(self, content_type: Option<&[u8]>, body: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.show_secrets {
+            return Cow::Borrowed(body);
+        }
+        let content_type = content_type.unwrap_or_default().trim_ascii_start();
+        let is = |prefix: &str| {
+            content_type.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+        };
+        let masked = if is("application/x-www-form-urlencoded") {
+            parameters(body, 0, Place::Form)
+        } else if is("image/") || is("video/") || is("audio/") || is("font/") || is("application/octet-stream") {
+            None
+        } else {
+            keys(body)
+        };
+        masked.map_or(Cow::Borrowed(body), Cow::Owned)
+    }
+}
+
+/// `Basic xyz`: the scheme stays.
+fn credentials(value: &[u8]) -> Vec<u8> {
+    let (scheme, secret) = match memchr(b' ', value) {
+        Some(space) if value[..space].iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') => {
+            value.split_at(space + 1)
+        }
+        _ => (&[][..], value),
+    };
+    [scheme, &mark(secret)].concat()
+}
+
+/// `a=1; b=2`: the names stay.
+fn cookies(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len());
+    for (index, cookie) in value.split(|&byte| byte == b';').enumerate() {
+        if index > 0 {
+            out.push(b';');
+        }
+        let secret = memchr(b'=', cookie).map_or(0, |equals| equals + 1);
+        let secret = if secret == 0 { cookie.len() - cookie.trim_ascii_start().len() } else { secret };
+        out.extend_from_slice(&cookie[..secret]);
+        if secret < cookie.len() {
+            out.extend_from_slice(&mark(&cookie[secret..]));
+        }
+    }
+    out
+}
+
+/// `a=1; Path=/`: the name and all attributes stay.
+fn set_cookie(value: &[u8]) -> Vec<u8> {
+    let (cookie, attributes) = value.split_at(memchr(b';', value).unwrap_or(value.len()));
+    let mut out = cookies(cookie);
+    out.extend_from_slice(attributes);
+    out
+}
+
+/// `None` where nothing is to be hidden.
+fn url(text: &[u8]) -> Option<Vec<u8>> {
+    let end_of_path = memchr2(b'?', b'#', text).unwrap_or(text.len());
+    let user = user_information(&text[..end_of_path]);
+    let queried = if end_of_path < text.len() { parameters(text, end_of_path + 1, Place::Query) } else { None };
+    let Some((start, end)) = user else { return queried };
+    // The user information stands before the query: its place is the same in what `parameters` gave.
+    let rest = queried.as_deref().unwrap_or(text);
+    Some([&text[..start], &mark(&text[start..end]), &rest[end..]].concat())
+}
+
+/// Where `user:password` stands in `scheme://user:password@host/path`.
+fn user_information(text: &[u8]) -> Option<(usize, usize)> {
+    let start = text.windows(2).position(|pair| pair == b"//")? + 2;
+    // `/a//b@c` is a path: a scheme, or nothing at all, stands before an authority.
+    if start > 2 && text[start - 3] != b':' {
+        return None;
+    }
+    let authority = &text[start..];
+    let authority = &authority[..memchr(b'/', authority).unwrap_or(authority.len())];
+    memrchr(b'@', authority).map(|at| (start, start + at))
+}
+
+/// `a=1&b=2` from `start` on; `None` where nothing is to be hidden.
+fn parameters(text: &[u8], start: usize, place: Place) -> Option<Vec<u8>> {
+    let mut out: Option<Vec<u8>> = None;
+    let mut copied = 0;
+    let mut at = start;
+    while at < text.len() {
+        let end = text[at..].iter().position(|byte| matches!(byte, b'&' | b';' | b'#')).map_or(text.len(), |n| at + n);
+        if let Some(equals) = memchr(b'=', &text[at..end]) {
+            let value = at + equals + 1;
+            if value < end && is_secret(&text[at..at + equals], place) {
+                let out = out.get_or_insert_default();
+                out.extend_from_slice(&text[copied..value]);
+                out.extend_from_slice(&mark(&text[value..end]));
+                copied = end;
+            }
+        }
+        at = end + 1;
+    }
+    out.as_mut()?.extend_from_slice(&text[copied..]);
+    out
+}
+
+/// `"key": "value"` and `"key": 123`, wherever they stand; `None` where nothing is to be hidden.
+fn keys(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out: Option<Vec<u8>> = None;
+    let mut copied = 0;
+    for colon in memchr_iter(b':', text) {
+        if colon < copied {
+            continue;
+        }
+        let before = text[..colon].trim_ascii_end();
+        let Some(before) = before.strip_suffix(b"\"") else { continue };
+        // Where JSON is inside a JSON string, quotes have backslashes: then the value's have them as well.
+        let (before, escaped) = before.strip_suffix(b"\\").map_or((before, false), |before| (before, true));
+        let window = before.len().saturating_sub(name::MAX_LENGTH + 1);
+        let Some(quote) = memrchr(b'"', &before[window..]) else { continue };
+        if !is_secret(&before[window + quote + 1..], Place::Key) {
+            continue;
+        }
+        let value = text.len() - text[colon + 1..].trim_ascii_start().len();
+        let Some((start, end)) = value_at(text, value, escaped) else { continue };
+        let out = out.get_or_insert_default();
+        out.extend_from_slice(&text[copied..start]);
+        let quoted = start > value;
+        if !quoted {
+            out.push(b'"');
+        }
+        out.extend_from_slice(&mark(&text[start..end]));
+        if !quoted {
+            out.push(b'"');
+        }
+        copied = end;
+    }
+    out.as_mut()?.extend_from_slice(&text[copied..]);
+    out
+}
+
+/// Where the string (without its quotes) or number at `start` stands; `None` for anything else, and for `""`.
+fn value_at(text: &[u8], start: usize, escaped: bool) -> Option<(usize, usize)> {
+    let value = &text[start..];
+    let opening: &[u8] = if escaped { b"\\\"" } else { b"\"" };
+    let (start, end) = if value.starts_with(opening) {
+        let start = start + opening.len();
+        // A value that was cut off is hidden to the end.
+        (start, end_of_string(text, start, escaped))
+    } else if value.first().is_some_and(|byte| byte.is_ascii_digit() || *byte == b'-') {
+        let length = value.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
+        (start, start + length)
+    } else {
+        return None;
+    };
+    (end > start).then_some((start, end))
+}
+
+/// Where the closing quote of a string stands (with its backslash, where `escaped`), or the end of the text.
+fn end_of_string(text: &[u8], start: usize, escaped: bool) -> usize {
+    let mut from = start;
+    while let Some(found) = memchr(b'"', &text[from..]) {
+        let quote = from + found;
+        let backslashes = text[start..quote].iter().rev().take_while(|byte| **byte == b'\\').count();
+        // One level down, the closing quote has one backslash, and a quote inside the string has three.
+        if escaped && backslashes == 1 {
+            return quote - 1;
+        }
+        if !escaped && backslashes % 2 == 0 {
+            return quote;
+        }
+        // Not closed on its own level, but by the string around it.
+        if escaped && backslashes == 0 {
+            return quote;
+        }
+        from = quote + 1;
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const HIDE: Redactor = Redactor { show_secrets: false };
+const SHOW: Redactor = Redactor { show_secrets: true };
+
+fn shown(secret: &str) -> String {
+    String::from_utf8(mark(secret.as_bytes()).to_vec()).expect("ASCII")
+}
+
+#[track_caller]
+fn header(name: &str, value: &str, expected: &str) {
+    let text = |redactor: Redactor| String::from_utf8(redactor.header(name.as_bytes(), value.as_bytes()).into_owned());
+    assert_eq!(text(HIDE).expect("UTF-8"), expected);
+    assert_eq!(text(SHOW).expect("UTF-8"), value);
+}
+
+#[test]
+fn marks_never_change() {
+    // Recorded expectations hold marks: a new hash breaks them.
+    assert_eq!(shown(""), "***c862");
+    assert_eq!(shown("hunter2"), "***fe8e");
+    assert_eq!(shown("a somewhat longer secret"), "***d99a");
+    assert_ne!(shown("hunter2"), shown("hunter2\0"));
+}
+
+#[test]
+fn headers() {
+    header("Authorization", "Bearer abc.def", &format!("Bearer {}", shown("abc.def")));
+    header("authorization", "abc", &shown("abc"));
+    header("Proxy-Authorization", "Basic dXNlcg==", &format!("Basic {}", shown("dXNlcg==")));
+    header("X-API-Key", "k", &shown("k"));
+    header("X-Amz-Security-Token", "k", &shown("k"));
+    header("x-csrf-token", "k", &shown("k"));
+    header("Cookie", "a=1; session=xyz;c", &format!("a={}; session={};{}", shown("1"), shown("xyz"), shown("c")));
+    header("Set-Cookie", "id=7; Path=/; HttpOnly", &format!("id={}; Path=/; HttpOnly", shown("7")));
+    header("Location", "https://h/cb?token=t&x=1#f", &format!("https://h/cb?token={}&x=1#f", shown("t")));
+    for name in
+        ["Host", "Content-Type", "Idempotency-Key", "Sec-WebSocket-Key", "Retry-After", "ETag", "Date", "", "key"]
+    {
+        header(name, "value=1", "value=1");
+    }
+}
+
+#[test]
+fn the_same_secret_has_the_same_mark_everywhere() {
+    let mark = shown("s3cret");
+    assert!(HIDE.url("/?token=s3cret").ends_with(&mark));
+    assert!(String::from_utf8_lossy(&HIDE.header(b"authorization", b"Bearer s3cret")).ends_with(&mark));
+    assert!(String::from_utf8_lossy(&HIDE.body(None, br#"{"token":"s3cret"}"#)).contains(&mark));
+}
+
+#[test]
+fn urls() {
+    let check = |url: &str, expected: &str| {
+        assert_eq!(HIDE.url(url), expected);
+        assert_eq!(SHOW.url(url), url);
+    };
+    let s = shown("s");
+    check("/p?q=s", "/p?q=s");
+    check("/p?key=s&q=1", &format!("/p?key={s}&q=1"));
+    check("/p?a=1&Access-Token=s", &format!("/p?a=1&Access-Token={s}"));
+    check("/p?%74oken=s#x", &format!("/p?%74oken={s}#x"));
+    check("/p?X-Amz-Signature=s&X-Amz-Date=1", &format!("/p?X-Amz-Signature={s}&X-Amz-Date=1"));
+    check("/p?user[password]=s", &format!("/p?user[password]={s}"));
+    check("/p?pageToken=s&token=", "/p?pageToken=s&token=");
+    check("/cb#access_token=s&x=1", &format!("/cb#access_token={s}&x=1"));
+    check("http://u:p@h/p", &format!("http://{}@h/p", shown("u:p")));
+    check("http://u@h:1/p?token=s", &format!("http://{}@h:1/p?token={s}", shown("u")));
+    check("/a//b@c/token=s", "/a//b@c/token=s");
+    check("http://h/@x?mail=a@b", "http://h/@x?mail=a@b");
+    check("/é?token=é&ü=1", &format!("/é?token={}&ü=1", shown("é")));
+    assert_eq!(HIDE.authority("u:p@h:1"), format!("{}@h:1", shown("u:p")));
+    assert_eq!(HIDE.authority("h:1"), "h:1");
+}
+
+#[track_caller]
+fn body(content_type: Option<&str>, text: &str, expected: &str) {
+    let masked = HIDE.body(content_type.map(str::as_bytes), text.as_bytes());
+    assert_eq!(String::from_utf8(masked.into_owned()).expect("UTF-8"), expected);
+    assert_eq!(SHOW.body(content_type.map(str::as_bytes), text.as_bytes()), text.as_bytes());
+}
+
+#[test]
+fn json_bodies() {
+    let s = shown("s");
+    body(None, r#"{"a":1,"password":"s","b":2}"#, &format!(r#"{{"a":1,"password":"{s}","b":2}}"#));
+    body(None, "{\"client_secret\" :\n \"s\"}", &format!("{{\"client_secret\" :\n \"{s}\"}}"));
+    body(None, r#"{"cardNumber":4111}"#, &format!(r#"{{"cardNumber":"{}"}}"#, shown("4111")));
+    body(None, r#"{"token":"a\"b\\","x":1}"#, &format!(r#"{{"token":"{}","x":1}}"#, shown(r#"a\"b\\"#)));
+    body(None, r#"{"token":null,"secret":{"a":"b"},"pin":""}"#, r#"{"token":null,"secret":{"a":"b"},"pin":""}"#);
+    body(None, r#"{"token":"cut off in the mid"#, &format!(r#"{{"token":"{}"#, shown("cut off in the mid")));
+    body(None, r#"{"key":"s","tokens":7,"url":"http://h"}"#, r#"{"key":"s","tokens":7,"url":"http://h"}"#);
+    body(
+        Some("application/json"),
+        r#"{"inner":"{\"token\":\"s\",\"a\":1}","pwd":"s"}"#,
+        &format!(r#"{{"inner":"{{\"token\":\"{s}\",\"a\":1}}","pwd":"{s}"}}"#),
+    );
+    body(Some("image/png"), r#"{"token":"s"}"#, r#"{"token":"s"}"#);
+}
+
+#[test]
+fn form_bodies() {
+    let form = Some("Application/X-WWW-Form-Urlencoded; charset=utf-8");
+    body(form, "user=me&password=s&x=1", &format!("user=me&password={}&x=1", shown("s")));
+    body(
+        form,
+        "grant_type=refresh_token&refresh_token=s",
+        &format!("grant_type=refresh_token&refresh_token={}", shown("s")),
+    );
+    body(form, "key=s", "key=s");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_harmless(name in prop::collection::vec(any::<u8>(), 0..20), value in prop::collection::vec(any::<u8>(), 0..200)) {
+        HIDE.header(&name, &value);
+        HIDE.body(Some(b"application/x-www-form-urlencoded"), &value);
+        HIDE.body(None, &value);
+        HIDE.url(&String::from_utf8_lossy(&value));
+    }
+
+    #[test]
+    fn what_looks_like_json_is_harmless(text in r#"([{}:," \\]|"token"|"pin"|\\"token\\"|12|é){0,40}"#) {
+        let masked = HIDE.body(None, text.as_bytes()).into_owned();
+        prop_assert!(String::from_utf8(masked).is_ok());
+    }
+
+    #[test]
+    fn json_stays_json_and_loses_its_secrets(secret in "[^*]{4,30}", other in ".{0,10}") {
+        let text = serde_json::json!({ "a": [{ "access_token": secret, "x": other }], "password": secret }).to_string();
+        let masked = HIDE.body(None, text.as_bytes()).into_owned();
+        let parsed: serde_json::Value = serde_json::from_slice(&masked).expect("JSON");
+        prop_assert_eq!(&parsed["a"][0]["x"], &serde_json::Value::from(other));
+        prop_assert_eq!(&parsed["a"][0]["access_token"], &parsed["password"]);
+        prop_assert_eq!(parsed["password"].as_str().map(str::len), Some(MARK_LENGTH));
+    }
+}
