@@ -197,6 +197,10 @@ impl Request {
     }
 
     fn absolute_rest(&self) -> Option<&str> {
+        // Origin form, as nearly all are; outputs ask several times.
+        if self.target.starts_with('/') {
+            return None;
+        }
         let (scheme, rest) = self.target.split_once("://")?;
         let scheme_ok =
             !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));

@@ -40,8 +40,8 @@ pub(super) fn decode(mut input: &[u8], limit: usize) -> (Vec<u8>, End) {
         let Ok(decoder) = StreamingDecoder::new_with_max_window_size(blocks.chain(tail), MAX_WINDOW) else {
             return (bytes, End::Damaged);
         };
-        let (decoded, end) = read_bounded(decoder, limit - bytes.len());
-        bytes.extend_from_slice(&decoded);
+        let (content, end) = read_bounded(decoder, limit - bytes.len());
+        bytes.extend_from_slice(&content);
         match end {
             End::Whole if frame.whole => input = rest,
             End::Whole => return (bytes, End::Short),

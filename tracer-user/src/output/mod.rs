@@ -58,7 +58,11 @@ enum Base<'a> {
 /// Where a request went (RFC 9112 section 3.3). Without an authority of its own (HTTP/1.0, or no `Host`), that is the
 /// address of the connection's serving end.
 fn base<'a>(exchange: &'a Exchange, request: &'a Request) -> Base<'a> {
-    if &*request.method == "CONNECT" || request.target.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme)) {
+    let origin_form = request.target.starts_with('/');
+    if !origin_form
+        && (&*request.method == "CONNECT"
+            || request.target.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme)))
+    {
         return Base::Target;
     }
     if let Some(authority) = request.authority().filter(|authority| !authority.is_empty()) {

@@ -156,6 +156,11 @@ fn url(text: &[u8]) -> Option<Vec<u8>> {
 
 /// Where `user:password` stands in `scheme://user:password@host/path`.
 fn user_information(text: &[u8]) -> Option<(usize, usize)> {
+    if let [b'/', second, ..] = text
+        && *second != b'/'
+    {
+        return None;
+    }
     let start = text.windows(2).position(|pair| pair == b"//")? + 2;
     // `/a//b@c` is a path: a scheme, or nothing at all, stands before an authority.
     if start > 2 && text[start - 3] != b':' {

@@ -54,16 +54,13 @@ impl ObjectWriter {
             }
             Cow::Borrowed(_) => false,
         };
-        match text(&shown, truncated) {
-            Some(text) => {
-                raw(out, r#","text":"#);
-                escape::string(out, text);
-            }
-            None => {
-                raw(out, r#","base64":""#);
-                base64(out, &shown);
-                out.push(b'"');
-            }
+        if let Some(text) = text(&shown, truncated) {
+            raw(out, r#","text":"#);
+            escape::string(out, text);
+        } else {
+            raw(out, r#","base64":""#);
+            base64(out, &shown);
+            out.push(b'"');
         }
         if let Some(decoded) = decoded {
             raw(out, r#","decoded":"#);

@@ -2,7 +2,7 @@
 //!
 //! Beyond what JSON demands, DEL and the C1 controls are escaped: a terminal may obey them, and no reader minds.
 
-/// Input between two looks at the buffer's capacity.
+/// The buffer grows for so much input at a time.
 const BLOCK: usize = 4096;
 /// The longest that one byte can become: `\u001b`.
 const LONGEST: usize = 6;
@@ -18,7 +18,11 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
 
 /// Writes `bytes` as a JSON string: as UTF-8, or where it is not that, each byte as the character of Latin-1.
 pub(super) fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(bytes) {
+    if is_plain(bytes) {
+        out.push(b'"');
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+    } else if let Ok(text) = std::str::from_utf8(bytes) {
         string(out, text);
     } else {
         let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
@@ -36,19 +40,18 @@ pub(super) fn lower_case(out: &mut Vec<u8>, name: &[u8]) {
 
 /// What stands between the quotes. `text` must be UTF-8, for the JSON to be.
 pub(super) fn contents(out: &mut Vec<u8>, text: &[u8]) {
-    let mut clean = 0;
-    while let Some(chunk) = text[clean..].first_chunk::<8>() {
-        let count = clean_bytes(u64::from_le_bytes(*chunk));
-        clean += count;
-        if count < 8 {
-            break;
-        }
+    if is_plain(text) { out.extend_from_slice(text) } else { with_escapes(out, text) }
+}
+
+/// Whether this is ASCII without anything to escape: nearly all short strings are.
+fn is_plain(text: &[u8]) -> bool {
+    let (chunks, rest) = text.as_chunks::<8>();
+    let mut found = 0;
+    for chunk in chunks {
+        let word = u64::from_le_bytes(*chunk);
+        found |= special_ascii(word) | word;
     }
-    clean += text[clean..].iter().take(8).take_while(|&&byte| !is_special(byte)).count();
-    out.extend_from_slice(&text[..clean]);
-    if clean < text.len() {
-        with_escapes(out, &text[clean..]);
-    }
+    found & HIGHS == 0 && rest.iter().all(|&byte| byte < 0x80 && !is_special(byte))
 }
 
 /// Bytes that must be free in the buffer before each step: eight copied as they are, then an escape in a room of eight.
@@ -58,50 +61,71 @@ const STEP: usize = 16;
 fn with_escapes(out: &mut Vec<u8>, text: &[u8]) {
     let mut read = 0;
     let mut written = out.len();
-    while read < text.len() {
-        let block_end = text.len().min(read + BLOCK);
-        while read < block_end {
-            // All of the room is written to before it is cut off at the end: eight bytes are copied at a time, special
-            // or not. Text with an escape every few bytes gets by with the first room.
-            if out.len() - written < STEP {
-                out.resize(written + 2 * (block_end - read) + 4 * STEP, 0);
+    // All but the first of these bits, where the byte at `read` is a quote whose backslash is written already.
+    let mut seen = 0;
+    while let Some(chunk) = text[read..].first_chunk::<8>() {
+        // All of the room is written to before it is cut off at the end: eight bytes are copied at a time, special or
+        // not. Text with an escape every few bytes gets by with the first room.
+        if out.len() - written < STEP {
+            out.resize(written + 2 * (text.len() - read).min(BLOCK) + 4 * STEP, 0);
+        }
+        let word = u64::from_le_bytes(*chunk);
+        let clean = ((special_ascii(word) | equals(word, C1_LEAD)) & HIGHS & !seen).trailing_zeros() as usize / 8;
+        let room = &mut out[written..written + STEP];
+        room[..8].copy_from_slice(chunk);
+        seen = 0;
+        read += clean;
+        written += clean;
+        if clean == 8 {
+            continue;
+        }
+        match chunk[clean] {
+            b'"' | b'\\' => {
+                room[clean] = b'\\';
+                written += 1;
+                seen = 0xff;
             }
-            let skip = if let Some(chunk) = text[read..].first_chunk::<8>() {
-                out[written..written + 8].copy_from_slice(chunk);
-                clean_bytes(u64::from_le_bytes(*chunk))
-            } else {
-                let rest = &text[read..];
-                let clean = rest.iter().take_while(|&&byte| !is_special(byte)).count();
-                out[written..written + clean].copy_from_slice(&rest[..clean]);
-                clean
-            };
-            read += skip;
-            written += skip;
-            if skip < 8 && read < text.len() {
+            _ => {
                 let (escaped, length, taken) = escape(&text[read..]);
-                out[written..written + 8].copy_from_slice(&escaped);
+                room[clean..clean + 8].copy_from_slice(&escaped);
                 written += length;
                 read += taken;
             }
         }
     }
     out.truncate(written);
+    if seen != 0 {
+        out.push(text[read]);
+        read += 1;
+    }
+    while read < text.len() {
+        if is_special(text[read]) {
+            let (escaped, length, taken) = escape(&text[read..]);
+            out.extend_from_slice(&escaped[..length]);
+            read += taken;
+        } else {
+            out.push(text[read]);
+            read += 1;
+        }
+    }
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
-/// How many of the eight bytes, from the first on, need no escape.
-fn clean_bytes(word: u64) -> usize {
-    // Each term has the high bit of a byte set where the byte matches. Above the first match there may be false ones;
-    // only the first counts.
-    let equals = |byte: u8| {
-        let difference = word ^ (ONES * u64::from(byte));
-        difference.wrapping_sub(ONES) & !difference
-    };
+// Each of these has the high bit of a byte set where the byte matches. Above the first match there may be false ones, so
+// only whether there is one, and where the first is, counts.
+
+/// Bytes that equal `byte`.
+fn equals(word: u64, byte: u8) -> u64 {
+    let difference = word ^ (ONES * u64::from(byte));
+    difference.wrapping_sub(ONES) & !difference
+}
+
+/// Bytes of ASCII that need an escape.
+fn special_ascii(word: u64) -> u64 {
     let control = word.wrapping_sub(ONES * 0x20) & !word;
-    let special = (control | equals(b'"') | equals(b'\\') | equals(0x7f) | equals(C1_LEAD)) & HIGHS;
-    special.trailing_zeros() as usize / 8
+    control | equals(word, b'"') | equals(word, b'\\') | equals(word, 0x7f)
 }
 
 fn is_special(byte: u8) -> bool {

@@ -1,5 +1,7 @@
 //! The object of an exchange.
 
+use std::fmt::Write as _;
+
 use super::{ObjectWriter, connection, escape, number, process, raw};
 use crate::{
     connection::Role,
@@ -62,14 +64,15 @@ impl ObjectWriter {
         raw(out, r#"{"method":"#);
         escape::string(out, &request.method);
         raw(out, r#","url":"#);
-        self.url(out, exchange, request);
+        let path = self.redactor.url(request.path());
+        self.url(out, exchange, request, &path);
         raw(out, r#","authority":"#);
         match request.authority() {
             Some(authority) => escape::string(out, &self.redactor.authority(authority)),
             None => raw(out, "null"),
         }
         raw(out, r#","path":"#);
-        escape::string(out, &self.redactor.url(request.path()));
+        escape::string(out, &path);
         raw(out, r#","version":""#);
         raw(out, request.version.number());
         raw(out, r#"","headers":"#);
@@ -103,24 +106,21 @@ impl ObjectWriter {
     }
 
     /// See the module's documentation for the forms.
-    fn url(&self, out: &mut Vec<u8>, exchange: &Exchange, request: &Request) {
+    fn url(&self, out: &mut Vec<u8>, exchange: &Exchange, request: &Request, path: &str) {
         let (scheme, authority) = match base(exchange, request) {
             Base::Authority(authority) => ("http://", self.redactor.authority(authority)),
             Base::Unix(path) => ("http+unix://", percent_encoded(path).into()),
             Base::Target => return escape::string(out, &self.redactor.url(&request.target)),
-            Base::Nothing => return escape::string(out, &self.redactor.url(request.path())),
+            Base::Nothing => return escape::string(out, path),
         };
-        let path = match request.path() {
-            "*" => "",
-            path => path,
-        };
+        let path = if path == "*" { "" } else { path };
         out.push(b'"');
         raw(out, scheme);
         escape::contents(out, authority.as_bytes());
         if !path.is_empty() && !path.starts_with(['/', '?']) {
             out.push(b'/');
         }
-        escape::contents(out, self.redactor.url(path).as_bytes());
+        escape::contents(out, path.as_bytes());
         out.push(b'"');
     }
 
@@ -157,8 +157,8 @@ fn percent_encoded(path: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push('%');
-            out.push_str(&format!("{byte:02X}"));
+            // A String takes everything.
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out

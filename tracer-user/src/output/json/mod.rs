@@ -44,7 +44,7 @@ use crate::{
 };
 
 /// What can be chosen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct JsonOptions {
     /// Print secrets as they are.
     pub show_secrets: bool,

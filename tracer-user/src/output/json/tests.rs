@@ -108,6 +108,7 @@ struct WireBody {
     masked: bool,
 }
 
+#[expect(clippy::struct_field_names, reason = "the names of the contract")]
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireTiming {
