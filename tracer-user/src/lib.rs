@@ -9,16 +9,14 @@
     warn(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)
 )]
 
-pub mod connection;
-pub mod content;
-pub mod engine;
 pub mod event;
 pub mod connection;
 pub mod exchange;
 pub mod recording;
 pub mod engine;
+pub mod content;
+pub mod redact;
+pub mod output;
 
 #[cfg(feature = "live")]
 pub mod demo;
-pub mod output;
-pub mod redact;
