@@ -1,7 +1,7 @@
 //! pidtap: attach to a running process, rebuild the HTTP exchanges of its socket calls, and show what goes wrong.
 //!
 //! Modules stand in the order in which data flows; a module uses only what stands before it. The core (from `event`
-//! to `engine`) has no clock, thread, file or socket: it is fed events and asked for updates, live and from a
+//! to `output`) has no clock, thread, file or socket: it is fed events and asked for updates, live and from a
 //! recording alike. `live` modules touch the machine; only `app` sees everything.
 // The build without features is the core; there clippy.toml's list of clocks, files, sockets and threads is forbidden.
 #![cfg_attr(
@@ -9,10 +9,20 @@
     warn(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)
 )]
 
+// A line between each two, or rustfmt sorts them by name.
+
 pub mod event;
-pub mod connection;
-pub mod exchange;
+
 pub mod recording;
+
+pub mod connection;
+
+pub mod exchange;
+
+pub mod reassembly;
+
+pub mod protocol;
+
 pub mod engine;
 pub mod content;
 pub mod redact;

@@ -1,0 +1,430 @@
+//! A connection while it lives: its two streams, what they carry, and how it ends.
+//!
+//! ```text
+//!  connect -> (SYN_SENT) -> up -> FIN or RST seen, or closed by the target -> ending -> over
+//!                |                                                            |
+//!                +-> failed                              a moment for events that come late
+//! ```
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::Environment;
+use crate::{
+    connection::{ConnectionInfo, Protocol, Role},
+    event::{Timestamp, wire::direction},
+    exchange::ProcessRef,
+    protocol::{
+        detect,
+        http1::pairing::{Ending, Http1, Signal},
+    },
+    reassembly::{GapCause, MAX_WAITING_BYTES, MAX_WAITING_SEGMENTS, Mark, Piece, REORDER_WAIT_NS, Stream},
+};
+
+/// Calls in each direction without a message of HTTP, on a connection joined late, after which it is said not to be
+/// HTTP.
+const UNPROVEN_CALLS: u32 = 8;
+/// Content left at which telling the probes to leave it out is worth a system call.
+const SKIP_FROM: u64 = 256 * 1024;
+/// How far ahead the probes are told to skip at once: well below half the range of a sequence number.
+const SKIP_AT_ONCE: u64 = 1 << 30;
+
+/// What a connection carries.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// The role is not known: both are tried, and the first that finds a head is right.
+    Undecided(Box<Http1>, Box<Http1>),
+    Http1(Box<Http1>),
+    /// Not HTTP/1, or no longer.
+    Opaque,
+}
+
+impl Content {
+    pub(super) fn new(role: Option<Role>, joined: bool) -> Self {
+        match role {
+            Some(role) => Self::Http1(Box::new(Http1::new(role, joined))),
+            None => Self::Undecided(Box::new(Http1::new(Role::Client, true)), Box::new(Http1::new(Role::Server, true))),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum StalledPiece {
+    Bytes(Vec<u8>, Mark),
+    Gap(u64, GapCause, Mark),
+}
+
+/// A request for the probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Nothing on this connection is worth copying any more.
+    Mute {
+        /// The connection.
+        inode: u64,
+    },
+    /// Nothing before `until` in this direction is worth copying.
+    Skip {
+        /// The connection.
+        inode: u64,
+        /// `direction::SEND` or `RECEIVE`.
+        direction: u8,
+        /// Position, as events have it (32 bits where they are sequence numbers).
+        until: u64,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) info: Arc<ConnectionInfo>,
+    pub(super) process: ProcessRef,
+    /// Positions are sequence numbers.
+    pub(super) sequence: bool,
+    pub(super) send: Stream,
+    pub(super) receive: Stream,
+    pub(super) content: Content,
+    /// Last process and descriptor that used it: spares a table look-up for each event.
+    pub(super) holder: (u32, i32),
+    pub(super) connect_start: Option<Timestamp>,
+    pub(super) connected: bool,
+    pub(super) failed: bool,
+    /// The connect failed, but the call that says where to has not returned yet.
+    pub(super) connect_error: Option<(Option<i32>, Timestamp)>,
+    pub(super) reset: bool,
+    pub(super) peer_closed: bool,
+    pub(super) error: Option<i32>,
+    /// How it seems to end.
+    pub(super) ending: Option<End>,
+    pub(super) over: Option<Timestamp>,
+    pub(super) in_attention: bool,
+    pub(super) probe: Option<ProbeMemory>,
+    stalled: VecDeque<StalledPiece>,
+    stalled_bytes: usize,
+    stalled_since: Option<Timestamp>,
+    unproven: [u32; 2],
+    skip_until: [u64; 2],
+}
+
+/// How a connection seems to end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    /// Since when.
+    pub(super) since: Timestamp,
+    pub(super) how: Ending,
+    /// Where both directions then stood: sent, received.
+    pub(super) positions: (u64, u64),
+}
+
+/// What the last probe said, to compare the next one with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ProbeMemory {
+    /// Bytes moved by the kernel that were not seen as events when first asked: before tracing, or before us.
+    pub(super) baseline: (i64, i64),
+    /// The last difference, to be confirmed by the next probe.
+    pub(super) difference: (i64, i64),
+    /// Bytes already said to be unseen.
+    pub(super) said: (i64, i64),
+}
+
+impl Link {
+    pub(super) fn new(info: Arc<ConnectionInfo>, process: ProcessRef, content: Content) -> Self {
+        Self {
+            info,
+            process,
+            sequence: false,
+            send: Stream::default(),
+            receive: Stream::default(),
+            content,
+            holder: (0, -1),
+            connect_start: None,
+            connected: false,
+            failed: false,
+            connect_error: None,
+            reset: false,
+            peer_closed: false,
+            error: None,
+            ending: None,
+            over: None,
+            in_attention: false,
+            probe: None,
+            stalled: VecDeque::new(),
+            stalled_bytes: 0,
+            stalled_since: None,
+            unproven: [0; 2],
+            skip_until: [0; 2],
+        }
+    }
+
+    /// Whether something must be looked at when time has passed.
+    pub(super) fn needs_time(&self) -> bool {
+        self.ending.is_some()
+            || self.connect_error.is_some()
+            || self.over.is_some()
+            || self.stalled_since.is_some()
+            || self.send.waits()
+            || self.receive.waits()
+    }
+
+    pub(super) fn set_protocol(&mut self, protocol: Protocol) {
+        if self.info.protocol != protocol {
+            self.info = Arc::new(ConnectionInfo { protocol, ..(*self.info).clone() });
+        }
+    }
+
+    /// Runs `step` on one direction's stream, and what comes out of it through the protocol.
+    pub(super) fn with_stream(
+        &mut self,
+        direction: u8,
+        environment: &mut Environment,
+        step: impl FnOnce(&mut Stream, &mut dyn FnMut(Piece<'_>)),
+    ) {
+        // The stream is taken out so that the rest of the connection can be used while it gives pieces.
+        let mut stream = std::mem::take(self.stream(direction));
+        step(&mut stream, &mut |piece| self.piece(direction, piece, environment));
+        *self.stream(direction) = stream;
+        if self.stalled_since.is_some() {
+            self.release_stalled(environment, false);
+        }
+    }
+
+    fn stream(&mut self, direction: u8) -> &mut Stream {
+        if direction == direction::SEND { &mut self.send } else { &mut self.receive }
+    }
+
+    fn piece(&mut self, direction: u8, piece: Piece<'_>, environment: &mut Environment) {
+        if let Content::Opaque = self.content {
+            return;
+        }
+        if let Content::Undecided(..) = self.content {
+            self.decide(direction, piece, environment);
+            return;
+        }
+        let Content::Http1(http) = &self.content else { return };
+        if !http.proven() && self.not_http(direction, piece, environment) {
+            return;
+        }
+        let Content::Http1(http) = &self.content else { return };
+        let is_response = is_response(http.role(), direction);
+        if is_response {
+            let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
+            let request_next = if direction == direction::SEND { self.receive.next() } else { self.send.next() };
+            if !self.stalled.is_empty() || http.must_wait(&mark, request_next) {
+                self.stall(piece);
+                if self.stalled.len() > MAX_WAITING_SEGMENTS || self.stalled_bytes > MAX_WAITING_BYTES {
+                    self.release_stalled(environment, true);
+                }
+                return;
+            }
+        }
+        self.feed(direction, is_response, piece, environment);
+    }
+
+    fn feed(&mut self, direction: u8, is_response: bool, piece: Piece<'_>, environment: &mut Environment) {
+        let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
+        let length = match piece {
+            Piece::Bytes(bytes, _) => bytes.len() as u64,
+            Piece::Gap(length, ..) => length,
+        };
+        let other_next = if direction == direction::SEND { self.receive.next() } else { self.send.next() };
+        let own_next = Some(mark.position + length);
+        if self.info.protocol == Protocol::Unknown {
+            self.set_protocol(Protocol::Http1);
+        }
+        let Content::Http1(http) = &mut self.content else { return };
+        let (request_next, response_next) = if is_response { (other_next, own_next) } else { (own_next, other_next) };
+        environment.with_context(&self.info, request_next, response_next, |context| {
+            if is_response { http.response_piece(piece, context) } else { http.request_piece(piece, context) }
+        });
+        if let Some(signal) = http.take_signal() {
+            self.signal(&signal, mark.time, environment);
+            return;
+        }
+        self.skip_unwanted(direction, is_response, own_next, environment);
+    }
+
+    /// Tells the probes what need not be copied: content beyond what is kept.
+    fn skip_unwanted(&mut self, direction: u8, is_response: bool, next: Option<u64>, environment: &mut Environment) {
+        let Content::Http1(http) = &self.content else { return };
+        let Some(next) = next.filter(|next| *next >= self.skip_until[usize::from(direction)]) else { return };
+        if let Some((left, seen)) = http.content_left(!is_response)
+            && seen >= environment.options.body_limit as u64
+            && left >= SKIP_FROM
+        {
+            let until = next + left.min(SKIP_AT_ONCE);
+            self.skip_until[usize::from(direction)] = until;
+            let until = if self.sequence { until & 0xffff_ffff } else { Stream::as_count(until) };
+            environment.controls.push_back(Control::Skip { inode: self.info.inode.0, direction, until });
+        }
+    }
+
+    /// Tries both roles on a connection of which neither is known.
+    fn decide(&mut self, direction: u8, piece: Piece<'_>, environment: &mut Environment) {
+        if self.not_http(direction, piece, environment) {
+            return;
+        }
+        let (own_next, other_next) = (None, None);
+        let Content::Undecided(client, server) = &mut self.content else { return };
+        let mut winner = None;
+        for http in [client, server] {
+            let is_response = is_response(http.role(), direction);
+            environment.with_context(&self.info, own_next, other_next, |context| {
+                if is_response { http.response_piece(piece, context) } else { http.request_piece(piece, context) }
+            });
+            if http.proven() {
+                winner = Some(std::mem::replace(http, Box::new(Http1::new(Role::Client, true))));
+                break;
+            }
+        }
+        if let Some(mut http) = winner {
+            let signal = http.take_signal();
+            self.content = Content::Http1(http);
+            self.set_protocol(Protocol::Http1);
+            if let Some(signal) = signal {
+                let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
+                self.signal(&signal, mark.time, environment);
+            }
+        }
+    }
+
+    /// On a connection that has not shown a message yet: whether it is clear by now that it will not.
+    fn not_http(&mut self, direction: u8, piece: Piece<'_>, environment: &mut Environment) -> bool {
+        let Piece::Bytes(bytes, mark) = piece else { return false };
+        if !mark.boundary || self.info.opened.is_some() {
+            return false;
+        }
+        if bytes.len() >= 5 && detect::is_tls_record(bytes) {
+            self.signal(&Signal::NotHttp(bytes[..5].to_vec()), mark.time, environment);
+            return true;
+        }
+        self.unproven[usize::from(direction)] += 1;
+        if self.unproven.iter().all(|calls| *calls > UNPROVEN_CALLS) {
+            self.signal(&Signal::NotHttp(bytes.iter().copied().take(16).collect()), mark.time, environment);
+            return true;
+        }
+        false
+    }
+
+    fn signal(&mut self, signal: &Signal, time: Timestamp, environment: &mut Environment) {
+        match signal {
+            Signal::NotHttp(first) => {
+                self.set_protocol(detect::name(first));
+                environment.note(self, time, super::NoteKind::NotHttp);
+            }
+            Signal::Switched(protocol) => {
+                let websocket = protocol.eq_ignore_ascii_case("websocket");
+                self.set_protocol(if websocket { Protocol::WebSocket } else { Protocol::Tunnel });
+                environment.note(self, time, super::NoteKind::Opaque { protocol: protocol.clone() });
+            }
+        }
+        if let (Signal::Switched(_), Content::Http1(http)) = (signal, &mut self.content) {
+            // A response may have come to requests that were pipelined before the switch; they end here.
+            environment.with_context(&self.info, None, None, |context| http.close(Ending::ByPeer, None, time, context));
+        }
+        self.content = Content::Opaque;
+        self.stalled.clear();
+        self.stalled_since = None;
+        environment.controls.push_back(Control::Mute { inode: self.info.inode.0 });
+    }
+
+    fn stall(&mut self, piece: Piece<'_>) {
+        let (piece, mark, length) = match piece {
+            Piece::Bytes(bytes, mark) => (StalledPiece::Bytes(bytes.to_vec(), mark), mark, bytes.len()),
+            Piece::Gap(length, cause, mark) => (StalledPiece::Gap(length, cause, mark), mark, 0),
+        };
+        self.stalled_since.get_or_insert(mark.time);
+        self.stalled_bytes += length;
+        self.stalled.push_back(piece);
+    }
+
+    /// Passes on responses that waited for their request, where it has come; or, `forced`, in any case.
+    pub(super) fn release_stalled(&mut self, environment: &mut Environment, forced: bool) {
+        let mut forced = forced;
+        while let Some(piece) = self.stalled.pop_front() {
+            let (borrowed, mark) = match &piece {
+                StalledPiece::Bytes(bytes, mark) => (Piece::Bytes(bytes, *mark), mark),
+                StalledPiece::Gap(length, cause, mark) => (Piece::Gap(*length, *cause, *mark), mark),
+            };
+            let Content::Http1(http) = &self.content else { break };
+            let direction = if http.role() == Role::Client { direction::RECEIVE } else { direction::SEND };
+            let request_next = if direction == direction::SEND { self.receive.next() } else { self.send.next() };
+            if !forced && http.must_wait(mark, request_next) {
+                self.stalled.push_front(piece);
+                return;
+            }
+            forced = false;
+            self.stalled_bytes = self.stalled_bytes.saturating_sub(match &piece {
+                StalledPiece::Bytes(bytes, _) => bytes.len(),
+                StalledPiece::Gap(..) => 0,
+            });
+            self.feed(direction, true, borrowed, environment);
+        }
+        self.stalled_since = None;
+        self.stalled_bytes = 0;
+    }
+
+    /// Time has passed.
+    pub(super) fn handle_timeout(&mut self, now: Timestamp, environment: &mut Environment) {
+        for direction in [direction::SEND, direction::RECEIVE] {
+            if self.stream(direction).waits() {
+                self.with_stream(direction, environment, |stream, mut sink| stream.handle_timeout(now, &mut sink));
+            }
+        }
+        if self.stalled_since.is_some_and(|since| now.since(since) >= REORDER_WAIT_NS) {
+            self.release_stalled(environment, true);
+        }
+        if let Some(End { since, how, .. }) = self.ending
+            && now.since(since) >= REORDER_WAIT_NS
+        {
+            self.close(how, since, environment);
+        }
+    }
+
+    /// The peer has closed, as the target has read.
+    pub(super) fn end_of_stream(&mut self, time: Timestamp, environment: &mut Environment) {
+        self.peer_closed = true;
+        let mark = Mark { time, ..Mark::default() };
+        self.with_stream(direction::RECEIVE, environment, |stream, mut sink| stream.flush(None, mark, &mut sink));
+        self.release_stalled(environment, true);
+        let Content::Http1(http) = &mut self.content else { return };
+        environment.with_context(&self.info, None, None, |context| match http.role() {
+            Role::Client => http.close(Ending::ByPeer, None, time, context),
+            Role::Server => http.requests_ended(context),
+        });
+    }
+
+    /// The connection is over, or tracing is.
+    pub(super) fn close(&mut self, ending: Ending, time: Timestamp, environment: &mut Environment) {
+        if self.over.is_some() {
+            return;
+        }
+        let mark = Mark { time, pid: self.process.pid, tid: self.process.tid, ..Mark::default() };
+        let ends = self.ending.map(|end| end.positions);
+        let before = self.send.lost() + self.receive.lost();
+        for (direction, end) in
+            [(direction::SEND, ends.map(|ends| ends.0)), (direction::RECEIVE, ends.map(|ends| ends.1))]
+        {
+            // A FIN takes one position, and whether it is in the number depends on the moment.
+            let end = end.filter(|end| self.stream(direction).next().is_some_and(|next| *end > next + 1));
+            self.with_stream(direction, environment, |stream, mut sink| stream.flush(end, mark, &mut sink));
+        }
+        self.release_stalled(environment, true);
+        if ending != Ending::Unfinished && self.send.lost() + self.receive.lost() > before {
+            environment.unseen.push((
+                Arc::clone(&self.info),
+                self.process.clone(),
+                time,
+                self.send.lost(),
+                self.receive.lost(),
+            ));
+        }
+        if let Content::Http1(http) = &mut self.content {
+            let error = self.error;
+            environment.with_context(&self.info, None, None, |context| http.close(ending, error, time, context));
+        }
+        self.content = Content::Opaque;
+        self.ending = None;
+        self.over = Some(time);
+    }
+}
+
+fn is_response(role: Role, direction: u8) -> bool {
+    (role == Role::Client) == (direction == direction::RECEIVE)
+}

@@ -1,0 +1,751 @@
+//! The engine: takes events, gives updates. No clock, no I/O, no threads.
+
+mod link;
+mod process_table;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::VecDeque, sync::Arc};
+
+pub use link::Control;
+use link::{Content, End, Link, ProbeMemory};
+use process_table::ProcessTable;
+use rustc_hash::FxHashMap;
+use tracer_common::event::loss;
+
+use crate::{
+    connection::{AF_UNIX, ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
+    event::{Event, SocketInode, Timestamp, wire},
+    exchange::{Exchange, ExchangeId, Outcome, ProcessRef, Quality, Timing},
+    protocol::http1::pairing::{Context, Ending},
+    reassembly::Segment,
+};
+
+/// Connections that are remembered at once; beyond it the one that was known first is given up.
+pub const MAX_CONNECTIONS: usize = 100_000;
+/// How long a connection that is over is remembered, for events of it that come late.
+const REMEMBER_NS: u64 = 1_000_000_000;
+/// Error numbers of `include/uapi/asm-generic/errno.h`.
+mod errno {
+    pub(super) const EPIPE: i32 = 32;
+    pub(super) const ECONNABORTED: i32 = 103;
+    pub(super) const ECONNRESET: i32 = 104;
+    pub(super) const EISCONN: i32 = 106;
+    pub(super) const ETIMEDOUT: i32 = 110;
+    pub(super) const ECONNREFUSED: i32 = 111;
+    pub(super) const EHOSTUNREACH: i32 = 113;
+    pub(super) const EALREADY: i32 = 114;
+    pub(super) const EINPROGRESS: i32 = 115;
+    pub(super) const EAGAIN: i32 = 11;
+    pub(super) const EINTR: i32 = 4;
+}
+
+/// What the engine is told once.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Bytes of each body that are kept.
+    pub body_limit: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { body_limit: 64 * 1024 }
+    }
+}
+
+/// A traced process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Process id.
+    pub pid: u32,
+    /// Process name (`comm`).
+    pub name: Arc<str>,
+}
+
+/// Tracing has begun.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    /// When.
+    pub time: Timestamp,
+    /// Processes that the user named.
+    pub targets: Vec<Target>,
+}
+
+/// Something about a connection that a person must know to read what is (not) shown.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// When.
+    pub time: Timestamp,
+    /// Which connection.
+    pub connection: Arc<ConnectionInfo>,
+    /// Who.
+    pub process: ProcessRef,
+    /// What.
+    pub kind: NoteKind,
+}
+
+/// What a [`Note`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoteKind {
+    /// The bytes are not HTTP/1: what they seem to be is `connection.protocol`.
+    NotHttp,
+    /// The connection was upgraded to the named protocol, or is a tunnel (CONNECT): opaque from here on.
+    Opaque {
+        /// Value of `Upgrade`, or `CONNECT`.
+        protocol: Box<str>,
+    },
+    /// The kernel moved bytes that no hooked system call accounts for (io_uring, or another path).
+    UnseenBytes {
+        /// Bytes sent but not seen.
+        sent: u64,
+        /// Bytes received but not seen.
+        received: u64,
+    },
+}
+
+/// Counts of a whole trace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Exchanges reported.
+    pub exchanges: u64,
+    /// Incidents reported.
+    pub incidents: u64,
+    /// Events that were not delivered, all causes.
+    pub lost_events: u64,
+    /// Stream bytes behind those events.
+    pub lost_bytes: u64,
+    /// The same by cause: indices of [`tracer_common::event::loss`].
+    pub lost_events_by_cause: [u64; 6],
+    /// Likewise.
+    pub lost_bytes_by_cause: [u64; 6],
+    /// From attach to end.
+    pub duration_ns: u64,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// What the engine found out.
+#[derive(Clone, Debug)]
+pub enum Update {
+    /// First of all.
+    Attached(Attached),
+    /// An exchange is over.
+    Exchange(Arc<Exchange>),
+    /// A connection needs a word.
+    Note(Note),
+    /// Last of all.
+    Summary(Summary),
+}
+
+/// What every connection shares while an event is handled.
+#[derive(Debug, Default)]
+struct Environment {
+    options: EngineOptions,
+    processes: ProcessTable,
+    last_exchange: u64,
+    reported: u64,
+    updates: VecDeque<Update>,
+    controls: VecDeque<Control>,
+    /// Connections at whose end bytes were missing: unseen, unless the loss counters explain it.
+    unseen: Vec<(Arc<ConnectionInfo>, ProcessRef, Timestamp, u64, u64)>,
+}
+
+impl Environment {
+    fn with_context(
+        &mut self,
+        connection: &Arc<ConnectionInfo>,
+        request_next: Option<u64>,
+        response_next: Option<u64>,
+        step: impl FnOnce(&mut Context<'_>),
+    ) {
+        let Self { options, processes, last_exchange, reported, updates, .. } = self;
+        step(&mut Context {
+            last_exchange,
+            body_limit: options.body_limit,
+            process_name: &|pid| processes.name(pid),
+            connection,
+            request_next,
+            response_next,
+            finished: &mut |exchange| {
+                *reported += 1;
+                updates.push_back(Update::Exchange(Arc::new(exchange)));
+            },
+        });
+    }
+
+    fn note(&mut self, link: &Link, time: Timestamp, kind: NoteKind) {
+        let (connection, process) = (Arc::clone(&link.info), link.process.clone());
+        self.updates.push_back(Update::Note(Note { time, connection, process, kind }));
+    }
+}
+
+/// Turns events into updates.
+#[derive(Debug, Default)]
+pub struct Engine {
+    environment: Environment,
+    links: FxHashMap<u64, Box<Link>>,
+    /// Connections that something must be done about when time passes.
+    attention: Vec<u64>,
+    targets: Vec<Target>,
+    last_connection: u64,
+    realtime_offset_ns: i64,
+    attached: Option<Timestamp>,
+    last: Timestamp,
+    lost_events: [u64; loss::CAUSES],
+    lost_bytes: [u64; loss::CAUSES],
+    finished: bool,
+}
+
+impl Engine {
+    /// A new engine.
+    pub fn new(options: EngineOptions) -> Self {
+        Self { environment: Environment { options, ..Environment::default() }, ..Self::default() }
+    }
+
+    /// The next update, if any.
+    pub fn poll(&mut self) -> Option<Update> {
+        self.environment.updates.pop_front()
+    }
+
+    /// The next wish to the probes, if any. A feeder that replays has none to fulfil.
+    pub fn poll_control(&mut self) -> Option<Control> {
+        self.environment.controls.pop_front()
+    }
+
+    /// Nanoseconds to add to a [`Timestamp`] to get Unix time.
+    pub fn realtime_offset_ns(&self) -> i64 {
+        self.realtime_offset_ns
+    }
+
+    /// Connections that are remembered now.
+    pub fn connections(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Takes one event. Time enters only here.
+    pub fn handle_event(&mut self, event: &Event<'_>) {
+        if self.finished {
+            return;
+        }
+        self.last = self.last.max(event.time());
+        match event {
+            Event::Data(event, payload) => self.data(event, payload),
+            Event::Socket(event) => self.socket(event),
+            Event::Tcp(event) => self.tcp(event),
+            Event::Descriptor(event) => self.descriptor(event),
+            Event::Process(event) => self.process(event),
+            Event::Attached(event) => {
+                let time = Timestamp(event.header.time_ns);
+                self.realtime_offset_ns = event.realtime_offset_ns;
+                self.attached = Some(time);
+                let targets = self.targets.clone();
+                self.environment.updates.push_back(Update::Attached(Attached { time, targets }));
+            }
+            Event::Tick(event) => self.tick(event),
+            Event::Probe(event) => self.probe(event),
+            Event::SocketName(event, path) => self.socket_name(event, path),
+            Event::Detached(event) => {
+                self.tick(event);
+                self.finish();
+            }
+        }
+    }
+
+    /// Ends the session at the time of the last event, where no DETACHED event came (a truncated recording): open
+    /// exchanges are reported, then the summary. Does nothing after a DETACHED event.
+    pub fn finish(&mut self) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        let time = self.last;
+        let mut open: Vec<(ConnectionId, u64)> =
+            self.links.iter().map(|(inode, link)| (link.info.id, *inode)).collect();
+        open.sort_unstable();
+        for (_, inode) in open {
+            if let Some(link) = self.links.get_mut(&inode) {
+                let ending = link.ending.map_or(Ending::Unfinished, |end| end.how);
+                link.close(ending, time, &mut self.environment);
+            }
+        }
+        self.links.clear();
+        self.report_unseen();
+        let total = |by_cause: &[u64; loss::CAUSES]| by_cause.iter().sum();
+        self.environment.updates.push_back(Update::Summary(Summary {
+            exchanges: self.environment.reported,
+            incidents: 0,
+            lost_events: total(&self.lost_events),
+            lost_bytes: total(&self.lost_bytes),
+            lost_events_by_cause: self.lost_events,
+            lost_bytes_by_cause: self.lost_bytes,
+            duration_ns: self.attached.map_or(0, |attached| time.since(attached)),
+            time,
+        }));
+    }
+
+    fn data(&mut self, event: &wire::DataEvent, payload: &[u8]) {
+        let flags = event.header.flags;
+        if flags & (wire::flag::PEEK | wire::flag::OUT_OF_BAND) != 0 && event.result > 0 {
+            return;
+        }
+        let sequence = flags & wire::flag::SEQUENCE != 0;
+        let Self { links, environment, attention, last_connection, .. } = self;
+        let link = links.entry(event.connection).or_insert_with(|| {
+            // Its announcement was lost.
+            Box::new(new_link(last_connection, environment, event.connection, &event.header, Content::new(None, true)))
+        });
+        if link.over.is_some() {
+            return;
+        }
+        link.sequence = sequence;
+        let holder = (event.header.tgid, event.fd);
+        if link.holder != holder && event.fd >= 0 {
+            link.holder = holder;
+            environment.processes.open(holder.0, holder.1, event.connection);
+        }
+        let time = Timestamp(event.header.time_ns);
+        let (own, opposite) = if event.direction == wire::direction::SEND {
+            (&link.send, &mut link.receive)
+        } else {
+            (&link.receive, &mut link.send)
+        };
+        let position = own.extend(event.position, sequence);
+        let opposite_position = opposite.extend(event.opposite_position, sequence);
+        opposite.start_at(event.opposite_position, sequence);
+        match event.result {
+            1.. => {
+                let segment = Segment::of(event, payload, position, opposite_position);
+                link.with_stream(event.direction, environment, |stream, mut sink| stream.push(segment, &mut sink));
+            }
+            0 if event.direction == wire::direction::RECEIVE => link.end_of_stream(time, environment),
+            0 => {}
+            _ => failed_call(link, event, time, environment),
+        }
+        if !link.in_attention && link.needs_time() {
+            link.in_attention = true;
+            attention.push(event.connection);
+        }
+    }
+
+    fn socket(&mut self, event: &wire::SocketEvent) {
+        use wire::origin;
+        let sequence = event.header.flags & wire::flag::SEQUENCE != 0;
+        let time = Timestamp(event.header.time_ns);
+        let begins = match event.origin {
+            origin::ACCEPT | origin::PAIR => true,
+            // A connect that failed at once, or is being tried again, begins anew as well.
+            origin::CONNECT => {
+                !self.links.get(&event.connection).is_some_and(|link| link.over.is_none() && !link.failed)
+            }
+            _ => false,
+        };
+        let role = match event.origin {
+            origin::CONNECT => Some(Role::Client),
+            origin::ACCEPT => Some(Role::Server),
+            origin::FOUND if event.header.flags & wire::flag::LISTENING_PORT != 0 => Some(Role::Server),
+            origin::FOUND if event.local_port != 0 => Some(Role::Client),
+            _ => None,
+        };
+        let Self { links, environment, last_connection, .. } = self;
+        if begins && let Some(mut old) = links.remove(&event.connection) {
+            old.close(Ending::ByTarget, time, environment);
+        }
+        let joined = !begins;
+        let link = links.entry(event.connection).or_insert_with(|| {
+            let content = Content::new(role, joined);
+            Box::new(new_link(last_connection, environment, event.connection, &event.header, content))
+        });
+        if event.origin != origin::FOUND {
+            link.sequence = sequence;
+        }
+        let local = Endpoint::from_wire(event.family, event.local, event.local_port);
+        let remote = Endpoint::from_wire(event.family, event.remote, event.remote_port);
+        let opened = link.info.opened.or(begins.then_some(time));
+        let better = |new: Endpoint, old: &Endpoint| match (&new, old) {
+            (Endpoint::Unknown, _) | (Endpoint::Unix(_), Endpoint::Unix(_)) => old.clone(),
+            (Endpoint::Inet(new), Endpoint::Inet(_)) if new.port() == 0 => old.clone(),
+            _ => new,
+        };
+        let (local, remote) = (better(local, &link.info.local), better(remote, &link.info.remote));
+        if local != link.info.local || remote != link.info.remote || opened != link.info.opened {
+            link.info = Arc::new(ConnectionInfo {
+                local_text: local.to_string().into(),
+                remote_text: remote.to_string().into(),
+                local,
+                remote,
+                opened,
+                ..(*link.info).clone()
+            });
+        }
+        if let (Some(role), Content::Undecided(..)) = (role, &link.content) {
+            link.content = Content::new(Some(role), true);
+        }
+        if event.fd >= 0 && event.header.tgid != 0 {
+            link.holder = (event.header.tgid, event.fd);
+            environment.processes.open(event.header.tgid, event.fd, event.connection);
+        }
+        match event.origin {
+            origin::ACCEPT | origin::PAIR => {
+                link.connected = true;
+                link.send.start_at(event.send_position, sequence);
+                link.receive.start_at(event.receive_position, sequence);
+            }
+            origin::CONNECT => connect_returned(link, event, time, environment),
+            // The probes had forgotten it, and with it their count.
+            origin::SEEN if !sequence && link.send.next().or(link.receive.next()).is_some() => {
+                link.send.restart();
+                link.receive.restart();
+            }
+            _ => {}
+        }
+        if link.needs_time() {
+            self.attend(event.connection);
+        }
+        self.bound_connections(time);
+    }
+
+    fn tcp(&mut self, event: &wire::TcpEvent) {
+        use wire::{tcp, tcp_state};
+        let time = Timestamp(event.header.time_ns);
+        let Self { links, environment, attention, last_connection, .. } = self;
+        if event.what == tcp::STATE && event.new_state == tcp_state::SYN_SENT {
+            if let Some(old) = links.get_mut(&event.connection)
+                && (old.over.is_some() || old.failed)
+            {
+                links.remove(&event.connection);
+            }
+            let link = links.entry(event.connection).or_insert_with(|| {
+                let content = Content::new(Some(Role::Client), false);
+                Box::new(new_link(last_connection, environment, event.connection, &event.header, content))
+            });
+            link.sequence = true;
+            link.connect_start.get_or_insert(time);
+            if link.info.opened.is_none() {
+                link.info = Arc::new(ConnectionInfo { opened: Some(time), ..(*link.info).clone() });
+            }
+            return;
+        }
+        let Some(link) = links.get_mut(&event.connection).filter(|link| link.over.is_none()) else { return };
+        link.sequence = true;
+        let positions =
+            (link.send.extend(event.send_position, true), link.receive.extend(event.receive_position, true));
+        match event.what {
+            tcp::RESET_RECEIVED => link.reset = true,
+            tcp::STATE => match (event.old_state, event.new_state) {
+                (tcp_state::SYN_SENT, tcp_state::ESTABLISHED) => {
+                    link.send.start_at(event.send_position, true);
+                    link.receive.start_at(event.receive_position, true);
+                    connected(link, time);
+                }
+                (tcp_state::SYN_SENT, tcp_state::CLOSE) => {
+                    let error = (event.error != 0).then_some(event.error);
+                    if link.info.remote == Endpoint::Unknown {
+                        link.connect_error = Some((error, time));
+                    } else {
+                        connect_failed(link, error, time, environment);
+                    }
+                }
+                (_, tcp_state::CLOSE_WAIT) => link.peer_closed = true,
+                (_, tcp_state::FIN_WAIT1 | tcp_state::LAST_ACK) => {
+                    let how = if link.peer_closed { Ending::ByPeer } else { Ending::ByTarget };
+                    link.ending = Some(End { since: time, how, positions });
+                }
+                (_, tcp_state::CLOSE) => {
+                    let reset = link.reset || event.error == errno::ECONNRESET || event.error == errno::EPIPE;
+                    let how = match link.ending {
+                        _ if reset => Ending::Reset,
+                        Some(end) => end.how,
+                        None if link.peer_closed || event.error != 0 => Ending::ByPeer,
+                        None => Ending::ByTarget,
+                    };
+                    if event.error != 0 {
+                        link.error.get_or_insert(event.error);
+                    }
+                    link.ending = Some(End { since: time, how, positions });
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+        if !link.in_attention && link.needs_time() {
+            link.in_attention = true;
+            attention.push(event.connection);
+        }
+    }
+
+    fn descriptor(&mut self, event: &wire::DescriptorEvent) {
+        use wire::descriptor;
+        let time = Timestamp(event.header.time_ns);
+        let pid = event.header.tgid;
+        match event.action {
+            descriptor::CLOSE => {
+                if let Some(inode) = self.environment.processes.close(pid, event.fd) {
+                    self.let_go(inode, time);
+                }
+            }
+            descriptor::DUPLICATE => {
+                let old = self.environment.processes.close(pid, event.new_fd);
+                if event.connection != 0 && self.links.contains_key(&event.connection) {
+                    self.environment.processes.open(pid, event.new_fd, event.connection);
+                }
+                if let Some(inode) = old.filter(|inode| *inode != event.connection) {
+                    self.let_go(inode, time);
+                }
+            }
+            descriptor::SHUTDOWN_WRITE => {
+                // A half-close: the FIN that was seen does not end the connection.
+                if let Some(link) = self.links.get_mut(&event.connection)
+                    && link.ending.is_some_and(|end| end.how == Ending::ByTarget)
+                {
+                    link.ending = None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A descriptor that named the connection is gone.
+    fn let_go(&mut self, inode: u64, time: Timestamp) {
+        let Self { links, environment, .. } = self;
+        let Some(link) = links.get_mut(&inode).filter(|link| link.over.is_none()) else { return };
+        link.holder = (0, -1);
+        let (since, ending) = match link.ending {
+            // The kernel has already said that it ends.
+            Some(end) => (end.since, end.how),
+            // TCP says so itself when the last descriptor goes. Others end with the last descriptor that is known.
+            None if link.sequence || environment.processes.holds(inode) => return,
+            None if link.peer_closed => (time, Ending::ByPeer),
+            None => (time, Ending::ByTarget),
+        };
+        link.close(ending, since, environment);
+        self.attend(inode);
+    }
+
+    fn attend(&mut self, inode: u64) {
+        if let Some(link) = self.links.get_mut(&inode)
+            && !std::mem::replace(&mut link.in_attention, true)
+        {
+            self.attention.push(inode);
+        }
+    }
+
+    fn process(&mut self, event: &wire::ProcessEvent) {
+        use wire::process;
+        let pid = event.header.tgid;
+        match event.action {
+            process::FORK => self.environment.processes.fork(pid, event.other_tgid),
+            process::EXEC | process::FOUND => {
+                self.environment.processes.set_name(pid, &event.name);
+                if event.header.flags & wire::flag::NAMED_TARGET != 0 {
+                    let name = self.environment.processes.name(pid);
+                    self.targets.push(Target { pid, name });
+                }
+            }
+            process::EXIT => {
+                for inode in self.environment.processes.exit(pid) {
+                    self.let_go(inode, Timestamp(event.header.time_ns));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self, event: &wire::TickEvent) {
+        let now = Timestamp(event.header.time_ns);
+        self.lost_events = event.lost_events;
+        self.lost_bytes = event.lost_bytes;
+        let mut attention = std::mem::take(&mut self.attention);
+        attention.retain(|inode| {
+            let Some(link) = self.links.get_mut(inode) else { return false };
+            if let Some((error, time)) = link.connect_error.take() {
+                connect_failed(link, error, time, &mut self.environment);
+            }
+            link.handle_timeout(now, &mut self.environment);
+            if link.over.is_some_and(|over| now.since(over) >= REMEMBER_NS) {
+                self.links.remove(inode);
+                return false;
+            }
+            link.in_attention = link.needs_time();
+            link.in_attention
+        });
+        self.attention.extend(attention);
+        self.report_unseen();
+    }
+
+    /// Says which connections moved bytes that no event accounts for, unless events are known to be lost.
+    fn report_unseen(&mut self) {
+        let explained = self.lost_events.iter().any(|lost| *lost > 0);
+        for (connection, process, time, sent, received) in std::mem::take(&mut self.environment.unseen) {
+            if !explained {
+                let kind = NoteKind::UnseenBytes { sent, received };
+                self.environment.updates.push_back(Update::Note(Note { time, connection, process, kind }));
+            }
+        }
+    }
+
+    /// Compares what the kernel has counted with what was seen. A difference that two probes in a row agree on is not
+    /// one that events under way explain.
+    fn probe(&mut self, event: &wire::ProbeEvent) {
+        let explained = self.lost_events.iter().any(|lost| *lost > 0);
+        let Some(link) = self.links.get_mut(&event.connection).filter(|link| link.over.is_none()) else { return };
+        let moved = (
+            event.bytes_acked.saturating_add(u64::from(event.send_queue)) as i64,
+            event.bytes_received.saturating_sub(u64::from(event.receive_queue)) as i64,
+        );
+        let seen = (link.send.accounted() as i64, link.receive.accounted() as i64);
+        let difference = (moved.0 - seen.0, moved.1 - seen.1);
+        let memory = link.probe.get_or_insert(ProbeMemory { baseline: difference, difference, said: (0, 0) });
+        let confirmed = memory.difference == difference;
+        memory.difference = difference;
+        let unseen = (difference.0 - memory.baseline.0, difference.1 - memory.baseline.1);
+        // One byte each way is a SYN or FIN.
+        let more = unseen.0 > memory.said.0 + 1 || unseen.1 > memory.said.1 + 1;
+        if confirmed && more && memory.said == (0, 0) && !explained {
+            memory.said = unseen;
+            let kind = NoteKind::UnseenBytes { sent: unseen.0.max(0) as u64, received: unseen.1.max(0) as u64 };
+            let time = Timestamp(event.header.time_ns);
+            let note = Note { time, connection: Arc::clone(&link.info), process: link.process.clone(), kind };
+            self.environment.updates.push_back(Update::Note(note));
+        }
+    }
+
+    fn socket_name(&mut self, event: &wire::SocketNameEvent, path: &[u8]) {
+        let Some(link) = self.links.get_mut(&event.connection) else { return };
+        if path.is_empty() {
+            return;
+        }
+        let path = match path.split_first() {
+            Some((0, name)) => format!("@{}", String::from_utf8_lossy(name)),
+            _ => String::from_utf8_lossy(path).into_owned(),
+        };
+        let endpoint = Endpoint::Unix(path);
+        let text: Box<str> = endpoint.to_string().into();
+        let info = (*link.info).clone();
+        // The path is that of the listening side, whichever end is asked.
+        let server = matches!(&link.content, Content::Http1(http) if http.role() == Role::Server);
+        link.info = Arc::new(if server {
+            ConnectionInfo { local: endpoint, local_text: text, ..info }
+        } else {
+            ConnectionInfo { remote: endpoint, remote_text: text, ..info }
+        });
+    }
+
+    fn bound_connections(&mut self, time: Timestamp) {
+        if self.links.len() <= MAX_CONNECTIONS {
+            return;
+        }
+        if let Some(oldest) = self.links.iter().min_by_key(|(_, link)| link.info.id).map(|(inode, _)| *inode)
+            && let Some(mut link) = self.links.remove(&oldest)
+        {
+            link.close(Ending::Unfinished, time, &mut self.environment);
+        }
+    }
+}
+
+fn new_link(
+    last_connection: &mut u64,
+    environment: &Environment,
+    inode: u64,
+    header: &wire::EventHeader,
+    content: Content,
+) -> Link {
+    *last_connection += 1;
+    let info = ConnectionInfo {
+        id: ConnectionId(*last_connection),
+        inode: SocketInode(inode),
+        local: Endpoint::Unknown,
+        remote: Endpoint::Unknown,
+        local_text: Endpoint::Unknown.to_string().into(),
+        remote_text: Endpoint::Unknown.to_string().into(),
+        protocol: Protocol::Unknown,
+        opened: None,
+    };
+    let process = ProcessRef { pid: header.tgid, tid: header.tid, name: environment.processes.name(header.tgid) };
+    Link::new(Arc::new(info), process, content)
+}
+
+/// A data call returned an error.
+fn failed_call(link: &mut Link, event: &wire::DataEvent, time: Timestamp, environment: &mut Environment) {
+    let error = -event.result;
+    match error {
+        // Before the connection is up these are the result of a connect in the background.
+        errno::ECONNREFUSED | errno::ETIMEDOUT | errno::EHOSTUNREACH
+            if !link.connected && link.connect_start.is_some() =>
+        {
+            connect_failed(link, Some(error), time, environment);
+        }
+        errno::ECONNRESET | errno::EPIPE | errno::ECONNABORTED | errno::ETIMEDOUT | errno::EHOSTUNREACH => {
+            link.error.get_or_insert(error);
+            let reset = matches!(error, errno::ECONNRESET | errno::EPIPE | errno::ECONNABORTED);
+            let ending = if reset { Ending::Reset } else { Ending::ByPeer };
+            // An answer may still be there to be read when writing fails (an early refusal of an upload).
+            let writes = event.direction == wire::direction::SEND;
+            let client = matches!(&link.content, Content::Http1(http) if http.role() == Role::Client);
+            if writes && client {
+                link.reset |= reset;
+            } else {
+                link.close(ending, time, environment);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn connect_returned(link: &mut Link, event: &wire::SocketEvent, time: Timestamp, environment: &mut Environment) {
+    let sequence = event.header.flags & wire::flag::SEQUENCE != 0;
+    match -event.result {
+        0 | errno::EISCONN if event.result == 0 || link.connect_start.is_some() => {
+            link.send.start_at(event.send_position, sequence);
+            link.receive.start_at(event.receive_position, sequence);
+            connected(link, time);
+        }
+        errno::EINPROGRESS | errno::EALREADY | errno::EINTR | errno::EAGAIN => {
+            link.connect_start.get_or_insert(time);
+        }
+        // A Unix socket that is not there is how programs ask whether a daemon runs.
+        error if error > 0 && (event.family != AF_UNIX || error == errno::ECONNREFUSED) => {
+            connect_failed(link, Some(error), time, environment);
+        }
+        _ => {}
+    }
+}
+
+fn connected(link: &mut Link, time: Timestamp) {
+    if std::mem::replace(&mut link.connected, true) {
+        return;
+    }
+    if let (Some(start), Content::Http1(http)) = (link.connect_start, &mut link.content) {
+        http.set_connect(start, time);
+    }
+}
+
+/// A connect failed: an exchange without request or response, which a person who looks for failures must see.
+fn connect_failed(link: &mut Link, error: Option<i32>, time: Timestamp, environment: &mut Environment) {
+    link.connect_error = None;
+    if std::mem::replace(&mut link.failed, true) || link.connected {
+        return;
+    }
+    let start = link.connect_start.unwrap_or(time);
+    environment.last_exchange += 1;
+    environment.reported += 1;
+    let outcome = match error {
+        Some(errno::ECONNREFUSED) => Outcome::Refused,
+        Some(errno::ECONNRESET) => Outcome::Reset,
+        Some(_) => Outcome::ConnectTimeout,
+        None => Outcome::ClientTimeout,
+    };
+    environment.updates.push_back(Update::Exchange(Arc::new(Exchange {
+        id: ExchangeId(environment.last_exchange),
+        role: Role::Client,
+        outcome,
+        quality: Quality::Whole,
+        started: start,
+        process: link.process.clone(),
+        connection: Arc::clone(&link.info),
+        request: None,
+        interim: Vec::new(),
+        response: None,
+        timing: Timing { connect_start: Some(start), end: Some(time), ..Timing::default() },
+        error,
+    })));
+    link.over = Some(time);
+}

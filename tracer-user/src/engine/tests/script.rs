@@ -1,0 +1,238 @@
+//! Events of one connection, with the positions that the kernel would give.
+
+use crate::{
+    connection::{AF_INET, Role},
+    engine::{Engine, EngineOptions, Update},
+    event::{
+        Event,
+        wire::{
+            AttachedEvent, DataEvent, DescriptorEvent, EventHeader, SocketEvent, TcpEvent, TickEvent, call, descriptor,
+            direction, flag, origin, tcp, tcp_state,
+        },
+    },
+    exchange::Exchange,
+};
+
+const INODE: u64 = 4711;
+const FD: i32 = 7;
+
+/// A conversation on one connection.
+pub(super) struct Script {
+    engine: Engine,
+    role: Role,
+    time: u64,
+    /// Sent and received: sequence numbers, which wrap soon.
+    positions: [u32; 2],
+    lose: bool,
+    hold: bool,
+    held: Vec<(DataEvent, Vec<u8>)>,
+}
+
+impl Script {
+    fn begin(role: Role) -> Self {
+        let engine = Engine::new(EngineOptions::default());
+        let positions = [0xffff_ff00, 0x7fff_fff0];
+        let mut script = Self { engine, role, time: 1_000_000, positions, lose: false, hold: false, held: Vec::new() };
+        let header = script.header(0);
+        let attached = AttachedEvent { header, realtime_offset_ns: 0, call_capture: 0, ring_size: 0 };
+        script.engine.handle_event(&Event::Attached(attached));
+        script
+    }
+
+    /// A connection seen from its beginning.
+    pub(super) fn new(role: Role) -> Self {
+        let mut script = Self::begin(role);
+        if role == Role::Client {
+            script.tcp(tcp_state::CLOSE, tcp_state::SYN_SENT, 0);
+            script.socket(origin::CONNECT, -115);
+            script.tcp(tcp_state::SYN_SENT, tcp_state::ESTABLISHED, 0);
+        } else {
+            script.socket(origin::ACCEPT, FD);
+        }
+        script
+    }
+
+    /// A connection that was there before tracing began.
+    pub(super) fn joined(role: Role) -> Self {
+        let mut script = Self::begin(role);
+        script.socket(origin::SEEN, 0);
+        script
+    }
+
+    pub(super) fn unconnected() -> Self {
+        Self::begin(Role::Client)
+    }
+
+    fn header(&mut self, flags: u16) -> EventHeader {
+        self.time += 10_000;
+        EventHeader { time_ns: self.time, kind: 0, flags, length: 0, tgid: 10, tid: 11 }
+    }
+
+    fn socket(&mut self, origin: u8, result: i32) {
+        let header = self.header(flag::SEQUENCE);
+        let mut address = [0; 16];
+        address[..4].copy_from_slice(&[127, 0, 0, 1]);
+        self.engine.handle_event(&Event::Socket(SocketEvent {
+            header,
+            connection: INODE,
+            send_position: u64::from(self.positions[0]),
+            receive_position: u64::from(self.positions[1]),
+            local: address,
+            remote: address,
+            local_port: 5000,
+            remote_port: 80,
+            family: AF_INET,
+            protocol: 6,
+            result,
+            fd: FD,
+            state: 0,
+            origin,
+            reserved: [0; 2],
+            netns: 0,
+        }));
+    }
+
+    fn tcp(&mut self, old_state: u8, new_state: u8, error: i32) {
+        let header = self.header(flag::SEQUENCE);
+        self.engine.handle_event(&Event::Tcp(TcpEvent {
+            header,
+            connection: INODE,
+            send_position: u64::from(self.positions[0]),
+            receive_position: u64::from(self.positions[1]),
+            error,
+            what: tcp::STATE,
+            old_state,
+            new_state,
+            reserved: 0,
+        }));
+    }
+
+    fn data(&mut self, direction: u8, result: i32, payload: &[u8], flags: u16) {
+        let header = self.header(flag::SEQUENCE | flag::LAST | flags);
+        let own = usize::from(direction);
+        let position = self.positions[own];
+        self.positions[own] = position.wrapping_add(u32::try_from(result).unwrap_or(0));
+        let event = DataEvent {
+            header,
+            connection: INODE,
+            position: u64::from(position),
+            opposite_position: u64::from(self.positions[1 - own]),
+            result,
+            offset: 0,
+            captured: payload.len() as u32,
+            fd: FD,
+            direction,
+            call: call::WRITE,
+            reserved: [0; 6],
+        };
+        if std::mem::take(&mut self.lose) {
+        } else if std::mem::take(&mut self.hold) {
+            self.held.push((event, payload.to_vec()));
+        } else {
+            self.engine.handle_event(&Event::Data(event, payload));
+        }
+    }
+
+    fn direction(&self, is_request: bool) -> u8 {
+        if is_request == (self.role == Role::Client) { direction::SEND } else { direction::RECEIVE }
+    }
+
+    pub(super) fn part(&mut self, is_request: bool, bytes: &[u8]) -> &mut Self {
+        self.data(self.direction(is_request), bytes.len() as i32, bytes, 0);
+        self
+    }
+
+    pub(super) fn request(&mut self, bytes: &[u8]) -> &mut Self {
+        self.part(true, bytes)
+    }
+
+    pub(super) fn response(&mut self, bytes: &[u8]) -> &mut Self {
+        self.part(false, bytes)
+    }
+
+    pub(super) fn sendfile(&mut self, length: i32) -> &mut Self {
+        self.data(direction::SEND, length, &[], flag::LENGTH_ONLY);
+        self
+    }
+
+    pub(super) fn end_of_stream(&mut self) -> &mut Self {
+        self.data(direction::RECEIVE, 0, &[], 0);
+        self
+    }
+
+    pub(super) fn receive_error(&mut self, error: i32) -> &mut Self {
+        self.data(direction::RECEIVE, -error, &[], 0);
+        self
+    }
+
+    pub(super) fn target_closes(&mut self) -> &mut Self {
+        self.tcp(tcp_state::ESTABLISHED, tcp_state::FIN_WAIT1, 0);
+        let header = self.header(0);
+        self.engine.handle_event(&Event::Descriptor(DescriptorEvent {
+            header,
+            connection: 0,
+            fd: FD,
+            new_fd: 0,
+            action: descriptor::CLOSE,
+            reserved: [0; 7],
+        }));
+        self
+    }
+
+    pub(super) fn connect_fails(&mut self, error: i32) -> &mut Self {
+        self.tcp(tcp_state::CLOSE, tcp_state::SYN_SENT, 0);
+        self.tcp(tcp_state::SYN_SENT, tcp_state::CLOSE, error);
+        self.socket(origin::CONNECT, -error);
+        self
+    }
+
+    /// The next data event is lost.
+    pub(super) fn lose_next(&mut self) -> &mut Self {
+        self.lose = true;
+        self
+    }
+
+    /// The next data event comes only at [`Self::release`].
+    pub(super) fn hold_next(&mut self) -> &mut Self {
+        self.hold = true;
+        self
+    }
+
+    pub(super) fn release(&mut self) -> &mut Self {
+        for (event, payload) in std::mem::take(&mut self.held) {
+            self.engine.handle_event(&Event::Data(event, &payload));
+        }
+        self
+    }
+
+    pub(super) fn tick(&mut self) -> &mut Self {
+        self.time += 200_000_000;
+        let header = self.header(0);
+        self.engine.handle_event(&Event::Tick(TickEvent { header, lost_events: [0; 6], lost_bytes: [0; 6] }));
+        self
+    }
+
+    pub(super) fn finish(&mut self) -> &mut Self {
+        self.engine.finish();
+        self
+    }
+
+    /// Lets time pass, ends the trace, gives everything that came out.
+    pub(super) fn updates(&mut self) -> Vec<Update> {
+        self.tick().tick().finish();
+        std::iter::from_fn(|| self.engine.poll()).collect()
+    }
+
+    pub(super) fn exchanges(&mut self) -> Vec<Exchange> {
+        Self::exchanges_of(&self.updates())
+    }
+
+    pub(super) fn exchanges_of(updates: &[Update]) -> Vec<Exchange> {
+        updates
+            .iter()
+            .filter_map(
+                |update| if let Update::Exchange(exchange) = update { Some((**exchange).clone()) } else { None },
+            )
+            .collect()
+    }
+}

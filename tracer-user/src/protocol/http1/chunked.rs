@@ -1,0 +1,140 @@
+//! Chunked transfer coding (RFC 9112 section 7.1), decoded as it comes.
+//!
+//! ```text
+//! Size -> Data -> DataEnd -> Size ... -> (size 0) -> Trailer -> done
+//! ```
+
+use memchr::memchr;
+
+use super::head::lenient_fields;
+use crate::exchange::Fields;
+
+/// Longest chunk size line, extensions included. Extensions are next to unused; what is longer is not framing.
+const MAX_SIZE_LINE: usize = 16 * 1024;
+/// Longest trailer section.
+const MAX_TRAILERS: usize = 64 * 1024;
+
+/// Where the decoder stands.
+#[derive(Debug, Default)]
+pub struct Chunked {
+    state: State,
+    /// Current size line: digits seen, its value, length so far.
+    size: u64,
+    digits: u8,
+    in_extension: bool,
+    line_length: usize,
+    trailers: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Size,
+    Data(u64),
+    DataEnd,
+    Trailer,
+}
+
+/// One step of decoding.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// Content.
+    Data(&'a [u8]),
+    /// All input is used up.
+    NeedMore,
+    /// The last chunk and the trailer section are over.
+    End(Fields),
+    /// Not chunked coding.
+    Invalid,
+}
+
+impl Chunked {
+    /// Takes the next step over `input`, which is advanced by what was used.
+    pub fn step<'a>(&mut self, input: &mut &'a [u8]) -> Step<'a> {
+        loop {
+            if input.is_empty() {
+                return Step::NeedMore;
+            }
+            match self.state {
+                State::Size => match self.size_line(input) {
+                    Some(true) => {
+                        self.state = if self.size == 0 { State::Trailer } else { State::Data(self.size) };
+                        (self.size, self.digits, self.in_extension, self.line_length) = (0, 0, false, 0);
+                    }
+                    Some(false) => return Step::NeedMore,
+                    None => return Step::Invalid,
+                },
+                State::Data(left) => {
+                    let take = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
+                    let (data, rest) = input.split_at(take);
+                    *input = rest;
+                    self.advance(left, take as u64);
+                    return Step::Data(data);
+                }
+                State::DataEnd => match input[0] {
+                    b'\r' => *input = &input[1..],
+                    b'\n' => {
+                        *input = &input[1..];
+                        self.state = State::Size;
+                    }
+                    _ => return Step::Invalid,
+                },
+                State::Trailer => {
+                    let Some(feed) = memchr(b'\n', input) else {
+                        self.trailers.extend_from_slice(input);
+                        *input = &[];
+                        return if self.trailers.len() > MAX_TRAILERS { Step::Invalid } else { Step::NeedMore };
+                    };
+                    let (line, rest) = input.split_at(feed + 1);
+                    *input = rest;
+                    let line_start = memchr::memrchr(b'\n', &self.trailers).map_or(0, |at| at + 1);
+                    self.trailers.extend_from_slice(line);
+                    if self.trailers.len() > MAX_TRAILERS {
+                        return Step::Invalid;
+                    }
+                    if matches!(&self.trailers[line_start..], b"\n" | b"\r\n") {
+                        let lines = self.trailers.split(|byte| *byte == b'\n');
+                        return Step::End(lenient_fields(lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line))));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Skips `length` missing bytes. False where they hold framing: then the rest of the message can't be known.
+    pub fn skip(&mut self, length: u64) -> bool {
+        match self.state {
+            State::Data(left) if length <= left => {
+                self.advance(left, length);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn advance(&mut self, left: u64, by: u64) {
+        self.state = if left > by { State::Data(left - by) } else { State::DataEnd };
+    }
+
+    /// `Some(true)` at the end of the line, `Some(false)` when input ran out, `None` when it is no size line.
+    fn size_line(&mut self, input: &mut &[u8]) -> Option<bool> {
+        while let Some((byte, rest)) = input.split_first() {
+            *input = rest;
+            self.line_length += 1;
+            if self.line_length > MAX_SIZE_LINE {
+                return None;
+            }
+            match byte {
+                b'\n' => return (self.digits > 0).then_some(true),
+                _ if self.in_extension => {}
+                b';' | b' ' | b'\t' | b'\r' if self.digits > 0 => self.in_extension = true,
+                _ => {
+                    let digit = char::from(*byte).to_digit(16)?;
+                    self.size = self.size.checked_mul(16)?.checked_add(u64::from(digit))?;
+                    self.digits = self.digits.checked_add(1)?;
+                }
+            }
+        }
+        Some(false)
+    }
+}

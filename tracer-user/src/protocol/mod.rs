@@ -1,0 +1,4 @@
+//! Protocols: what the bytes of a connection mean.
+
+pub mod detect;
+pub mod http1;
