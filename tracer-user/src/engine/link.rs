@@ -223,7 +223,12 @@ impl Link {
             Piece::Bytes(bytes, _) => bytes.len() as u64,
             Piece::Gap(length, ..) => length,
         };
-        let other_next = if direction == direction::SEND { self.receive.next() } else { self.send.next() };
+        let other_next = match self.stalled.front() {
+            // What waits to be passed on has not been seen yet.
+            Some(StalledPiece::Bytes(_, mark) | StalledPiece::Gap(_, _, mark)) if !is_response => Some(mark.position),
+            _ if direction == direction::SEND => self.receive.next(),
+            _ => self.send.next(),
+        };
         let own_next = Some(mark.position + length);
         if self.info.protocol == Protocol::Unknown {
             self.set_protocol(Protocol::Http1);

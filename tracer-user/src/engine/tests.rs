@@ -127,10 +127,10 @@ fn what_ends_before_its_time_says_how() {
         assert_eq!(body(&exchanges[0]), "hel");
         exchanges[0].outcome
     };
-    assert_eq!(ended(&|script| drop(script.end_of_stream())), Outcome::Closed);
-    assert_eq!(ended(&|script| drop(script.receive_error(104))), Outcome::Reset);
-    assert_eq!(ended(&|script| drop(script.target_closes())), Outcome::ClientTimeout);
-    assert_eq!(ended(&|script| drop(script.finish())), Outcome::InFlight);
+    assert_eq!(ended(&|script| _ = script.end_of_stream()), Outcome::Closed);
+    assert_eq!(ended(&|script| _ = script.receive_error(104)), Outcome::Reset);
+    assert_eq!(ended(&|script| _ = script.target_closes()), Outcome::ClientTimeout);
+    assert_eq!(ended(&|script| _ = script.finish()), Outcome::InFlight);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_lost_request_does_not_shift_the_pairing() {
         script.lose_next().request(&get("/2")).response(&ok("2"));
         script.request(&get("/3")).response(&ok("3"));
         let mut exchanges = script.exchanges();
-        exchanges.sort_by_key(|exchange| body(exchange));
+        exchanges.sort_by_key(body);
         let pairs: Vec<_> = exchanges.iter().map(|e| (path(e).to_owned(), body(e), e.quality)).collect();
         assert_eq!(
             pairs,

@@ -102,7 +102,7 @@ pub struct Http1 {
     /// Framing was missing at some time, in any direction; in the requests' direction.
     lost: bool,
     request_lost: bool,
-    /// Where the last response that was seen whole ended.
+    /// Where the last response that was seen whole ended, or the first was to begin.
     last_response_end: u64,
     /// Bytes of the responses' direction are missing, and no response head was seen since.
     response_gap: bool,
@@ -185,11 +185,15 @@ impl Http1 {
         self.responses.at_start()
             && !self.desynchronized
             && request_next.is_some_and(|next| next < mark.opposite)
-            && !self.waiting.iter().any(|draft| !draft.response_done && draft.request_start < mark.opposite)
+            && (self.response_gap
+                || !self.waiting.iter().any(|draft| !draft.response_done && draft.request_start < mark.opposite))
     }
 
     /// Takes a piece of the requests' direction.
     pub fn request_piece(&mut self, piece: Piece<'_>, context: &mut Context<'_>) {
+        if self.last_response_end == 0 {
+            self.last_response_end = context.response_next.unwrap_or_default();
+        }
         match piece {
             Piece::Bytes(bytes, mark) => {
                 let mut input = Input { bytes, mark };
@@ -342,28 +346,19 @@ impl Http1 {
             .waiting
             .back()
             .is_some_and(|draft| !draft.late && !draft.response_done && draft.response_position == mark.opposite);
-        let all_responses_seen = behind || context.response_next.is_none_or(|next| mark.opposite <= next);
         if self.waiting.iter().any(|draft| !draft.response_done) && !self.desynchronized {
             if self.waiting.iter().all(|draft| draft.late || draft.response_done) && !self.pipelined {
                 // Whatever was under way when tracing began is over: the next request is being sent.
                 self.finish_waiting(self.waiting.len(), None);
                 self.answering = Answering::Nothing;
-            } else if self.response_gap && !self.pipelined {
-                // The gap held the responses.
-                self.finish_waiting(self.waiting.len(), Some(Quality::HeaderGap));
-                self.response_gap = false;
-            } else if all_responses_seen {
+            } else if behind {
                 self.pipelined = true;
                 self.give_up_if_unsure();
             }
-            // Otherwise bytes of the responses' direction were moved that have not been seen: they will show which
-            // request they answer, or that they are lost.
+            // Otherwise bytes of the responses' direction were moved in between: they will show which request they
+            // answer, or that they are lost.
         }
-        let answered_until = match self.last_response_end {
-            0 => context.response_next.unwrap_or_default(),
-            end => end,
-        };
-        if after_gap && mark.opposite <= answered_until {
+        if after_gap && mark.opposite <= self.last_response_end {
             // Nothing was answered between the lost requests and this one: it was pipelined behind them.
             self.pipelined = true;
             self.give_up_if_unsure();
