@@ -1,0 +1,170 @@
+//! docs/performance.md.
+
+use std::fmt::Write as _;
+
+use super::{
+    load::CONNECTIONS,
+    measure::{RATE, Results, Work},
+};
+
+/// A figure to reach, and whether it was.
+fn verdict(reached: bool) -> &'static str {
+    if reached { "reached" } else { "**missed**" }
+}
+
+/// The whole page.
+pub(super) fn markdown(results: &Results) -> String {
+    let mut page = String::new();
+    write_page(&mut page, results).expect("a string takes everything");
+    page
+}
+
+fn write_page(page: &mut String, results: &Results) -> std::fmt::Result {
+    let Results { machine, pairs, seconds, saturated, steady, other_process, replay, memory, start } = results;
+    let largest = memory.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    writeln!(
+        page,
+        "# What tracing costs
+
+Written by `cargo xtask bench`; run it again rather than edit this page.
+
+Machine: {} ({} cores, {}), kernel {}, nginx {}. The load average before it began was {:.2}{}.
+
+| what | measured | figure to reach | |
+| --- | --- | --- | --- |",
+        machine.cpu,
+        machine.cores,
+        machine.arch,
+        machine.kernel,
+        machine.nginx,
+        machine.load,
+        if machine.load > 0.5 { ": something else was running, and the spread below shows it" } else { "" },
+    )?;
+    let mut row = |what: &str, measured: String, figure: &str, reached: bool| {
+        writeln!(page, "| {what} | {measured} | {figure} | {} |", verdict(reached))
+    };
+    row(
+        &format!("nginx under `wrk -t1 -c{CONNECTIONS}`, requests/s, traced / untraced"),
+        format!("{}", saturated.ratio),
+        ">= 0.80, aim 0.90",
+        saturated.ratio.median >= 0.80,
+    )?;
+    row(
+        &format!("nginx at {RATE} requests/s, its CPU for a request, traced / untraced"),
+        format!("{}", steady.ratio),
+        "<= 1.15, aim 1.08",
+        steady.ratio.median <= 1.15,
+    )?;
+    row(
+        "another nginx, not traced, requests/s with pidtap on the host / without",
+        format!("{other_process}"),
+        ">= 0.97",
+        other_process.median >= 0.97,
+    )?;
+    row(
+        "pidtap's own CPU for an exchange, saturated",
+        format!("{:.1} us", saturated.work.own),
+        "<= 8 us, aim 4",
+        saturated.work.own.median <= 8.0,
+    )?;
+    row(
+        &format!("pidtap's own CPU for an exchange, at {RATE} requests/s"),
+        format!("{:.1} us", steady.work.own),
+        "<= 8 us, aim 4",
+        steady.work.own.median <= 8.0,
+    )?;
+    row(
+        "engine alone, from a recording, one core, exchanges/s",
+        format!("{:.0}", replay.engine),
+        ">= 300,000, aim 1,000,000",
+        replay.engine.median >= 300_000.0,
+    )?;
+    row(
+        &format!("largest resident memory over {} exchanges", memory.last().map_or(0, |(count, _)| *count)),
+        format!("{:.1} MiB", mib(largest)),
+        "<= 100 MiB, flat",
+        mib(largest) <= 100.0,
+    )?;
+    row(
+        "from `attached` to the first exchange shown",
+        format!("{:.0} ms", start.to_exchange),
+        "<= 300 ms",
+        start.to_exchange.median <= 300.0,
+    )?;
+    writeln!(
+        page,
+        "
+Values are medians, in brackets the quartiles; ratios are those of {pairs} pairs.
+
+## Nothing lost, nothing invented
+
+`stub_status` of nginx counts the requests served while pidtap was attached; pidtap's lines are counted in its output.
+
+| load | served | reported | runs that differ | lost events |
+| --- | --- | --- | --- | --- |"
+    )?;
+    for (load, work) in [("saturated", &saturated.work), ("fixed rate", &steady.work)] {
+        let Work { served, reported, unequal_runs, lost_events, .. } = work;
+        writeln!(page, "| {load} | {served} | {reported} | {unequal_runs} | {lost_events} |")?;
+    }
+    writeln!(
+        page,
+        "
+## How the time is spent
+
+| | untraced | traced |
+| --- | --- | --- |
+| nginx under `wrk`, requests/s | {:.0} | {:.0} |
+| nginx at {RATE} requests/s, CPU us for a request | {:.2} | {:.2} |
+
+What the target pays for a request is the difference of the last row: the probes run in its system calls. The rest is
+pidtap's own, by thread, in microseconds of CPU for an exchange:
+
+| thread | saturated | fixed rate |
+| --- | --- | --- |",
+        saturated.untraced, saturated.traced, steady.untraced, steady.traced,
+    )?;
+    for (name, cpu) in &saturated.work.by_thread {
+        let steady = steady.work.by_thread.iter().find(|(other, _)| other == name).map_or(0.0, |(_, cpu)| *cpu);
+        writeln!(page, "| `{name}` | {cpu:.2} | {steady:.2} |")?;
+    }
+    writeln!(
+        page,
+        "
+From a recording of {} exchanges ({:.0} bytes each on disk): the engine alone handles {:.0} exchanges/s, `pidtap open
+-o json --output-file /dev/null`, which also reads, checks and writes, {:.0}.
+
+From start to `attached`: {:.0} ms.
+
+Resident memory while the exchanges passed:
+
+| exchanges | MiB |
+| --- | --- |",
+        replay.exchanges,
+        replay.bytes as f64 / replay.exchanges as f64,
+        replay.engine,
+        replay.open,
+        start.to_attached,
+    )?;
+    for (exchanges, bytes) in memory {
+        writeln!(page, "| {exchanges} | {:.1} |", mib(*bytes))?;
+    }
+    writeln!(
+        page,
+        "
+## Method
+
+- nginx with one worker, keep-alive, no access log, answers of 17 bytes, on loopback, with its own configuration in a
+  temporary folder. pidtap traces the worker with `-o json --output-file FILE`, everything rebuilt and written.
+- A pair is one untraced and one traced run of {seconds} s right after each other; pairs alternate in order. A ratio is
+  formed within each pair.
+- Load generator, nginx and pidtap share the machine's {} cores, so under `wrk` what pidtap uses is missing elsewhere:
+  the ratio there holds pidtap's own work too. At the fixed rate ({CONNECTIONS} connections, a request every {} us in
+  turn) the machine is not full, and the target's own CPU time from `/proc/PID/task/*/schedstat` is what is compared.
+- pidtap's CPU time is that of its threads from `attached` until it has nothing more to do.
+- The engine alone: `tracer-user/examples/replay.rs`.",
+        machine.cores,
+        1_000_000 / RATE,
+    )
+}
