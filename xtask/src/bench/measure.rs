@@ -330,8 +330,9 @@ fn one_start(pidtap: &Path, nginx: &Nginx) -> anyhow::Result<(f64, f64)> {
     let begin = Instant::now();
     let mut tracer = Tracer::attach(pidtap, nginx.worker(), None)?;
     let attached = begin.elapsed();
+    let begin = Instant::now();
     tracer.wait_for(|line| line.starts_with("{\"type\":\"exchange\""))?;
-    let exchange = begin.elapsed() - attached;
+    let exchange = begin.elapsed();
     tracer.finish()?;
     Ok((attached.as_secs_f64() * 1e3, exchange.as_secs_f64() * 1e3))
 }

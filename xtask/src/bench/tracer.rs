@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::machine;
 
 /// How long pidtap may take to attach, to catch up, or to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A pidtap that traces one process, with JSON to a file.
 pub(super) struct Tracer {
