@@ -1,4 +1,4 @@
-//! How long one exchange takes to become a line of JSON: `cargo run --release --example json_speed`.
+//! How long one exchange takes to become a line of JSON: `cargo run --release --example json_speed [PART OF A NAME]`.
 
 use std::{hint::black_box, io, net::SocketAddr, sync::Arc, time::Instant};
 
@@ -22,21 +22,32 @@ fn main() -> io::Result<()> {
     let html =
         "<p>If you see this page, the web server is working. <a href=\"http://example.org/\">More</a>.</p>\n".repeat(6);
     let json = "{\"id\":12345,\"state\":\"settled\",\"amount\":99.5,\"currency\":\"EUR\"},\n".repeat(9);
+    let only = std::env::args().nth(1).unwrap_or_default();
     for (name, content_type, body) in [("html", "text/html", html), ("json", "application/json", json)] {
-        let update = Update::Exchange(Arc::new(exchange(content_type, body.into_bytes())));
+        let other = exchange(content_type, body.into_bytes());
+        let update = Update::Exchange(Arc::new(other.clone()));
         let mut output = JsonOutput::new(io::sink(), JsonOptions::default());
-        measure(&format!("json, {name} body"), &mut output, &update)?;
+        measure(&format!("json, {name} body"), &only, &mut output, std::slice::from_ref(&update))?;
+        let mut output = JsonOutput::new(io::sink(), JsonOptions::default());
+        let mut other = other;
+        other.request.iter_mut().for_each(|request| request.headers.push(b"X-Other", b"1"));
+        other.response.iter_mut().for_each(|response| response.headers.push(b"X-Other", b"1"));
+        let updates = [update.clone(), Update::Exchange(other.into())];
+        measure(&format!("json, {name} body, headers ever new"), &only, &mut output, &updates)?;
         let mut output = LineOutput::new(io::sink(), LineOptions::default());
-        measure(&format!("line, {name} body"), &mut output, &update)?;
+        measure(&format!("line, {name} body"), &only, &mut output, &[update])?;
     }
     Ok(())
 }
 
-fn measure(name: &str, output: &mut dyn Output, update: &Update) -> io::Result<()> {
+fn measure(name: &str, only: &str, output: &mut dyn Output, updates: &[Update]) -> io::Result<()> {
+    if !name.contains(only) {
+        return Ok(());
+    }
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let start = Instant::now();
-        for _ in 0..EXCHANGES {
+        for update in updates.iter().cycle().take(EXCHANGES as usize) {
             output.write(black_box(update))?;
         }
         output.flush()?;

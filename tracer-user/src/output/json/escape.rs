@@ -2,12 +2,14 @@
 //!
 //! Beyond what JSON demands, DEL and the C1 controls are escaped: a terminal may obey them, and no reader minds.
 
+use super::scan::{self, C1_LEAD, STEP, is_plain, is_special};
+
+/// Longer text is not looked at for whether it needs any escape at all.
+const SHORT: usize = 256;
 /// The buffer grows for so much input at a time.
 const BLOCK: usize = 4096;
 /// The longest that one byte can become: `\u001b`.
 const LONGEST: usize = 6;
-/// First byte of the C1 controls U+0080 to U+009F in UTF-8.
-const C1_LEAD: u8 = 0xC2;
 
 /// Writes `text` as a JSON string with its quotes.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
@@ -19,6 +21,7 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
 /// Writes `bytes` as a JSON string: as UTF-8, or where it is not that, each byte as the character of Latin-1.
 pub(super) fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     if is_plain(bytes) {
+        out.reserve(bytes.len() + 2);
         out.push(b'"');
         out.extend_from_slice(bytes);
         out.push(b'"');
@@ -40,57 +43,41 @@ pub(super) fn lower_case(out: &mut Vec<u8>, name: &[u8]) {
 
 /// What stands between the quotes. `text` must be UTF-8, for the JSON to be.
 pub(super) fn contents(out: &mut Vec<u8>, text: &[u8]) {
-    if is_plain(text) { out.extend_from_slice(text) } else { with_escapes(out, text) }
+    // What is long is a body, and rarely plain.
+    if text.len() <= SHORT && is_plain(text) { out.extend_from_slice(text) } else { with_escapes(out, text) }
 }
 
-/// Whether this is ASCII without anything to escape: nearly all short strings are.
-fn is_plain(text: &[u8]) -> bool {
-    let (chunks, rest) = text.as_chunks::<8>();
-    let mut found = 0;
-    for chunk in chunks {
-        let word = u64::from_le_bytes(*chunk);
-        found |= special_ascii(word) | word;
-    }
-    found & HIGHS == 0 && rest.iter().all(|&byte| byte < 0x80 && !is_special(byte))
-}
-
-/// Bytes that must be free in the buffer before each step: eight copied as they are, then an escape in a room of eight.
-const STEP: usize = 16;
+/// Bytes that must be free in the buffer before each step: those of the step, then an escape in a room of eight.
+const ROOM: usize = STEP + 8;
 
 /// For text that has something to escape, and so probably more of it.
 fn with_escapes(out: &mut Vec<u8>, text: &[u8]) {
     let mut read = 0;
     let mut written = out.len();
-    // All but the first of these bits, where the byte at `read` is a quote whose backslash is written already.
+    // Set where the byte at `read` is a quote whose backslash is written already.
     let mut seen = 0;
-    while let Some(chunk) = text[read..].first_chunk::<8>() {
-        // All of the room is written to before it is cut off at the end: eight bytes are copied at a time, special or
+    while let Some(chunk) = text[read..].first_chunk::<STEP>() {
+        // All of the room is written to before it is cut off at the end: a whole step is copied at a time, special or
         // not. Text with an escape every few bytes gets by with the first room.
-        if out.len() - written < STEP {
-            out.resize(written + 2 * (text.len() - read).min(BLOCK) + 4 * STEP, 0);
+        if out.len() - written < ROOM {
+            out.resize(written + 2 * (text.len() - read).min(BLOCK) + 4 * ROOM, 0);
         }
-        let word = u64::from_le_bytes(*chunk);
-        let clean = ((special_ascii(word) | equals(word, C1_LEAD)) & HIGHS & !seen).trailing_zeros() as usize / 8;
-        let room = &mut out[written..written + STEP];
-        room[..8].copy_from_slice(chunk);
+        let clean = ((scan::special(chunk) & !seen) | 1 << STEP).trailing_zeros() as usize;
+        let room = &mut out[written..written + ROOM];
+        room[..STEP].copy_from_slice(chunk);
         seen = 0;
         read += clean;
         written += clean;
-        if clean == 8 {
-            continue;
-        }
-        match chunk[clean] {
-            b'"' | b'\\' => {
-                room[clean] = b'\\';
-                written += 1;
-                seen = 0xff;
-            }
-            _ => {
-                let (escaped, length, taken) = escape(&text[read..]);
-                room[clean..clean + 8].copy_from_slice(&escaped);
-                written += length;
-                read += taken;
-            }
+        let Some(&special) = chunk.get(clean) else { continue };
+        if special == b'"' || special == b'\\' {
+            room[clean] = b'\\';
+            written += 1;
+            seen = 1;
+        } else {
+            let (escaped, length, taken) = escape(&text[read..]);
+            room[clean..clean + 8].copy_from_slice(&escaped);
+            written += length;
+            read += taken;
         }
     }
     out.truncate(written);
@@ -108,28 +95,6 @@ fn with_escapes(out: &mut Vec<u8>, text: &[u8]) {
             read += 1;
         }
     }
-}
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-
-// Each of these has the high bit of a byte set where the byte matches. Above the first match there may be false ones, so
-// only whether there is one, and where the first is, counts.
-
-/// Bytes that equal `byte`.
-fn equals(word: u64, byte: u8) -> u64 {
-    let difference = word ^ (ONES * u64::from(byte));
-    difference.wrapping_sub(ONES) & !difference
-}
-
-/// Bytes of ASCII that need an escape.
-fn special_ascii(word: u64) -> u64 {
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    control | equals(word, b'"') | equals(word, b'\\') | equals(word, 0x7f)
-}
-
-fn is_special(byte: u8) -> bool {
-    byte < 0x20 || matches!(byte, b'"' | b'\\' | 0x7f | C1_LEAD)
 }
 
 /// The escape for the byte or C1 control at the start of `text`: its bytes, how many they are, how many they stand for.

@@ -8,7 +8,28 @@ use crate::{
     event::Timestamp,
     exchange::{Exchange, Fields, InterimResponse, Request, Response},
     output::{Base, base, errno},
+    redact::Redactor,
 };
+
+/// The last header section and what became of it: requests of a client, and responses of a server, mostly have the same
+/// one again and again, and comparing is quicker than writing.
+#[derive(Debug, Default)]
+pub(super) struct Remembered {
+    fields: Fields,
+    json: Vec<u8>,
+}
+
+impl Remembered {
+    fn write(&mut self, out: &mut Vec<u8>, fields: &Fields, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.json.is_empty() || self.fields != *fields {
+            self.json.clear();
+            write(&mut self.json);
+            self.fields.bytes.clone_from(&fields.bytes);
+            self.fields.lines.clone_from(&fields.lines);
+        }
+        out.extend_from_slice(&self.json);
+    }
+}
 
 impl ObjectWriter {
     pub(super) fn exchange(&mut self, out: &mut Vec<u8>, exchange: &Exchange) {
@@ -60,7 +81,7 @@ impl ObjectWriter {
         out.push(b'}');
     }
 
-    fn request(&self, out: &mut Vec<u8>, exchange: &Exchange, request: &Request) {
+    fn request(&mut self, out: &mut Vec<u8>, exchange: &Exchange, request: &Request) {
         raw(out, r#"{"method":"#);
         escape::string(out, &request.method);
         raw(out, r#","url":"#);
@@ -76,21 +97,23 @@ impl ObjectWriter {
         raw(out, r#","version":""#);
         raw(out, request.version.number());
         raw(out, r#"","headers":"#);
-        self.fields(out, &request.headers);
+        let redactor = self.redactor;
+        self.request_headers.write(out, &request.headers, |out| fields(redactor, out, &request.headers));
         raw(out, r#","body":"#);
         self.body(out, &request.headers, &request.body);
         if !request.trailers.lines.is_empty() {
             raw(out, r#","trailers":"#);
-            self.fields(out, &request.trailers);
+            fields(self.redactor, out, &request.trailers);
         }
         out.push(b'}');
     }
 
-    fn response(&self, out: &mut Vec<u8>, response: &Response) {
+    fn response(&mut self, out: &mut Vec<u8>, response: &Response) {
         raw(out, r#"{"status":"#);
         number(out, response.status.into());
         raw(out, r#","headers":"#);
-        self.fields(out, &response.headers);
+        let redactor = self.redactor;
+        self.response_headers.write(out, &response.headers, |out| fields(redactor, out, &response.headers));
         raw(out, r#","body":"#);
         self.body(out, &response.headers, &response.body);
         raw(out, r#","reason":"#);
@@ -100,7 +123,7 @@ impl ObjectWriter {
         out.push(b'"');
         if !response.trailers.lines.is_empty() {
             raw(out, r#","trailers":"#);
-            self.fields(out, &response.trailers);
+            fields(self.redactor, out, &response.trailers);
         }
         out.push(b'}');
     }
@@ -124,31 +147,33 @@ impl ObjectWriter {
         out.push(b'"');
     }
 
-    fn fields(&self, out: &mut Vec<u8>, fields: &Fields) {
-        out.push(b'[');
-        for (index, (name, value)) in fields.iter().enumerate() {
-            raw(out, if index == 0 { "[" } else { ",[" });
-            escape::lower_case(out, name);
-            out.push(b',');
-            escape::bytes(out, &self.redactor.header(name, value));
-            out.push(b']');
-        }
-        out.push(b']');
-    }
-
     fn interim(&mut self, out: &mut Vec<u8>, responses: &[InterimResponse]) {
         raw(out, r#","interim":["#);
         for (index, response) in responses.iter().enumerate() {
             raw(out, if index == 0 { r#"{"status":"# } else { r#",{"status":"# });
             number(out, response.status.into());
             raw(out, r#","headers":"#);
-            self.fields(out, &response.headers);
+            fields(self.redactor, out, &response.headers);
             raw(out, r#","time":"#);
             self.time(out, response.time);
             out.push(b'}');
         }
         out.push(b']');
     }
+}
+
+fn fields(redactor: Redactor, out: &mut Vec<u8>, fields: &Fields) {
+    out.push(b'[');
+    for (index, (name, value)) in fields.iter().enumerate() {
+        // Once for the whole line, where it needs no escapes.
+        out.reserve(name.len() + value.len() + 8);
+        raw(out, if index == 0 { "[" } else { ",[" });
+        escape::lower_case(out, name);
+        out.push(b',');
+        escape::bytes(out, &redactor.header(name, value));
+        out.push(b']');
+    }
+    out.push(b']');
 }
 
 fn percent_encoded(path: &str) -> String {

@@ -28,9 +28,11 @@
 mod body;
 mod escape;
 mod exchange;
+mod scan;
 
 use std::io::{self, Write};
 
+use exchange::Remembered;
 use tracer_common::event::loss;
 
 use super::{Output, buffer::LineBuffer, clock::Clock};
@@ -83,7 +85,13 @@ impl<W: Write> JsonOutput<W> {
         let redactor = Redactor::new(options.show_secrets);
         Self {
             buffer: LineBuffer::new(writer),
-            writer: ObjectWriter { redactor, decoded_limit: options.decoded_limit, clock: Clock::new(0) },
+            writer: ObjectWriter {
+                redactor,
+                decoded_limit: options.decoded_limit,
+                clock: Clock::new(0),
+                request_headers: Remembered::default(),
+                response_headers: Remembered::default(),
+            },
         }
     }
 
@@ -121,6 +129,8 @@ struct ObjectWriter {
     redactor: Redactor,
     decoded_limit: usize,
     clock: Clock,
+    request_headers: Remembered,
+    response_headers: Remembered,
 }
 
 impl ObjectWriter {
