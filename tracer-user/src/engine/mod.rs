@@ -143,6 +143,8 @@ struct Environment {
     options: EngineOptions,
     processes: ProcessTable,
     last_exchange: u64,
+    /// See [`Context::open_bytes`].
+    open_bytes: usize,
     reported: u64,
     updates: VecDeque<Update>,
     controls: VecDeque<Control>,
@@ -158,10 +160,11 @@ impl Environment {
         response_next: Option<u64>,
         step: impl FnOnce(&mut Context<'_>),
     ) {
-        let Self { options, processes, last_exchange, reported, updates, .. } = self;
+        let Self { options, processes, last_exchange, open_bytes, reported, updates, .. } = self;
         step(&mut Context {
             last_exchange,
             body_limit: options.body_limit,
+            open_bytes,
             process_name: &|pid| processes.name(pid),
             connection,
             request_next,

@@ -94,13 +94,15 @@ impl Draft {
     }
 }
 
-/// Adds content to a body; the first `limit` bytes are kept, up to the first missing one.
-pub(super) fn append(body: &mut Body, bytes: &[u8], limit: usize) {
+/// Adds content to a body; the first `limit` bytes are kept, up to the first missing one. Gives the number kept.
+pub(super) fn append(body: &mut Body, bytes: &[u8], limit: usize) -> usize {
+    let before = body.captured.len();
     if body.captured.len() as u64 == body.bytes && body.captured.len() < limit {
         let keep = bytes.len().min(limit - body.captured.len());
         body.captured.extend_from_slice(&bytes[..keep]);
     }
     body.bytes += bytes.len() as u64;
+    body.captured.len() - before
 }
 
 /// Adds missing content to a body. Tells whether anything that matters is missing: bytes that would have been kept, or

@@ -38,6 +38,8 @@ pub struct Context<'a> {
     pub last_exchange: &'a mut u64,
     /// Bytes of each body that are kept.
     pub body_limit: usize,
+    /// Bytes of bodies that the open exchanges of all connections hold.
+    pub open_bytes: &'a mut usize,
     /// Name of a process.
     pub process_name: &'a dyn Fn(u32) -> Arc<str>,
     /// The connection, as it is known now.
@@ -48,6 +50,25 @@ pub struct Context<'a> {
     pub response_next: Option<u64>,
     /// Where finished exchanges go.
     pub finished: &'a mut dyn FnMut(Exchange),
+}
+
+/// Bytes of bodies that open exchanges may hold, all connections together. Beyond it bodies are counted but not kept:
+/// many thousand slow uploads must not take the memory of the machine that is being looked at.
+pub const MAX_OPEN_BYTES: usize = 64 << 20;
+
+impl Context<'_> {
+    /// Bytes of a body that may be kept now.
+    fn body_room(&self) -> usize {
+        if *self.open_bytes < MAX_OPEN_BYTES { self.body_limit } else { 0 }
+    }
+
+    fn finish(&mut self, draft: Draft, role: Role) {
+        let exchange = draft.into_exchange(role, Arc::clone(self.connection));
+        let request = exchange.request.as_ref().map_or(0, |request| request.body.captured.len());
+        let response = exchange.response.as_ref().map_or(0, |response| response.body.captured.len());
+        *self.open_bytes = self.open_bytes.saturating_sub(request + response);
+        (self.finished)(exchange);
+    }
 }
 
 /// Something that the connection must know.
@@ -263,11 +284,11 @@ impl Http1 {
                 }
             }
             Item::Body(bytes) => {
-                let limit = context.body_limit;
+                let limit = context.body_room();
                 if let Some(draft) = self.sending() {
                     draft.timing.request_end = Some(mark.time);
                     if let Some(request) = &mut draft.request {
-                        append(&mut request.body, bytes, limit);
+                        *context.open_bytes += append(&mut request.body, bytes, limit);
                     }
                 }
             }
@@ -426,11 +447,11 @@ impl Http1 {
             }
             Item::Head(head) => self.response_head(head, mark, context),
             Item::Body(bytes) => {
-                let limit = context.body_limit;
+                let limit = context.body_room();
                 if let Some(draft) = self.answered() {
                     draft.timing.response_end = Some(mark.time);
                     if let Some(response) = &mut draft.response {
-                        append(&mut response.body, bytes, limit);
+                        *context.open_bytes += append(&mut response.body, bytes, limit);
                     }
                 }
             }
@@ -593,7 +614,7 @@ impl Http1 {
 
     fn finish_orphan(&mut self, context: &mut Context<'_>) {
         if let Answering::Orphan(draft) = std::mem::replace(&mut self.answering, Answering::Nothing) {
-            (context.finished)(draft.into_exchange(self.role, Arc::clone(context.connection)));
+            context.finish(*draft, self.role);
         } else {
             self.answering = Answering::Nothing;
         }
@@ -626,7 +647,7 @@ impl Http1 {
                     continue;
                 }
                 draft.timing.end = draft.timing.end.or(draft.timing.response_end).or(draft.timing.request_end);
-                (context.finished)(draft.into_exchange(self.role, Arc::clone(context.connection)));
+                context.finish(draft, self.role);
             }
         }
     }
