@@ -110,7 +110,7 @@ pub(super) struct End {
     pub(super) since: Timestamp,
     pub(super) how: Ending,
     /// Where both directions then stood: sent, received.
-    pub(super) positions: (u64, u64),
+    pub(super) positions: Option<(u64, u64)>,
 }
 
 /// What the last probe said, to compare the next one with.
@@ -401,7 +401,7 @@ impl Link {
             return;
         }
         let mark = Mark { time, pid: self.process.pid, tid: self.process.tid, ..Mark::default() };
-        let ends = self.ending.map(|end| end.positions);
+        let ends = self.ending.and_then(|end| end.positions);
         let before = self.send.lost() + self.receive.lost();
         for (direction, end) in
             [(direction::SEND, ends.map(|ends| ends.0)), (direction::RECEIVE, ends.map(|ends| ends.1))]

@@ -18,7 +18,7 @@ use crate::{
     event::{Event, SocketInode, Timestamp, wire},
     exchange::{Exchange, ExchangeId, Outcome, ProcessRef, Quality, Timing},
     protocol::http1::pairing::{Context, Ending},
-    reassembly::Segment,
+    reassembly::{GapCause, Mark, Segment},
 };
 
 /// Connections that are remembered at once; beyond it the one that was known first is given up.
@@ -317,6 +317,18 @@ impl Engine {
         match event.result {
             1.. => {
                 let segment = Segment::of(event, payload, position, opposite_position);
+                let skipped = own.next().map_or(0, |next| segment.mark.position.saturating_sub(next.max(position)));
+                // The probes give the records of a call in order and give up on the rest after a lost one: bytes of
+                // this call before this record were left out because nobody wanted them.
+                let before = (skipped > 0 && own.next().is_some_and(|next| next >= position)).then(|| Segment {
+                    mark: Mark { position: segment.mark.position - skipped, boundary: false, ..segment.mark },
+                    payload: &[],
+                    missing: skipped,
+                    cause: GapCause::LengthOnly,
+                });
+                if let Some(before) = before {
+                    link.with_stream(event.direction, environment, |stream, mut sink| stream.push(before, &mut sink));
+                }
                 link.with_stream(event.direction, environment, |stream, mut sink| stream.push(segment, &mut sink));
             }
             0 if event.direction == wire::direction::RECEIVE => link.end_of_stream(time, environment),
@@ -429,8 +441,8 @@ impl Engine {
         }
         let Some(link) = links.get_mut(&event.connection).filter(|link| link.over.is_none()) else { return };
         link.sequence = true;
-        let positions =
-            (link.send.extend(event.send_position, true), link.receive.extend(event.receive_position, true));
+        let positions = (event.header.flags & wire::flag::SEQUENCE != 0)
+            .then(|| (link.send.extend(event.send_position, true), link.receive.extend(event.receive_position, true)));
         match event.what {
             tcp::RESET_RECEIVED => link.reset = true,
             tcp::STATE => match (event.old_state, event.new_state) {

@@ -451,3 +451,15 @@ proptest! {
         script.updates();
     }
 }
+
+#[test]
+fn what_was_left_out_before_a_record_of_a_call_is_no_loss() {
+    let mut script = Script::new(Role::Server);
+    script.request(b"PUT /big HTTP/1.1\r\nHost: h\r\nContent-Length: 300000\r\n\r\n");
+    script.part(true, &vec![b'x'; 100_000]).skipped_then(199_000, &vec![b'y'; 1_000]);
+    script.response(OK).request(&get("/2")).response(&ok("2"));
+    let exchanges = script.exchanges();
+    let request = exchanges[0].request.as_ref().unwrap();
+    assert_eq!((request.body.bytes, request.body.missing), (300_000, 0));
+    assert_eq!((exchanges[0].quality, path(&exchanges[1])), (Quality::Whole, "/2"));
+}

@@ -155,6 +155,29 @@ impl Script {
         self
     }
 
+    /// A call of which the first `skipped` bytes were left out by the probes.
+    pub(super) fn skipped_then(&mut self, skipped: u32, payload: &[u8]) -> &mut Self {
+        let direction = self.direction(true);
+        let own = usize::from(direction);
+        let result = skipped + payload.len() as u32;
+        let event = DataEvent {
+            header: self.header(flag::SEQUENCE | flag::LAST),
+            connection: INODE,
+            position: u64::from(self.positions[own]),
+            opposite_position: u64::from(self.positions[1 - own]),
+            result: result as i32,
+            offset: skipped,
+            captured: payload.len() as u32,
+            fd: FD,
+            direction,
+            call: call::READ,
+            reserved: [0; 6],
+        };
+        self.positions[own] = self.positions[own].wrapping_add(result);
+        self.engine.handle_event(&Event::Data(event, payload));
+        self
+    }
+
     pub(super) fn end_of_stream(&mut self) -> &mut Self {
         self.data(direction::RECEIVE, 0, &[], 0);
         self
