@@ -20,7 +20,7 @@ const REQUEST: &[u8] =
     b"GET /index.html?user=4711 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: speed/1.0\r\nAccept: */*\r\n\
     Accept-Encoding: gzip\r\nX-Request-Id: 0123456789abcdef\r\n\r\n";
 
-fn main() -> anyhow::Result<()> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let exchanges: u64 = arguments.next().map_or(Ok(500_000), |text| text.parse())?;
     let connections: u64 = arguments.next().map_or(Ok(16), |text| text.parse())?;
@@ -102,7 +102,7 @@ fn encode(exchanges: u64, connections: u64, response: &[u8]) -> Vec<u8> {
     batch
 }
 
-fn run(batch: &[u8], json: bool) -> anyhow::Result<u64> {
+fn run(batch: &[u8], json: bool) -> Result<u64, Box<dyn std::error::Error>> {
     let mut engine = Engine::new(EngineOptions::default());
     let mut output = JsonOutput::new(io::sink(), JsonOptions::default());
     let mut rest = batch;

@@ -103,3 +103,56 @@ pub fn is_tls_record(bytes: &[u8]) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_prefix_of_a_start_line_may_become_one() {
+        for line in [
+            &b"GET /a?b=c HTTP/1.1\r\n"[..],
+            b"M-SEARCH * HTTP/1.0\n",
+            b"CONNECT h:443 HTTP/1.1",
+            b"GET  /sp ace HTTP/1.1",
+        ] {
+            assert_eq!(request_line(line), Verdict::Yes);
+            let certain = line.windows(8).position(|w| w.starts_with(b"HTTP/1.")).unwrap() + 8;
+            for length in 0..certain {
+                assert_eq!(
+                    request_line(&line[..length]),
+                    Verdict::NeedMore,
+                    "{}",
+                    String::from_utf8_lossy(&line[..length])
+                );
+            }
+        }
+        for line in [&b"HTTP/1.1 200 OK"[..], b"HTTP/1.0 404\r\n"] {
+            assert_eq!(status_line(line), Verdict::Yes);
+            for length in 0..13 {
+                assert_eq!(status_line(&line[..length]), Verdict::NeedMore);
+            }
+        }
+    }
+
+    #[test]
+    fn other_protocols_are_not_taken_for_it() {
+        let others: [&[u8]; 9] = [
+            b"\x16\x03\x01\x00\x05",
+            b"*1\r\n$4\r\nPING\r\n",
+            b"SET key value\r\n",
+            b"PRI * HTTP/2.0\r\n\r\n",
+            b" GET / HTTP/1.1",
+            b"EHLO example.org\r\n",
+            b"\0\0\0\x08\x04\xd2\x16\x2f",
+            b"GET /old\r\n",
+            b"GET\r\n",
+        ];
+        for bytes in others {
+            assert_eq!(request_line(bytes), Verdict::No, "{bytes:?}");
+        }
+        for bytes in [&b"HTTP/2 200"[..], b"HTTP/1.1 2x0 ", b"HTTP/1.1  20", b"ICY 200 OK", b"HTTP/1.1 2000"] {
+            assert_eq!(status_line(bytes), Verdict::No, "{bytes:?}");
+        }
+    }
+}

@@ -182,7 +182,6 @@ impl Stream {
 
     fn wait(&mut self, segment: Segment<'_>, sink: &mut impl FnMut(Piece<'_>)) {
         let Segment { mark, payload, missing, cause } = segment;
-        let full = self.waiting_bytes + payload.len() > MAX_WAITING_BYTES || self.waiting.len() >= MAX_WAITING_SEGMENTS;
         self.waiting_since.get_or_insert(mark.time);
         self.waiting_bytes += payload.len();
         if let Some(old) =
@@ -190,7 +189,7 @@ impl Stream {
         {
             self.waiting_bytes -= old.payload.len();
         }
-        if full {
+        while self.waiting_bytes > MAX_WAITING_BYTES || self.waiting.len() > MAX_WAITING_SEGMENTS {
             self.skip_gap(sink);
         }
     }
@@ -275,3 +274,6 @@ impl<'a> Segment<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
