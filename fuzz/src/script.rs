@@ -206,9 +206,11 @@ impl Stage {
     fn feed(&mut self, event: &Event<'_>) {
         let mut bytes = Vec::new();
         event.encode(&mut bytes);
-        let event = Event::decode(&bytes).expect("a script makes sound events");
-        self.engine.handle_event(&event);
-        self.take_updates();
+        // Some are senseless, such as a position before the first; those are refused here.
+        if let Ok(event) = Event::decode(&bytes) {
+            self.engine.handle_event(&event);
+            self.take_updates();
+        }
     }
 
     fn finish(&mut self) {

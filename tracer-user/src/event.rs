@@ -121,10 +121,19 @@ impl<'a> Event<'a> {
                 if event.direction > wire::direction::RECEIVE {
                     return Err(DecodeError::Invalid { kind: header.kind, field: "direction" });
                 }
+                check_positions(header.kind, [event.position, event.opposite_position])?;
                 Ok(Self::Data(event, payload))
             }
-            kind::SOCKET => Ok(Self::Socket(take(header.kind, bytes)?.0)),
-            kind::TCP => Ok(Self::Tcp(take(header.kind, bytes)?.0)),
+            kind::SOCKET => {
+                let (event, _) = take::<SocketEvent>(header.kind, bytes)?;
+                check_positions(header.kind, [event.send_position, event.receive_position])?;
+                Ok(Self::Socket(event))
+            }
+            kind::TCP => {
+                let (event, _) = take::<TcpEvent>(header.kind, bytes)?;
+                check_positions(header.kind, [event.send_position, event.receive_position])?;
+                Ok(Self::Tcp(event))
+            }
             kind::DESCRIPTOR => Ok(Self::Descriptor(take(header.kind, bytes)?.0)),
             kind::PROCESS => Ok(Self::Process(take(header.kind, bytes)?.0)),
             kind::ATTACHED => Ok(Self::Attached(take(header.kind, bytes)?.0)),
@@ -184,6 +193,17 @@ impl<'a> Event<'a> {
         buffer[start + 8..start + 10].copy_from_slice(&kind.to_ne_bytes());
         buffer[start + 12..start + 16].copy_from_slice(&length.to_ne_bytes());
     }
+}
+
+/// Stream positions from here on are refused: no connection moves that much, and sums of positions and lengths below
+/// it cannot overflow.
+const POSITION_LIMIT: u64 = 1 << 56;
+
+fn check_positions(kind: u16, positions: [u64; 2]) -> Result<(), DecodeError> {
+    if positions.iter().any(|position| *position >= POSITION_LIMIT) {
+        return Err(DecodeError::Invalid { kind, field: "position" });
+    }
+    Ok(())
 }
 
 /// Reads a `T` from the start of `bytes`; gives the rest too.
