@@ -608,7 +608,12 @@ impl Engine {
         );
         let seen = (link.send.accounted() as i64, link.receive.accounted() as i64);
         let difference = (moved.0 - seen.0, moved.1 - seen.1);
-        let memory = link.probe.get_or_insert(ProbeMemory { baseline: difference, difference, said: (0, 0) });
+        let Some(memory) = &mut link.probe else {
+            // What was moved before tracing began was not to be seen.
+            let baseline = if link.info.opened.is_some() { (0, 0) } else { difference };
+            link.probe = Some(ProbeMemory { baseline, difference, said: (0, 0) });
+            return;
+        };
         let confirmed = memory.difference == difference;
         memory.difference = difference;
         let unseen = (difference.0 - memory.baseline.0, difference.1 - memory.baseline.1);

@@ -463,3 +463,17 @@ fn what_was_left_out_before_a_record_of_a_call_is_no_loss() {
     assert_eq!((request.body.bytes, request.body.missing), (300_000, 0));
     assert_eq!((exchanges[0].quality, path(&exchanges[1])), (Quality::Whole, "/2"));
 }
+
+#[test]
+fn bytes_that_pass_another_way_are_said_once() {
+    let mut script = Script::new(Role::Server);
+    script.request(GET).response(OK);
+    let (sent, received) = (OK.len() as u64, GET.len() as u64);
+    // Just after a call, its event may be under way: one probe proves nothing.
+    script.probe(sent + 500, received).probe(sent, received + 1).probe(sent, received + 1);
+    script.probe(sent + 5_000, received + 300).probe(sent + 5_000, received + 300).probe(sent + 9_000, received + 300);
+    let updates = script.updates();
+    let notes: Vec<_> =
+        updates.iter().filter_map(|u| if let Update::Note(note) = u { Some(&note.kind) } else { None }).collect();
+    assert_eq!(notes, [&NoteKind::UnseenBytes { sent: 5_000, received: 300 }]);
+}

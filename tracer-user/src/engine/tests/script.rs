@@ -6,8 +6,8 @@ use crate::{
     event::{
         Event,
         wire::{
-            AttachedEvent, DataEvent, DescriptorEvent, EventHeader, SocketEvent, TcpEvent, TickEvent, call, descriptor,
-            direction, flag, origin, tcp, tcp_state,
+            AttachedEvent, DataEvent, DescriptorEvent, EventHeader, ProbeEvent, SocketEvent, TcpEvent, TickEvent, call,
+            descriptor, direction, flag, origin, tcp, tcp_state,
         },
     },
     exchange::Exchange,
@@ -206,6 +206,29 @@ impl Script {
         self.tcp(tcp_state::CLOSE, tcp_state::SYN_SENT, 0);
         self.tcp(tcp_state::SYN_SENT, tcp_state::CLOSE, error);
         self.socket(origin::CONNECT, -error);
+        self
+    }
+
+    /// What the kernel has counted.
+    pub(super) fn probe(&mut self, acknowledged: u64, received: u64) -> &mut Self {
+        let header = self.header(0);
+        self.engine.handle_event(&Event::Probe(ProbeEvent {
+            header,
+            connection: INODE,
+            bytes_acked: acknowledged,
+            bytes_received: received,
+            receive_queue: 0,
+            send_queue: 0,
+            last_sent_ms: 0,
+            last_received_ms: 0,
+            unacknowledged: 0,
+            retransmits: 0,
+            backoff: 0,
+            window_probes: 0,
+            state: tcp_state::ESTABLISHED,
+            reserved: [0; 7],
+            bytes_sent: 0,
+        }));
         self
     }
 
