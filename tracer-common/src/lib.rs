@@ -6,5 +6,8 @@
 //! that were there before us, loss counters, the passing of time) is an event of this same layout.
 #![no_std]
 
+pub mod control;
 pub mod event;
 pub mod limit;
+pub mod offset;
+pub mod syscall;

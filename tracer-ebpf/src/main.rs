@@ -1,6 +1,25 @@
-//! The kernel side of pidtap.
+//! The kernel side of pidtap: one program looks at system calls as they return, few others at the life of sockets
+//! and processes. What a target's socket moved goes into a ring buffer, in the layout of `tracer_common::event`.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
+#![expect(unsafe_code, reason = "kernel memory is read by address, and the verifier checks every access at load")]
+#![expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each would say the same: the verifier has proved the access before the program may run"
+)]
+
+mod arch;
+mod connection;
+mod control;
+mod emit;
+mod maps;
+mod memory;
+mod offset;
+mod payload;
+mod probe;
+mod socket;
+mod target;
 
 #[cfg(not(test))]
 #[panic_handler]

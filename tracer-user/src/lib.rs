@@ -29,4 +29,6 @@ pub mod redact;
 pub mod output;
 
 #[cfg(feature = "live")]
+pub mod capture;
+#[cfg(feature = "live")]
 pub mod demo;

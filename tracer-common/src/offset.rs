@@ -1,0 +1,65 @@
+//! Members of kernel structures that the probes read.
+//!
+//! Rust has no CO-RE relocations: user space finds each member in the kernel's BTF and sets the read-only number of
+//! the same name before it loads the probes.
+
+/// A member of a kernel structure, and the read-only number (`u32`, bytes from the structure's start) that tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offset {
+    /// Name of the read-only number.
+    pub global: &'static str,
+    /// Structure.
+    pub structure: &'static str,
+    /// Member, with dots for members of members. Unnamed structures and unions in between are looked through.
+    pub member: &'static str,
+}
+
+macro_rules! offsets {
+    ($($global:ident = $structure:ident . $member:literal,)*) => {
+        /// All of them.
+        pub const OFFSETS: &[Offset] = &[
+            $(Offset { global: stringify!($global), structure: stringify!($structure), member: $member },)*
+        ];
+    };
+}
+
+offsets! {
+    TASK_FILES = task_struct."files",
+    TASK_TGID = task_struct."tgid",
+    TASK_EXIT_CODE = task_struct."exit_code",
+    TASK_SIGNAL = task_struct."signal",
+    SIGNAL_LIVE = signal_struct."live",
+    FILES_FDT = files_struct."fdt",
+    FDT_MAX_FDS = fdtable."max_fds",
+    FDT_FD = fdtable."fd",
+    FILE_INODE = file."f_inode",
+    FILE_PRIVATE = file."private_data",
+    INODE_MODE = inode."i_mode",
+    INODE_NUMBER = inode."i_ino",
+    SOCKET_TYPE = socket."type",
+    SOCKET_SK = socket."sk",
+    SOCKET_ALLOC_INODE = socket_alloc."vfs_inode",
+    SK_FAMILY = sock."__sk_common.skc_family",
+    SK_STATE = sock."__sk_common.skc_state",
+    SK_FLAGS = sock."__sk_common.skc_flags",
+    SK_REMOTE_V4 = sock."__sk_common.skc_daddr",
+    SK_LOCAL_V4 = sock."__sk_common.skc_rcv_saddr",
+    SK_REMOTE_V6 = sock."__sk_common.skc_v6_daddr",
+    SK_LOCAL_V6 = sock."__sk_common.skc_v6_rcv_saddr",
+    SK_REMOTE_PORT = sock."__sk_common.skc_dport",
+    SK_LOCAL_PORT = sock."__sk_common.skc_num",
+    SK_NET = sock."__sk_common.skc_net",
+    SK_PROTOCOL = sock."sk_protocol",
+    SK_SOCKET = sock."sk_socket",
+    SK_ERROR = sock."sk_err",
+    SK_PEER_PID = sock."sk_peer_pid",
+    NET_INUM = net."ns.inum",
+    TCP_WRITE_SEQ = tcp_sock."write_seq",
+    TCP_COPIED_SEQ = tcp_sock."copied_seq",
+    TCP_RCV_NXT = tcp_sock."rcv_nxt",
+    UNIX_ADDRESS = unix_sock."addr",
+    UNIX_PEER = unix_sock."peer",
+    UNIX_ADDRESS_LENGTH = unix_address."len",
+    UNIX_ADDRESS_NAME = unix_address."name",
+    PID_NUMBERS = pid."numbers",
+}

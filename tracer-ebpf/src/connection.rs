@@ -1,0 +1,219 @@
+//! Connections: what is remembered of each, where its streams stand, and the event that makes it known.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use tracer_common::{
+    control::{Connection, connection},
+    event::{SocketEvent, flag, kind, loss, origin, tcp_state},
+};
+
+use crate::{
+    emit,
+    maps::{CONNECTIONS, EVENTS},
+    memory::{kernel, kernel_at, pointer, user},
+    offset::{
+        NET_INUM, SK_FAMILY, SK_FLAGS, SK_LOCAL_PORT, SK_LOCAL_V4, SK_LOCAL_V6, SK_NET, SK_PROTOCOL, SK_REMOTE_PORT,
+        SK_REMOTE_V4, SK_REMOTE_V6, SK_STATE, TCP_COPIED_SEQ, TCP_RCV_NXT, TCP_WRITE_SEQ,
+    },
+    socket::Socket,
+};
+
+pub(crate) const AF_UNIX: u16 = 1;
+pub(crate) const AF_INET: u16 = 2;
+pub(crate) const AF_INET6: u16 = 10;
+const IPPROTO_TCP: u16 = 6;
+/// `SOCK_DONE` of `enum sock_flags`: the peer's FIN has arrived.
+const SOCK_DONE: u64 = 1 << 1;
+
+/// Where the two streams of a connection stand.
+#[derive(Clone, Copy)]
+pub(crate) struct Positions {
+    /// Next byte that the target will send.
+    pub(crate) send: u64,
+    /// Next byte that the target will read.
+    pub(crate) receive: u64,
+}
+
+/// A remembered connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    /// The map's value.
+    pub(crate) value: *mut Connection,
+    /// Not announced yet.
+    pub(crate) fresh: bool,
+    /// Positions are sequence numbers.
+    pub(crate) sequence: bool,
+}
+
+/// Finds what is remembered of a socket, or begins to remember it; none where it is of no family that is traced.
+#[inline(always)]
+pub(crate) fn remember(socket: Socket) -> Option<Entry> {
+    if let Some(value) = CONNECTIONS.get_ptr_mut(socket.inode) {
+        let flags = unsafe { (*value).flags };
+        if flags & connection::ANNOUNCED != 0 {
+            return Some(Entry { value, fresh: false, sequence: flags & connection::SEQUENCE != 0 });
+        }
+    }
+    begin(socket)
+}
+
+/// The rare part of [`remember`].
+#[inline(always)]
+fn begin(socket: Socket) -> Option<Entry> {
+    let family = kernel::<u16>(socket.sk, &SK_FAMILY)?;
+    if family != AF_INET && family != AF_INET6 && family != AF_UNIX {
+        return None;
+    }
+    let protocol = kernel::<u16>(socket.sk, &SK_PROTOCOL)?;
+    // MPTCP and others are not `struct tcp_sock`: their bytes are counted here.
+    let sequence = family != AF_UNIX && protocol == IPPROTO_TCP;
+    let flags = connection::ANNOUNCED | if sequence { connection::SEQUENCE } else { 0 };
+    let value = Connection { sent: 0, received: 0, flags, family, protocol };
+    let _ = CONNECTIONS.insert(socket.inode, value, u64::from(BPF_NOEXIST));
+    let Some(value) = CONNECTIONS.get_ptr_mut(socket.inode) else {
+        emit::lose(loss::MAP_FULL, 0);
+        return None;
+    };
+    unsafe {
+        // There already where user space entered it.
+        (*value).flags = flags;
+        (*value).family = family;
+        (*value).protocol = protocol;
+    }
+    Some(Entry { value, fresh: true, sequence })
+}
+
+/// True in the states in which this side's FIN has taken a sequence number.
+#[inline(always)]
+fn fin_sent(state: u8) -> bool {
+    matches!(
+        state,
+        tcp_state::FIN_WAIT1 | tcp_state::FIN_WAIT2 | tcp_state::CLOSING | tcp_state::LAST_ACK | tcp_state::TIME_WAIT
+    )
+}
+
+/// Where a TCP socket stands. A FIN takes a sequence number but is no byte of the stream, so it is taken off: the
+/// peer's where it was read (`copied_seq` has passed it), ours where `state` says that it was queued.
+#[inline(always)]
+pub(crate) fn tcp_positions(sk: u64, state: u8) -> Option<Positions> {
+    let mut send = kernel::<u32>(sk, &TCP_WRITE_SEQ)?;
+    let mut receive = kernel::<u32>(sk, &TCP_COPIED_SEQ)?;
+    if fin_sent(state) {
+        send = send.wrapping_sub(1);
+    }
+    if kernel::<u64>(sk, &SK_FLAGS)? & SOCK_DONE != 0 && receive == kernel::<u32>(sk, &TCP_RCV_NXT)? {
+        receive = receive.wrapping_sub(1);
+    }
+    Some(Positions { send: u64::from(send), receive: u64::from(receive) })
+}
+
+/// Where a connection stands now.
+#[inline(always)]
+pub(crate) fn positions(entry: &Entry, sk: u64) -> Option<Positions> {
+    if entry.sequence {
+        return tcp_positions(sk, kernel::<u8>(sk, &SK_STATE)?);
+    }
+    let value = entry.value;
+    Some(unsafe { Positions { send: (*value).sent, receive: (*value).received } })
+}
+
+/// What a SOCKET event says.
+pub(crate) struct Announcement {
+    pub(crate) socket: Socket,
+    pub(crate) positions: Positions,
+    /// Address that was passed to `connect`, in user space; 0 for none. A connect that failed leaves no trace of it
+    /// in the socket.
+    pub(crate) remote: u64,
+    pub(crate) fd: i32,
+    pub(crate) result: i32,
+    pub(crate) origin: u8,
+    pub(crate) sequence: bool,
+}
+
+/// Sends a SOCKET event.
+#[inline(never)]
+pub(crate) fn announce(what: &Announcement) -> u64 {
+    let Some(mut record) = EVENTS.reserve::<SocketEvent>(0) else {
+        emit::lose(loss::RING_FULL, 0);
+        return 0;
+    };
+    let event = record.as_mut_ptr();
+    let sk = what.socket.sk;
+    let flags = if what.sequence { flag::SEQUENCE } else { 0 };
+    let family = kernel::<u16>(sk, &SK_FAMILY).unwrap_or(0);
+    unsafe {
+        event.write(SocketEvent {
+            header: emit::header(kind::SOCKET, flags, size_of::<SocketEvent>()),
+            connection: what.socket.inode,
+            send_position: what.positions.send,
+            receive_position: what.positions.receive,
+            local: [0; 16],
+            remote: [0; 16],
+            local_port: 0,
+            remote_port: 0,
+            family,
+            protocol: kernel(sk, &SK_PROTOCOL).unwrap_or(0),
+            result: what.result,
+            fd: what.fd,
+            state: 0,
+            origin: what.origin,
+            reserved: [0; 2],
+            netns: pointer(sk, &SK_NET).and_then(|net| kernel(net, &NET_INUM)).unwrap_or(0),
+        });
+        if family == AF_INET {
+            write_v4(&raw mut (*event).local, kernel(sk, &SK_LOCAL_V4));
+            write_v4(&raw mut (*event).remote, kernel(sk, &SK_REMOTE_V4));
+        } else if family == AF_INET6 {
+            write_v6(&raw mut (*event).local, kernel(sk, &SK_LOCAL_V6));
+            write_v6(&raw mut (*event).remote, kernel(sk, &SK_REMOTE_V6));
+        }
+        if family != AF_UNIX {
+            (*event).state = kernel(sk, &SK_STATE).unwrap_or(0);
+            (*event).local_port = kernel(sk, &SK_LOCAL_PORT).unwrap_or(0);
+            (*event).remote_port = u16::from_be(kernel(sk, &SK_REMOTE_PORT).unwrap_or(0));
+            if what.origin == origin::CONNECT && what.remote != 0 {
+                write_connected(event, family, what.remote);
+            }
+        }
+    }
+    record.submit(emit::wake_flags(size_of::<SocketEvent>()));
+    0
+}
+
+/// Takes the remote address from a `struct sockaddr_in` or `sockaddr_in6` in user space.
+#[inline(always)]
+unsafe fn write_connected(event: *mut SocketEvent, family: u16, address: u64) {
+    // A v6 socket may be given a v4 address and the reverse; then the socket itself is believed.
+    if user::<u16>(address) != Some(family) {
+        return;
+    }
+    unsafe {
+        if let Some(port) = user::<u16>(address + 2) {
+            (*event).remote_port = u16::from_be(port);
+        }
+        if family == AF_INET {
+            write_v4(&raw mut (*event).remote, user(address + 4));
+        } else {
+            write_v6(&raw mut (*event).remote, user(address + 8));
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn write_v4(place: *mut [u8; 16], address: Option<u32>) {
+    if let Some(address) = address {
+        unsafe { place.cast::<u32>().write(address) };
+    }
+}
+
+#[inline(always)]
+unsafe fn write_v6(place: *mut [u8; 16], address: Option<[u64; 2]>) {
+    if let Some(address) = address {
+        unsafe { place.cast::<[u64; 2]>().write(address) };
+    }
+}
+
+/// State of a socket, for events that must not fail without it.
+#[inline(always)]
+pub(crate) fn state(sk: u64) -> u8 {
+    kernel_at(sk + u64::from(SK_STATE.load())).unwrap_or(0)
+}

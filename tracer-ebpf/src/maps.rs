@@ -1,0 +1,57 @@
+//! All maps, and the read-only numbers that user space sets.
+
+use aya_ebpf::{
+    Global,
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use tracer_common::{
+    control::{Connection, FILTER_SLOTS, Losses, MAX_RESTRAINTS, Restraint},
+    limit,
+};
+
+use crate::payload::Transfer;
+
+/// The events. User space sets the size.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
+
+/// Traced processes.
+#[map]
+pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(limit::MAX_TARGETS, 0);
+
+/// Non-zero where a process that falls on the slot may be traced.
+#[map]
+pub(crate) static TARGET_FILTER: Array<u32> = Array::with_max_entries(FILTER_SLOTS, 0);
+
+/// Connections that were seen.
+#[map]
+pub(crate) static CONNECTIONS: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(limit::MAX_CONNECTIONS, 0);
+
+/// What user space does not want of a connection.
+#[map]
+pub(crate) static RESTRAINTS: LruHashMap<u64, Restraint> = LruHashMap::with_max_entries(MAX_RESTRAINTS, 0);
+
+/// Non-zero where a connection that falls on the slot may have a restraint.
+#[map]
+pub(crate) static RESTRAINT_FILTER: Array<u32> = Array::with_max_entries(FILTER_SLOTS, 0);
+
+/// What was lost.
+#[map]
+pub(crate) static LOSSES: PerCpuArray<Losses> = PerCpuArray::with_max_entries(1, 0);
+
+/// The system call that this processor is looking at. Too big for the stack, which callbacks share; nothing else
+/// can run the program on this processor meanwhile, since it runs with preemption off and never in an interrupt.
+#[map]
+pub(crate) static TRANSFER: PerCpuArray<Transfer> = PerCpuArray::with_max_entries(1, 0);
+
+#[unsafe(no_mangle)]
+pub(crate) static SELF_TGID: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+pub(crate) static SINGLE_TARGET: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+pub(crate) static FOLLOW: Global<u32> = Global::new(1);
+#[unsafe(no_mangle)]
+pub(crate) static CALL_CAPTURE: Global<u32> = Global::new(limit::DEFAULT_CALL_CAPTURE);
+#[unsafe(no_mangle)]
+pub(crate) static WAKE_BYTES: Global<u32> = Global::new(2 << 20);

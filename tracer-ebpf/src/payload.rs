@@ -1,0 +1,321 @@
+//! Copying what a call moved from user memory straight into ring records.
+//!
+//! The verifier wants record sizes and loop bounds that it can prove: records come in the size classes of
+//! `tracer_common::limit`, loops are `bpf_loop` callbacks, and what they share stands in [`Transfer`], whose numbers
+//! the verifier takes as unknown, so that one pass proves every turn of a loop.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
+use tracer_common::{
+    event::{DataEvent, flag, loss},
+    limit::{MAX_PAYLOAD, PAYLOAD_CLASSES},
+};
+
+use crate::{
+    control, emit,
+    maps::{CALL_CAPTURE, EVENTS, TRANSFER},
+    memory::user,
+};
+
+const SMALLEST: usize = PAYLOAD_CLASSES[0];
+const SMALL: usize = PAYLOAD_CLASSES[1];
+const MEDIUM: usize = PAYLOAD_CLASSES[2];
+const LARGEST: usize = MAX_PAYLOAD;
+
+/// Records of one call at most: bounds the loops, beyond any sensible capture limit.
+const MAX_RECORDS: u32 = 4096;
+/// `UIO_MAXIOV`: buffers of one call at most.
+const MAX_VECTORS: u32 = 1024;
+
+/// One call's bytes on their way into the ring.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Transfer {
+    /// What every record of the call begins with.
+    pub(crate) event: DataEvent,
+    /// The buffer, where there is one.
+    pub(crate) buffer: u64,
+    /// The `struct iovec`s, where there are several; 0 otherwise.
+    pub(crate) vectors: u64,
+    /// How many.
+    pub(crate) vector_count: u64,
+    /// The one that is next.
+    vector: u64,
+    /// Bytes to pass over, from its start.
+    vector_skip: u64,
+    /// Bytes of the call that are done.
+    offset: u32,
+    /// Bytes of the call that are to be done.
+    limit: u32,
+    /// `recvmmsg`, `sendmmsg`: the `struct mmsghdr`s.
+    pub(crate) messages: u64,
+    /// Flags that each message starts with.
+    pub(crate) message_flags: u16,
+    /// Bytes of the event's stream are counted by sequence numbers.
+    pub(crate) sequence: u16,
+    pub(crate) reserved: u32,
+}
+
+/// `struct iovec`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Vector {
+    pub(crate) base: u64,
+    pub(crate) length: u64,
+}
+
+/// The transfer of this processor.
+#[inline(always)]
+pub(crate) fn current() -> Option<*mut Transfer> {
+    TRANSFER.get_ptr_mut(0)
+}
+
+/// A ring record with room for `N` payload bytes.
+#[repr(C)]
+struct Record<const N: usize> {
+    event: DataEvent,
+    payload: [u8; N],
+}
+
+/// Sends the events of a call whose `event`, buffers and `sequence` are filled in.
+#[inline(always)]
+pub(crate) fn deliver(transfer: *mut Transfer) {
+    let event = unsafe { &raw mut (*transfer).event };
+    let moved = unsafe { (*event).result };
+    if moved <= 0 {
+        return bare(transfer);
+    }
+    let moved = moved as u32;
+    let allowance = unsafe {
+        control::allowance((*event).connection, (*event).direction, (*event).position, moved, (*transfer).sequence != 0)
+    };
+    if allowance.silent {
+        return;
+    }
+    unsafe {
+        if allowance.skip >= moved {
+            (*event).header.flags |= flag::LENGTH_ONLY;
+        }
+        if (*event).header.flags & flag::LENGTH_ONLY != 0 {
+            return bare(transfer);
+        }
+        let wanted = moved - allowance.skip;
+        let most = CALL_CAPTURE.load();
+        (*transfer).offset = allowance.skip;
+        (*transfer).limit = if wanted > most { allowance.skip + most } else { moved };
+        (*transfer).vector = 0;
+        (*transfer).vector_skip = u64::from(allowance.skip);
+        if (*transfer).vectors == 0 || flatten(transfer) {
+            if wanted as usize <= SMALLEST {
+                // The common case, without a loop.
+                record::<SMALLEST>(transfer, wanted);
+            } else {
+                bpf_loop(MAX_RECORDS, flat_step as *mut c_void, core::ptr::null_mut(), 0);
+            }
+        } else {
+            bpf_loop(MAX_RECORDS, gather_step as *mut c_void, core::ptr::null_mut(), 0);
+        }
+    }
+}
+
+/// Where the first buffer holds all that is wanted, makes it the only one.
+#[inline(always)]
+unsafe fn flatten(transfer: *mut Transfer) -> bool {
+    unsafe {
+        match user::<Vector>((*transfer).vectors) {
+            Some(first) if first.length >= u64::from((*transfer).limit) => {
+                (*transfer).buffer = first.base;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Sends an event without payload.
+#[inline(always)]
+fn bare(transfer: *mut Transfer) {
+    let moved = unsafe { (*transfer).event.result };
+    let Some(mut record) = EVENTS.reserve::<DataEvent>(0) else {
+        return emit::lose(loss::RING_FULL, if moved > 0 { moved as u64 } else { 0 });
+    };
+    unsafe {
+        let event = record.as_mut_ptr();
+        event.write((*transfer).event);
+        (*event).header.flags |= flag::LAST;
+        (*event).header.length = size_of::<DataEvent>() as u32;
+    }
+    record.submit(emit::wake_flags(size_of::<DataEvent>()));
+}
+
+/// One record of a call with one buffer. 1 where it was the last.
+unsafe extern "C" fn flat_step(_index: u64, _context: *mut c_void) -> i64 {
+    let Some(transfer) = current() else { return 1 };
+    let (offset, limit) = unsafe { ((*transfer).offset, (*transfer).limit) };
+    if offset >= limit {
+        return 1;
+    }
+    let left = limit - offset;
+    let goes_on = if left as usize <= SMALLEST {
+        record::<SMALLEST>(transfer, left)
+    } else if left as usize <= SMALL {
+        record::<SMALL>(transfer, left)
+    } else if left as usize <= MEDIUM {
+        record::<MEDIUM>(transfer, left)
+    } else {
+        record::<LARGEST>(transfer, if left as usize > LARGEST { LARGEST as u32 } else { left })
+    };
+    i64::from(!goes_on)
+}
+
+/// Copies `size` bytes of the buffer into a record. False where the call is done with.
+#[inline(always)]
+fn record<const N: usize>(transfer: *mut Transfer, size: u32) -> bool {
+    let Some(mut record) = EVENTS.reserve::<Record<N>>(0) else {
+        lose_rest(transfer);
+        return false;
+    };
+    let size = bounded::<N>(size);
+    let place = record.as_mut_ptr();
+    let read = unsafe {
+        let source = (*transfer).buffer + u64::from((*transfer).offset);
+        bpf_probe_read_user((&raw mut (*place).payload).cast(), size, source as *const _) == 0
+    };
+    let goes_on = finish(transfer, unsafe { &raw mut (*place).event }, if read { size } else { 0 }, !read);
+    record.submit(emit::wake_flags(size_of::<Record<N>>()));
+    goes_on
+}
+
+/// `size`, which is at most `N` anyway, in a way that the verifier sees.
+#[inline(always)]
+fn bounded<const N: usize>(size: u32) -> u32 {
+    let mut size = u64::from(size);
+    // Opaque: the compiler knows the bound and would leave the check out. Not empty, since it would then share its
+    // place in the line information with the next instruction, which the kernel refuses.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) size) };
+    if size > N as u64 { N as u32 } else { size as u32 }
+}
+
+/// Writes a record's event and moves on. False where the call is done with.
+#[inline(always)]
+fn finish(transfer: *mut Transfer, event: *mut DataEvent, captured: u32, fault: bool) -> bool {
+    unsafe {
+        let offset = (*transfer).offset;
+        let limit = (*transfer).limit;
+        let done = offset + captured;
+        let mut flags = (*transfer).event.header.flags;
+        if fault {
+            flags |= flag::FAULT | flag::LAST;
+            emit::lose(loss::FAULT, u64::from(limit.wrapping_sub(done)));
+        } else if done >= limit {
+            flags |= flag::LAST;
+            if limit < (*transfer).event.result as u32 {
+                flags |= flag::TRUNCATED;
+            }
+        }
+        event.write((*transfer).event);
+        (*event).header.flags = flags;
+        (*event).header.length = size_of::<DataEvent>() as u32 + captured;
+        (*event).offset = offset;
+        (*event).captured = captured;
+        (*transfer).offset = done;
+        flags & flag::LAST == 0
+    }
+}
+
+/// Counts what a full ring keeps from being sent: one event, and all bytes of the call from here on.
+#[inline(always)]
+fn lose_rest(transfer: *mut Transfer) {
+    unsafe {
+        let moved = (*transfer).event.result as u32;
+        emit::lose(loss::RING_FULL, u64::from(moved.wrapping_sub((*transfer).offset)));
+    }
+}
+
+/// One record of a call with several buffers. 1 where it was the last.
+unsafe extern "C" fn gather_step(_index: u64, _context: *mut c_void) -> i64 {
+    let Some(transfer) = current() else { return 1 };
+    let (offset, limit) = unsafe { ((*transfer).offset, (*transfer).limit) };
+    if offset >= limit {
+        return 1;
+    }
+    let left = limit - offset;
+    let goes_on = if left as usize <= SMALLEST {
+        gather::<SMALLEST, { 2 * SMALLEST }>(transfer, left)
+    } else if left as usize <= SMALL {
+        gather::<SMALL, { 2 * SMALL }>(transfer, left)
+    } else if left as usize <= MEDIUM {
+        gather::<MEDIUM, { 2 * MEDIUM }>(transfer, left)
+    } else {
+        gather::<LARGEST, { 2 * LARGEST }>(transfer, if left as usize > LARGEST { LARGEST as u32 } else { left })
+    };
+    i64::from(!goes_on)
+}
+
+/// A record that is being filled from several buffers.
+struct Filling {
+    payload: *mut u8,
+    filled: u64,
+    wanted: u64,
+    fault: u64,
+}
+
+/// Copies `size` bytes of the buffers that are next into a record. The record has twice the room (`ROOM`) of its
+/// payload (`N`): the verifier bounds start and size of a copy, each by `N`, but not their sum.
+#[inline(always)]
+fn gather<const N: usize, const ROOM: usize>(transfer: *mut Transfer, size: u32) -> bool {
+    let Some(mut record) = EVENTS.reserve::<Record<ROOM>>(0) else {
+        lose_rest(transfer);
+        return false;
+    };
+    let place = record.as_mut_ptr();
+    let mut filling = Filling {
+        payload: unsafe { (&raw mut (*place).payload).cast() },
+        filled: 0,
+        wanted: u64::from(size),
+        fault: 0,
+    };
+    unsafe { bpf_loop(MAX_VECTORS, copy_step::<N> as *mut c_void, (&raw mut filling).cast(), 0) };
+    let captured = filling.filled as u32;
+    // Fewer bytes than the call moved means buffers that cannot be found, as good as memory that cannot be read.
+    let goes_on =
+        finish(transfer, unsafe { &raw mut (*place).event }, captured, filling.fault != 0 || captured != size);
+    record.submit(emit::wake_flags(size_of::<Record<ROOM>>()));
+    goes_on
+}
+
+/// Copies from the buffer that is next. 1 where the record is full.
+unsafe extern "C" fn copy_step<const N: usize>(_index: u64, context: *mut c_void) -> i64 {
+    let filling = context.cast::<Filling>();
+    let Some(transfer) = current() else { return 1 };
+    unsafe {
+        let filled = (*filling).filled;
+        let wanted = (*filling).wanted;
+        if filled >= wanted || filled >= N as u64 || (*transfer).vector >= (*transfer).vector_count {
+            return 1;
+        }
+        let Some(vector) = user::<Vector>((*transfer).vectors + (*transfer).vector * 16) else {
+            (*filling).fault = 1;
+            return 1;
+        };
+        let skip = (*transfer).vector_skip;
+        if skip >= vector.length {
+            (*transfer).vector_skip = skip - vector.length;
+            (*transfer).vector += 1;
+            return 0;
+        }
+        let here = vector.length - skip;
+        let size = if here > wanted - filled { wanted - filled } else { here };
+        let size = bounded::<N>(size as u32);
+        let status =
+            bpf_probe_read_user((*filling).payload.add(filled as usize).cast(), size, (vector.base + skip) as *const _);
+        if status != 0 {
+            (*filling).fault = 1;
+            return 1;
+        }
+        (*filling).filled = filled + u64::from(size);
+        (*transfer).vector_skip = skip + u64::from(size);
+    }
+    0
+}

@@ -1,0 +1,194 @@
+//! Calls that move bytes.
+
+use tracer_common::event::{DataEvent, call, direction, flag, kind, origin};
+
+use super::message;
+use crate::{
+    arch::Call,
+    connection::{self, Announcement, Entry, Positions},
+    emit,
+    memory::{self, user},
+    payload::{self, Transfer},
+    socket::{self, Socket},
+};
+
+pub(super) const MSG_OOB: u64 = 1;
+pub(super) const MSG_PEEK: u64 = 2;
+pub(super) const MSG_TRUNC: u64 = 0x20;
+pub(super) const MSG_ERRQUEUE: u64 = 0x2000;
+
+/// `struct user_msghdr`, as far as it is needed.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct MessageHeader {
+    name: u64,
+    name_length: u64,
+    pub(super) vectors: u64,
+    pub(super) vector_count: u64,
+}
+
+/// A data call of a target has returned.
+#[inline(always)]
+pub(super) fn moved(call: &Call, result: i64) {
+    let arguments = &call.arguments;
+    let way = if matches!(call.code, call::READ..=call::RECVMMSG) { direction::RECEIVE } else { direction::SEND };
+    let mut descriptor = arguments[0] as i32;
+    let mut way = way;
+    let mut found = None;
+    if call.code == call::SPLICE {
+        // A pipe at one end, the socket at the other.
+        found = socket::of_descriptor(arguments[2] as i32);
+        if found.is_some() {
+            descriptor = arguments[2] as i32;
+        } else {
+            way = direction::RECEIVE;
+        }
+    }
+    let Some(socket) = found.or_else(|| socket::of_descriptor(descriptor)) else { return };
+    if result == 0 && (way == direction::SEND || asked_for_nothing(call)) {
+        // Not an end of stream.
+        return;
+    }
+    let Some(transfer) = payload::current() else { return };
+    let Some(entry) = connection::remember(socket) else { return };
+
+    let message_bits = match call.code {
+        call::RECVMSG | call::SENDMSG => arguments[2],
+        call::RECVFROM | call::SENDTO | call::RECVMMSG | call::SENDMMSG => arguments[3],
+        _ => 0,
+    };
+    if message_bits & MSG_ERRQUEUE != 0 && way == direction::RECEIVE {
+        // Reports about earlier sends, not the stream.
+        return;
+    }
+    let mut flags = if entry.sequence { flag::SEQUENCE } else { 0 };
+    if message_bits & MSG_OOB != 0 {
+        flags |= flag::OUT_OF_BAND;
+    }
+    if way == direction::RECEIVE {
+        if message_bits & MSG_PEEK != 0 {
+            flags |= flag::PEEK;
+        }
+        if message_bits & MSG_TRUNC != 0 && entry.sequence {
+            // TCP drops the bytes, buffer or not.
+            flags |= flag::LENGTH_ONLY;
+        }
+    }
+    if call.code == call::SENDFILE || call.code == call::SPLICE {
+        flags |= flag::LENGTH_ONLY;
+    }
+    let many = call.code == call::RECVMMSG || call.code == call::SENDMMSG;
+    let bytes = if result <= 0 {
+        0
+    } else if many {
+        message::total(arguments[1], result as u32)
+    } else {
+        result as u64
+    };
+    // Bytes by which the call moved its stream.
+    let advance = if flags & flag::PEEK != 0 || (flags & flag::OUT_OF_BAND != 0 && way == direction::RECEIVE) {
+        0
+    } else {
+        bytes
+    };
+    let Some((own, opposite)) = place(&entry, socket, way, advance) else { return };
+    if entry.fresh {
+        let (send, receive) = if way == direction::SEND { (own, opposite) } else { (opposite, own) };
+        connection::announce(&Announcement {
+            socket,
+            positions: Positions { send, receive },
+            remote: 0,
+            fd: descriptor,
+            result: 0,
+            origin: origin::SEEN,
+            sequence: entry.sequence,
+        });
+    }
+    unsafe {
+        (*transfer).event = DataEvent {
+            header: emit::header(kind::DATA, flags, size_of::<DataEvent>()),
+            connection: socket.inode,
+            position: own,
+            opposite_position: opposite,
+            result: result as i32,
+            offset: 0,
+            captured: 0,
+            fd: descriptor,
+            direction: way,
+            call: call.code,
+            reserved: [0; 6],
+        };
+        (*transfer).sequence = u16::from(entry.sequence);
+        (*transfer).vectors = 0;
+        if many && result > 0 {
+            message::deliver(transfer, arguments[1], result as u32, flags);
+            return;
+        }
+        buffers(transfer, call);
+    }
+    payload::deliver(transfer);
+}
+
+/// Tells the transfer where the call's bytes are.
+#[inline(always)]
+unsafe fn buffers(transfer: *mut Transfer, call: &Call) {
+    let arguments = &call.arguments;
+    unsafe {
+        match call.code {
+            call::READ | call::WRITE | call::RECVFROM | call::SENDTO => (*transfer).buffer = arguments[1],
+            call::READV | call::WRITEV => {
+                (*transfer).vectors = arguments[1];
+                (*transfer).vector_count = arguments[2];
+            }
+            call::RECVMSG | call::SENDMSG => {
+                (*transfer).buffer = 0;
+                if let Some(header) = user::<MessageHeader>(arguments[1]) {
+                    (*transfer).vectors = header.vectors;
+                    (*transfer).vector_count = header.vector_count;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// True if a receive that gave 0 had no room for a byte.
+#[inline(always)]
+fn asked_for_nothing(call: &Call) -> bool {
+    let arguments = &call.arguments;
+    match call.code {
+        call::READ | call::RECVFROM => arguments[2] == 0,
+        call::READV => no_room(arguments[1], arguments[2]),
+        call::RECVMSG => {
+            user::<MessageHeader>(arguments[1]).is_some_and(|header| no_room(header.vectors, header.vector_count))
+        }
+        call::SPLICE => arguments[4] == 0,
+        _ => false,
+    }
+}
+
+/// True if there is no buffer, or a single empty one.
+#[inline(always)]
+fn no_room(vectors: u64, count: u64) -> bool {
+    count == 0 || (count == 1 && user::<payload::Vector>(vectors).is_some_and(|vector| vector.length == 0))
+}
+
+/// Positions of the call's own stream, before it moved `advance` bytes, and of the opposite one.
+#[inline(always)]
+fn place(entry: &Entry, socket: Socket, way: u8, advance: u64) -> Option<(u64, u64)> {
+    let value = entry.value;
+    if entry.sequence {
+        let now = connection::positions(entry, socket.sk)?;
+        let (own, opposite) = if way == direction::SEND { (now.send, now.receive) } else { (now.receive, now.send) };
+        return Some((u64::from((own as u32).wrapping_sub(advance as u32)), opposite));
+    }
+    unsafe {
+        let (own, opposite) = if way == direction::SEND {
+            (&raw mut (*value).sent, (*value).received)
+        } else {
+            (&raw mut (*value).received, (*value).sent)
+        };
+        // Threads may use the connection at the same time.
+        Some((memory::fetch_add(own, advance), opposite))
+    }
+}

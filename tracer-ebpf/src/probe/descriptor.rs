@@ -1,0 +1,94 @@
+//! Calls that make, copy, shut down and close connections.
+
+use tracer_common::event::{DescriptorEvent, descriptor, kind, origin};
+use tracer_common::syscall;
+
+use crate::{
+    arch::Call,
+    connection::{self, Announcement},
+    emit,
+    memory::user,
+    socket::{self, Socket},
+};
+
+const EBADF: i64 = -9;
+const EISCONN: i64 = -106;
+const EALREADY: i64 = -114;
+const F_DUPFD: u64 = 0;
+const F_DUPFD_CLOEXEC: u64 = 1030;
+
+/// A call of a target that moves no bytes has returned.
+#[inline(always)]
+pub(super) fn changed(call: &Call, result: i64) {
+    let arguments = &call.arguments;
+    let fd = arguments[0] as i32;
+    match call.code {
+        // "Already under way" and "already connected" tell of an earlier call.
+        syscall::CONNECT if result != EALREADY && result != EISCONN => {
+            opened(fd, origin::CONNECT, result as i32, arguments[1]);
+        }
+        syscall::ACCEPT if result >= 0 => opened(result as i32, origin::ACCEPT, 0, 0),
+        syscall::SOCKETPAIR if result == 0 => {
+            if let Some(pair) = user::<[i32; 2]>(arguments[3]) {
+                opened(pair[0], origin::PAIR, 0, 0);
+                opened(pair[1], origin::PAIR, 0, 0);
+            }
+        }
+        // Whatever else it returns, the descriptor is closed.
+        syscall::CLOSE if result != EBADF => report(0, fd, -1, descriptor::CLOSE),
+        syscall::SHUTDOWN if result == 0 => {
+            if let Some(socket) = socket::of_descriptor(fd) {
+                let action = match arguments[1] {
+                    0 => descriptor::SHUTDOWN_READ,
+                    1 => descriptor::SHUTDOWN_WRITE,
+                    _ => descriptor::SHUTDOWN_BOTH,
+                };
+                report(socket.inode, fd, -1, action);
+            }
+        }
+        syscall::DUP if result >= 0 => duplicated(fd, result as i32, false),
+        // Onto itself is nothing.
+        syscall::DUP_ONTO if result >= 0 && result as i32 != fd => duplicated(fd, result as i32, true),
+        syscall::FCNTL if result >= 0 && (arguments[1] == F_DUPFD || arguments[1] == F_DUPFD_CLOEXEC) => {
+            duplicated(fd, result as i32, false);
+        }
+        _ => {}
+    }
+}
+
+/// A descriptor names a new connection. Not inlined: called from several places.
+#[inline(never)]
+fn opened(fd: i32, origin: u8, result: i32, remote: u64) {
+    if let Some(socket) = socket::of_descriptor(fd) {
+        announce(socket, fd, origin, result, remote);
+    }
+}
+
+#[inline(always)]
+fn announce(socket: Socket, fd: i32, origin: u8, result: i32, remote: u64) {
+    let Some(entry) = connection::remember(socket) else { return };
+    let Some(positions) = connection::positions(&entry, socket.sk) else { return };
+    connection::announce(&Announcement { socket, positions, remote, fd, result, origin, sequence: entry.sequence });
+}
+
+/// `new` names what `old` names. `always`: what `new` named before is closed, so it matters even if `old` is no
+/// socket.
+#[inline(never)]
+fn duplicated(old: i32, new: i32, always: bool) {
+    let inode = socket::of_descriptor(new).map_or(0, |socket| socket.inode);
+    if inode != 0 || always {
+        report(inode, old, new, descriptor::DUPLICATE);
+    }
+}
+
+#[inline(always)]
+fn report(connection: u64, fd: i32, new_fd: i32, action: u8) {
+    emit::send(DescriptorEvent {
+        header: emit::header(kind::DESCRIPTOR, 0, size_of::<DescriptorEvent>()),
+        connection,
+        fd,
+        new_fd,
+        action,
+        reserved: [0; 7],
+    });
+}

@@ -1,0 +1,8 @@
+//! The programs.
+
+mod data;
+mod descriptor;
+mod message;
+mod process;
+mod socket;
+mod syscall;

@@ -1,0 +1,99 @@
+//! The life of TCP connections, in whatever context it happens.
+
+use aya_ebpf::{
+    EbpfContext as _, bindings::BPF_NOEXIST, helpers::bpf_get_current_pid_tgid, macros::raw_tracepoint,
+    programs::RawTracePointContext,
+};
+use tracer_common::{
+    control::Connection,
+    event::{TcpEvent, flag, kind, loss, tcp, tcp_state},
+};
+
+use crate::{
+    connection::{self, Positions},
+    emit,
+    maps::CONNECTIONS,
+    memory::kernel,
+    offset::{SK_ERROR, SK_PROTOCOL},
+    socket, target,
+};
+
+const IPPROTO_TCP: u16 = 6;
+/// `TCP_NEW_SYN_RECV`: not a whole socket yet. Nor is one in `TIME_WAIT`.
+const NEW_SYN_RECV: u8 = 12;
+
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub(crate) fn inet_sock_set_state(context: RawTracePointContext) -> i32 {
+    let arguments = context.as_ptr().cast::<u64>();
+    let (sk, old, new) = unsafe { (*arguments, *arguments.add(1) as u8, *arguments.add(2) as u8) };
+    if kernel::<u16>(sk, &SK_PROTOCOL) != Some(IPPROTO_TCP) {
+        return 0;
+    }
+    let Some(inode) = socket::inode_of(sk) else { return 0 };
+    if CONNECTIONS.get_ptr(inode).is_none() {
+        // A connection that a target begins is followed from here, since its `connect` may return before or after
+        // the connection is made, or never.
+        if new != tcp_state::SYN_SENT || !target::is_traced((bpf_get_current_pid_tgid() >> 32) as u32) {
+            return 0;
+        }
+        let value = Connection { sent: 0, received: 0, flags: 0, family: 0, protocol: 0 };
+        if CONNECTIONS.insert(inode, value, u64::from(BPF_NOEXIST)).is_err() {
+            emit::lose(loss::MAP_FULL, 0);
+        }
+    }
+    // The tracepoint fires before the new state takes effect; a FIN that it stands for is not queued yet.
+    report(sk, inode, tcp::STATE, old, new);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "tcp_retransmit_skb")]
+pub(crate) fn tcp_retransmit_skb(context: RawTracePointContext) -> i32 {
+    segment(&context, tcp::RETRANSMIT)
+}
+
+#[raw_tracepoint(tracepoint = "tcp_receive_reset")]
+pub(crate) fn tcp_receive_reset(context: RawTracePointContext) -> i32 {
+    segment(&context, tcp::RESET_RECEIVED)
+}
+
+#[raw_tracepoint(tracepoint = "tcp_send_reset")]
+pub(crate) fn tcp_send_reset(context: RawTracePointContext) -> i32 {
+    segment(&context, tcp::RESET_SENT)
+}
+
+/// A tracepoint whose first argument is the socket, in all kernels that have it; it may be null.
+#[inline(always)]
+fn segment(context: &RawTracePointContext, what: u8) -> i32 {
+    let sk = unsafe { *context.as_ptr().cast::<u64>() };
+    if sk == 0 {
+        return 0;
+    }
+    let state = connection::state(sk);
+    if state == tcp_state::TIME_WAIT || state == NEW_SYN_RECV {
+        return 0;
+    }
+    let Some(inode) = socket::inode_of(sk) else { return 0 };
+    if CONNECTIONS.get_ptr(inode).is_some() {
+        report(sk, inode, what, state, state);
+    }
+    0
+}
+
+#[inline(always)]
+fn report(sk: u64, inode: u64, what: u8, old_state: u8, new_state: u8) {
+    // Before the handshake there are no positions.
+    let positions = if new_state == tcp_state::SYN_SENT { None } else { connection::tcp_positions(sk, old_state) };
+    let flags = if positions.is_some() { flag::SEQUENCE } else { 0 };
+    let Positions { send, receive } = positions.unwrap_or(Positions { send: 0, receive: 0 });
+    emit::send(TcpEvent {
+        header: emit::header(kind::TCP, flags, size_of::<TcpEvent>()),
+        connection: inode,
+        send_position: send,
+        receive_position: receive,
+        error: kernel(sk, &SK_ERROR).unwrap_or(0),
+        what,
+        old_state,
+        new_state,
+        reserved: 0,
+    });
+}

@@ -1,0 +1,37 @@
+//! Which processes are traced.
+
+use tracer_common::control::filter_slot;
+
+use crate::maps::{SELF_TGID, SINGLE_TARGET, TARGET_FILTER, TARGETS};
+
+/// True if the process is traced. Every system call of the machine asks this, so the answer "no" must be cheap: one
+/// comparison where there is one target, else one array element, and the hash only where that element is set.
+#[inline(always)]
+pub(crate) fn is_traced(tgid: u32) -> bool {
+    let single = SINGLE_TARGET.load();
+    if single != 0 {
+        return tgid == single;
+    }
+    match TARGET_FILTER.get(filter_slot(u64::from(tgid))) {
+        Some(slot) if *slot != 0 => {}
+        _ => return false,
+    }
+    tgid != SELF_TGID.load() && TARGETS.get_ptr(tgid).is_some()
+}
+
+/// Traces one more process. False where the map is full.
+#[inline(always)]
+pub(crate) fn add(tgid: u32) -> bool {
+    // The filter first: a set slot without a target is harmless, the reverse is not. Slots are never cleared.
+    if let Some(slot) = TARGET_FILTER.get_ptr_mut(filter_slot(u64::from(tgid))) {
+        unsafe { slot.write_volatile(1) };
+    }
+    TARGETS.insert(tgid, 1, 0).is_ok()
+}
+
+/// The process is gone.
+#[inline(always)]
+pub(crate) fn remove(tgid: u32) {
+    // Failing means that it was not there.
+    let _ = TARGETS.remove(tgid);
+}

@@ -1,0 +1,151 @@
+//! The thread that takes events out of the ring.
+
+use std::{sync::Arc, time::Duration};
+
+use aya::maps::{MapData, PerCpuArray, RingBuf};
+use rustix::{
+    buffer::spare_capacity,
+    event::{Timespec, epoll},
+    fd::{AsFd as _, OwnedFd},
+    time::{ClockId, clock_gettime},
+};
+use tracer_common::{
+    control::Losses,
+    event::{EventHeader, TickEvent, loss},
+};
+use zerocopy::{FromBytes as _, transmute};
+
+use super::{
+    error::CaptureError,
+    handle::Shared,
+    queue::{BATCH_SIZE, BatchSender},
+};
+use crate::event::Event;
+
+/// Time between two TICK events.
+const TICK: Duration = Duration::from_millis(40);
+/// How long the thread sleeps after it found events. The probes do not wake it unless the ring gets full, so this is
+/// the delay of an event at most; longer sleeps mean fewer wake-ups taken from the target's processors.
+const BUSY_WAIT: Duration = Duration::from_millis(10);
+/// How long it sleeps after it found none.
+const IDLE_WAIT: Duration = Duration::from_millis(20);
+
+/// What one look into the ring found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Some,
+    /// The batch is full before the ring is empty.
+    Full,
+}
+
+/// Losses as the map holds them.
+pub(super) type LossWords = [u64; 2 * loss::CAUSES];
+
+/// State of the thread.
+pub(super) struct Drain {
+    ring: RingBuf<MapData>,
+    losses: PerCpuArray<MapData, LossWords>,
+    sender: BatchSender,
+    shared: Arc<Shared>,
+    epoll: OwnedFd,
+    batch: Vec<u8>,
+    last_tick: u64,
+}
+
+impl Drain {
+    pub(super) fn new(
+        ring: RingBuf<MapData>,
+        losses: PerCpuArray<MapData, LossWords>,
+        sender: BatchSender,
+        shared: Arc<Shared>,
+    ) -> Result<Self, CaptureError> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(CaptureError::wait)?;
+        // Edge-triggered: only a wake-up that the probes ask for ends a sleep, not the mere presence of events.
+        epoll::add(&epoll, ring.as_fd(), epoll::EventData::new_u64(0), epoll::EventFlags::IN | epoll::EventFlags::ET)
+            .map_err(CaptureError::wait)?;
+        let batch = sender.buffer();
+        Ok(Self { ring, losses, sender, shared, epoll, batch, last_tick: 0 })
+    }
+
+    /// Runs until the capture is stopped or nobody takes batches any more.
+    pub(super) fn run(mut self) {
+        loop {
+            // Asked first: what was sent before the stop is in the ring by now.
+            let stopping = self.shared.stopping();
+            let now = monotonic_ns();
+            let found = self.take();
+            self.shared.take_injected(&mut self.batch);
+            if stopping && found != Found::Full {
+                let event = Event::Detached(self.tick(now));
+                event.encode(&mut self.batch);
+                self.flush();
+                return;
+            }
+            if now.saturating_sub(self.last_tick) >= TICK.as_nanos() as u64 {
+                self.last_tick = now;
+                let event = Event::Tick(self.tick(now));
+                event.encode(&mut self.batch);
+            }
+            if !self.batch.is_empty() && !self.flush() {
+                return;
+            }
+            match found {
+                // More may be waiting.
+                Found::Full => {}
+                Found::Some => self.wait(BUSY_WAIT),
+                Found::Nothing => self.wait(IDLE_WAIT),
+            }
+        }
+    }
+
+    /// Takes what is in the ring, up to a full batch.
+    fn take(&mut self) -> Found {
+        let mut found = Found::Nothing;
+        while self.batch.len() < BATCH_SIZE {
+            let Some(record) = self.ring.next() else { return found };
+            // The record has slack at its end, by its size class.
+            let length = EventHeader::ref_from_prefix(&record).map_or(0, |(header, _)| header.length as usize);
+            self.batch.extend_from_slice(record.get(..length).unwrap_or(&record));
+            found = Found::Some;
+        }
+        Found::Full
+    }
+
+    /// Sends the batch, waiting for room. False where nobody receives any more.
+    fn flush(&mut self) -> bool {
+        let next = self.sender.buffer();
+        self.sender.send(std::mem::replace(&mut self.batch, next))
+    }
+
+    fn wait(&self, time: Duration) {
+        let mut events = Vec::with_capacity(1);
+        let timeout = Timespec { tv_sec: 0, tv_nsec: time.as_nanos() as _ };
+        // An interrupted wait is a short one.
+        let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout));
+    }
+
+    /// A TICK or DETACHED event with what was lost up to now.
+    fn tick(&self, time_ns: u64) -> TickEvent {
+        let mut lost_events = [0; loss::CAUSES];
+        let mut lost_bytes = [0; loss::CAUSES];
+        // A failing look-up in an array that exists has no cause that could be told.
+        if let Ok(processors) = self.losses.get(&0, 0) {
+            for words in processors.iter() {
+                let losses: Losses = transmute!(*words);
+                for cause in 0..loss::CAUSES {
+                    lost_events[cause] += losses.events[cause];
+                    lost_bytes[cause] += losses.bytes[cause];
+                }
+            }
+        }
+        let header = EventHeader { time_ns, kind: 0, flags: 0, length: 0, tgid: 0, tid: 0 };
+        TickEvent { header, lost_events, lost_bytes }
+    }
+}
+
+/// The clock of the events.
+pub(super) fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

@@ -1,0 +1,156 @@
+//! Control of a running capture, from any thread.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData, MapError},
+};
+use tracer_common::control::{Connection, Restraint, filter_slot, restraint};
+use zerocopy::transmute;
+
+use crate::event::{Event, SocketInode, wire::direction};
+
+/// `BPF_NOEXIST`.
+const NO_EXIST: u64 = 1;
+
+/// How much less is wanted of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mute {
+    /// Each call still gives an event, without payload (`LENGTH_ONLY`).
+    Payload,
+    /// Calls that move bytes give no event; errors and ends of stream do. Positions go on.
+    Everything,
+}
+
+/// Maps that steer the probes. Values are arrays of words, which need no `unsafe` to pass.
+pub(super) struct Maps {
+    pub(super) connections: HashMap<MapData, u64, [u64; 3]>,
+    pub(super) restraints: HashMap<MapData, u64, [u64; 3]>,
+    pub(super) restraint_filter: Array<MapData, u32>,
+}
+
+/// What the handles and the drain thread share.
+pub(super) struct Shared {
+    /// Holds the links: dropping it detaches and unloads the programs.
+    ebpf: Mutex<Option<Ebpf>>,
+    maps: Mutex<Maps>,
+    injected: Mutex<Vec<u8>>,
+    stopping: AtomicBool,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("stopping", &self.stopping).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Moves injected events to the end of `batch`.
+    pub(super) fn take_injected(&self, batch: &mut Vec<u8>) {
+        batch.append(&mut lock(&self.injected));
+    }
+}
+
+/// Controls a capture. Cheap to clone; outliving the capture is harmless.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    pub(super) fn new(ebpf: Ebpf, maps: Maps) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                ebpf: Mutex::new(Some(ebpf)),
+                maps: Mutex::new(maps),
+                injected: Mutex::default(),
+                stopping: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Removes the probes; see [`super::Capture::stop`].
+    pub fn stop(&self) {
+        drop(lock(&self.shared.ebpf).take());
+        self.shared.stopping.store(true, Ordering::Release);
+    }
+
+    /// Appends an event that was born in user space. It comes with the next batch.
+    pub fn inject(&self, event: &Event<'_>) {
+        event.encode(&mut lock(&self.shared.injected));
+    }
+
+    /// Has state changes of a connection reported although it has not spoken yet. Traffic announces it all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError`] where the kernel refuses; a connection that is known already is none.
+    pub fn watch(&self, inode: SocketInode) -> Result<(), MapError> {
+        let value: [u64; 3] = transmute!(Connection::default());
+        match lock(&self.shared.maps).connections.insert(inode.0, value, NO_EXIST) {
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Stops copying what a connection moves, for good. Positions and the kernel's counts go on.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError`] where the kernel refuses: then payloads keep coming.
+    pub fn mute(&self, inode: SocketInode, mute: Mute) -> Result<(), MapError> {
+        let bit = match mute {
+            Mute::Payload => restraint::MUTED,
+            Mute::Everything => restraint::SILENT,
+        };
+        self.restrain(inode, |restraint| restraint.flags |= bit)
+    }
+
+    /// Stops copying what a connection moves in one direction (of [`direction`]) up to the position `until`: calls that
+    /// end at or before it give events without payload, a call across it one that begins there.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError`] where the kernel refuses: then payloads keep coming.
+    pub fn skip(&self, inode: SocketInode, way: u8, until: u64) -> Result<(), MapError> {
+        self.restrain(inode, |restraint| {
+            let (bit, index) =
+                if way == direction::SEND { (restraint::SKIP_SEND, 0) } else { (restraint::SKIP_RECEIVE, 1) };
+            restraint.flags |= bit;
+            restraint.skip_until[index] = until;
+        })
+    }
+
+    fn restrain(&self, inode: SocketInode, change: impl FnOnce(&mut Restraint)) -> Result<(), MapError> {
+        let maps = &mut *lock(&self.shared.maps);
+        let mut value: Restraint = match maps.restraints.get(&inode.0, 0) {
+            Ok(words) => transmute!(words),
+            Err(MapError::KeyNotFound) => Restraint::default(),
+            Err(error) => return Err(error),
+        };
+        change(&mut value);
+        let words: [u64; 3] = transmute!(value);
+        maps.restraints.insert(inode.0, words, 0)?;
+        maps.restraint_filter.set(filter_slot(inode.0), 1, 0)
+    }
+}
+
+/// A lock whose holder panicked still guards good data: every change under it is a single step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,244 @@
+//! Loads the probes into the kernel and attaches them.
+
+use std::{error::Error, io};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
+    programs::{ProgramError, RawTracePoint},
+};
+use tracer_common::{
+    control::{filter_slot, global, map},
+    limit,
+    offset::OFFSETS,
+};
+
+use super::{CaptureOptions, btf::Btf, drain::LossWords, error::CaptureError, handle::Maps};
+
+/// The eBPF object; empty where it could not be built.
+static PROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pidtap-probes"));
+
+const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Programs, by the tracepoints that they are named after. `sys_exit` is last: as it begins to send, the others
+/// already keep the set of targets.
+const PROGRAMS: [(&str, Need); 8] = [
+    ("sched_process_fork", Need::Must),
+    ("sched_process_exec", Need::Must),
+    ("sched_process_exit", Need::Must),
+    ("inet_sock_set_state", Need::Must),
+    ("tcp_retransmit_skb", Need::May),
+    ("tcp_receive_reset", Need::May),
+    ("tcp_send_reset", Need::May),
+    ("sys_exit", Need::Must),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Tracing makes no sense without it.
+    Must,
+    /// Kernels may lack it, and little is lost.
+    May,
+}
+
+/// Probes that run.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    pub(super) ring: RingBuf<MapData>,
+    pub(super) losses: PerCpuArray<MapData, LossWords>,
+    pub(super) maps: Maps,
+    pub(super) missing: Vec<&'static str>,
+}
+
+pub(super) fn load(options: &CaptureOptions) -> Result<Loaded, CaptureError> {
+    if PROBES.is_empty() {
+        return Err(CaptureError::NoProbes);
+    }
+    if options.targets.is_empty() {
+        return Err(CaptureError::NoTarget);
+    }
+    if !options.ring_size.is_power_of_two() || options.ring_size < 4096 {
+        return Err(CaptureError::RingSize(options.ring_size));
+    }
+    let mut ebpf = load_object(options)?;
+    let ring = RingBuf::try_from(take(&mut ebpf, map::EVENTS)?).map_err(unusable)?;
+    let losses = PerCpuArray::try_from(take(&mut ebpf, map::LOSSES)?).map_err(unusable)?;
+    let maps = Maps {
+        connections: HashMap::try_from(take(&mut ebpf, map::CONNECTIONS)?).map_err(unusable)?,
+        restraints: HashMap::try_from(take(&mut ebpf, map::RESTRAINTS)?).map_err(unusable)?,
+        restraint_filter: Array::try_from(take(&mut ebpf, map::RESTRAINT_FILTER)?).map_err(unusable)?,
+    };
+    let mut targets = HashMap::<_, u32, u32>::try_from(take(&mut ebpf, map::TARGETS)?).map_err(unusable)?;
+    let mut filter = Array::<_, u32>::try_from(take(&mut ebpf, map::TARGET_FILTER)?).map_err(unusable)?;
+    for tgid in &options.targets {
+        targets.insert(tgid, 1, 0).map_err(unusable)?;
+        filter.set(filter_slot(u64::from(*tgid)), 1, 0).map_err(unusable)?;
+    }
+    let missing = attach(&mut ebpf)?;
+    Ok(Loaded { ebpf, ring, losses, maps, missing })
+}
+
+/// Creates the maps, with all read-only numbers set.
+fn load_object(options: &CaptureOptions) -> Result<Ebpf, CaptureError> {
+    let offsets = offsets()?;
+    let single = match options.targets[..] {
+        [only] if !options.follow => only,
+        _ => 0,
+    };
+    let most = limit::MAX_PAYLOAD as u32 * 1024;
+    let numbers = [
+        (global::SELF_TGID, std::process::id()),
+        (global::SINGLE_TARGET, single),
+        (global::FOLLOW, u32::from(options.follow)),
+        (global::CALL_CAPTURE, options.call_capture.clamp(1, most)),
+        (global::WAKE_BYTES, options.ring_size / 8),
+    ];
+    let mut loader = EbpfLoader::new();
+    loader.map_max_entries(map::EVENTS, options.ring_size);
+    for (name, value) in offsets.iter().chain(&numbers) {
+        loader.override_global(name, value, true);
+    }
+    loader.load(PROBES).map_err(|error| match error {
+        EbpfError::MapError(MapError::CreateError { name, io_error }) => {
+            if is_permission(&io_error) {
+                permission(format!("create the map {name}"))
+            } else if name == map::EVENTS {
+                CaptureError::NoRingBuffer { size: options.ring_size, source: io_error }
+            } else {
+                CaptureError::Load { operation: format!("create the map {name}"), reason: io_error.to_string() }
+            }
+        }
+        other => CaptureError::Load { operation: "prepare the probes".to_owned(), reason: chain(&other) },
+    })
+}
+
+/// Where the kernel keeps what the probes read.
+fn offsets() -> Result<Vec<(&'static str, u32)>, CaptureError> {
+    let data = std::fs::read(KERNEL_BTF).map_err(|source| CaptureError::NoBtf { source })?;
+    let wanted: Vec<&str> = OFFSETS.iter().map(|offset| offset.structure).collect();
+    let btf = Btf::parse(&data, &wanted).map_err(|source| CaptureError::Btf { source })?;
+    OFFSETS
+        .iter()
+        .map(|offset| Ok((offset.global, btf.offset(offset.structure, offset.member)?)))
+        .collect::<Result<_, _>>()
+        .map_err(|source| CaptureError::Btf { source })
+}
+
+/// Loads and attaches the programs. Gives those that this kernel has no tracepoint for.
+fn attach(ebpf: &mut Ebpf) -> Result<Vec<&'static str>, CaptureError> {
+    let mut missing = Vec::new();
+    for (name, _) in PROGRAMS {
+        program(ebpf, name)?.load().map_err(|error| load_error(name, error))?;
+    }
+    for (name, need) in PROGRAMS {
+        match program(ebpf, name)?.attach(name) {
+            Ok(_) => {}
+            Err(_) if need == Need::May => missing.push(name),
+            Err(error) => return Err(attach_error(name, error)),
+        }
+    }
+    Ok(missing)
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, CaptureError> {
+    ebpf.program_mut(name)
+        .and_then(|program| <&mut RawTracePoint>::try_from(program).ok())
+        .ok_or_else(|| incomplete(&format!("the program {name}")))
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, CaptureError> {
+    ebpf.take_map(name).ok_or_else(|| incomplete(&format!("the map {name}")))
+}
+
+/// The object is not the one that this code belongs to.
+fn incomplete(what: &str) -> CaptureError {
+    CaptureError::Load {
+        operation: "prepare the probes".to_owned(),
+        reason: format!("they lack {what}; run `cargo xtask build`"),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is passed to map_err")]
+fn unusable(error: MapError) -> CaptureError {
+    match &error {
+        MapError::SyscallError(inner) if is_permission(&inner.io_error) => {
+            permission("use the probes' maps".to_owned())
+        }
+        _ => CaptureError::Load { operation: "use the probes' maps".to_owned(), reason: chain(&error) },
+    }
+}
+
+fn load_error(program: &'static str, error: ProgramError) -> CaptureError {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            // The verifier, too, says EPERM or EACCES; but only it leaves a log.
+            if is_permission(&io_error) && log.trim().is_empty() {
+                return permission(format!("load the probe {program}"));
+            }
+            CaptureError::Verifier { program, source: io_error, log: tail(&log) }
+        }
+        other => CaptureError::Load { operation: format!("load the probe {program}"), reason: chain(&other) },
+    }
+}
+
+fn attach_error(tracepoint: &'static str, error: ProgramError) -> CaptureError {
+    match error {
+        ProgramError::SyscallError(inner) if is_permission(&inner.io_error) => {
+            permission(format!("attach to the raw tracepoint {tracepoint}"))
+        }
+        ProgramError::SyscallError(inner) => CaptureError::NoTracepoint { tracepoint, source: inner.io_error },
+        other => CaptureError::Load {
+            operation: format!("attach to the raw tracepoint {tracepoint}"),
+            reason: chain(&other),
+        },
+    }
+}
+
+fn is_permission(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+fn permission(operation: String) -> CaptureError {
+    CaptureError::Permission { operation, missing: missing_capabilities() }
+}
+
+/// Which of the capabilities that the probes need this process lacks.
+fn missing_capabilities() -> String {
+    /// Bits in `/proc/self/status`; either of the last two serves for both.
+    const NEEDED: [(u32, &str); 2] = [(39, "CAP_BPF"), (38, "CAP_PERFMON")];
+    const CAP_SYS_ADMIN: u32 = 21;
+    let effective = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| {
+        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    });
+    let Some(effective) = effective else { return "unknown".to_owned() };
+    let has = |bit: u32| effective >> bit & 1 == 1;
+    let missing: Vec<&str> = NEEDED.iter().filter(|(bit, _)| !has(*bit)).map(|(_, name)| *name).collect();
+    if missing.is_empty() || has(CAP_SYS_ADMIN) {
+        return "no capability; a security module, kernel lockdown or a container forbids it".to_owned();
+    }
+    missing.join(" and ")
+}
+
+/// The end of a verifier log, where it says what it objects to.
+fn tail(log: &str) -> String {
+    const LINES: usize = 40;
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
+}
+
+/// An error with its causes.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
