@@ -32,3 +32,5 @@ pub mod output;
 pub mod capture;
 #[cfg(feature = "live")]
 pub mod demo;
+#[cfg(feature = "live")]
+pub mod process;

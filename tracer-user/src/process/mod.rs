@@ -1,0 +1,186 @@
+//! Processes: from what was typed (numbers and names) to targets that are certain.
+//!
+//! `/proc` is read through the `procfs` crate where a file has a grammar of its own (`stat` with its parentheses,
+//! `status`): its `Process` keeps the folder of the process open, so that all reads are of one process even when the
+//! number is given away meanwhile. Descriptors are read plainly (see [`crate::sockdiag`]): a target may have tens of
+//! thousands, and the crate makes three system calls of each where one does.
+
+mod error;
+mod namespace;
+mod resolve;
+
+use std::{collections::HashMap, ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
+
+pub use error::{ExitClass, ProcessError};
+pub use namespace::{Namespaces, check_initial_pid_namespace};
+use procfs::process::{Process, Stat};
+pub use resolve::{Resolved, resolve};
+use rustix::{
+    fd::OwnedFd,
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+
+use crate::event::{
+    Event, Timestamp,
+    wire::{EventHeader, ProcessEvent, flag, process as process_action},
+};
+
+/// `PF_KTHREAD` of `include/linux/sched.h`: the flag of a thread of the kernel in `/proc/PID/stat`.
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// One process to trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Process (thread group) id, in the initial PID namespace.
+    pub pid: u32,
+    /// Its name (`comm`).
+    pub name: String,
+    /// Start time in clock ticks since boot: with `pid`, what tells this process from a later one of the same number.
+    pub start_time: u64,
+    /// Its parent, 0 where it has none (or none that is seen).
+    pub parent: u32,
+}
+
+impl Target {
+    /// The process with this number now.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError`] where there is none, or none that can be traced: a thread of the kernel, a zombie.
+    pub fn find(pid: u32) -> Result<Self, ProcessError> {
+        resolve::traceable(pid).map(|(target, _)| target)
+    }
+
+    /// Whether the process is still the one that was found. Called again once the probes are live: a process that
+    /// ended before that gives no event.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError::Vanished`] where it ended, or another has its number now.
+    pub fn confirm(&self) -> Result<(), ProcessError> {
+        let vanished = || ProcessError::Vanished { pid: self.pid, name: self.name.clone() };
+        let stat = stat(self.pid).ok_or_else(vanished)?;
+        // The start time is the test: state Z with other threads is a process whose first thread ended.
+        if stat.starttime != self.start_time || is_dead(&stat) {
+            return Err(vanished());
+        }
+        Ok(())
+    }
+
+    /// A descriptor of the process, readable when it ends; certain to be of this process and no later one.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError::Vanished`] where it is not there any more.
+    pub fn open(&self) -> Result<OwnedFd, ProcessError> {
+        let vanished = || ProcessError::Vanished { pid: self.pid, name: self.name.clone() };
+        let pid = Pid::from_raw(self.pid as i32).ok_or_else(vanished)?;
+        let descriptor = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| vanished())?;
+        // Open first, compare after: once the descriptor exists, it cannot come to mean another process.
+        self.confirm()?;
+        Ok(descriptor)
+    }
+
+    /// Appends the PROCESS event (`FOUND`) of this process. `named` is whether the user asked for it (it is not a
+    /// child that is followed).
+    pub fn encode_found(&self, time: Timestamp, named: bool, buffer: &mut Vec<u8>) {
+        let mut name = [0; 16];
+        // comm has at most 15 bytes; the last stays zero.
+        for (to, from) in name[..15].iter_mut().zip(self.name.bytes()) {
+            *to = from;
+        }
+        let event = ProcessEvent {
+            header: EventHeader {
+                time_ns: time.0,
+                kind: 0,
+                flags: if named { flag::NAMED_TARGET } else { 0 },
+                length: 0,
+                tgid: self.pid,
+                tid: self.pid,
+            },
+            other_tgid: self.parent,
+            exit_code: 0,
+            action: process_action::FOUND,
+            reserved: [0; 7],
+            name,
+        };
+        Event::Process(event).encode(buffer);
+    }
+
+    fn from_stat(stat: Stat) -> Self {
+        Self {
+            pid: stat.pid as u32,
+            parent: u32::try_from(stat.ppid).unwrap_or(0),
+            start_time: stat.starttime,
+            name: stat.comm,
+        }
+    }
+}
+
+/// Name (`comm`) of a process, for what has to be said of a process that is not a target.
+pub fn name(pid: u32) -> Option<String> {
+    let bytes = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(&bytes)).into_owned())
+}
+
+/// All processes that descend from `roots` now, parents before children, without the roots themselves. For following
+/// children that were there before tracing began; those started later are followed in the kernel.
+pub fn descendants(roots: &[u32]) -> Vec<Target> {
+    let mut children: HashMap<u32, Vec<Target>> = HashMap::new();
+    for stat in all_stats() {
+        if !is_dead(&stat) {
+            let target = Target::from_stat(stat);
+            children.entry(target.parent).or_default().push(target);
+        }
+    }
+    let mut found: Vec<Target> = roots.iter().flat_map(|root| children.remove(root).unwrap_or_default()).collect();
+    let mut next = 0;
+    while let Some(parent) = found.get(next).map(|target| target.pid) {
+        found.extend(children.remove(&parent).unwrap_or_default());
+        next += 1;
+    }
+    found.retain(|target| !roots.contains(&target.pid));
+    found
+}
+
+/// `/proc/PID/stat` of one process (not of a thread that is not a process's first).
+fn stat(pid: u32) -> Option<Stat> {
+    Process::new(i32::try_from(pid).ok()?).ok()?.stat().ok()
+}
+
+/// Every process there is. Those that end during the look are left out.
+fn all_stats() -> impl Iterator<Item = Stat> {
+    procfs::process::all_processes().into_iter().flatten().filter_map(|process| process.ok()?.stat().ok())
+}
+
+/// A zombie with no thread left that runs, or one being removed.
+fn is_dead(stat: &Stat) -> bool {
+    // When only the first thread ended, the process is shown as Z although the others run on; they count in
+    // num_threads beside the first.
+    matches!(stat.state, 'Z' | 'X' | 'x') && stat.num_threads <= 1
+}
+
+fn is_kernel_thread(stat: &Stat) -> bool {
+    stat.flags & PF_KTHREAD != 0
+}
+
+/// The words of a process's command line.
+fn command_line(pid: u32) -> Vec<String> {
+    let Ok(bytes) = fs::read(format!("/proc/{pid}/cmdline")) else { return Vec::new() };
+    let bytes = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    bytes.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+/// Base name of the program that a process runs, without the mark of a file that was replaced meanwhile.
+fn program_name(pid: u32) -> Option<String> {
+    let exe = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let bytes = exe.as_os_str().as_bytes();
+    let path = Path::new(OsStr::from_bytes(bytes.strip_suffix(b" (deleted)").unwrap_or(bytes)));
+    Some(path.file_name()?.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests;
