@@ -8,6 +8,7 @@
     clippy::undocumented_unsafe_blocks,
     reason = "each would say the same: the verifier has proved the access before the program may run"
 )]
+#![expect(clippy::needless_pass_by_value, reason = "aya's macros hand each program its context by value")]
 
 mod arch;
 mod connection;

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use super::*;
 
 fn segment(position: u64, payload: &[u8], missing: u64, time: u64) -> Segment<'_> {
@@ -13,7 +15,7 @@ fn push(stream: &mut Stream, segment: Segment<'_>, out: &mut String) {
 fn show(piece: Piece<'_>, out: &mut String) {
     match piece {
         Piece::Bytes(bytes, _) => out.push_str(&String::from_utf8_lossy(bytes)),
-        Piece::Gap(length, cause, _) => out.push_str(&format!("<{length} {cause:?}>")),
+        Piece::Gap(length, cause, _) => write!(out, "<{length} {cause:?}>").unwrap(),
     }
 }
 
