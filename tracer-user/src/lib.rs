@@ -34,3 +34,9 @@ pub mod capture;
 pub mod demo;
 #[cfg(feature = "live")]
 pub mod process;
+
+#[cfg(feature = "live")]
+pub mod privilege;
+
+#[cfg(feature = "live")]
+pub mod launch;
