@@ -24,19 +24,24 @@ pub mod reassembly;
 pub mod protocol;
 
 pub mod engine;
+
 pub mod content;
+
 pub mod redact;
+
 pub mod output;
 
 #[cfg(feature = "live")]
 pub mod capture;
-#[cfg(feature = "live")]
-pub mod demo;
+
 #[cfg(feature = "live")]
 pub mod process;
 
 #[cfg(feature = "live")]
-pub mod privilege;
+pub mod demo;
 
 #[cfg(feature = "live")]
-pub mod launch;
+pub mod cli;
+
+#[cfg(feature = "live")]
+pub mod app;

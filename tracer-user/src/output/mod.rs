@@ -5,7 +5,8 @@ use std::io;
 use crate::{
     connection::{Endpoint, Role},
     engine::Update,
-    exchange::{Exchange, Request},
+    event::Timestamp,
+    exchange::{Exchange, Outcome, Request},
 };
 
 mod buffer;
@@ -78,6 +79,11 @@ fn base<'a>(exchange: &'a Exchange, request: &'a Request) -> Base<'a> {
         Endpoint::Unix(path) if !path.is_empty() => Base::Unix(path),
         Endpoint::Unix(_) | Endpoint::Unknown => Base::Nothing,
     }
+}
+
+/// When the exchange was over; `None` while it is open, whatever was seen of it.
+fn end(exchange: &Exchange) -> Option<Timestamp> {
+    exchange.timing.end.filter(|_| exchange.outcome != Outcome::InFlight)
 }
 
 fn is_scheme(text: &str) -> bool {

@@ -7,7 +7,7 @@ use crate::{
     connection::Role,
     event::Timestamp,
     exchange::{Exchange, Fields, InterimResponse, Request, Response},
-    output::{Base, base, errno},
+    output::{Base, base, end, errno},
     redact::Redactor,
 };
 
@@ -202,6 +202,6 @@ fn timing(out: &mut Vec<u8>, exchange: &Exchange) {
     phase(r#","tls_us":null,"send_us":"#, timing.request_start, timing.request_end);
     phase(r#","wait_us":"#, timing.request_end, timing.response_start);
     phase(r#","receive_us":"#, timing.response_start, timing.response_end);
-    phase(r#","total_us":"#, Some(exchange.started), timing.end);
+    phase(r#","total_us":"#, Some(exchange.started), end(exchange));
     out.push(b'}');
 }

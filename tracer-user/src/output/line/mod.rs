@@ -19,7 +19,7 @@ use styled::{Style, StyledLine};
 use tracer_common::event::loss;
 use visible::Visible;
 
-use super::{Base, Output, base, buffer::LineBuffer, clock::Clock, errno};
+use super::{Base, Output, base, buffer::LineBuffer, clock::Clock, end, errno};
 use crate::{
     connection::{Protocol, Role},
     engine::{Attached, Note, NoteKind, Summary, Update},
@@ -135,7 +135,7 @@ impl<W: Write> LineOutput<W> {
 
     fn count(&mut self, exchange: &Exchange) -> Mark {
         let status = exchange.response.as_ref().map_or(0, |response| response.status);
-        let slow = exchange.timing.end.is_some_and(|end| end.since(exchange.started) > SLOW_NS);
+        let slow = end(exchange).is_some_and(|end| end.since(exchange.started) > SLOW_NS);
         self.slow += u64::from(slow);
         match exchange.outcome {
             Outcome::InFlight => {
@@ -248,7 +248,7 @@ impl<W: Write> LineOutput<W> {
     }
 
     fn duration(&mut self, exchange: &Exchange, width: usize) {
-        let duration = exchange.timing.end.map(|end| end.since(exchange.started));
+        let duration = end(exchange).map(|end| end.since(exchange.started));
         let slow = duration.is_some_and(|duration| duration > SLOW_NS);
         self.line.style(if slow { Style::Slow } else { Style::Plain });
         self.line.put(format_args!("{:>width$} ", measure::duration(duration)));

@@ -1,0 +1,252 @@
+//! A live trace: from targets to the last line.
+
+use std::{
+    fs::File,
+    io,
+    sync::mpsc::{Receiver, sync_channel},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+};
+
+use super::{
+    pipeline::Pipeline,
+    population::Population,
+    say,
+    sink::{self, Sink},
+    worker::{Notice, Worker},
+};
+use crate::{
+    capture::{Capture, CaptureOptions, Handle},
+    cli::{OutputArgs, TraceArgs},
+    event::{
+        Event, Timestamp,
+        wire::{AttachedEvent, EventHeader, flag},
+    },
+    process::{self, Target},
+    recording::{Header, Recorder},
+};
+
+/// Everything that is decided before the probes are loaded.
+pub(super) struct Plan<'a> {
+    /// The processes that were named.
+    pub(super) targets: Vec<Target>,
+    pub(super) output: &'a OutputArgs,
+    pub(super) trace: &'a TraceArgs,
+    /// Where the results go. Opened before anything else: what cannot be written need not be traced.
+    pub(super) sink: Sink,
+    /// The target was started by us, and waits.
+    pub(super) launched: bool,
+}
+
+/// A trace that runs.
+pub(super) struct Trace {
+    handle: Handle,
+    notices: UnboundedReceiver<Notice>,
+    result: Receiver<io::Result<()>>,
+    duration: Option<Duration>,
+    stopped: bool,
+}
+
+/// Why a trace is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// No traced process is left.
+    Extinct,
+    /// The time that was asked for has passed.
+    Duration,
+    /// Ctrl-C, or another signal to end.
+    Signal,
+    /// Results cannot be written.
+    OutputFailed,
+}
+
+impl Trace {
+    /// Loads the probes and begins. When this returns, every call of the targets is seen.
+    pub(super) fn start(plan: Plan<'_>) -> anyhow::Result<Self> {
+        let Plan { targets, output, trace, sink, launched } = plan;
+        let recorder = trace.record.as_deref().map(|path| recorder(path, output.force)).transpose()?;
+        let follow = trace.follows();
+        let named: Vec<u32> = targets.iter().map(|target| target.pid).collect();
+        let children = if follow { process::descendants(&named) } else { Vec::new() };
+        let all: Vec<u32> = named.iter().copied().chain(children.iter().map(|child| child.pid)).collect();
+        let capture = Capture::start(&CaptureOptions {
+            targets: all.clone(),
+            follow,
+            ring_size: trace.ring_size.0,
+            call_capture: trace.call_capture.0,
+        })?;
+        for target in &targets {
+            target.confirm()?;
+        }
+        for missing in capture.missing_tracepoints() {
+            say(&format!("this kernel has no tracepoint {missing}: what it tells is not shown"));
+        }
+        let handle = capture.handle();
+        let prelude = prelude(&targets, &children, &handle, trace, launched);
+        let (notice_sender, notices) = unbounded_channel();
+        let worker = Worker {
+            capture,
+            pipeline: Pipeline::new(output.body_limit, sink.output, recorder),
+            population: Population::new(all, follow),
+            terminal: sink.terminal,
+            notices: notice_sender,
+        };
+        let (result_sender, result) = sync_channel(1);
+        thread::Builder::new()
+            .name("pidtap-engine".to_owned())
+            .spawn(move || {
+                // Nobody asks for it only when this process ends anyway.
+                let _ = result_sender.send(worker.run(&prelude));
+            })
+            .context(
+                "cannot start the thread that rebuilds the exchanges; check the limit of processes (`ulimit -u`)",
+            )?;
+        say(&format!("attached to {}; Ctrl-C ends", describe(&targets, children.len())));
+        Ok(Self { handle, notices, result, duration: trace.duration, stopped: false })
+    }
+
+    /// Waits until there is a reason to end.
+    pub(super) async fn wait(&mut self, signals: &mut Signals) -> Ending {
+        let duration = self.duration;
+        let timeout = async {
+            match duration {
+                Some(duration) => tokio::time::sleep(duration).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = signals.recv() => Ending::Signal,
+            () = timeout => Ending::Duration,
+            notice = self.notices.recv() => match notice {
+                Some(Notice::Extinct) => Ending::Extinct,
+                Some(Notice::OutputFailed | Notice::Finished) | None => Ending::OutputFailed,
+            },
+        }
+    }
+
+    /// Removes the probes, and waits until all that they saw is printed. A second signal gives up on that.
+    pub(super) async fn finish(mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        self.stop();
+        loop {
+            tokio::select! {
+                () = signals.recv() => bail!("ended at once by a second signal: what was not printed yet is missing"),
+                notice = self.notices.recv() => match notice {
+                    Some(Notice::Finished) | None => break,
+                    Some(_) => {}
+                },
+            }
+        }
+        match self.result.recv() {
+            Ok(Ok(())) => Ok(()),
+            // Who read the results has seen enough.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Ok(Err(error)) => {
+                Err(anyhow::Error::new(error).context("cannot write the results; what was written before is good"))
+            }
+            // It panicked, and the reason was printed.
+            Err(_) => bail!("the thread that rebuilds the exchanges ended early; please report what it said"),
+        }
+    }
+
+    fn stop(&mut self) {
+        if !self.stopped {
+            self.stopped = true;
+            self.handle.stop();
+        }
+    }
+}
+
+/// The signals that end a trace.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen to signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    pub(super) async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+fn recorder(path: &std::path::Path, force: bool) -> anyhow::Result<Recorder<File>> {
+    let what = || format!("cannot record to {}", path.display());
+    let system = rustix::system::uname();
+    let header = Header {
+        created_by: "pidtap".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: system.release().to_string_lossy().into_owned(),
+        arch: system.machine().to_string_lossy().into_owned(),
+    };
+    let file = sink::create(path, force).with_context(what)?;
+    Recorder::new(file, &header).with_context(what)
+}
+
+/// The events that come before all others: who is traced, which connections are there, and that tracing has begun.
+fn prelude(targets: &[Target], children: &[Target], handle: &Handle, trace: &TraceArgs, launched: bool) -> Vec<u8> {
+    let mut events = Vec::new();
+    let now = Timestamp(nanoseconds(ClockId::Monotonic) as u64);
+    for (processes, named) in [(targets, true), (children, false)] {
+        for process in processes {
+            process.encode_found(now, named, &mut events);
+        }
+    }
+    let _ = handle;
+    let time_ns = nanoseconds(ClockId::Monotonic);
+    let attached = AttachedEvent {
+        header: EventHeader {
+            time_ns: time_ns as u64,
+            kind: 0,
+            flags: if launched { flag::LAUNCHED } else { 0 },
+            length: 0,
+            tgid: 0,
+            tid: 0,
+        },
+        realtime_offset_ns: nanoseconds(ClockId::Realtime) - time_ns,
+        call_capture: trace.call_capture.0,
+        ring_size: trace.ring_size.0,
+    };
+    Event::Attached(attached).encode(&mut events);
+    events
+}
+
+fn nanoseconds(clock: ClockId) -> i64 {
+    let now = clock_gettime(clock);
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
+/// `nginx (12), worker (13) and 2 children`.
+fn describe(targets: &[Target], children: usize) -> String {
+    const NAMED: usize = 5;
+    let mut names: Vec<String> =
+        targets.iter().take(NAMED).map(|target| format!("{} ({})", target.name.escape_debug(), target.pid)).collect();
+    if targets.len() > NAMED {
+        names.push(format!("{} more", targets.len() - NAMED));
+    }
+    let text = names.join(", ");
+    match children {
+        0 => text,
+        1 => text + " and 1 child",
+        count => format!("{text} and {count} children"),
+    }
+}

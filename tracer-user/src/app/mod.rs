@@ -1,0 +1,96 @@
+//! What was typed, done: the one module that sees all others.
+
+mod exit;
+mod live;
+mod pipeline;
+mod population;
+mod replay;
+mod sink;
+mod worker;
+
+use std::io::{self, Write as _};
+
+use anyhow::Context as _;
+pub use exit::Exit;
+use live::{Ending, Plan, Signals, Trace};
+
+use crate::{
+    cli::{self, Cli, Command},
+    demo::{self, Demo},
+    process::{self, Target},
+};
+
+/// Does what the command line says, and says on standard error what could not be done.
+pub fn run(cli: Cli) -> Exit {
+    let result = match cli.command {
+        None => attach(&cli.attach),
+        Some(Command::Attach(args)) => attach(&args),
+        Some(Command::Open(args)) => replay::open(&args),
+        Some(Command::Demo(args)) => run_demo(&args),
+        Some(Command::Run(_) | Command::Doctor(_)) => Err(anyhow::anyhow!("this is not built yet")),
+        Some(Command::DemoRole(args)) => {
+            demo::run_role(&args.role, &args.args).map(|()| Exit::Done).map_err(anyhow::Error::from)
+        }
+    };
+    result.unwrap_or_else(|error| {
+        if is_broken_pipe(&error) {
+            return Exit::Done;
+        }
+        say(&format!("{error:#}"));
+        Exit::of(&error)
+    })
+}
+
+fn attach(args: &cli::Attach) -> anyhow::Result<Exit> {
+    let resolved = process::resolve(&args.targets)?;
+    for note in &resolved.notes {
+        say(note);
+    }
+    trace(&args.output, &args.trace, resolved.targets)
+}
+
+fn run_demo(args: &cli::Demo) -> anyhow::Result<Exit> {
+    let demo = Demo::start()?;
+    say(&format!(
+        "the demo is a payments service on {} with an upstream that fails and recovers",
+        demo.payments_address()
+    ));
+    let targets = vec![Target::find(demo.payments_pid())?];
+    trace(&args.output, &args.trace, targets)
+}
+
+/// Traces processes that run until there is a reason to end.
+fn trace(output: &cli::OutputArgs, trace: &cli::TraceArgs, targets: Vec<Target>) -> anyhow::Result<Exit> {
+    let sink = sink::open(output)?;
+    let plan = Plan { targets, output, trace, sink, launched: false };
+    block_on(async {
+        // Before the probes: a Ctrl-C from here on ends the trace in order.
+        let mut signals = Signals::new()?;
+        let mut trace = Trace::start(plan)?;
+        if trace.wait(&mut signals).await == Ending::Extinct {
+            say("all traced processes have ended");
+        }
+        trace.finish(&mut signals).await?;
+        Ok(Exit::Done)
+    })
+}
+
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot listen to signals and timers; check the limit of open files (`ulimit -n`)")?
+        .block_on(work)
+}
+
+/// One line on standard error. Nobody may be there to read it, which is no reason to end.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "pidtap: {text}");
+}
+
+/// Whether whoever reads the results has gone: then nothing is left to do, and nothing went wrong.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+}

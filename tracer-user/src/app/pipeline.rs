@@ -1,0 +1,121 @@
+//! From events to what is printed: the same for a live trace and a recording.
+
+use std::{fs::File, io};
+
+use tracer_common::event::loss;
+
+use crate::{
+    engine::{Control, Engine, EngineOptions, Update},
+    event::{DecodeError, Event, wire::EventHeader},
+    output::Output,
+    recording::Recorder,
+};
+
+/// Recorder, engine and output, in this order.
+pub(super) struct Pipeline {
+    engine: Engine,
+    output: Box<dyn Output + Send>,
+    recorder: Option<Recorder<File>>,
+    /// The output failed, and is not written to any more.
+    broken: bool,
+}
+
+impl Pipeline {
+    pub(super) fn new(body_limit: usize, output: Box<dyn Output + Send>, recorder: Option<Recorder<File>>) -> Self {
+        Self { engine: Engine::new(EngineOptions { body_limit }), output, recorder, broken: false }
+    }
+
+    /// Takes events that follow each other directly; each is shown to `look` on the way.
+    ///
+    /// After an error of the output, events are still recorded, but nothing more is printed.
+    pub(super) fn batch(&mut self, batch: &[u8], mut look: impl FnMut(&Event<'_>)) -> io::Result<()> {
+        let mut result = Ok(());
+        let mut rest = batch;
+        while !rest.is_empty() {
+            let length = match Event::decode(rest) {
+                Ok(event) => {
+                    let length = event.header().length as usize;
+                    if let Some(recorder) = &mut self.recorder {
+                        recorder.record_event(&rest[..length]);
+                    }
+                    look(&event);
+                    result = result.and(self.event(event));
+                    length
+                }
+                // Another version's events are passed over; anything else leaves no border to go on from.
+                Err(DecodeError::UnknownKind(_)) => header_length(rest),
+                Err(_) => break,
+            };
+            rest = rest.get(length.max(size_of::<EventHeader>())..).unwrap_or_default();
+        }
+        result
+    }
+
+    /// Takes one event, which is not recorded.
+    pub(super) fn event(&mut self, mut event: Event<'_>) -> io::Result<()> {
+        if self.broken {
+            return Ok(());
+        }
+        if let (Event::Tick(tick) | Event::Detached(tick), Some(recorder)) = (&mut event, &self.recorder) {
+            // The only loss that happens on this side of the queue.
+            let lost = recorder.lost();
+            tick.lost_events[loss::RECORDING] += lost.events;
+            tick.lost_bytes[loss::RECORDING] += lost.bytes;
+        }
+        self.engine.handle_event(&event);
+        self.print()
+    }
+
+    /// What the engine wants of the probes.
+    pub(super) fn poll_control(&mut self) -> Option<Control> {
+        self.engine.poll_control()
+    }
+
+    /// Hands what is printed on to the reader, who may wait for it.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        if self.broken { Ok(()) } else { self.guard(|output| output.flush()) }
+    }
+
+    /// The terminal's width may have changed.
+    pub(super) fn set_width(&mut self, width: Option<usize>) {
+        self.output.set_width(width);
+    }
+
+    /// Ends it: what is open is printed, then the summary.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.finish();
+        }
+        self.engine.finish();
+        self.print()?;
+        self.flush()
+    }
+
+    /// The recording, where there is one.
+    pub(super) fn recorder(&self) -> Option<&Recorder<File>> {
+        self.recorder.as_ref()
+    }
+
+    fn print(&mut self) -> io::Result<()> {
+        while let Some(update) = self.engine.poll() {
+            if self.broken {
+                continue;
+            }
+            if matches!(update, Update::Attached(_)) {
+                self.output.set_realtime_offset(self.engine.realtime_offset_ns());
+            }
+            self.guard(|output| output.write(&update))?;
+        }
+        Ok(())
+    }
+
+    fn guard(&mut self, step: impl FnOnce(&mut dyn Output) -> io::Result<()>) -> io::Result<()> {
+        let result = step(&mut *self.output);
+        self.broken = result.is_err();
+        result
+    }
+}
+
+fn header_length(bytes: &[u8]) -> usize {
+    zerocopy::FromBytes::read_from_prefix(bytes).map_or(0, |(header, _): (EventHeader, _)| header.length as usize)
+}

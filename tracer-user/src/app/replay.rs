@@ -1,0 +1,64 @@
+//! `pidtap open`: a recording through the same pipeline.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use anyhow::{Context as _, bail};
+
+use super::{Exit, is_broken_pipe, pipeline::Pipeline, say, sink};
+use crate::{
+    cli::Open,
+    recording::{EarlyEndReason, Reader},
+};
+
+/// Shows a recording. Its whole events are shown whatever comes after them.
+pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
+    let (input, name): (Box<dyn Read>, String) = if args.file == Path::new("-") {
+        (Box::new(io::stdin().lock()), "standard input".to_owned())
+    } else {
+        let name = args.file.display().to_string();
+        let file = File::open(&args.file).with_context(|| {
+            format!("cannot open the recording {name}; one is written with `pidtap PID --record FILE`")
+        })?;
+        (Box::new(file), name)
+    };
+    let mut reader = Reader::open(input).with_context(|| format!("cannot open {name}"))?;
+    let sink = sink::open(&args.output)?;
+    let mut pipeline = Pipeline::new(args.output.body_limit, sink.output, None);
+    match feed(&mut reader, &mut pipeline) {
+        Ok(()) => {}
+        Err(error) if is_broken_pipe(&error) => return Ok(Exit::Done),
+        Err(error) => return Err(error.context(format!("cannot show {name} to its end"))),
+    }
+    if reader.skipped_events() > 0 {
+        say(&format!(
+            "{} events of kinds that this version does not know were left out; a newer pidtap shows them",
+            reader.skipped_events()
+        ));
+    }
+    if reader.malformed_events() > 0 {
+        say(&format!("{} events that make no sense were left out", reader.malformed_events()));
+    }
+    match reader.early_end() {
+        Some(end) if end.reason == EarlyEndReason::Damaged => bail!("{name}: {end}; all up to there was shown"),
+        Some(end) => say(&format!("{name}: {end}; all up to there was shown")),
+        None => {}
+    }
+    Ok(Exit::Done)
+}
+
+fn feed(reader: &mut Reader<Box<dyn Read>>, pipeline: &mut Pipeline) -> anyhow::Result<()> {
+    while let Some(event) = reader.next_event().inspect_err(|_| {
+        // What was read is good.
+        let _ = pipeline.finish();
+    })? {
+        pipeline.batch(event, |_| {})?;
+        // A live trace passes these on to the probes.
+        while pipeline.poll_control().is_some() {}
+    }
+    pipeline.finish()?;
+    Ok(())
+}

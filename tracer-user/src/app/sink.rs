@@ -1,0 +1,149 @@
+//! Where results go, and in which form.
+
+use std::{
+    env,
+    fs::{File, OpenOptions},
+    io::{self, IsTerminal as _, Write},
+    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use anyhow::{Context as _, bail};
+use rustix::termios::tcgetwinsize;
+
+use crate::{
+    cli::{Format, OutputArgs},
+    content::DECODED_LIMIT,
+    output::{
+        Output,
+        json::{JsonOptions, JsonOutput},
+        line::{LineOptions, LineOutput},
+    },
+};
+
+/// Results hold what a service and its users say to each other: nobody else's business.
+const OWNER_ONLY: u32 = 0o600;
+
+/// An output, and what is to be known about it.
+pub(super) struct Sink {
+    pub(super) output: Box<dyn Output + Send>,
+    /// It writes to a terminal, whose width may change.
+    pub(super) terminal: bool,
+    pub(super) format: Format,
+    /// Results go to standard output: nothing else may.
+    pub(super) standard_output: bool,
+}
+
+/// Opens the output that was asked for.
+pub(super) fn open(args: &OutputArgs) -> anyhow::Result<Sink> {
+    let format = match args.output {
+        Some(Format::Tui) => {
+            super::say("this version has no screens yet: showing lines instead (as with `-o line`)");
+            Format::Line
+        }
+        Some(format) => format,
+        None => Format::Line,
+    };
+    let (writer, terminal): (Box<dyn Write + Send>, bool) = match &args.output_file {
+        Some(path) => {
+            let file =
+                create(path, args.force).with_context(|| format!("cannot write results to {}", path.display()))?;
+            let terminal = file.is_terminal();
+            (Box::new(file), terminal)
+        }
+        // Not `Stdout`, which buffers by lines what is buffered already.
+        None => (Box::new(standard_output()?), io::stdout().is_terminal()),
+    };
+    let output: Box<dyn Output + Send> = match format {
+        Format::Json => {
+            let decoded_limit = DECODED_LIMIT.max(args.body_limit.saturating_mul(4));
+            Box::new(JsonOutput::new(writer, JsonOptions { show_secrets: args.show_secrets, decoded_limit }))
+        }
+        Format::Line | Format::Tui => Box::new(LineOutput::new(
+            writer,
+            LineOptions {
+                width: if terminal { width() } else { None },
+                colour: terminal && wants_colour(),
+                utc_offset_s: utc_offset(),
+                show_secrets: args.show_secrets,
+            },
+        )),
+    };
+    Ok(Sink { output, terminal, format, standard_output: args.output_file.is_none() })
+}
+
+/// Columns of the terminal that standard output is.
+pub(super) fn width() -> Option<usize> {
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    // Some terminals do not know their size, and say 0.
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
+/// Creates a file for its owner alone. One that holds something is not overwritten unless that is wanted; devices and
+/// pipes are written to as they are.
+pub(super) fn create(path: &Path, force: bool) -> anyhow::Result<File> {
+    let existing = path.metadata().ok();
+    if let Some(existing) = &existing {
+        let kind = existing.file_type();
+        if kind.is_char_device() || kind.is_fifo() || kind.is_socket() {
+            return Ok(OpenOptions::new().write(true).open(path)?);
+        }
+        if kind.is_file() && existing.len() > 0 && !force {
+            bail!("the file exists and is not empty; remove it, name another, or overwrite it with --force");
+        }
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).mode(OWNER_ONLY);
+    if existing.is_some() {
+        options.truncate(true)
+    } else {
+        options.create_new(true)
+    };
+    let file = options.open(path)?;
+    if existing.is_some_and(|existing| existing.is_file()) {
+        // The mode above is for new files only.
+        rustix::fs::fchmod(&file, OWNER_ONLY.into()).map_err(io::Error::from)?;
+    }
+    Ok(file)
+}
+
+fn standard_output() -> anyhow::Result<File> {
+    let descriptor = rustix::io::dup(io::stdout()).map_err(io::Error::from);
+    Ok(File::from(descriptor.context("cannot write results to standard output: it is closed")?))
+}
+
+/// See https://no-color.org: set to anything but nothing, it means no.
+fn wants_colour() -> bool {
+    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
+}
+
+/// Seconds that local time is ahead of UTC.
+fn utc_offset() -> i32 {
+    jiff::tz::TimeZone::system().to_offset(jiff::Timestamp::now()).seconds()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+
+    #[test]
+    fn files_are_private_and_not_overwritten_unasked() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a.tap");
+        create(&path, false).expect("new").write_all(b"good").expect("written");
+        let mode = || fs::metadata(&path).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        let error = create(&path, false).expect_err("it holds something");
+        assert!(error.to_string().contains("--force"), "{error}");
+        assert_eq!(fs::read(&path).expect("there"), b"good");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("ours");
+        create(&path, true).expect("asked for");
+        assert_eq!((fs::read(&path).expect("there").len(), mode()), (0, 0o600));
+        create(&path, false).expect("empty files hold nothing");
+        create(Path::new("/dev/full"), false).expect("a device");
+        create(folder.path(), true).expect_err("a folder");
+    }
+}

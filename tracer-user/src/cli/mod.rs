@@ -1,0 +1,203 @@
+//! The command line: what was typed. What it means is the business of `app`.
+
+mod units;
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracer_common::limit;
+
+use crate::{capture, demo};
+
+/// See the HTTP exchanges of a running process.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "pidtap",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    override_usage = "pidtap [OPTIONS] PID|NAME...\n       pidtap COMMAND ...",
+    after_help = "Exit status: 0 done, 1 another failure, 2 usage, 3 no such process, 4 not permitted, 5 the kernel lacks \
+                  something. Of `run`: that of the command, where it was started."
+)]
+pub struct Cli {
+    /// A command, where one was given.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Otherwise, what to attach to.
+    #[command(flatten)]
+    pub attach: Attach,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Attach to running processes (as `pidtap PID|NAME...`)
+    Attach(Attach),
+    /// Start a command and trace it from its first byte
+    Run(Run),
+    /// Show a recording as if it happened now
+    Open(Open),
+    /// Start a flaky payments service on loopback, and attach to it
+    Demo(Demo),
+    /// Check what this machine, and a process, allow
+    Doctor(Doctor),
+    /// A part of the demo, in a process of its own
+    #[command(name = demo::HIDDEN_COMMAND, hide = true)]
+    DemoRole(DemoRole),
+}
+
+/// `pidtap PID|NAME...`
+#[derive(Args, Clone, Debug)]
+pub struct Attach {
+    /// Processes, by number or by name; a name means all that have it
+    #[arg(value_name = "PID|NAME", required = true)]
+    pub targets: Vec<String>,
+    /// What to print, and where.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// How to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+}
+
+/// `pidtap run -- CMD ARG...`
+#[derive(Args, Clone, Debug)]
+pub struct Run {
+    /// The command and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<OsString>,
+    /// What to print, and where.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// How to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+}
+
+/// `pidtap open FILE.tap`
+#[derive(Args, Clone, Debug)]
+pub struct Open {
+    /// The recording; `-` for standard input
+    #[arg(value_name = "FILE.tap")]
+    pub file: PathBuf,
+    /// What to print, and where.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `pidtap demo`
+#[derive(Args, Clone, Debug)]
+pub struct Demo {
+    /// What to print, and where.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// How to trace.
+    #[command(flatten)]
+    pub trace: TraceArgs,
+}
+
+/// `pidtap doctor [PID]`
+#[derive(Args, Clone, Debug)]
+pub struct Doctor {
+    /// A process to check as well, by number or by name
+    #[arg(value_name = "PID|NAME")]
+    pub target: Option<String>,
+}
+
+/// The demo's hidden command.
+#[derive(Args, Clone, Debug)]
+pub struct DemoRole {
+    /// Which part.
+    pub role: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+}
+
+/// Form of the results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Screens to move in (not in this version: lines instead)
+    Tui,
+    /// One line an exchange, for people
+    Line,
+    /// One JSON object a line, for programs
+    Json,
+}
+
+/// What to print, and where.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Form of the results
+    #[arg(short, long, value_name = "FORM", value_enum)]
+    pub output: Option<Format>,
+    /// Write the results to FILE instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub output_file: Option<PathBuf>,
+    /// Overwrite files that hold something
+    #[arg(long)]
+    pub force: bool,
+    /// Bytes of each body that are kept and shown
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = units::size)]
+    pub body_limit: usize,
+    /// Print passwords, tokens, cookies and the like as they are
+    #[arg(long)]
+    pub show_secrets: bool,
+}
+
+/// How to trace.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Tracing")]
+pub struct TraceArgs {
+    /// Record all events, with secrets, into FILE, for `pidtap open`
+    #[arg(long, value_name = "FILE.tap")]
+    pub record: Option<PathBuf>,
+    /// End after this time
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub duration: Option<Duration>,
+    /// Trace children as well (the default)
+    #[arg(short, long, overrides_with = "no_follow")]
+    pub follow: bool,
+    /// Trace the named processes only
+    #[arg(long, overrides_with = "follow")]
+    pub no_follow: bool,
+    /// Size of the kernel's buffer: a power of two; a larger one loses less when pidtap gets no time
+    #[arg(long, value_name = "SIZE", default_value_t = RingSize(capture::DEFAULT_RING_SIZE), value_parser = units::ring_size)]
+    pub ring_size: RingSize,
+    /// Bytes captured of one system call; what exceeds it is counted only
+    #[arg(long, value_name = "SIZE", default_value_t = CallCapture(limit::DEFAULT_CALL_CAPTURE), value_parser = units::call_capture)]
+    pub call_capture: CallCapture,
+}
+
+impl TraceArgs {
+    /// Whether children are traced as well.
+    pub fn follows(&self) -> bool {
+        !self.no_follow
+    }
+}
+
+/// Bytes of the ring buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingSize(pub u32);
+
+/// Bytes captured of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallCapture(pub u32);
+
+impl std::fmt::Display for RingSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&units::show_size(self.0))
+    }
+}
+
+impl std::fmt::Display for CallCapture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&units::show_size(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! Sizes and times as people type them.
+
+use std::time::Duration;
+
+use super::{CallCapture, RingSize};
+
+/// Larger bodies are not kept: they are held in memory, several at a time.
+const MAX_SIZE: u64 = 1 << 30;
+/// The kernel makes no larger ring, and no machine needs it.
+const MAX_RING: u64 = 1 << 30;
+/// The smallest ring is a page; 64 KiB is a page on some machines.
+const MIN_RING: u64 = 4096;
+/// Longer than any trace.
+const MAX_SECONDS: f64 = 366.0 * 24.0 * 3600.0;
+
+/// `64KiB`, `1M`, `1500`: as bytes.
+pub(super) fn size(text: &str) -> Result<usize, String> {
+    let bytes = bytes(text)?;
+    if bytes > MAX_SIZE {
+        return Err("at most 1GiB".to_owned());
+    }
+    Ok(bytes as usize)
+}
+
+pub(super) fn ring_size(text: &str) -> Result<RingSize, String> {
+    let bytes = bytes(text)?;
+    if !bytes.is_power_of_two() || !(MIN_RING..=MAX_RING).contains(&bytes) {
+        return Err("a power of two from 4KiB to 1GiB is needed, as in 16MiB".to_owned());
+    }
+    Ok(RingSize(bytes as u32))
+}
+
+pub(super) fn call_capture(text: &str) -> Result<CallCapture, String> {
+    let bytes = bytes(text)?;
+    if bytes > MAX_SIZE {
+        return Err("at most 1GiB".to_owned());
+    }
+    Ok(CallCapture(bytes as u32))
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = split(text);
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "ki" | "kib" => 1 << 10,
+        "m" | "mi" | "mib" => 1 << 20,
+        "g" | "gi" | "gib" => 1 << 30,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        _ => return Err(format!("{unit:?} is no unit of size: use B, KiB, MiB or GiB, as in 64KiB")),
+    };
+    let number: u64 = number.parse().map_err(|_| "a whole number is needed, as in 64KiB".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "that is too large".to_owned())
+}
+
+/// `10s`, `500ms`, `1h30m`, `2.5` (seconds).
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let mut rest = text.trim();
+    let mut seconds = 0.0;
+    if rest.is_empty() {
+        return Err("a time is needed, as in 10s".to_owned());
+    }
+    while !rest.is_empty() {
+        let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len()));
+        let (unit, tail) = tail.split_at(tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len()));
+        let factor = match unit.trim() {
+            "ms" => 1e-3,
+            "" | "s" | "sec" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            "d" => 86_400.0,
+            unit => return Err(format!("{unit:?} is no unit of time: use ms, s, m or h, as in 10s or 1h30m")),
+        };
+        let number: f64 = number.parse().map_err(|_| "a number is needed, as in 10s".to_owned())?;
+        seconds += number * factor;
+        rest = tail;
+    }
+    if seconds > MAX_SECONDS {
+        return Err("that is more than a year; leave the option out to trace until Ctrl-C".to_owned());
+    }
+    if seconds <= 0.0 {
+        return Err("more than nothing is needed, as in 10s".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+/// Number and unit.
+fn split(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    (number, unit.trim_start())
+}
+
+/// As [`size`] reads it.
+pub(super) fn show_size(bytes: u32) -> String {
+    match bytes {
+        0 => "0".to_owned(),
+        _ if bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),
+        _ if bytes.is_multiple_of(1 << 10) => format!("{}KiB", bytes >> 10),
+        _ => bytes.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1500", 1500),
+            ("64KiB", 65_536),
+            ("64k", 65_536),
+            (" 2 MiB ", 2 << 20),
+            ("1GiB", 1 << 30),
+            ("3kB", 3_000),
+            ("7B", 7),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "KiB", "-1", "1.5MiB", "64 potatoes", "2GiB", "99999999999999999999", "18446744073709551615k"]
+        {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ring_sizes() {
+        assert_eq!(ring_size("16MiB"), Ok(RingSize(16 << 20)));
+        for text in ["0", "1000", "5MiB", "2KiB", "2GiB"] {
+            assert!(ring_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (text, milliseconds) in
+            [("10s", 10_000), ("10", 10_000), ("500ms", 500), ("1h30m", 5_400_000), ("2.5s", 2_500), ("1m 5s", 65_000)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "s", "-1s", "0", "10 parsecs", "1..5s", "99999h", "1e9s", "ten"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shown_sizes_read_back() {
+        for bytes in [0, 1, 1024, 1500, 65_536, 1 << 20, 16 << 20] {
+            assert_eq!(size(&show_size(bytes)), Ok(bytes as usize));
+        }
+    }
+}
