@@ -11,6 +11,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
     perform(cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
     say("clippy: every crate, every feature");
     perform(cargo().args(["clippy", "--all-targets", "--", "-D", "warnings"]))?;
+    say("clippy: the fuzz targets");
+    perform(
+        cargo()
+            .args(["clippy", "--manifest-path", "fuzz/Cargo.toml", "--target-dir"])
+            .arg(compile::target_folder()?.join("lint-fuzz"))
+            .args(["--", "-D", "warnings"]),
+    )?;
     say("clippy: the pure core, which has no clock, file, socket or thread");
     for targets in ["--lib", "--tests"] {
         perform(cargo().args([

@@ -75,6 +75,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Test(options) => test::run(&options),
         Verb::Lint => {
             setup::to_build()?;
+            setup::to_fuzz()?;
             lint::run()
         }
         Verb::Fuzz(options) => {

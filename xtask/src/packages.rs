@@ -22,16 +22,12 @@ const fn program(name: &'static str, package: &'static str) -> Need {
     Need { what: What::Program(name), package }
 }
 
-/// Rust itself calls `cc` to link.
-pub(crate) const TO_BUILD: &[Need] = &[program("cc", "gcc")];
-
 /// libFuzzer is compiled from C++.
-pub(crate) const TO_FUZZ: &[Need] = &[program("cc", "gcc"), program("c++", "g++")];
+pub(crate) const TO_FUZZ: &[Need] = &[program("c++", "build-essential")];
 
 /// Real services and clients that live tests trace, and what drives and checks them.
 pub(crate) const ALL: &[Need] = &[
-    program("cc", "gcc"),
-    program("c++", "g++"),
+    program("c++", "build-essential"),
     program("nginx", "nginx-light"),
     program("wrk", "wrk"),
     program("go", "golang-go"),
@@ -52,7 +48,7 @@ if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' > "$policy"
     chmod 755 "$policy"
 fi
-DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
+DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"
 case " $* " in
 *" nginx-light "*) if command -v systemctl > /dev/null; then systemctl disable nginx 2> /dev/null || true; fi ;;
 esac
@@ -60,7 +56,8 @@ esac
 
 /// Installs those packages whose program is missing.
 pub(crate) fn install(needs: &[Need]) -> anyhow::Result<()> {
-    let missing: Vec<_> = needs.iter().filter(|need| !is_there(&need.what)).map(|need| need.package).collect();
+    let mut missing: Vec<_> =
+        needs.iter().filter(|need| !is_there(&need.what)).map(|need| need.package.to_owned()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -75,6 +72,11 @@ pub(crate) fn install(needs: &[Need]) -> anyhow::Result<()> {
     if !missing.iter().all(|package| is_known(package)) {
         say("the package lists are missing or old");
         perform(as_root("apt-get").arg("update"))?;
+    }
+    if let Some(bpftool) = missing.iter().position(|package| package == "bpftool" && !is_known(package)) {
+        // Ubuntu has it with the tools of each kernel.
+        let kernel = rustix::system::uname();
+        missing[bpftool] = format!("linux-tools-{}", kernel.release().to_string_lossy());
     }
     let install = || perform(as_root("sh").args(["-ec", INSTALL, "install"]).args(&missing));
     if install().is_err() {

@@ -22,7 +22,6 @@ pub(crate) fn everything() -> anyhow::Result<()> {
 
 /// What building needs: the sources of the standard library, and bpf-linker.
 pub(crate) fn to_build() -> anyhow::Result<()> {
-    packages::install(packages::TO_BUILD)?;
     rust_src()?;
     bpf_linker()
 }
