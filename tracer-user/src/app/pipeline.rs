@@ -6,7 +6,7 @@ use tracer_common::event::loss;
 
 use crate::{
     engine::{Control, Engine, EngineOptions, Update},
-    event::{DecodeError, Event, wire::EventHeader},
+    event::{Event, wire::EventHeader},
     output::Output,
     recording::Recorder,
 };
@@ -42,11 +42,10 @@ impl Pipeline {
                     result = result.and(self.event(event));
                     length
                 }
-                // Another version's events are passed over; anything else leaves no border to go on from.
-                Err(DecodeError::UnknownKind(_)) => header_length(rest),
-                Err(_) => break,
+                // Another version's event, or one that no probe sends: its header still says where the next begins.
+                Err(_) => header_length(rest).max(size_of::<EventHeader>()),
             };
-            rest = rest.get(length.max(size_of::<EventHeader>())..).unwrap_or_default();
+            rest = rest.get(length..).unwrap_or_default();
         }
         result
     }
