@@ -38,6 +38,12 @@ pub mod capture;
 pub mod process;
 
 #[cfg(feature = "live")]
+pub mod privilege;
+
+#[cfg(feature = "live")]
+pub mod launch;
+
+#[cfg(feature = "live")]
 pub mod demo;
 
 #[cfg(feature = "live")]

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use crate::{
     capture::CaptureError,
+    launch::LaunchError,
+    privilege::PrivilegeError,
     process::{ExitClass, ProcessError},
 };
 
@@ -45,6 +47,12 @@ impl Exit {
         for cause in error.chain() {
             if let Some(error) = cause.downcast_ref::<ProcessError>() {
                 return error.exit_class().into();
+            }
+            if let Some(error) = cause.downcast_ref::<PrivilegeError>() {
+                return error.exit_class().into();
+            }
+            if let Some(error) = cause.downcast_ref::<LaunchError>() {
+                return Self::Command(error.exit_status());
             }
             if let Some(error) = cause.downcast_ref::<CaptureError>() {
                 return of_capture(error);

@@ -5,14 +5,17 @@ use std::{
     io,
     sync::mpsc::{Receiver, sync_channel},
     thread,
-    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    process as process_signal,
+    time::{ClockId, clock_gettime},
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::Instant,
 };
 
 use super::{
@@ -50,7 +53,7 @@ pub(super) struct Trace {
     handle: Handle,
     notices: UnboundedReceiver<Notice>,
     result: Receiver<io::Result<()>>,
-    duration: Option<Duration>,
+    deadline: Option<Instant>,
     stopped: bool,
 }
 
@@ -109,20 +112,33 @@ impl Trace {
                 "cannot start the thread that rebuilds the exchanges; check the limit of processes (`ulimit -u`)",
             )?;
         say(&format!("attached to {}; Ctrl-C ends", describe(&targets, children.len())));
-        Ok(Self { handle, notices, result, duration: trace.duration, stopped: false })
+        Ok(Self {
+            handle,
+            notices,
+            result,
+            deadline: trace.duration.map(|duration| Instant::now() + duration),
+            stopped: false,
+        })
     }
 
     /// Waits until there is a reason to end.
     pub(super) async fn wait(&mut self, signals: &mut Signals) -> Ending {
-        let duration = self.duration;
+        tokio::select! {
+            _ = signals.recv() => Ending::Signal,
+            ending = self.wait_without_signals() => ending,
+        }
+    }
+
+    /// Waits until there is a reason to end other than a signal. Can be dropped and called again.
+    pub(super) async fn wait_without_signals(&mut self) -> Ending {
+        let deadline = self.deadline;
         let timeout = async {
-            match duration {
-                Some(duration) => tokio::time::sleep(duration).await,
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = signals.recv() => Ending::Signal,
             () = timeout => Ending::Duration,
             notice = self.notices.recv() => match notice {
                 Some(Notice::Extinct) => Ending::Extinct,
@@ -136,7 +152,7 @@ impl Trace {
         self.stop();
         loop {
             tokio::select! {
-                () = signals.recv() => bail!("ended at once by a second signal: what was not printed yet is missing"),
+                _ = signals.recv() => bail!("ended at once by a second signal: what was not printed yet is missing"),
                 notice = self.notices.recv() => match notice {
                     Some(Notice::Finished) | None => break,
                     Some(_) => {}
@@ -180,11 +196,12 @@ impl Signals {
         })
     }
 
-    pub(super) async fn recv(&mut self) {
+    /// The next of them.
+    pub(super) async fn recv(&mut self) -> process_signal::Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
+            _ = self.interrupt.recv() => process_signal::Signal::INT,
+            _ = self.terminate.recv() => process_signal::Signal::TERM,
+            _ = self.hangup.recv() => process_signal::Signal::HUP,
         }
     }
 }

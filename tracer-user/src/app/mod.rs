@@ -5,6 +5,7 @@ mod live;
 mod pipeline;
 mod population;
 mod replay;
+mod run;
 mod sink;
 mod worker;
 
@@ -17,6 +18,7 @@ use live::{Ending, Plan, Signals, Trace};
 use crate::{
     cli::{self, Cli, Command},
     demo::{self, Demo},
+    privilege,
     process::{self, Target},
 };
 
@@ -27,7 +29,9 @@ pub fn run(cli: Cli) -> Exit {
         Some(Command::Attach(args)) => attach(&args),
         Some(Command::Open(args)) => replay::open(&args),
         Some(Command::Demo(args)) => run_demo(&args),
-        Some(Command::Run(_) | Command::Doctor(_)) => Err(anyhow::anyhow!("this is not built yet")),
+        Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Doctor(_)) => Err(anyhow::anyhow!("this is not built yet")),
+        Some(Command::Hold(args)) => Ok(run::hold(&args)),
         Some(Command::DemoRole(args)) => {
             demo::run_role(&args.role, &args.args).map(|()| Exit::Done).map_err(anyhow::Error::from)
         }
@@ -36,13 +40,26 @@ pub fn run(cli: Cli) -> Exit {
         if is_broken_pipe(&error) {
             return Exit::Done;
         }
-        say(&format!("{error:#}"));
+        say(&in_one_line(&error));
         Exit::of(&error)
     })
 }
 
+/// The error and its causes, each once: some messages have their cause in them already.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 fn attach(args: &cli::Attach) -> anyhow::Result<Exit> {
     let resolved = process::resolve(&args.targets)?;
+    privilege::check()?;
     for note in &resolved.notes {
         say(note);
     }
@@ -50,6 +67,7 @@ fn attach(args: &cli::Attach) -> anyhow::Result<Exit> {
 }
 
 fn run_demo(args: &cli::Demo) -> anyhow::Result<Exit> {
+    privilege::check()?;
     let demo = Demo::start()?;
     say(&format!(
         "the demo is a payments service on {} with an upstream that fails and recovers",
@@ -93,4 +111,15 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_said_once() {
+        let error = anyhow::anyhow!("disk full").context("writing failed: disk full").context("cannot record");
+        assert_eq!(in_one_line(&error), "cannot record: writing failed: disk full");
+    }
 }

@@ -7,7 +7,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::limit;
 
-use crate::{capture, demo};
+use crate::{capture, demo, launch};
 
 /// See the HTTP exchanges of a running process.
 #[derive(Clone, Debug, Parser)]
@@ -47,6 +47,9 @@ pub enum Command {
     /// A part of the demo, in a process of its own
     #[command(name = demo::HIDDEN_COMMAND, hide = true)]
     DemoRole(DemoRole),
+    /// What becomes the command of `run` once the probes are live
+    #[command(name = launch::HOLD_SUBCOMMAND, hide = true)]
+    Hold(Hold),
 }
 
 /// `pidtap PID|NAME...`
@@ -114,6 +117,16 @@ pub struct DemoRole {
     pub role: String,
     /// Its arguments.
     pub args: Vec<String>,
+}
+
+/// The hidden command of `run`.
+#[derive(Args, Clone, Debug)]
+pub struct Hold {
+    /// What to wait for.
+    pub pipe: PathBuf,
+    /// The command and its arguments.
+    #[arg(required = true, last = true)]
+    pub command: Vec<OsString>,
 }
 
 /// Form of the results.

@@ -1,0 +1,104 @@
+//! `pidtap run`: a command from its first byte to its exit status.
+
+use std::{ffi::OsStr, path::Path};
+
+use rustix::process::Signal;
+
+use super::{
+    Exit, block_on,
+    live::{Ending, Plan, Signals, Trace},
+    say, sink,
+};
+use crate::{
+    cli::{self, Format},
+    launch::{self, Launched, StdoutTo},
+    privilege,
+    process::Target,
+};
+
+/// Runs and traces a command. Its exit status becomes ours, unless something of ours failed before it ran.
+pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
+    let Some((command, rest)) = args.command.split_first() else {
+        // The command line demands one.
+        return Ok(Exit::Usage);
+    };
+    privilege::check()?;
+    let sink = sink::open(&args.output)?;
+    // Standard output is for programs then: what the command says must not get between the objects.
+    let stdout = if sink.standard_output && sink.format == Format::Json { StdoutTo::Stderr } else { StdoutTo::Stdout };
+    let mut launched = Launched::spawn(command, rest, stdout)?;
+    let target = Target { name: name_of(command), ..Target::find(launched.pid())? };
+    let plan = Plan { targets: vec![target], output: &args.output, trace: &args.trace, sink, launched: true };
+    block_on(async {
+        let mut signals = Signals::new()?;
+        let mut trace = Trace::start(plan)?;
+        launched.release()?;
+        let outcome = follow(&mut trace, &mut launched, &mut signals).await;
+        let finished = trace.finish(&mut signals).await;
+        if outcome? == Ending::Signal {
+            say(&format!("`{}` ({}) runs on", launched.command(), launched.pid()));
+            finished?;
+            return Ok(Exit::Done);
+        }
+        if let Err(error) = finished {
+            say(&super::in_one_line(&error));
+        }
+        tokio::select! {
+            status = launched.wait_async() => Ok(Exit::Command(launch::exit_status_of(status?))),
+            _ = signals.recv() => {
+                say(&format!("`{}` ({}) runs on", launched.command(), launched.pid()));
+                Ok(Exit::Done)
+            }
+        }
+    })
+}
+
+/// Waits until tracing is to end. The first signal is the command's business (Ctrl-C reaches it by itself, others are
+/// passed on): tracing goes on to see how it ends. The second ends tracing.
+async fn follow(trace: &mut Trace, launched: &mut Launched, signals: &mut Signals) -> anyhow::Result<Ending> {
+    let mut signalled = false;
+    let mut ended = false;
+    loop {
+        tokio::select! {
+            ending = trace.wait_without_signals() => return Ok(ending),
+            signal = signals.recv() => {
+                if ended || signalled {
+                    // Only its children are left, or it does not want to end.
+                    return Ok(if ended { Ending::Extinct } else { Ending::Signal });
+                }
+                signalled = true;
+                if signal != Signal::INT {
+                    launched.forward(signal);
+                }
+                say(&format!("waiting for `{}` to end; another Ctrl-C ends tracing", launched.command()));
+            }
+            status = launched.wait_async(), if !ended => {
+                status?;
+                ended = true;
+                if signalled {
+                    return Ok(Ending::Extinct);
+                }
+            }
+        }
+    }
+}
+
+/// What the process will be called once it is the command: the kernel takes the file's name, cut to 15 bytes.
+fn name_of(command: &OsStr) -> String {
+    let name = Path::new(command).file_name().unwrap_or(command).to_string_lossy();
+    let mut end = name.len().min(15);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name[..end].to_owned()
+}
+
+/// The hidden command that becomes the command of `run`.
+pub(super) fn hold(args: &cli::Hold) -> Exit {
+    let Some((command, rest)) = args.command.split_first() else { return Exit::Usage };
+    let (status, message) = launch::hold_and_exec(&args.pipe, command, rest);
+    if let Some(message) = message {
+        say(&message);
+    }
+    Exit::Command(status)
+}
