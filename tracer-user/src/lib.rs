@@ -51,3 +51,7 @@ pub mod cli;
 
 #[cfg(feature = "live")]
 pub mod app;
+pub mod launch;
+
+#[cfg(feature = "live")]
+pub mod sockdiag;

@@ -1,0 +1,120 @@
+//! What was found, as events.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::inet::TcpSocket;
+use crate::{
+    connection::{AF_INET, AF_INET6, AF_UNIX},
+    event::{
+        Event, Timestamp,
+        wire::{EventHeader, ProbeEvent, SocketEvent, SocketNameEvent, flag, origin, tcp_state},
+    },
+};
+
+/// `IPPROTO_TCP`.
+const PROTOCOL_TCP: u16 = 6;
+
+/// Where a connection was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) pid: u32,
+    pub(super) fd: i32,
+    pub(super) netns: u32,
+}
+
+fn header(time: Timestamp, pid: u32, accepted: bool) -> EventHeader {
+    let flags = if accepted { flag::LISTENING_PORT } else { 0 };
+    EventHeader { time_ns: time.0, kind: 0, flags, length: 0, tgid: pid, tid: pid }
+}
+
+/// The found socket with nothing but its place and family. Positions are not told by `sock_diag`.
+fn socket(header: EventHeader, inode: u32, family: u16, place: Place) -> SocketEvent {
+    SocketEvent {
+        header,
+        connection: u64::from(inode),
+        send_position: 0,
+        receive_position: 0,
+        local: [0; 16],
+        remote: [0; 16],
+        local_port: 0,
+        remote_port: 0,
+        family,
+        protocol: 0,
+        result: 0,
+        fd: place.fd,
+        state: tcp_state::ESTABLISHED,
+        origin: origin::FOUND,
+        reserved: [0; 2],
+        netns: place.netns,
+    }
+}
+
+/// SOCKET of a TCP connection.
+pub(super) fn tcp_found(time: Timestamp, place: Place, tcp: &TcpSocket, accepted: bool, buffer: &mut Vec<u8>) {
+    let family = if tcp.local.is_ipv4() { AF_INET } else { AF_INET6 };
+    let event = SocketEvent {
+        local: address(tcp.local),
+        remote: address(tcp.remote),
+        local_port: tcp.local.port(),
+        remote_port: tcp.remote.port(),
+        protocol: PROTOCOL_TCP,
+        state: tcp.state,
+        ..socket(header(time, place.pid, accepted), tcp.inode, family, place)
+    };
+    Event::Socket(event).encode(buffer);
+}
+
+/// SOCKET and SOCKET_NAME of a Unix connection.
+pub(super) fn unix_found(
+    time: Timestamp,
+    place: Place,
+    (inode, peer, peer_pid): (u32, u32, u32),
+    (path, accepted): (&[u8], bool),
+    buffer: &mut Vec<u8>,
+) {
+    let header = header(time, place.pid, accepted);
+    Event::Socket(socket(header, inode, AF_UNIX, place)).encode(buffer);
+    let event = SocketNameEvent {
+        header,
+        connection: u64::from(inode),
+        peer,
+        peer_tgid: peer_pid,
+        path_length: path.len() as u32,
+        reserved: 0,
+    };
+    Event::SocketName(event, path).encode(buffer);
+}
+
+/// PROBE of a TCP connection; nothing where the kernel gave no `tcp_info`.
+pub(super) fn probe(time: Timestamp, pid: u32, tcp: &TcpSocket, accepted: bool, buffer: &mut Vec<u8>) {
+    let Some(info) = &tcp.info else { return };
+    let event = ProbeEvent {
+        header: header(time, pid, accepted),
+        connection: u64::from(tcp.inode),
+        bytes_acked: info.bytes_acked,
+        bytes_received: info.bytes_received,
+        receive_queue: tcp.receive_queue,
+        send_queue: tcp.send_queue,
+        last_sent_ms: info.last_data_sent,
+        last_received_ms: info.last_data_recv,
+        unacknowledged: info.unacked,
+        retransmits: info.total_retrans,
+        backoff: u32::from(info.backoff),
+        window_probes: u32::from(info.probes),
+        state: tcp.state,
+        reserved: [0; 7],
+        bytes_sent: info.bytes_sent,
+    };
+    Event::Probe(event).encode(buffer);
+}
+
+fn address(address: SocketAddr) -> [u8; 16] {
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&ip.octets());
+            bytes
+        }
+        IpAddr::V6(ip) => ip.octets(),
+    }
+}

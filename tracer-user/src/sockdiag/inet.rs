@@ -1,0 +1,150 @@
+//! TCP sockets of a network namespace: addresses, state, and what `tcp_info` tells.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use netlink_packet_core::{NlasIterator, Parseable as _};
+use netlink_packet_sock_diag::{
+    AF_INET, AF_INET6, INET_DIAG_INFO, IPPROTO_TCP, SockDiagMessage,
+    inet::{ExtensionFlags, InetRequest, InetResponseBuffer, InetResponseHeader, SocketId, StateFlags, nlas::TcpInfo},
+};
+
+use super::netlink::DiagSocket;
+use crate::event::wire::tcp_state;
+
+/// One TCP connection as the kernel shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TcpSocket {
+    pub(super) inode: u32,
+    pub(super) state: u8,
+    /// v4-mapped addresses are given as IPv4.
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+    pub(super) receive_queue: u32,
+    pub(super) send_queue: u32,
+    pub(super) info: Option<TcpInfo>,
+}
+
+/// What one look at a namespace gives.
+#[derive(Debug, Default)]
+pub(super) struct TcpTable {
+    pub(super) connections: Vec<TcpSocket>,
+    listeners: Vec<SocketAddr>,
+}
+
+impl TcpTable {
+    /// The connections that `wanted` says yes to, and all listening addresses. One dump for each address family.
+    pub(super) fn read(socket: &mut DiagSocket, wanted: impl Fn(u32) -> bool) -> io::Result<Self> {
+        let mut table = Self::default();
+        for family in [AF_INET, AF_INET6] {
+            let socket_id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
+            let request = InetRequest {
+                family,
+                protocol: IPPROTO_TCP,
+                extensions: ExtensionFlags::INFO,
+                // Those have no file descriptor.
+                states: StateFlags::all() - StateFlags::TIME_WAIT - StateFlags::SYN_RECV,
+                socket_id,
+            };
+            let result = socket.dump(SockDiagMessage::InetRequest(request), |answer| table.take(answer, &wanted));
+            match result {
+                // A kernel without IPv6 has no such sockets.
+                Err(error) if family == AF_INET6 && error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
+        Ok(table)
+    }
+
+    /// Whether the connection's local address is one that the namespace listens on, so that it was accepted.
+    pub(super) fn was_accepted(&self, connection: &TcpSocket) -> bool {
+        self.listeners.iter().any(|listener| {
+            listener.port() == connection.local.port()
+                && (listener.ip().is_unspecified() || listener.ip() == connection.local.ip())
+        })
+    }
+
+    fn take(&mut self, answer: &[u8], wanted: impl Fn(u32) -> bool) {
+        // The header is looked at without allocating; a host may have a hundred thousand sockets of others.
+        let Some(header) = answer.get(..size_of::<InetResponseBuffer>()) else { return };
+        let Ok(header) = InetResponseHeader::parse(header) else { return };
+        let address = |ip: IpAddr, port| SocketAddr::new(ip.to_canonical(), port);
+        let local = address(header.socket_id.source_address, header.socket_id.source_port);
+        if header.state == tcp_state::LISTEN {
+            self.listeners.push(local);
+        } else if wanted(header.inode) {
+            let attributes = &answer[size_of::<InetResponseBuffer>()..];
+            let info = NlasIterator::new(attributes)
+                .map_while(Result::ok)
+                .find(|attribute| attribute.kind() == INET_DIAG_INFO)
+                .and_then(|attribute| TcpInfo::parse(attribute.value()).ok());
+            self.connections.push(TcpSocket {
+                inode: header.inode,
+                state: header.state,
+                local,
+                remote: address(header.socket_id.destination_address, header.socket_id.destination_port),
+                receive_queue: header.recv_queue,
+                send_queue: header.send_queue,
+                info,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer of `inet_diag` for a socket with these values, as the kernel lays it out (`inet_diag_msg`).
+    fn answer(family: u8, state: u8, ports: (u16, u16), addresses: [[u8; 16]; 2], inode: u32) -> Vec<u8> {
+        let mut bytes = vec![family, state, 0, 0];
+        bytes.extend(ports.0.to_be_bytes());
+        bytes.extend(ports.1.to_be_bytes());
+        bytes.extend(addresses.concat());
+        bytes.extend([0; 16]);
+        bytes.extend(7u32.to_ne_bytes());
+        bytes.extend(9u32.to_ne_bytes());
+        bytes.extend(1000u32.to_ne_bytes());
+        bytes.extend(inode.to_ne_bytes());
+        bytes
+    }
+
+    fn v4(last: u8) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&[127, 0, 0, last]);
+        bytes
+    }
+
+    fn mapped(last: u8) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[10..].copy_from_slice(&[0xff, 0xff, 127, 0, 0, last]);
+        bytes
+    }
+
+    #[test]
+    fn a_mapped_address_is_ipv4_and_the_listener_tells_who_accepted() {
+        let mut table = TcpTable::default();
+        table.take(&answer(AF_INET6, tcp_state::ESTABLISHED, (80, 5000), [mapped(1), mapped(2)], 11), |_| true);
+        table.take(&answer(AF_INET, tcp_state::ESTABLISHED, (5000, 80), [v4(2), v4(1)], 12), |_| true);
+        table.take(&answer(AF_INET, tcp_state::ESTABLISHED, (1, 2), [v4(1), v4(1)], 13), |inode| inode != 13);
+        // A listener on all IPv6 addresses takes IPv4 too; it comes after the connections.
+        table.take(&answer(AF_INET6, tcp_state::LISTEN, (80, 0), [[0; 16]; 2], 10), |_| true);
+        let [server, client] = table.connections.as_slice() else { panic!("two connections: {table:?}") };
+        assert_eq!(server.local, "127.0.0.1:80".parse().expect("an address"));
+        assert_eq!(client.remote, server.local);
+        assert_eq!((server.receive_queue, server.send_queue), (7, 9));
+        assert!(table.was_accepted(server) && !table.was_accepted(client));
+    }
+
+    #[test]
+    fn short_answers_are_passed_over() {
+        let whole = answer(AF_INET, tcp_state::ESTABLISHED, (80, 5000), [v4(1), v4(2)], 11);
+        for end in 0..whole.len() {
+            let mut table = TcpTable::default();
+            table.take(&whole[..end], |_| true);
+            assert!(table.connections.is_empty());
+        }
+    }
+}
