@@ -126,9 +126,10 @@ impl Prober {
     /// Appends a PROBE for each of these TCP connections that there still is; gives how many. The processes' namespaces
     /// are those that [`Self::find`] and [`Self::add_namespace_of`] were told of.
     ///
-    /// One dump for each address family and namespace, of all its TCP sockets, however few are asked for. Measured
-    /// with 10,000 open connections (20,000 sockets, as both ends are on the host): see the test
-    /// `ten_thousand_connections_are_found_and_probed`, which prints the times.
+    /// One dump for each address family and namespace, of all its TCP sockets, however few are asked for. Measured on
+    /// a 2-core x86-64 with 10,000 open connections (20,000 sockets, as both ends were there), without optimisation:
+    /// 22 ms for 10 connections, 41 ms for all; finding them at first 190 ms. The test
+    /// `ten_thousand_connections_are_found_and_probed` prints it. Once a second that is 2 to 4 % of one processor.
     ///
     /// # Errors
     ///

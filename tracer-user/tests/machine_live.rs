@@ -1,0 +1,263 @@
+//! Processes, sockets and launching on a real machine. Needs root: namespaces are made, and other processes looked into.
+#![cfg(feature = "live")]
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::{
+        fs::MetadataExt as _,
+        net::{UnixListener, UnixStream},
+    },
+    process::{Child, Command, Stdio},
+    time::Instant,
+};
+
+use pidtap::{
+    event::{Event, SocketInode, wire},
+    process::{Namespaces, ProcessError, descendants, resolve},
+    sockdiag::Prober,
+};
+
+/// A child that says a line when it is ready and ends when its standard input does.
+struct Peer {
+    child: Child,
+    said: String,
+}
+
+impl Peer {
+    fn start(command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the test's program starts");
+        let mut said = String::new();
+        let stdout = child.stdout.as_mut().expect("its output is a pipe");
+        BufReader::new(stdout).read_line(&mut said).expect("it says that it is ready");
+        assert!(!said.is_empty(), "it ended before it was ready");
+        Self { child, said: said.trim().to_owned() }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// Every event in a buffer.
+fn events(mut bytes: &[u8]) -> Vec<Event<'_>> {
+    let mut all = Vec::new();
+    while !bytes.is_empty() {
+        let event = Event::decode(bytes).expect("what is encoded can be decoded");
+        bytes = &bytes[event.header().length as usize..];
+        all.push(event);
+    }
+    all
+}
+
+fn found(pids: &[u32]) -> (Prober, Vec<u8>) {
+    let (mut prober, mut buffer) = (Prober::new(), Vec::new());
+    let found = prober.find(pids, &mut buffer);
+    assert_eq!(found.notes, Vec::<String>::new());
+    (prober, buffer)
+}
+
+fn socket_with_port(buffer: &[u8], port: u16) -> wire::SocketEvent {
+    events(buffer)
+        .into_iter()
+        .find_map(|event| match event {
+            Event::Socket(socket) if socket.local_port == port => Some(socket),
+            _ => None,
+        })
+        .unwrap_or_else(|| panic!("a connection with local port {port}"))
+}
+
+#[test]
+fn mapped_connections_are_ipv4_and_roles_are_told() {
+    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).expect("IPv6 is there");
+    let port = listener.local_addr().expect("bound").port();
+    let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connects");
+    let (_server, _) = listener.accept().expect("accepts");
+    let client_port = client.local_addr().expect("connected").port();
+
+    let (_, buffer) = found(&[std::process::id()]);
+    let server_side = socket_with_port(&buffer, port);
+    let client_side = socket_with_port(&buffer, client_port);
+    for side in [server_side, client_side] {
+        assert_eq!((side.family, side.origin, side.protocol), (2, wire::origin::FOUND, 6));
+        assert_eq!(side.local[..4], [127, 0, 0, 1]);
+        assert_eq!(u64::from(side.netns), Namespaces::own().net);
+    }
+    assert_eq!(server_side.header.flags, wire::flag::LISTENING_PORT);
+    assert_eq!((client_side.header.flags, client_side.remote_port), (0, port));
+}
+
+#[test]
+fn a_probe_tells_what_is_not_read() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("binds");
+    let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
+    let (server, SocketAddr::V4(peer)) = listener.accept().expect("accepts") else { panic!("IPv4") };
+    client.write_all(b"unread").expect("is sent");
+    // Waits for the bytes and leaves them.
+    server.peek(&mut [0; 6]).expect("they arrive");
+    let (mut prober, buffer) = found(&[std::process::id()]);
+    let connection = socket_with_port(&buffer, server.local_addr().expect("bound").port()).connection;
+    let sender = socket_with_port(&buffer, peer.port()).connection;
+    let mut buffer = Vec::new();
+    let count = prober.probe(&[SocketInode(connection), SocketInode(sender)], &mut buffer).expect("probes");
+    assert_eq!(count, 2);
+    for event in events(&buffer) {
+        let Event::Probe(probe) = event else { panic!("a probe: {event:?}") };
+        if probe.connection == connection {
+            assert_eq!((probe.bytes_received, probe.receive_queue), (6, 6));
+            assert_eq!(probe.header.flags, wire::flag::LISTENING_PORT);
+        } else {
+            assert_eq!((probe.connection, probe.bytes_sent), (sender, 6));
+        }
+    }
+}
+
+#[test]
+fn unix_sockets_have_path_and_peer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("service.sock");
+    let listener = UnixListener::bind(&path).expect("binds");
+    let script = r"
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+print('ready', flush=True)
+sys.stdin.read()
+";
+    let peer = Peer::start(Command::new("python3").args(["-c", script]).arg(&path));
+    let (_server, _) = listener.accept().expect("accepts");
+    let (_pair, _other) = UnixStream::pair().expect("a pair");
+
+    // From each side the other process is known, and the path is that of the listener.
+    let (own, other) = (std::process::id(), peer.child.id());
+    for (pid, other, accepted) in [(own, other, true), (other, own, false)] {
+        let (_, buffer) = found(&[pid]);
+        let all = events(&buffer);
+        let name = all.iter().find_map(|event| match event {
+            Event::SocketName(name, text) if *text == path.as_os_str().as_encoded_bytes() => Some(name),
+            _ => None,
+        });
+        let name = name.unwrap_or_else(|| panic!("a socket of {pid} with the path"));
+        assert_eq!(name.peer_tgid, other);
+        let flags = if accepted { wire::flag::LISTENING_PORT } else { 0 };
+        assert!(all.iter().any(|event| matches!(event, Event::Socket(socket)
+            if socket.connection == name.connection && socket.family == 1 && socket.header.flags == flags)));
+    }
+}
+
+#[test]
+fn targets_in_other_namespaces_are_looked_into() {
+    // Its own network, process numbers and mounts: as in a container. Brings its loopback up, talks to itself.
+    let script = r"
+import fcntl, os, socket, struct, sys
+s = socket.socket()
+fcntl.ioctl(s, 0x8914, struct.pack('16sh', b'lo', 1))
+l = socket.create_server(('127.0.0.1', 0))
+c = socket.create_connection(l.getsockname())
+a, _ = l.accept()
+print(l.getsockname()[1], flush=True)
+sys.stdin.read()
+";
+    let inside = Peer::start(Command::new("unshare").args([
+        "--net",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "python3",
+        "-c",
+        script,
+    ]));
+    let port: u16 = inside.said.parse().expect("a port");
+    let children = descendants(&[inside.child.id()]);
+    let [target] = children.as_slice() else { panic!("one child: {children:?}") };
+    assert!(target.name.starts_with("python"), "{target:?}");
+    let namespaces = Namespaces::of(target.pid);
+    assert_ne!(namespaces.net, Namespaces::own().net);
+    assert_ne!(namespaces.pid, Namespaces::own().pid);
+
+    let (mut prober, buffer) = found(&[target.pid]);
+    let socket = socket_with_port(&buffer, port);
+    assert_eq!((socket.header.tgid, u64::from(socket.netns)), (target.pid, namespaces.net));
+    assert_eq!(socket.header.flags, wire::flag::LISTENING_PORT);
+    let mut buffer = Vec::new();
+    assert_eq!(prober.probe(&[SocketInode(socket.connection)], &mut buffer).expect("probes"), 1);
+    // The thread that asks has stayed where it was.
+    let own = std::fs::metadata("/proc/thread-self/ns/net").expect("own namespace");
+    assert_eq!(own.ino(), Namespaces::own().net);
+}
+
+#[test]
+fn kernel_threads_are_refused() {
+    let error = resolve(&["2".to_owned()]).expect_err("kthreadd, or no such process");
+    assert!(matches!(error, ProcessError::KernelThread { .. } | ProcessError::NoSuchPid { .. }), "{error}");
+}
+
+#[test]
+fn a_thread_means_its_process() {
+    let script = r"
+import sys, threading
+t = threading.Thread(target=sys.stdin.read)
+t.start()
+print(t.native_id, flush=True)
+t.join()
+";
+    let peer = Peer::start(Command::new("python3").args(["-c", script]));
+    assert_ne!(peer.said, peer.child.id().to_string());
+    let resolved = resolve(std::slice::from_ref(&peer.said)).expect("the thread is there");
+    assert_eq!(resolved.targets[0].pid, peer.child.id());
+    assert!(resolved.notes[0].contains("is a thread of process"), "{:?}", resolved.notes);
+}
+
+#[test]
+fn ten_thousand_connections_are_found_and_probed() {
+    const CONNECTIONS: usize = 10_000;
+    // Two processes: both ends in one would need more descriptors than many hosts allow.
+    let script = r"
+import os, resource, socket, sys
+n = int(sys.argv[1])
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+l = socket.create_server(('127.0.0.1', 0), backlog=1024)
+server = os.getpid()
+keep = []
+if os.fork() == 0:
+    for i in range(n):
+        c = socket.socket()
+        c.connect(l.getsockname())
+        keep.append(c)
+    sys.stdin.read()
+    os._exit(0)
+for i in range(n):
+    keep.append(l.accept()[0])
+print('ready', flush=True)
+sys.stdin.read()
+os.wait()
+";
+    let peer = Peer::start(Command::new("python3").args(["-c", script]).arg(CONNECTIONS.to_string()));
+    let client = descendants(&[peer.child.id()]);
+    let (mut prober, mut buffer) = (Prober::new(), Vec::new());
+    let start = Instant::now();
+    let found = prober.find(&[peer.child.id(), client[0].pid], &mut buffer);
+    let find = start.elapsed();
+    assert_eq!((found.tcp, found.notes.len()), (2 * CONNECTIONS, 0), "{:?}", found.notes);
+    let inodes: Vec<_> = events(&buffer)
+        .iter()
+        .filter_map(|event| match event {
+            Event::Socket(socket) if socket.family == 2 => Some(SocketInode(socket.connection)),
+            _ => None,
+        })
+        .collect();
+    let mut buffer = Vec::new();
+    let start = Instant::now();
+    assert_eq!(prober.probe(&inodes, &mut buffer).expect("probes"), 2 * CONNECTIONS);
+    let all = start.elapsed();
+    let start = Instant::now();
+    assert_eq!(prober.probe(&inodes[..10], &mut buffer).expect("probes"), 10);
+    println!("20,000 sockets: found in {find:?}, all probed in {all:?}, 10 of them in {:?}", start.elapsed());
+    // Far above what is measured: only that it is not of another order.
+    assert!(find.as_secs() < 5, "{find:?}");
+}
