@@ -41,6 +41,9 @@ pub mod process;
 pub mod privilege;
 
 #[cfg(feature = "live")]
+pub mod sockdiag;
+
+#[cfg(feature = "live")]
 pub mod launch;
 
 #[cfg(feature = "live")]
@@ -51,7 +54,3 @@ pub mod cli;
 
 #[cfg(feature = "live")]
 pub mod app;
-pub mod launch;
-
-#[cfg(feature = "live")]
-pub mod sockdiag;
