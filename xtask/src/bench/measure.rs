@@ -17,6 +17,7 @@ use super::{
     load::{saturate, steady},
     machine::{self, Machine, Thread},
     nginx::Nginx,
+    probes::{self, Probe},
     statistics::Spread,
     tracer::Tracer,
 };
@@ -35,6 +36,7 @@ pub(super) struct Results {
     pub(super) seconds: u32,
     pub(super) saturated: Saturated,
     pub(super) steady: Steady,
+    pub(super) probes: Probes,
     pub(super) other_process: Spread,
     pub(super) replay: Replay,
     pub(super) memory: Vec<(u64, u64)>,
@@ -73,6 +75,12 @@ pub(super) struct Work {
     pub(super) by_thread: Vec<(String, f64)>,
 }
 
+/// What the probes took at a fixed rate, by the kernel's own measure.
+pub(super) struct Probes {
+    pub(super) requests: u64,
+    pub(super) each: Vec<Probe>,
+}
+
 /// From a recording.
 pub(super) struct Replay {
     pub(super) exchanges: u64,
@@ -103,6 +111,7 @@ pub(super) fn everything(options: &Options, pidtap: &Path, replay: &Path) -> any
         seconds: options.seconds,
         saturated: saturated(options, pidtap, &nginx)?,
         steady: at_a_fixed_rate(options, pidtap, &nginx)?,
+        probes: time_in_probes(pidtap, &nginx)?,
         other_process: other_process(options, pidtap, &nginx, &other)?,
         replay: from_a_recording(pidtap, replay, &nginx)?,
         memory: memory(options, pidtap, &nginx)?,
@@ -165,6 +174,19 @@ fn at_a_fixed_rate(options: &Options, pidtap: &Path, nginx: &Nginx) -> anyhow::R
         if trace { ledger.traced(pidtap, nginx, load) } else { load() }
     })?;
     Ok(Steady { ratio: ratio(&pairs), untraced: untraced(&pairs), traced: traced(&pairs), work: ledger.balance() })
+}
+
+/// Not in pairs: the kernel's measuring costs something itself, so nothing else is taken from this run.
+fn time_in_probes(pidtap: &Path, nginx: &Nginx) -> anyhow::Result<Probes> {
+    say("time in the probes");
+    let _measuring = probes::Measuring::begin()?;
+    let earlier = probes::loaded()?;
+    let tracer = Tracer::attach(pidtap, nginx.worker(), None)?;
+    let first = probes::loaded()?;
+    let requests = steady(nginx.address(), RATE, Duration::from_secs(3))?;
+    let last = probes::loaded()?;
+    tracer.finish()?;
+    Ok(Probes { requests, each: probes::between(&earlier, &first, &last) })
 }
 
 /// Traces one nginx, which is idle, and loads another.

@@ -7,6 +7,7 @@ mod load;
 mod machine;
 mod measure;
 mod nginx;
+mod probes;
 mod report;
 mod statistics;
 mod tracer;

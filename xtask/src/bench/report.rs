@@ -20,7 +20,7 @@ pub(super) fn markdown(results: &Results) -> String {
 }
 
 fn write_page(page: &mut String, results: &Results) -> std::fmt::Result {
-    let Results { machine, pairs, seconds, saturated, steady, other_process, replay, memory, start } = results;
+    let Results { machine, pairs, seconds, saturated, steady, probes, other_process, replay, memory, start } = results;
     let largest = memory.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     writeln!(
@@ -118,12 +118,32 @@ Values are medians, in brackets the quartiles; ratios are those of {pairs} pairs
 | nginx under `wrk`, requests/s | {:.0} | {:.0} |
 | nginx at {RATE} requests/s, CPU us for a request | {:.2} | {:.2} |
 
-What the target pays for a request is the difference of the last row: the probes run in its system calls. The rest is
-pidtap's own, by thread, in microseconds of CPU for an exchange:
+What the target pays for a request is the difference of the last row: the probes run in its system calls. The kernel
+itself measures what they take; `sys_exit` runs at each system call of the whole machine and ends at once where the
+process is not traced.
+
+| probe | runs for a request | ns for a run | us for a request |
+| --- | --- | --- | --- |",
+        saturated.untraced, saturated.traced, steady.untraced, steady.traced,
+    )?;
+    for probe in &probes.each {
+        let requests = probes.requests as f64;
+        writeln!(
+            page,
+            "| `{}` | {:.2} | {:.0} | {:.2} |",
+            probe.name,
+            probe.runs as f64 / requests,
+            probe.nanoseconds as f64 / probe.runs as f64,
+            probe.nanoseconds as f64 / 1000.0 / requests,
+        )?;
+    }
+    writeln!(
+        page,
+        "
+pidtap's own work by thread, in microseconds of CPU for an exchange:
 
 | thread | saturated | fixed rate |
 | --- | --- | --- |",
-        saturated.untraced, saturated.traced, steady.untraced, steady.traced,
     )?;
     for (name, cpu) in &saturated.work.by_thread {
         let steady = steady.work.by_thread.iter().find(|(other, _)| other == name).map_or(0.0, |(_, cpu)| *cpu);
