@@ -1,1 +1,3 @@
 //! Test support for pidtap.
+
+pub mod cli;

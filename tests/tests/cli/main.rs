@@ -1,0 +1,5 @@
+//! The program from outside: what it prints where, and how it ends. Nothing here loads probes.
+
+mod bad_input;
+mod open;
+mod output;
