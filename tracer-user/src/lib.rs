@@ -47,6 +47,9 @@ pub mod sockdiag;
 pub mod launch;
 
 #[cfg(feature = "live")]
+pub mod doctor;
+
+#[cfg(feature = "live")]
 pub mod demo;
 
 #[cfg(feature = "live")]

@@ -48,7 +48,7 @@ pub(crate) fn each(pid: u32, mut take: impl FnMut(i32, &[u8])) -> io::Result<()>
 }
 
 /// The inode in `socket:[N]`.
-fn parse_socket(link: &[u8]) -> Option<u32> {
+pub(crate) fn parse_socket(link: &[u8]) -> Option<u32> {
     let number = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(number).ok()?.parse().ok()
 }

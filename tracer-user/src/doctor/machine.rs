@@ -1,0 +1,81 @@
+//! Checks of the machine.
+
+use super::{Check, DoctorOptions, Status};
+use crate::{
+    privilege::{Capabilities, Capability, Kernel, NEEDED, USEFUL, grant},
+    process::{ExitClass, check_initial_pid_namespace},
+};
+
+const LACKS: Status = Status::Fail(ExitClass::NotSupported);
+
+pub(super) fn checks(options: &DoctorOptions<'_>) -> Vec<Check> {
+    let kernel = Kernel::this();
+    let mut checks = vec![kernel_version(&kernel), btf(&kernel), lockdown(&kernel)];
+    checks.extend(capabilities(Capabilities::own()));
+    checks.push(match check_initial_pid_namespace() {
+        Ok(()) => Check::ok("PID namespace", "the initial one"),
+        Err(error) => Check::new("PID namespace", LACKS, error.to_string(), ""),
+    });
+    checks.push(if options.carries_probes {
+        Check::ok("probes", "this binary carries them")
+    } else {
+        let remedy = "build it with `cargo xtask build`, which installs the linker that they need";
+        Check::new("probes", LACKS, "this binary was built without them", remedy)
+    });
+    if let Some(setting) = &kernel.unprivileged_bpf_disabled {
+        let found = format!("kernel.unprivileged_bpf_disabled = {setting} (of no concern: pidtap runs with privilege)");
+        checks.push(Check::info("unprivileged BPF", found));
+    }
+    let hopeful = checks.iter().all(|check| !matches!(check.status, Status::Fail(_)));
+    if let Some(trial) = options.trial {
+        // Raw tracepoints and the ring buffer are there or not: only trying tells for certain.
+        checks.push(match hopeful.then(trial) {
+            None => Check::info("trial load", "not tried: it needs what is missing above"),
+            Some(Ok(found)) => Check::ok("trial load", found),
+            Some(Err(error)) => Check::new("trial load", LACKS, error, ""),
+        });
+    }
+    checks
+}
+
+fn kernel_version(kernel: &Kernel) -> Check {
+    if kernel.has_ring_buffer() {
+        return Check::ok("kernel", format!("{} (has the BPF ring buffer and raw tracepoints)", kernel.release));
+    }
+    Check::new("kernel", LACKS, &kernel.release, "the BPF ring buffer needs Linux 5.8 or later")
+}
+
+fn btf(kernel: &Kernel) -> Check {
+    if kernel.btf {
+        return Check::ok("BTF", "/sys/kernel/btf/vmlinux");
+    }
+    let remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (all current distributions' are)";
+    Check::new("BTF", LACKS, "/sys/kernel/btf/vmlinux is missing", remedy)
+}
+
+fn lockdown(kernel: &Kernel) -> Check {
+    match kernel.lockdown.as_deref() {
+        Some("confidentiality") => Check::new(
+            "lockdown",
+            LACKS,
+            "confidentiality: probes may not read memory",
+            "boot with `lockdown=integrity` or without Secure Boot",
+        ),
+        Some("integrity") => Check::ok("lockdown", "integrity (pidtap needs nothing that it forbids)"),
+        Some(mode) => Check::ok("lockdown", mode),
+        None => Check::info("lockdown", "the kernel does not tell (no lockdown, or securityfs is not mounted)"),
+    }
+}
+
+fn capabilities(own: Capabilities) -> Vec<Check> {
+    let needed = NEEDED.into_iter().map(|capability| (capability, Status::Fail(ExitClass::NotPermitted)));
+    let useful = USEFUL.into_iter().map(|capability| (capability, Status::Warn));
+    let check = |(capability, missing): (Capability, Status)| {
+        if own.has(capability) {
+            return Check::ok("capability", format!("{}: {}", capability.name(), capability.purpose()));
+        }
+        let found = format!("{} is missing: {}", capability.name(), capability.purpose());
+        Check::new("capability", missing, found, grant())
+    };
+    needed.chain(useful).map(check).collect()
+}

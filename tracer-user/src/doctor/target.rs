@@ -1,0 +1,222 @@
+//! Checks of one target.
+
+use std::{collections::HashSet, fs};
+
+use procfs::{
+    net::{TcpState, UnixState},
+    process::Process,
+};
+
+use super::{
+    Check, Status,
+    program::{self, Marks},
+};
+use crate::{
+    process::{Namespaces, Target},
+    sockdiag::descriptor,
+};
+
+pub(super) fn checks(target: &Target) -> Vec<Check> {
+    let pid = target.pid;
+    let mut checks = Vec::new();
+    let exe = fs::read_link(format!("/proc/{pid}/exe"));
+    let program = match &exe {
+        Ok(path) => {
+            checks.push(Check::info("program", path.display().to_string()));
+            path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+        }
+        Err(error) => {
+            checks.push(unreadable("program", &error.to_string()));
+            target.name.clone()
+        }
+    };
+    let program = program.strip_suffix(" (deleted)").unwrap_or(&program);
+    let marks = program::marks(pid).unwrap_or_default();
+    let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let maps = String::from_utf8_lossy(&maps);
+    let files = program::mapped_files(&maps);
+    let (runtime, evidence) = program::runtime(program, &files, &marks);
+    checks.push(Check::info("runtime", format!("{runtime} ({evidence})")));
+    checks.push(namespaces(pid));
+    checks.extend(sockets(pid));
+    checks.push(tls(&program::tls(&files, &marks), &marks, maps.is_empty()));
+    if marks.is_32_bit {
+        checks.push(Check::new(
+            "system calls",
+            Status::Warn,
+            "a 32-bit program",
+            "its system calls have other numbers: they are not seen",
+        ));
+    }
+    checks
+}
+
+fn unreadable(name: &'static str, error: &str) -> Check {
+    Check::new(name, Status::Warn, format!("cannot be read ({error})"), "run the doctor with `sudo`")
+}
+
+/// In which namespaces of its own it lives, and which kind of container that seems to be.
+fn namespaces(pid: u32) -> Check {
+    let (theirs, ours) = (Namespaces::of(pid), Namespaces::own());
+    if theirs.net == 0 {
+        return unreadable("namespaces", "the links in /proc/PID/ns");
+    }
+    let own: Vec<&str> = [
+        ("network", theirs.net, ours.net),
+        ("PID", theirs.pid, ours.pid),
+        ("mount", theirs.mount, ours.mount),
+        ("user", theirs.user, ours.user),
+    ]
+    .into_iter()
+    .filter(|(_, theirs, ours)| theirs != ours)
+    .map(|(name, ..)| name)
+    .collect();
+    let mut found = if own.is_empty() { "the host's".to_owned() } else { format!("its own: {}", own.join(", ")) };
+    let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    if let Some(kind) = container(&cgroup) {
+        found.push_str("; by its control group in a container of ");
+        found.push_str(kind);
+    }
+    // Within a mount namespace of its own the root is shown as `/` all the same.
+    if let Ok(root) = fs::read_link(format!("/proc/{pid}/root"))
+        && root.as_os_str() != "/"
+    {
+        found.push_str("; its root is ");
+        found.push_str(&root.to_string_lossy());
+    }
+    Check::ok("namespaces", found)
+}
+
+/// The kind of container that a control group's path speaks of.
+fn container(cgroup: &str) -> Option<&'static str> {
+    [
+        ("kubepods", "Kubernetes"),
+        ("docker", "Docker"),
+        ("libpod", "Podman"),
+        ("containerd", "containerd"),
+        ("crio", "CRI-O"),
+        ("lxc", "LXC"),
+        ("machine.slice", "systemd-nspawn or a machine"),
+    ]
+    .into_iter()
+    .find(|(mark, _)| cgroup.contains(mark))
+    .map(|(_, kind)| kind)
+}
+
+/// Kinds of sockets by count, and io_uring.
+fn sockets(pid: u32) -> Vec<Check> {
+    let mut inodes = HashSet::new();
+    let mut rings = 0;
+    let result = descriptor::each(pid, |_, link| {
+        if link == b"anon_inode:[io_uring]" {
+            rings += 1;
+        }
+        inodes.extend(descriptor::parse_socket(link).map(u64::from));
+    });
+    if let Err(error) = result {
+        return vec![unreadable("sockets", &error.to_string())];
+    }
+    let mut checks = Vec::new();
+    let counts = count(pid, &inodes);
+    let parts: Vec<String> = counts.iter().filter(|(_, n)| *n > 0).map(|(kind, n)| format!("{n} {kind}")).collect();
+    let found = if parts.is_empty() { "none open now".to_owned() } else { parts.join(", ") };
+    checks.push(Check::info("sockets", found));
+    if counts.iter().any(|&(kind, n)| kind == UDP && n > 0) {
+        let remedy = "HTTP/3 runs over UDP and is not seen; name look-ups do too and are of no concern";
+        checks.push(Check::new("UDP", Status::Info, "it has UDP sockets", remedy));
+    }
+    if rings > 0 {
+        checks.push(Check::new(
+            "io_uring",
+            Status::Warn,
+            format!("it holds {rings} io_uring descriptor(s), which proves nothing: several runtimes hold one and still read and write"),
+            "bytes that pass through it are not seen; while tracing, pidtap says so for each connection where it happens",
+        ));
+    } else {
+        checks.push(Check::ok("io_uring", "not used"));
+    }
+    checks
+}
+
+const UDP: &str = "UDP";
+
+fn count(pid: u32, inodes: &HashSet<u64>) -> Vec<(&'static str, usize)> {
+    let Some(process) = i32::try_from(pid).ok().and_then(|pid| Process::new(pid).ok()) else { return Vec::new() };
+    let tcp: Vec<_> = [process.tcp(), process.tcp6()]
+        .into_iter()
+        .flat_map(Result::unwrap_or_default)
+        .filter(|entry| inodes.contains(&entry.inode))
+        .collect();
+    let udp = [process.udp(), process.udp6()]
+        .into_iter()
+        .flat_map(Result::unwrap_or_default)
+        .filter(|entry| inodes.contains(&entry.inode));
+    let unix: Vec<_> =
+        process.unix().unwrap_or_default().into_iter().filter(|entry| inodes.contains(&entry.inode)).collect();
+    let netlink = fs::read_to_string(format!("/proc/{pid}/net/netlink")).unwrap_or_default();
+    let netlink = netlink.lines().filter(|line| {
+        line.split_whitespace().last().and_then(|inode| inode.parse().ok()).is_some_and(|inode| inodes.contains(&inode))
+    });
+    let state = |wanted: TcpState| tcp.iter().filter(|entry| entry.state == wanted).count();
+    let (listen, established) = (state(TcpState::Listen), state(TcpState::Established));
+    // SOCK_STREAM is 1.
+    let stream = unix.iter().filter(|entry| entry.socket_type == 1 && entry.state == UnixState::CONNECTED).count();
+    let mut counts = vec![
+        ("TCP listening", listen),
+        ("TCP connected", established),
+        ("TCP in other states", tcp.len() - listen - established),
+        ("Unix stream connected", stream),
+        ("Unix other", unix.len() - stream),
+        (UDP, udp.count()),
+        ("netlink", netlink.count()),
+    ];
+    let known: usize = counts.iter().map(|(_, n)| n).sum();
+    counts.push(("of other kinds", inodes.len().saturating_sub(known)));
+    counts
+}
+
+/// The TLS libraries, and that what they carry is not seen.
+fn tls(libraries: &[String], marks: &Marks, unreadable_maps: bool) -> Check {
+    if unreadable_maps {
+        return unreadable("TLS", "/proc/PID/maps");
+    }
+    if libraries.is_empty() {
+        let found = if marks.whole {
+            "no library that pidtap knows is loaded"
+        } else {
+            "no library that pidtap knows is loaded; the executable was not searched to its end"
+        };
+        return Check::ok("TLS", found);
+    }
+    let remedy = "what goes over TLS is seen as encrypted bytes, without exchanges; plain HTTP is seen as always";
+    Check::new("TLS", Status::Warn, libraries.join(", "), remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_are_told_by_their_control_group() {
+        assert_eq!(container("0::/system.slice/docker-0a1b.scope\n"), Some("Docker"));
+        assert_eq!(
+            container("0::/kubepods.slice/kubepods-burstable.slice/cri-containerd-1.scope\n"),
+            Some("Kubernetes")
+        );
+        assert_eq!(container("0::/user.slice/user-1000.slice\n"), None);
+    }
+
+    #[test]
+    fn own_sockets_are_counted_by_kind() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+        let _client = std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
+        let _udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("binds");
+        let _pair = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let pid = std::process::id();
+        let inodes = descriptor::sockets(pid).expect("own").iter().map(|socket| u64::from(socket.inode)).collect();
+        let counts = count(pid, &inodes);
+        let of = |kind| counts.iter().find(|(name, _)| *name == kind).map_or(0, |(_, n)| *n);
+        assert!(of("TCP listening") >= 1 && of("TCP connected") >= 1 && of(UDP) >= 1, "{counts:?}");
+        assert!(of("Unix stream connected") >= 2, "{counts:?}");
+    }
+}
