@@ -11,6 +11,8 @@ pub mod global {
     pub const SINGLE_TARGET: &str = "SINGLE_TARGET";
     /// 1 where children of targets become targets.
     pub const FOLLOW: &str = "FOLLOW";
+    /// 1 where the kernel lets the probes follow pointers from the running task without a helper call (Linux 5.15).
+    pub const DIRECT: &str = "DIRECT";
     /// Bytes copied of one call at most.
     pub const CALL_CAPTURE: &str = "CALL_CAPTURE";
     /// Bytes in the ring at which the reader is woken before its time.

@@ -33,10 +33,9 @@ offsets! {
     FDT_MAX_FDS = fdtable."max_fds",
     FDT_FD = fdtable."fd",
     FILE_INODE = file."f_inode",
-    FILE_PRIVATE = file."private_data",
-    INODE_MODE = inode."i_mode",
     INODE_NUMBER = inode."i_ino",
     SOCKET_TYPE = socket."type",
+    SOCKET_FILE = socket."file",
     SOCKET_SK = socket."sk",
     SOCKET_ALLOC_INODE = socket_alloc."vfs_inode",
     SK_FAMILY = sock."__sk_common.skc_family",
@@ -49,6 +48,7 @@ offsets! {
     SK_REMOTE_PORT = sock."__sk_common.skc_dport",
     SK_LOCAL_PORT = sock."__sk_common.skc_num",
     SK_NET = sock."__sk_common.skc_net",
+    SK_SHUTDOWN = sock."sk_shutdown",
     SK_PROTOCOL = sock."sk_protocol",
     SK_SOCKET = sock."sk_socket",
     SK_ERROR = sock."sk_err",
@@ -63,3 +63,8 @@ offsets! {
     UNIX_ADDRESS_NAME = unix_address."name",
     PID_NUMBERS = pid."numbers",
 }
+
+/// Bytes at the start of `struct socket` in which the probes expect [`SOCKET_HEAD`], to take them with one read.
+pub const SOCKET_HEAD_SIZE: u32 = 32;
+/// Read-only numbers that must lie within [`SOCKET_HEAD_SIZE`], 8 bytes each.
+pub const SOCKET_HEAD: [&str; 3] = ["SOCKET_TYPE", "SOCKET_FILE", "SOCKET_SK"];

@@ -12,7 +12,7 @@ use crate::{
     memory::{kernel, kernel_at, pointer, user},
     offset::{
         NET_INUM, SK_FAMILY, SK_FLAGS, SK_LOCAL_PORT, SK_LOCAL_V4, SK_LOCAL_V6, SK_NET, SK_PROTOCOL, SK_REMOTE_PORT,
-        SK_REMOTE_V4, SK_REMOTE_V6, SK_STATE, TCP_COPIED_SEQ, TCP_RCV_NXT, TCP_WRITE_SEQ,
+        SK_REMOTE_V4, SK_REMOTE_V6, SK_SHUTDOWN, SK_STATE, TCP_COPIED_SEQ, TCP_RCV_NXT, TCP_WRITE_SEQ,
     },
     socket::Socket,
 };
@@ -110,6 +110,13 @@ pub(crate) fn tcp_positions(sk: u64, state: u8) -> Option<Positions> {
 #[inline(always)]
 pub(crate) fn positions(entry: &Entry, sk: u64) -> Option<Positions> {
     if entry.sequence {
+        if kernel::<u8>(sk, &SK_SHUTDOWN)? == 0 {
+            // No FIN either way, as nearly always: two reads do.
+            return Some(Positions {
+                send: u64::from(kernel::<u32>(sk, &TCP_WRITE_SEQ)?),
+                receive: u64::from(kernel::<u32>(sk, &TCP_COPIED_SEQ)?),
+            });
+        }
         return tcp_positions(sk, kernel::<u8>(sk, &SK_STATE)?);
     }
     let value = entry.value;

@@ -52,6 +52,8 @@ pub(crate) static SINGLE_TARGET: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub(crate) static FOLLOW: Global<u32> = Global::new(1);
 #[unsafe(no_mangle)]
+pub(crate) static DIRECT: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
 pub(crate) static CALL_CAPTURE: Global<u32> = Global::new(limit::DEFAULT_CALL_CAPTURE);
 #[unsafe(no_mangle)]
 pub(crate) static WAKE_BYTES: Global<u32> = Global::new(2 << 20);

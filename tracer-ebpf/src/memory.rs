@@ -22,6 +22,14 @@ pub(crate) fn kernel_at<T: Copy>(address: u64) -> Option<T> {
     (status == 0).then(|| unsafe { value.assume_init() })
 }
 
+/// Reads a `T` from memory that the verifier knows by type: the stack, or a structure that was reached from the running
+/// task (where a bad address gives zeroes).
+#[inline(always)]
+pub(crate) unsafe fn typed<T: Copy>(base: *const u8, offset: u32) -> T {
+    // Volatile: one load of just this size, or the verifier sees an access to no member.
+    unsafe { base.add(offset as usize).cast::<T>().read_volatile() }
+}
+
 /// Reads a pointer from kernel memory; none where it is null.
 #[inline(always)]
 pub(crate) fn pointer(base: u64, offset: &Global<u32>) -> Option<u64> {

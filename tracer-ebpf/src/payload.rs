@@ -133,6 +133,17 @@ unsafe fn flatten(transfer: *mut Transfer) -> bool {
     }
 }
 
+/// Writes what every record of the call begins with.
+#[inline(always)]
+unsafe fn start(event: *mut DataEvent, transfer: *mut Transfer) {
+    const WORDS: usize = size_of::<DataEvent>() / 8;
+    unsafe {
+        // Words that do not overlap are copied in place; the compiler would call `memmove` for the structure.
+        let from = (&raw const (*transfer).event).cast::<u64>();
+        core::ptr::copy_nonoverlapping(from, event.cast::<u64>(), WORDS);
+    }
+}
+
 /// Sends an event without payload.
 #[inline(always)]
 fn bare(transfer: *mut Transfer) {
@@ -142,7 +153,7 @@ fn bare(transfer: *mut Transfer) {
     };
     unsafe {
         let event = record.as_mut_ptr();
-        event.write((*transfer).event);
+        start(event, transfer);
         (*event).header.flags |= flag::LAST;
         (*event).header.length = size_of::<DataEvent>() as u32;
     }
@@ -214,7 +225,7 @@ fn finish(transfer: *mut Transfer, event: *mut DataEvent, captured: u32, fault: 
                 flags |= flag::TRUNCATED;
             }
         }
-        event.write((*transfer).event);
+        start(event, transfer);
         (*event).header.flags = flags;
         (*event).header.length = size_of::<DataEvent>() as u32 + captured;
         (*event).offset = offset;

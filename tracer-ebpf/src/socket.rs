@@ -1,21 +1,19 @@
-//! From a descriptor to its socket: `task->files->fdt->fd[n]`, then `file->private_data->sk`.
+//! From a descriptor to its socket: `task->files->fdt->fd[n]->f_inode`, beside which the socket stands.
+//!
+//! Each step is a read, and the reads are most of what a traced call costs: so as few as can be.
 
-use aya_ebpf::helpers::generated::bpf_get_current_task;
-use tracer_common::event::loss;
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
+use tracer_common::offset::SOCKET_HEAD_SIZE;
 
 use crate::{
-    emit,
-    memory::{kernel, kernel_at, pointer},
+    maps::DIRECT,
+    memory::{kernel, kernel_at, pointer, typed},
     offset::{
-        FDT_FD, FDT_MAX_FDS, FILE_INODE, FILE_PRIVATE, FILES_FDT, INODE_MODE, INODE_NUMBER, SK_SOCKET,
-        SOCKET_ALLOC_INODE, SOCKET_SK, SOCKET_TYPE, TASK_FILES,
+        FDT_FD, FDT_MAX_FDS, FILE_INODE, FILES_FDT, INODE_NUMBER, SK_SOCKET, SOCKET_ALLOC_INODE, SOCKET_FILE,
+        SOCKET_SK, SOCKET_TYPE, TASK_FILES,
     },
 };
 
-/// `S_IFMT`.
-const MODE_TYPE: u16 = 0o170_000;
-/// `S_IFSOCK`.
-const MODE_SOCKET: u16 = 0o140_000;
 /// `SOCK_STREAM`.
 const STREAM: u16 = 1;
 
@@ -33,41 +31,46 @@ pub(crate) struct Socket {
 pub(crate) fn of_descriptor(fd: i32) -> Option<Socket> {
     let file = file(fd)?;
     let inode = pointer(file, &FILE_INODE)?;
-    if kernel::<u16>(inode, &INODE_MODE)? & MODE_TYPE != MODE_SOCKET {
-        return None;
+    // `struct socket_alloc` is a socket and its inode. Of another inode, what stands before it is anything, but
+    // hardly the address of this very file where a socket has it: that tells without a look at the inode's mode.
+    let socket = inode.wrapping_sub(u64::from(SOCKET_ALLOC_INODE.load()));
+    let head = kernel_at::<[u8; SOCKET_HEAD_SIZE as usize]>(socket)?;
+    let head = head.as_ptr();
+    unsafe {
+        if typed::<u64>(head, SOCKET_FILE.load()) != file || typed::<u16>(head, SOCKET_TYPE.load()) != STREAM {
+            return None;
+        }
+        let sk = typed::<u64>(head, SOCKET_SK.load());
+        if sk == 0 {
+            return None;
+        }
+        Some(Socket { inode: kernel(inode, &INODE_NUMBER)?, sk })
     }
-    // From here on it is a socket, and what cannot be read is a loss.
-    let found = stream(file, inode);
-    if found.is_none() {
-        emit::lose(loss::KERNEL_READ, 0);
-    }
-    found?
 }
 
-/// Outer: could be read. Inner: is a stream socket.
-#[expect(clippy::option_option, reason = "an enum would be one more shape of value for the verifier to follow")]
-#[inline(always)]
-fn stream(file: u64, inode: u64) -> Option<Option<Socket>> {
-    let socket = pointer(file, &FILE_PRIVATE)?;
-    if kernel::<u16>(socket, &SOCKET_TYPE)? != STREAM {
-        return Some(None);
-    }
-    let inode = kernel::<u64>(inode, &INODE_NUMBER)?;
-    // A socket that was never connected nor bound has a sk all the same; one that is being released has none.
-    Some(kernel::<u64>(socket, &SOCKET_SK).filter(|sk| *sk != 0).map(|sk| Socket { inode, sk }))
-}
-
+/// `struct file` of a descriptor.
 #[inline(always)]
 fn file(fd: i32) -> Option<u64> {
-    let fd = u32::try_from(fd).ok()?;
-    let task = unsafe { bpf_get_current_task() };
-    let files = pointer(task, &TASK_FILES)?;
-    let table = pointer(files, &FILES_FDT)?;
-    if fd >= kernel::<u32>(table, &FDT_MAX_FDS)? {
+    if fd < 0 {
         return None;
     }
-    let descriptors = pointer(table, &FDT_FD)?;
-    kernel_at::<u64>(descriptors + u64::from(fd) * 8).filter(|file| *file != 0)
+    let (open, descriptors) = if DIRECT.load() != 0 {
+        unsafe {
+            let task = bpf_get_current_task_btf().cast::<u8>();
+            let files = typed::<*const u8>(task, TASK_FILES.load());
+            let table = typed::<*const u8>(files, FILES_FDT.load());
+            (typed::<u32>(table, FDT_MAX_FDS.load()), typed::<u64>(table, FDT_FD.load()))
+        }
+    } else {
+        let task = unsafe { bpf_get_current_task() };
+        let table = pointer(pointer(task, &TASK_FILES)?, &FILES_FDT)?;
+        (kernel::<u32>(table, &FDT_MAX_FDS)?, kernel::<u64>(table, &FDT_FD)?)
+    };
+    if fd as u32 >= open {
+        return None;
+    }
+    let file = kernel_at::<u64>(descriptors.wrapping_add(u64::from(fd as u32) * 8))?;
+    if file == 0 { None } else { Some(file) }
 }
 
 /// Inode number of the socket that a `struct sock` belongs to; none where user space has no hold of it (any more).

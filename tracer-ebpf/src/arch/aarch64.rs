@@ -2,52 +2,24 @@
 
 use tracer_common::syscall;
 
-use crate::memory;
-
 pub(super) const CODES: syscall::Table = syscall::AARCH64;
 
-/// `struct pt_regs` from its start to `syscallno`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(super) struct Registers {
-    first: u64,
-    second_to_sixth: [u64; 5],
-    number: i32,
-}
-
-/// Where `regs[1]` stands.
-const SECOND: u64 = 8;
+/// Where `orig_x0` (`x0` holds the result by now) and `x1` to `x5` stand in `struct pt_regs`.
+pub(super) const ARGUMENTS: [u32; 6] = [34 * 8, 8, 16, 24, 32, 40];
 /// Where `pstate` stands, after 31 registers, `sp` and `pc`.
-const PSTATE: u64 = 33 * 8;
-/// Where `orig_x0` stands: `regs[0]` holds the result by now.
-const ORIG_X0: u64 = 34 * 8;
+const PSTATE: u32 = 33 * 8;
 /// Where `syscallno` stands.
-const NUMBER: u64 = 35 * 8;
+const NUMBER: u32 = 35 * 8;
 /// `PSR_MODE32_BIT`: 32-bit code, whose numbers mean other calls.
 const MODE32: u64 = 0x10;
 
 #[inline(always)]
-pub(super) fn read(address: u64) -> Option<Registers> {
-    if memory::kernel_at::<u64>(address + PSTATE)? & MODE32 != 0 {
-        return None;
-    }
-    Some(Registers {
-        first: memory::kernel_at(address + ORIG_X0)?,
-        second_to_sixth: memory::kernel_at(address + SECOND)?,
-        number: memory::kernel_at(address + NUMBER)?,
-    })
+pub(super) fn is_compat(register: &impl Fn(u32) -> u64) -> bool {
+    register(PSTATE) & MODE32 != 0
 }
 
-impl Registers {
-    #[inline(always)]
-    pub(super) fn number(&self) -> u64 {
-        // -1 ("no system call") becomes a number beyond the table.
-        self.number as u32 as u64
-    }
-
-    #[inline(always)]
-    pub(super) fn arguments(&self) -> [u64; 6] {
-        let rest = self.second_to_sixth;
-        [self.first, rest[0], rest[1], rest[2], rest[3], rest[4]]
-    }
+#[inline(always)]
+pub(super) fn number(register: &impl Fn(u32) -> u64) -> u64 {
+    // Of 32 bits; -1 ("no system call") becomes a number beyond the table.
+    register(NUMBER) & 0xffff_ffff
 }

@@ -1,12 +1,12 @@
 //! Calls that move bytes.
 
-use tracer_common::event::{DataEvent, call, direction, flag, kind, origin};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
+use tracer_common::event::{call, direction, flag, kind, origin};
 
 use super::message;
 use crate::{
     arch::Call,
     connection::{self, Announcement, Entry, Positions},
-    emit,
     memory::{self, user},
     payload::{self, Transfer},
     socket::{self, Socket},
@@ -105,19 +105,23 @@ pub(super) fn moved(call: &Call, result: i64) {
         });
     }
     unsafe {
-        (*transfer).event = DataEvent {
-            header: emit::header(kind::DATA, flags, size_of::<DataEvent>()),
-            connection: socket.inode,
-            position: own,
-            opposite_position: opposite,
-            result: result as i32,
-            offset: 0,
-            captured: 0,
-            fd: descriptor,
-            direction: way,
-            call: call.code,
-            reserved: [0; 6],
-        };
+        // Field by field: as a whole it would be built on the stack and copied.
+        let event = &raw mut (*transfer).event;
+        let id = bpf_get_current_pid_tgid();
+        (*event).header.time_ns = bpf_ktime_get_ns();
+        (*event).header.kind = kind::DATA;
+        (*event).header.flags = flags;
+        (*event).header.tgid = (id >> 32) as u32;
+        (*event).header.tid = id as u32;
+        (*event).connection = socket.inode;
+        (*event).position = own;
+        (*event).opposite_position = opposite;
+        (*event).result = result as i32;
+        (*event).offset = 0;
+        (*event).captured = 0;
+        (*event).fd = descriptor;
+        (*event).direction = way;
+        (*event).call = call.code;
         (*transfer).sequence = u16::from(entry.sequence);
         (*transfer).vectors = 0;
         if many && result > 0 {

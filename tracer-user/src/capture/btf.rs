@@ -25,6 +25,9 @@ pub enum BtfError {
         /// The member.
         member: String,
     },
+    /// The member is too far from the structure's start.
+    #[error("its struct {0} has {1} at an unexpected place")]
+    Elsewhere(String, String),
 }
 
 const MAGIC: u16 = 0xeb9f;

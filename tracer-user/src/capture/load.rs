@@ -10,10 +10,16 @@ use aya::{
 use tracer_common::{
     control::{filter_slot, global, map},
     limit,
-    offset::OFFSETS,
+    offset::{OFFSETS, SOCKET_HEAD, SOCKET_HEAD_SIZE},
 };
 
-use super::{CaptureOptions, btf::Btf, drain::LossWords, error::CaptureError, handle::Maps};
+use super::{
+    CaptureOptions,
+    btf::{Btf, BtfError},
+    drain::LossWords,
+    error::CaptureError,
+    handle::Maps,
+};
 
 /// The eBPF object; empty where it could not be built.
 static PROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pidtap-probes"));
@@ -60,7 +66,16 @@ pub(super) fn load(options: &CaptureOptions) -> Result<Loaded, CaptureError> {
     if !options.ring_size.is_power_of_two() || options.ring_size < 4096 {
         return Err(CaptureError::RingSize(options.ring_size));
     }
-    let mut ebpf = load_object(options)?;
+    // Direct reads are cheaper; kernels before 5.15 refuse them, and then each is a helper call.
+    load_with(options, true).or_else(|error| match error {
+        CaptureError::Verifier { .. } => load_with(options, false).map_err(|_| error),
+        other => Err(other),
+    })
+}
+
+/// Loads with or without direct reads from the running task.
+pub(super) fn load_with(options: &CaptureOptions, direct: bool) -> Result<Loaded, CaptureError> {
+    let mut ebpf = load_object(options, direct)?;
     let ring = RingBuf::try_from(take(&mut ebpf, map::EVENTS)?).map_err(unusable)?;
     let losses = PerCpuArray::try_from(take(&mut ebpf, map::LOSSES)?).map_err(unusable)?;
     let maps = Maps {
@@ -79,7 +94,7 @@ pub(super) fn load(options: &CaptureOptions) -> Result<Loaded, CaptureError> {
 }
 
 /// Creates the maps, with all read-only numbers set.
-fn load_object(options: &CaptureOptions) -> Result<Ebpf, CaptureError> {
+fn load_object(options: &CaptureOptions, direct: bool) -> Result<Ebpf, CaptureError> {
     let offsets = offsets()?;
     let single = match options.targets[..] {
         [only] if !options.follow => only,
@@ -90,6 +105,7 @@ fn load_object(options: &CaptureOptions) -> Result<Ebpf, CaptureError> {
         (global::SELF_TGID, std::process::id()),
         (global::SINGLE_TARGET, single),
         (global::FOLLOW, u32::from(options.follow)),
+        (global::DIRECT, u32::from(direct)),
         (global::CALL_CAPTURE, options.call_capture.clamp(1, most)),
         (global::WAKE_BYTES, options.ring_size / 8),
     ];
@@ -119,7 +135,13 @@ fn offsets() -> Result<Vec<(&'static str, u32)>, CaptureError> {
     let btf = Btf::parse(&data, &wanted).map_err(|source| CaptureError::Btf { source })?;
     OFFSETS
         .iter()
-        .map(|offset| Ok((offset.global, btf.offset(offset.structure, offset.member)?)))
+        .map(|offset| {
+            let bytes = btf.offset(offset.structure, offset.member)?;
+            if SOCKET_HEAD.contains(&offset.global) && bytes + 8 > SOCKET_HEAD_SIZE {
+                return Err(BtfError::Elsewhere(offset.structure.to_owned(), offset.member.to_owned()));
+            }
+            Ok((offset.global, bytes))
+        })
         .collect::<Result<_, _>>()
         .map_err(|source| CaptureError::Btf { source })
 }
