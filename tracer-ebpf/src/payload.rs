@@ -4,7 +4,7 @@
 //! `tracer_common::limit`, loops are `bpf_loop` callbacks, and what they share stands in [`Transfer`], whose numbers
 //! the verifier takes as unknown, so that one pass proves every turn of a loop.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
 use tracer_common::{
@@ -106,31 +106,83 @@ pub(crate) fn deliver(transfer: *mut Transfer) {
         (*transfer).limit = if wanted > most { allowance.skip + most } else { moved };
         (*transfer).vector = 0;
         (*transfer).vector_skip = u64::from(allowance.skip);
-        if (*transfer).vectors == 0 || flatten(transfer) {
-            if wanted as usize <= SMALLEST {
-                // The common case, without a loop.
-                record::<SMALLEST>(transfer, wanted);
-            } else {
-                bpf_loop(MAX_RECORDS, flat_step as *mut c_void, core::ptr::null_mut(), 0);
-            }
+        if (*transfer).vectors != 0 && !flatten(transfer) {
+            return;
+        }
+        if wanted as usize <= SMALLEST {
+            // The common case, without a loop.
+            record::<SMALLEST>(transfer, wanted);
         } else {
-            bpf_loop(MAX_RECORDS, gather_step as *mut c_void, core::ptr::null_mut(), 0);
+            bpf_loop(MAX_RECORDS, flat_step as *mut c_void, core::ptr::null_mut(), 0);
         }
     }
 }
 
-/// Where the first buffer holds all that is wanted, makes it the only one.
+/// Buffers that are looked at without a loop: head and body, or little more, is what most servers write.
+const FEW: usize = 4;
+
+/// Sends the events of a call with several buffers. True where the first of them holds all that is wanted: then it is
+/// made the only one, and nothing is sent yet.
 #[inline(always)]
 unsafe fn flatten(transfer: *mut Transfer) -> bool {
     unsafe {
-        match user::<Vector>((*transfer).vectors) {
-            Some(first) if first.length >= u64::from((*transfer).limit) => {
-                (*transfer).buffer = first.base;
-                true
-            }
-            _ => false,
+        let count = (*transfer).vector_count;
+        let wanted = (*transfer).limit;
+        let mut vectors = MaybeUninit::<[Vector; FEW]>::uninit();
+        for word in 0..2 * FEW {
+            // One by one: the compiler would call its byte-wise `memset`.
+            vectors.as_mut_ptr().cast::<u64>().add(word).write_volatile(0);
         }
+        let known = if count < FEW as u64 { count as u32 } else { FEW as u32 };
+        let size = bounded::<{ FEW * size_of::<Vector>() }>(known * size_of::<Vector>() as u32);
+        if bpf_probe_read_user(vectors.as_mut_ptr().cast(), size, (*transfer).vectors as *const _) == 0 {
+            let vectors = vectors.assume_init_ref();
+            if vectors[0].length >= u64::from(wanted) {
+                (*transfer).buffer = vectors[0].base;
+                return true;
+            }
+            if count <= FEW as u64 && (*transfer).offset == 0 && wanted as usize <= SMALL {
+                if wanted as usize <= SMALLEST {
+                    gather_few::<SMALLEST, { 2 * SMALLEST }>(transfer, vectors, wanted);
+                } else {
+                    gather_few::<SMALL, { 2 * SMALL }>(transfer, vectors, wanted);
+                }
+                return false;
+            }
+        }
+        bpf_loop(MAX_RECORDS, gather_step as *mut c_void, core::ptr::null_mut(), 0);
+        false
     }
+}
+
+/// The whole of a small call with few buffers, in one record.
+#[inline(always)]
+unsafe fn gather_few<const N: usize, const ROOM: usize>(transfer: *mut Transfer, vectors: &[Vector; FEW], wanted: u32) {
+    let Some(mut record) = EVENTS.reserve::<Record<ROOM>>(0) else {
+        return lose_rest(transfer);
+    };
+    let place = record.as_mut_ptr();
+    let mut filled = 0;
+    let mut fault = false;
+    unsafe {
+        let payload = (&raw mut (*place).payload).cast::<u8>();
+        for vector in vectors {
+            if filled >= wanted {
+                break;
+            }
+            let left = u64::from(wanted - filled);
+            let size = bounded::<N>(if vector.length < left { vector.length as u32 } else { left as u32 });
+            // Each bounded by itself; the record has room for both.
+            let start = bounded::<N>(filled);
+            if bpf_probe_read_user(payload.add(start as usize).cast(), size, vector.base as *const _) != 0 {
+                fault = true;
+                break;
+            }
+            filled += size;
+        }
+        finish(transfer, &raw mut (*place).event, filled, fault || filled != wanted);
+    }
+    record.submit(emit::wake_flags(size_of::<Record<ROOM>>()));
 }
 
 /// Writes what every record of the call begins with.
