@@ -2,18 +2,24 @@
 #![cfg(feature = "live")]
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{self, BufRead as _, BufReader, Write as _},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
-    os::unix::{
-        fs::MetadataExt as _,
-        net::{UnixListener, UnixStream},
+    os::{
+        fd::AsRawFd as _,
+        unix::{
+            fs::MetadataExt as _,
+            net::{UnixListener, UnixStream},
+            process::ExitStatusExt as _,
+        },
     },
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::Instant,
 };
 
 use pidtap::{
+    doctor::{DoctorOptions, examine},
     event::{Event, SocketInode, wire},
+    launch::{HOLD_SUBCOMMAND, exit_status_of},
     process::{Namespaces, ProcessError, descendants, resolve},
     sockdiag::Prober,
 };
@@ -260,4 +266,92 @@ os.wait()
     println!("20,000 sockets: found in {find:?}, all probed in {all:?}, 10 of them in {:?}", start.elapsed());
     // Far above what is measured: only that it is not of another order.
     assert!(find.as_secs() < 5, "{find:?}");
+}
+
+/// Starts the real binary as `run` does, with the reading end of a pipe of this process.
+fn hold(reader: &io::PipeReader, command: &[&str]) -> Child {
+    let pipe = format!("/proc/{}/fd/{}", std::process::id(), reader.as_raw_fd());
+    Command::new(env!("CARGO_BIN_EXE_pidtap"))
+        .args([HOLD_SUBCOMMAND, &pipe, "--"])
+        .args(command)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts")
+}
+
+fn released(command: &[&str]) -> Output {
+    let (reader, mut writer) = io::pipe().expect("a pipe");
+    let held = hold(&reader, command);
+    writer.write_all(&[1]).expect("the reading end is open");
+    held.wait_with_output().expect("it ends")
+}
+
+#[test]
+fn a_released_command_is_the_command_itself() {
+    // Arguments come as they are, and it has the descriptors that it has without pidtap: no more.
+    let command = ["sh", "-c", "echo $0 \"$1\"; ls /proc/$$/fd; exit 7", "-x", "a  b"];
+    let output = released(&command);
+    let direct = Command::new("sh").args(&command[1..]).stdin(Stdio::null()).output().expect("sh runs");
+    assert!(output.stdout.starts_with(b"-x a  b\n"), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&direct.stdout));
+    assert_eq!(exit_status_of(output.status), 7);
+    assert_eq!(exit_status_of(released(&["sh", "-c", "kill -9 $$"]).status), 137);
+    // Rust ignores SIGPIPE; the command must not inherit that.
+    assert_eq!(released(&["sh", "-c", "kill -PIPE $$"]).status.signal(), Some(13));
+}
+
+#[test]
+fn what_cannot_be_executed_says_so() {
+    let missing = released(&["/no/such/program"]);
+    assert_eq!(missing.status.code(), Some(127));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("/no/such/program"), "{missing:?}");
+    assert_eq!(released(&["/etc/passwd"]).status.code(), Some(126));
+}
+
+#[test]
+fn a_command_that_is_not_released_never_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mark = folder.path().join("ran");
+    let (reader, writer) = io::pipe().expect("a pipe");
+    let held = hold(&reader, &["touch", mark.to_str().expect("text")]);
+    // pidtap ends: both ends close, whether the other has opened the pipe yet or not.
+    drop((reader, writer));
+    let output = held.wait_with_output().expect("it ends");
+    assert!(!output.status.success());
+    assert!(!mark.exists());
+}
+
+#[test]
+fn inside_a_pid_namespace_it_says_where_to_run_instead() {
+    let output = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_pidtap"), "1"])
+        .output()
+        .expect("unshare runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains("--pid=host"), "{said}");
+}
+
+#[test]
+fn the_doctor_looks_into_a_chroot() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = r"
+import os, socket, sys
+l = socket.create_server(('127.0.0.1', 0))
+os.chroot(sys.argv[1])
+print('ready', flush=True)
+sys.stdin.read()
+";
+    let peer = Peer::start(Command::new("python3").args(["-c", script]).arg(folder.path()));
+    let pid = peer.child.id().to_string();
+    let report = examine(&DoctorOptions { target: Some(&pid), carries_probes: true, trial: None });
+    let of = |name: &str| {
+        let check = report.targets[0].1.iter().find(|check| check.name == name);
+        check.unwrap_or_else(|| panic!("{name} in {report:?}")).found.clone()
+    };
+    assert!(of("runtime").starts_with("Python"), "{}", of("runtime"));
+    assert!(of("namespaces").contains(&format!("its root is {}", folder.path().display())), "{}", of("namespaces"));
+    assert!(of("sockets").contains("1 TCP listening"), "{}", of("sockets"));
 }

@@ -25,7 +25,7 @@ pub(super) enum Mark {
     GoTls,
     /// BoringSSL's version text.
     BoringSsl,
-    /// OpenSSL's version text.
+    /// A path of OpenSSL's handshake, in its error messages; programs that use the shared library do not have it.
     OpenSsl,
     /// A path of rustls.
     Rustls,
@@ -36,7 +36,7 @@ const MARKS: [(Mark, &[u8]); 6] = [
     (Mark::Rust, b"/rustc/"),
     (Mark::GoTls, b"crypto/tls.(*Conn)."),
     (Mark::BoringSsl, b"(compatible; BoringSSL)"),
-    (Mark::OpenSsl, b"part of OpenSSL"),
+    (Mark::OpenSsl, b"ssl/statem/"),
     (Mark::Rustls, b"/rustls-"),
 ];
 
@@ -132,7 +132,7 @@ pub(super) fn runtime(program: &str, files: &BTreeSet<&str>, marks: &Marks) -> (
         let rest = program.strip_prefix(prefix);
         // "python3.11", not "nodemon" or "javaws-like".
         if rest.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'))) {
-            return (name, format!("the program is {program}"));
+            return (name, format!("its program is called {program}"));
         }
     }
     if marks.found.contains(&Mark::Go) {
@@ -165,7 +165,6 @@ pub(super) fn tls(files: &BTreeSet<&str>, marks: &Marks) -> Vec<String> {
             files.iter().find(|file| file.starts_with(prefix)).map(|file| format!("{name} ({file})"))
         })
         .collect();
-    // libcrypto carries the same text as a static libssl would: only without it does the executable tell.
     let own = |mark| marks.found.contains(&mark);
     if own(Mark::GoTls) {
         found.push("Go crypto/tls (in the executable)".to_owned());

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt as _,
     time::{Duration, Instant},
 };
 
@@ -96,12 +97,8 @@ pub(super) fn holders(wanted: &FxHashSet<u32>, first: &[u32]) -> (FxHashMap<u32,
         return (found, true);
     }
     let deadline = Instant::now() + SEARCH_TIME;
-    let others = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     // Targets often talk to each other.
-    for pid in first.iter().copied().chain(others) {
+    for pid in first.iter().copied().chain(by_descriptors()) {
         for descriptor in descriptor::sockets(pid).unwrap_or_default() {
             if wanted.contains(&descriptor.inode) {
                 found.entry(descriptor.inode).or_insert(pid);
@@ -115,4 +112,19 @@ pub(super) fn holders(wanted: &FxHashSet<u32>, first: &[u32]) -> (FxHashMap<u32,
         }
     }
     (found, true)
+}
+
+/// All processes, those with few descriptors first, so that one with very many does not use up the time. Linux tells the
+/// number as the size of the folder since 6.2; before, the order is that of `/proc`.
+fn by_descriptors() -> impl Iterator<Item = u32> {
+    let mut processes: Vec<(u64, u32)> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            Some((fs::metadata(format!("/proc/{pid}/fd")).ok()?.size(), pid))
+        })
+        .collect();
+    processes.sort_by_key(|&(descriptors, _)| descriptors);
+    processes.into_iter().map(|(_, pid)| pid)
 }
