@@ -21,6 +21,7 @@ use tokio::{
 use super::{
     pipeline::Pipeline,
     population::Population,
+    probing::{self, Probing},
     say,
     sink::{self, Sink},
     worker::{Notice, Worker},
@@ -29,11 +30,12 @@ use crate::{
     capture::{Capture, CaptureOptions, Handle},
     cli::{OutputArgs, TraceArgs},
     event::{
-        Event, Timestamp,
+        Event, SocketInode,
         wire::{AttachedEvent, EventHeader, flag},
     },
     process::{self, Target},
     recording::{Header, Recorder},
+    sockdiag::{self, Prober},
 };
 
 /// Everything that is decided before the probes are loaded.
@@ -92,12 +94,14 @@ impl Trace {
             say(&format!("this kernel has no tracepoint {missing}: what it tells is not shown"));
         }
         let handle = capture.handle();
-        let prelude = prelude(&targets, &children, &handle, trace, launched);
+        let mut prober = Prober::new();
+        let prelude = prelude(&targets, &children, &mut prober, &handle, trace, launched);
         let (notice_sender, notices) = unbounded_channel();
         let worker = Worker {
             capture,
             pipeline: Pipeline::new(output.body_limit, sink.output, recorder),
             population: Population::new(all, follow),
+            probing: Probing::start(prober, handle.clone()),
             terminal: sink.terminal,
             notices: notice_sender,
         };
@@ -220,26 +224,43 @@ fn recorder(path: &std::path::Path, force: bool) -> anyhow::Result<Recorder<File
 }
 
 /// The events that come before all others: who is traced, which connections are there, and that tracing has begun.
-fn prelude(targets: &[Target], children: &[Target], handle: &Handle, trace: &TraceArgs, launched: bool) -> Vec<u8> {
+fn prelude(
+    targets: &[Target],
+    children: &[Target],
+    prober: &mut Prober,
+    handle: &Handle,
+    trace: &TraceArgs,
+    launched: bool,
+) -> Vec<u8> {
     let mut events = Vec::new();
-    let now = Timestamp(nanoseconds(ClockId::Monotonic) as u64);
+    let time = sockdiag::now();
     for (processes, named) in [(targets, true), (children, false)] {
         for process in processes {
-            process.encode_found(now, named, &mut events);
+            process.encode_found(time, named, &mut events);
         }
     }
-    let _ = handle;
-    let time_ns = nanoseconds(ClockId::Monotonic);
+    let pids: Vec<u32> = targets.iter().chain(children).map(|process| process.pid).collect();
+    let found = prober.find(&pids, &mut events);
+    for note in &found.notes {
+        say(note);
+    }
+    for event in probing::events(&events) {
+        if let Event::Socket(socket) = event {
+            // Without it, only its first bytes announce the connection.
+            let _ = handle.watch(SocketInode(socket.connection));
+        }
+    }
+    let time = sockdiag::now();
     let attached = AttachedEvent {
         header: EventHeader {
-            time_ns: time_ns as u64,
+            time_ns: time.0,
             kind: 0,
             flags: if launched { flag::LAUNCHED } else { 0 },
             length: 0,
             tgid: 0,
             tid: 0,
         },
-        realtime_offset_ns: nanoseconds(ClockId::Realtime) - time_ns,
+        realtime_offset_ns: nanoseconds(ClockId::Realtime) - nanoseconds(ClockId::Monotonic),
         call_capture: trace.call_capture.0,
         ring_size: trace.ring_size.0,
     };

@@ -4,6 +4,7 @@ mod exit;
 mod live;
 mod pipeline;
 mod population;
+mod probing;
 mod replay;
 mod run;
 mod sink;

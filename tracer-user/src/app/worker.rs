@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{pipeline::Pipeline, population::Population, say, sink};
+use super::{pipeline::Pipeline, population::Population, probing::Probing, say, sink};
 use crate::{
     capture::{Capture, Handle, Mute},
     engine::Control,
@@ -27,6 +27,7 @@ pub(super) struct Worker {
     pub(super) capture: Capture,
     pub(super) pipeline: Pipeline,
     pub(super) population: Population,
+    pub(super) probing: Probing,
     /// The output is a terminal, whose width may change.
     pub(super) terminal: bool,
     pub(super) notices: UnboundedSender<Notice>,
@@ -69,8 +70,11 @@ impl Worker {
         if self.terminal {
             self.pipeline.set_width(sink::width());
         }
-        let population = &mut self.population;
-        self.pipeline.batch(batch, |event| population.see(event))?;
+        let Self { pipeline, population, probing, .. } = self;
+        pipeline.batch(batch, |event| {
+            population.see(event);
+            probing.see(event);
+        })?;
         while let Some(control) = self.pipeline.poll_control() {
             obey(control, handle);
         }
