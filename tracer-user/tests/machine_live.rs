@@ -355,3 +355,27 @@ sys.stdin.read()
     assert!(of("namespaces").contains(&format!("its root is {}", folder.path().display())), "{}", of("namespaces"));
     assert!(of("sockets").contains("1 TCP listening"), "{}", of("sockets"));
 }
+
+#[test]
+fn a_name_means_every_process_of_that_name() {
+    // Longer than `comm` holds, so that only the file's name tells; unlike any other process of this host.
+    let folder = tempfile::tempdir().expect("a folder");
+    let name = format!("pidtap-named-target-{}", std::process::id());
+    std::fs::copy("/bin/sleep", folder.path().join(&name)).expect("a copy of sleep");
+    let mut children: Vec<Child> =
+        (0..3).map(|_| Command::new(folder.path().join(&name)).arg("60").spawn().expect("it starts")).collect();
+    let mut pids: Vec<u32> = children.iter().map(Child::id).collect();
+    pids.sort_unstable();
+    // One of them typed as a number too: each comes once.
+    let resolved = resolve(&[name.clone(), pids[1].to_string()]);
+    let near = resolve(&[name[..name.len() - 1].to_owned()]);
+    for child in &mut children {
+        child.kill().expect("it can be ended");
+        child.wait().expect("it ended");
+    }
+    let resolved = resolved.expect("they are there");
+    assert_eq!(resolved.targets.iter().map(|target| target.pid).collect::<Vec<_>>(), pids);
+    assert!(resolved.notes[0].contains("is 3 processes"), "{:?}", resolved.notes);
+    let near = near.expect_err("not a whole name").to_string();
+    assert!(near.contains(&format!("similar: {}", pids[0])) || near.contains(&pids[2].to_string()), "{near}");
+}
