@@ -256,6 +256,20 @@ fn joining_in_the_middle_mispairs_nothing() {
     assert_eq!((path(&exchanges[0]), &*body(&exchanges[0]), exchanges[0].quality), ("", "old", Quality::JoinedLate));
     assert_eq!((path(&exchanges[1]), &*body(&exchanges[1]), exchanges[1].quality), ("/new", "new", Quality::Whole));
 
+    // In the wait for the response to a HEAD, which announces content that does not come.
+    let mut script = Script::joined(Role::Client);
+    script.response(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n").request(&get("/new")).response(&ok("new"));
+    let exchanges = script.exchanges();
+    assert_eq!(exchanges.len(), 2);
+    assert_eq!((path(&exchanges[0]), status(&exchanges[0]), exchanges[0].quality), ("", 200, Quality::JoinedLate));
+    assert_eq!((path(&exchanges[1]), &*body(&exchanges[1]), exchanges[1].quality), ("/new", "new", Quality::Whole));
+
+    let mut script = Script::joined(Role::Client);
+    script.request(b"ost: h\r\n\r\n").response(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n");
+    script.request(&get("/new")).response(&ok("new"));
+    let exchanges = script.exchanges();
+    assert_eq!((exchanges.len(), exchanges[0].quality, &*body(&exchanges[1])), (2, Quality::JoinedLate, "new"));
+
     // In a response's content.
     let mut script = Script::joined(Role::Client);
     script.response(b"tail of some content").request(&get("/new")).response(&ok("new"));

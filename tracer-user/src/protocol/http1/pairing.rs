@@ -370,6 +370,10 @@ impl Http1 {
         if self.waiting.iter().any(|draft| !draft.response_done) && !self.desynchronized {
             if self.waiting.iter().all(|draft| draft.late || draft.response_done) && !self.pipelined {
                 // Whatever was under way when tracing began is over: the next request is being sent.
+                let without_content = |draft: &Draft| draft.response.as_ref().is_some_and(|r| r.body.bytes == 0);
+                if self.answered().is_some_and(|draft| without_content(draft)) {
+                    self.responses.cut_short();
+                }
                 self.finish_waiting(self.waiting.len(), None);
                 self.answering = Answering::Nothing;
             } else if behind {
@@ -384,12 +388,7 @@ impl Http1 {
             self.pipelined = true;
             self.give_up_if_unsure();
         }
-        if let Answering::Orphan(_) = self.answering
-            && !self.pipelined
-            && self.responses.in_resync()
-        {
-            self.finish_orphan(context);
-        }
+        self.end_unasked_response(context);
         let mut draft = self.draft(mark, context);
         draft.timing.request_start = Some(mark.time);
         draft.timing.request_end = Some(mark.time);
@@ -403,6 +402,20 @@ impl Http1 {
             self.desynchronize();
         }
         self.emit(context);
+    }
+
+    /// A response whose request was not seen is over when the next request is sent: where none of its content has come
+    /// by then, there is none, for it answered a HEAD (RFC 9110 section 9.3.2).
+    fn end_unasked_response(&mut self, context: &mut Context<'_>) {
+        let Answering::Orphan(draft) = &self.answering else { return };
+        let without_content = draft.response.as_ref().is_some_and(|response| response.body.bytes == 0);
+        if self.pipelined || !(self.responses.in_resync() || without_content) {
+            return;
+        }
+        if without_content {
+            self.responses.cut_short();
+        }
+        self.finish_orphan(context);
     }
 
     /// Ends the oldest `count` exchanges whose response will not be seen.

@@ -132,6 +132,11 @@ impl MessageParser {
         self.head = Vec::new();
     }
 
+    /// The current message is over, whatever its framing said: the next one begins here.
+    pub fn cut_short(&mut self) {
+        self.state = State::Start;
+    }
+
     /// Says how the content after the head just given is framed.
     pub fn begin_body(&mut self, framing: Framing) {
         self.state = match framing {
