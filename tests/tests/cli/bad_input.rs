@@ -56,13 +56,18 @@ fn no_such_process_is_status_3() -> anyhow::Result<()> {
 fn without_privilege_is_status_4_and_names_what_to_grant() -> anyhow::Result<()> {
     let dir = Dir::new()?;
     let program = dir.program_for_all()?;
-    for arguments in [&["1"][..], &["run", "--", "true"], &["demo"]] {
+    let unprivileged = |arguments: &[&str]| {
         let mut run = dir.run(&program, arguments);
         if rustix::process::geteuid().is_root() {
             run.command().uid(65_534).gid(65_534);
         }
-        run.end()?.status(4)?.says(&["CAP_BPF", "CAP_PERFMON", "sudo"])?;
+        run.end()?.status(4)
+    };
+    for arguments in [&["1"][..], &["run", "--", "true"], &["demo"]] {
+        unprivileged(arguments)?.says(&["CAP_BPF", "CAP_PERFMON", "sudo"])?;
     }
+    let doctor = unprivileged(&["doctor"])?;
+    assert!(doctor.stdout.contains("cap_bpf is missing") && doctor.stderr.is_empty(), "{doctor:?}");
     Ok(())
 }
 

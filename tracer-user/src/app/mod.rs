@@ -17,8 +17,10 @@ pub use exit::Exit;
 use live::{Ending, Plan, Signals, Trace};
 
 use crate::{
+    capture::{self, Capture, CaptureOptions},
     cli::{self, Cli, Command},
     demo::{self, Demo},
+    doctor::{self, DoctorOptions},
     privilege,
     process::{self, Target},
 };
@@ -31,7 +33,7 @@ pub fn run(cli: Cli) -> Exit {
         Some(Command::Open(args)) => replay::open(&args),
         Some(Command::Demo(args)) => run_demo(&args),
         Some(Command::Run(args)) => run::run(&args),
-        Some(Command::Doctor(_)) => Err(anyhow::anyhow!("this is not built yet")),
+        Some(Command::Doctor(args)) => examine(&args),
         Some(Command::Hold(args)) => Ok(run::hold(&args)),
         Some(Command::DemoRole(args)) => {
             demo::run_role(&args.role, &args.args).map(|()| Exit::Done).map_err(anyhow::Error::from)
@@ -76,6 +78,28 @@ fn run_demo(args: &cli::Demo) -> anyhow::Result<Exit> {
     ));
     let targets = vec![Target::find(demo.payments_pid())?];
     trace(&args.output, &args.trace, targets)
+}
+
+fn examine(args: &cli::Doctor) -> anyhow::Result<Exit> {
+    let trial = || {
+        // Of ourselves: a process that is certainly there, and makes no traffic.
+        let options = CaptureOptions { targets: vec![std::process::id()], ..CaptureOptions::default() };
+        match Capture::start(&options) {
+            Ok(capture) => Ok(match capture.missing_tracepoints() {
+                [] => "loaded, attached and removed again".to_owned(),
+                missing => format!("loaded and attached, without the tracepoints {}", missing.join(", ")),
+            }),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let options = DoctorOptions {
+        target: args.target.as_deref(),
+        carries_probes: capture::carries_probes(),
+        trial: Some(&trial),
+    };
+    let report = doctor::examine(&options);
+    report.write(&mut io::stdout().lock())?;
+    Ok(report.exit_class().map_or(Exit::Done, Exit::from))
 }
 
 /// Traces processes that run until there is a reason to end.

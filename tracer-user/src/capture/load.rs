@@ -56,6 +56,11 @@ pub(super) struct Loaded {
     pub(super) missing: Vec<&'static str>,
 }
 
+/// Whether this program was built with the probes in it.
+pub fn carries_probes() -> bool {
+    !PROBES.is_empty()
+}
+
 pub(super) fn load(options: &CaptureOptions) -> Result<Loaded, CaptureError> {
     if PROBES.is_empty() {
         return Err(CaptureError::NoProbes);

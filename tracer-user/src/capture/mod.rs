@@ -15,6 +15,7 @@ mod queue;
 
 pub use error::CaptureError;
 pub use handle::{Handle, Mute};
+pub use load::carries_probes;
 pub use queue::Received;
 use tracer_common::limit;
 
