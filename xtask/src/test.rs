@@ -1,15 +1,12 @@
 //! The tests, in tiers.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::Path, process::Command};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use crate::{
-    command::{cargo, is_root, perform, root, say},
+    command::{cargo, is_root, perform, say},
     compile, fuzz, lint, setup,
 };
 
@@ -73,13 +70,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 fn unit(arguments: &[String]) -> anyhow::Result<()> {
     say("tests of each crate");
-    perform(
-        cargo()
-            .args(["test", "--package", "tracer-common", "--package", "tracer-user", "--package", "xtask", "--"])
-            .args(arguments),
-    )?;
+    // Not the integration tests: those of tracer-user are live ones.
+    let packages = ["tracer-common", "tracer-user", "tracer-tests", "xtask"];
+    let packages = packages.into_iter().flat_map(|package| ["--package", package]);
+    perform(cargo().arg("test").args(packages).args(["--lib", "--bins", "--"]).args(arguments))?;
     say("tests of the pure core alone");
-    perform(cargo().args(["test", "--package", "tracer-user", "--no-default-features", "--"]).args(arguments))
+    perform(cargo().args(["test", "--package", "tracer-user", "--no-default-features", "--lib", "--"]).args(arguments))
 }
 
 fn replay(arguments: &[String]) -> anyhow::Result<()> {
@@ -101,17 +97,35 @@ fn cli(binary: &Path, arguments: &[String]) -> anyhow::Result<()> {
 /// of root's in the target folder.
 pub(crate) fn live(binary: &Path, variables: &[(&str, &Path)], arguments: &[String]) -> anyhow::Result<()> {
     say("real eBPF on real processes");
-    let messages = compile::messages(&["test", "--no-run", "--package", "tracer-tests", "--test", "live"])?;
-    let executable = messages
-        .iter()
-        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == "live")
-        .find_map(|message| message["executable"].as_str())
-        .map(PathBuf::from)
-        .context("cargo built no live tests")?;
-    let folder = root().join("tests");
-    let given = [("PIDTAP_BIN", binary), ("CARGO_MANIFEST_DIR", &folder)];
-    let mut command = privileged(&executable, &[&given, variables].concat());
-    perform(command.current_dir(&folder).args(arguments))
+    let messages = compile::messages(&[
+        "test",
+        "--no-run",
+        "--package",
+        "tracer-user",
+        "--package",
+        "tracer-tests",
+        "--test",
+        "*live",
+    ])?;
+    let mut found = false;
+    for message in &messages {
+        let name = message["target"]["name"].as_str().unwrap_or_default();
+        let (Some(executable), Some(manifest)) = (message["executable"].as_str(), message["manifest_path"].as_str())
+        else {
+            continue;
+        };
+        // Programs that the tests trace are among the messages too.
+        if !name.ends_with("live") {
+            continue;
+        }
+        found = true;
+        let folder = Path::new(manifest).parent().context("a manifest has no folder")?;
+        let given = [("PIDTAP_BIN", binary), ("CARGO_MANIFEST_DIR", folder)];
+        let mut command = privileged(Path::new(executable), &[&given, variables].concat());
+        perform(command.current_dir(folder).args(arguments))?;
+    }
+    anyhow::ensure!(found, "cargo built no live tests");
+    Ok(())
 }
 
 /// `program` as root with these variables. sudo clears the environment, so `env` sets them behind it; `PATH` is kept
