@@ -256,7 +256,8 @@ impl<W: Write> LineOutput<W> {
 
     fn url(&mut self, exchange: &Exchange) {
         let Some(request) = &exchange.request else {
-            self.line.put(format_args!("{} (request not seen)", Visible(&exchange.connection.remote_text)));
+            let why = if never_connected(exchange) { "" } else { " (request not seen)" };
+            self.line.put(format_args!("{}{why}", Visible(&exchange.connection.remote_text)));
             return;
         };
         match base(exchange, request) {
@@ -361,7 +362,13 @@ const LOSS_WHY: [&str; loss::CAUSES] = {
 };
 
 fn method(exchange: &Exchange) -> &str {
-    exchange.request.as_ref().map_or("?", |request| &request.method)
+    let without = if never_connected(exchange) { "connect" } else { "?" };
+    exchange.request.as_ref().map_or(without, |request| &request.method)
+}
+
+/// The connection was not made, so there was no request to be seen.
+fn never_connected(exchange: &Exchange) -> bool {
+    exchange.request.is_none() && exchange.timing.connect_start.is_some() && exchange.timing.connect_end.is_none()
 }
 
 impl<W: Write> Output for LineOutput<W> {
