@@ -18,7 +18,7 @@ pub enum Outcome {
     Complete,
     /// RST: by the peer, or reported to the target as `ECONNRESET` or `EPIPE`.
     Reset,
-    /// The peer closed before the response was whole.
+    /// The connection was closed before the response was whole: by the peer, or, where the target is the server, by it.
     Closed,
     /// `ECONNREFUSED`.
     Refused,
@@ -251,7 +251,8 @@ pub struct Timing {
     pub response_start: Option<Timestamp>,
     /// Last byte of the final response.
     pub response_end: Option<Timestamp>,
-    /// The exchange was over (its last byte, or the close, reset or error that ended it).
+    /// The exchange was over (its last byte, or the close, reset or error that ended it). For one that is still open:
+    /// when tracing ended.
     pub end: Option<Timestamp>,
 }
 

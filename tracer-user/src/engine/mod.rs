@@ -25,6 +25,8 @@ use crate::{
 pub const MAX_CONNECTIONS: usize = 100_000;
 /// How long a connection that is over is remembered, for events of it that come late.
 const REMEMBER_NS: u64 = 1_000_000_000;
+/// How often loss is said while it goes on.
+const SAY_LOSS_EVERY_NS: u64 = 1_000_000_000;
 /// Error numbers of `include/uapi/asm-generic/errno.h`.
 mod errno {
     pub(super) const EPIPE: i32 = 32;
@@ -103,6 +105,33 @@ pub enum NoteKind {
     },
 }
 
+/// What is missing, from the start of the trace until now. Indices are those of [`tracer_common::event::loss`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// When.
+    pub time: Timestamp,
+    /// Events that were not delivered, by cause.
+    pub events: [u64; loss::CAUSES],
+    /// Stream bytes behind those events, by cause.
+    pub bytes: [u64; loss::CAUSES],
+}
+
+impl Loss {
+    /// Events missing from the trace. What only a recording lacks was traced.
+    pub fn total_events(&self) -> u64 {
+        Self::total(&self.events)
+    }
+
+    /// Stream bytes missing from the trace.
+    pub fn total_bytes(&self) -> u64 {
+        Self::total(&self.bytes)
+    }
+
+    fn total(by_cause: &[u64; loss::CAUSES]) -> u64 {
+        by_cause.iter().enumerate().filter(|(cause, _)| *cause != loss::RECORDING).map(|(_, count)| count).sum()
+    }
+}
+
 /// Counts of a whole trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -110,18 +139,10 @@ pub struct Summary {
     pub exchanges: u64,
     /// Incidents reported.
     pub incidents: u64,
-    /// Events that were not delivered, all causes.
-    pub lost_events: u64,
-    /// Stream bytes behind those events.
-    pub lost_bytes: u64,
-    /// The same by cause: indices of [`tracer_common::event::loss`].
-    pub lost_events_by_cause: [u64; 6],
-    /// Likewise.
-    pub lost_bytes_by_cause: [u64; 6],
+    /// What is missing, and when the trace ended.
+    pub loss: Loss,
     /// From attach to end.
     pub duration_ns: u64,
-    /// When.
-    pub time: Timestamp,
 }
 
 /// What the engine found out.
@@ -133,6 +154,8 @@ pub enum Update {
     Exchange(Arc<Exchange>),
     /// A connection needs a word.
     Note(Note),
+    /// More is missing than was said before.
+    Loss(Loss),
     /// Last of all.
     Summary(Summary),
 }
@@ -194,8 +217,9 @@ pub struct Engine {
     realtime_offset_ns: i64,
     attached: Option<Timestamp>,
     last: Timestamp,
-    lost_events: [u64; loss::CAUSES],
-    lost_bytes: [u64; loss::CAUSES],
+    loss: Loss,
+    /// What was said of it last.
+    said_loss: Loss,
     finished: bool,
 }
 
@@ -272,16 +296,11 @@ impl Engine {
         }
         self.links.clear();
         self.report_unseen();
-        let total = |by_cause: &[u64; loss::CAUSES]| by_cause.iter().sum();
         self.environment.updates.push_back(Update::Summary(Summary {
             exchanges: self.environment.reported,
             incidents: 0,
-            lost_events: total(&self.lost_events),
-            lost_bytes: total(&self.lost_bytes),
-            lost_events_by_cause: self.lost_events,
-            lost_bytes_by_cause: self.lost_bytes,
             duration_ns: self.attached.map_or(0, |attached| time.since(attached)),
-            time,
+            loss: Loss { time, ..self.loss.clone() },
         }));
     }
 
@@ -566,8 +585,7 @@ impl Engine {
 
     fn tick(&mut self, event: &wire::TickEvent) {
         let now = Timestamp(event.header.time_ns);
-        self.lost_events = event.lost_events;
-        self.lost_bytes = event.lost_bytes;
+        self.loss = Loss { time: now, events: event.lost_events, bytes: event.lost_bytes };
         let mut attention = std::mem::take(&mut self.attention);
         attention.retain(|inode| {
             let Some(link) = self.links.get_mut(inode) else { return false };
@@ -584,11 +602,15 @@ impl Engine {
         });
         self.attention.extend(attention);
         self.report_unseen();
+        if self.loss.events != self.said_loss.events && now.since(self.said_loss.time) >= SAY_LOSS_EVERY_NS {
+            self.said_loss = self.loss.clone();
+            self.environment.updates.push_back(Update::Loss(self.loss.clone()));
+        }
     }
 
     /// Says which connections moved bytes that no event accounts for, unless events are known to be lost.
     fn report_unseen(&mut self) {
-        let explained = self.lost_events.iter().any(|lost| *lost > 0);
+        let explained = self.loss.total_events() > 0;
         for (connection, process, time, sent, received) in std::mem::take(&mut self.environment.unseen) {
             if !explained {
                 let kind = NoteKind::UnseenBytes { sent, received };
@@ -600,7 +622,7 @@ impl Engine {
     /// Compares what the kernel has counted with what was seen. A difference that two probes in a row agree on is not
     /// one that events under way explain.
     fn probe(&mut self, event: &wire::ProbeEvent) {
-        let explained = self.lost_events.iter().any(|lost| *lost > 0);
+        let explained = self.loss.total_events() > 0;
         let Some(link) = self.links.get_mut(&event.connection).filter(|link| link.over.is_none()) else { return };
         let moved = (
             event.bytes_acked.saturating_add(u64::from(event.send_queue)) as i64,

@@ -491,3 +491,15 @@ fn bytes_that_pass_another_way_are_said_once() {
         updates.iter().filter_map(|u| if let Update::Note(note) = u { Some(&note.kind) } else { None }).collect();
     assert_eq!(notes, [&NoteKind::UnseenBytes { sent: 5_000, received: 300 }]);
 }
+
+#[test]
+fn loss_is_said_once_a_second_while_it_grows() {
+    let mut script = Script::new(Role::Server);
+    for (milliseconds, lost) in [(1_500, 0), (40, 3), (40, 5), (1_000, 5), (40, 5), (1_000, 9)] {
+        script.tick_with_loss(milliseconds * 1_000_000, lost);
+    }
+    let updates = script.updates();
+    let said: Vec<_> =
+        updates.iter().filter_map(|u| if let Update::Loss(l) = u { Some(l.total_events()) } else { None }).collect();
+    assert_eq!(said, [3, 5, 9]);
+}

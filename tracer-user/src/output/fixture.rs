@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
-    engine::{Attached, Note, NoteKind, Summary, Target, Update},
+    engine::{Attached, Loss, Note, NoteKind, Summary, Target, Update},
     event::{SocketInode, Timestamp},
     exchange::{Body, Exchange, ExchangeId, Fields, Outcome, ProcessRef, Quality, Request, Response, Timing, Version},
 };
@@ -89,14 +89,9 @@ pub(super) fn note(kind: NoteKind) -> Update {
 }
 
 pub(super) fn summary() -> Update {
-    Update::Summary(Summary {
-        exchanges: 10,
-        incidents: 2,
-        lost_events: 7,
-        lost_bytes: 700,
-        lost_events_by_cause: [4, 0, 0, 0, 0, 3],
-        lost_bytes_by_cause: [400, 0, 0, 0, 0, 300],
-        duration_ns: 9_000_000_000,
-        time: Timestamp(START.0 + 9_000_000_000),
-    })
+    Update::Summary(Summary { exchanges: 10, incidents: 2, duration_ns: 9_000_000_000, loss: loss() })
+}
+
+pub(super) fn loss() -> Loss {
+    Loss { time: Timestamp(START.0 + 9_000_000_000), events: [4, 0, 0, 0, 0, 3], bytes: [400, 0, 0, 0, 0, 300] }
 }

@@ -252,9 +252,15 @@ impl Script {
     }
 
     pub(super) fn tick(&mut self) -> &mut Self {
-        self.time += 200_000_000;
+        self.tick_with_loss(200_000_000, 0)
+    }
+
+    /// Lets time pass, after which so many events are lost in all.
+    pub(super) fn tick_with_loss(&mut self, nanoseconds: u64, lost: u64) -> &mut Self {
+        self.time += nanoseconds;
         let header = self.header(0);
-        self.engine.handle_event(&Event::Tick(TickEvent { header, lost_events: [0; 6], lost_bytes: [0; 6] }));
+        let lost_events = [lost, 0, 0, 0, 0, 0];
+        self.engine.handle_event(&Event::Tick(TickEvent { header, lost_events, lost_bytes: [0; 6] }));
         self
     }
 

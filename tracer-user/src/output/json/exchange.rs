@@ -6,6 +6,7 @@ use super::{ObjectWriter, connection, escape, number, process, raw};
 use crate::{
     connection::Role,
     event::Timestamp,
+    exchange::Outcome,
     exchange::{Exchange, Fields, InterimResponse, Request, Response},
     output::{Base, base, end, errno},
     redact::Redactor,
@@ -203,5 +204,8 @@ fn timing(out: &mut Vec<u8>, exchange: &Exchange) {
     phase(r#","wait_us":"#, timing.request_end, timing.response_start);
     phase(r#","receive_us":"#, timing.response_start, timing.response_end);
     phase(r#","total_us":"#, Some(exchange.started), end(exchange));
+    if exchange.outcome == Outcome::InFlight {
+        phase(r#","open_us":"#, Some(exchange.started), timing.end);
+    }
     out.push(b'}');
 }

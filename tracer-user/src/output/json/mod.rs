@@ -39,7 +39,7 @@ use super::{Output, buffer::LineBuffer, clock::Clock};
 use crate::{
     connection::ConnectionInfo,
     content::DECODED_LIMIT,
-    engine::{Attached, Note, NoteKind, Summary, Update},
+    engine::{Attached, Loss, Note, NoteKind, Summary, Update},
     event::Timestamp,
     exchange::ProcessRef,
     redact::Redactor,
@@ -112,6 +112,7 @@ impl<W: Write> Output for JsonOutput<W> {
             Update::Attached(attached) => self.writer.attached(out, attached),
             Update::Exchange(exchange) => self.writer.exchange(out, exchange),
             Update::Note(note) => self.writer.note(out, note),
+            Update::Loss(loss) => self.writer.loss(out, loss),
             Update::Summary(summary) => self.writer.summary(out, summary),
         }
         out.push(b'\n');
@@ -178,29 +179,25 @@ impl ObjectWriter {
         out.push(b'}');
     }
 
+    fn loss(&mut self, out: &mut Vec<u8>, loss: &Loss) {
+        raw(out, r#"{"type":"loss","time":"#);
+        self.time(out, loss.time);
+        totals(out, loss);
+        by_cause(out, loss);
+        out.push(b'}');
+    }
+
     fn summary(&mut self, out: &mut Vec<u8>, summary: &Summary) {
         raw(out, r#"{"type":"summary","exchanges":"#);
         number(out, summary.exchanges);
         raw(out, r#","incidents":"#);
         number(out, summary.incidents);
-        raw(out, r#","lost_events":"#);
-        number(out, summary.lost_events);
-        raw(out, r#","lost_bytes":"#);
-        number(out, summary.lost_bytes);
+        totals(out, &summary.loss);
         raw(out, r#","duration_ms":"#);
         number(out, summary.duration_ns / 1_000_000);
-        raw(out, r#","lost":{"#);
-        for (index, name) in LOSS_NAMES.iter().enumerate() {
-            raw(out, if index == 0 { "\"" } else { ",\"" });
-            raw(out, name);
-            raw(out, r#"":{"events":"#);
-            number(out, summary.lost_events_by_cause[index]);
-            raw(out, r#","bytes":"#);
-            number(out, summary.lost_bytes_by_cause[index]);
-            out.push(b'}');
-        }
-        raw(out, r#"},"time":"#);
-        self.time(out, summary.time);
+        by_cause(out, &summary.loss);
+        raw(out, r#","time":"#);
+        self.time(out, summary.loss.time);
         out.push(b'}');
     }
 
@@ -209,6 +206,27 @@ impl ObjectWriter {
         out.extend_from_slice(&self.clock.micros(time));
         raw(out, "Z\"");
     }
+}
+
+fn totals(out: &mut Vec<u8>, loss: &Loss) {
+    raw(out, r#","lost_events":"#);
+    number(out, loss.total_events());
+    raw(out, r#","lost_bytes":"#);
+    number(out, loss.total_bytes());
+}
+
+fn by_cause(out: &mut Vec<u8>, loss: &Loss) {
+    raw(out, r#","lost":{"#);
+    for (index, name) in LOSS_NAMES.iter().enumerate() {
+        raw(out, if index == 0 { "\"" } else { ",\"" });
+        raw(out, name);
+        raw(out, r#"":{"events":"#);
+        number(out, loss.events[index]);
+        raw(out, r#","bytes":"#);
+        number(out, loss.bytes[index]);
+        out.push(b'}');
+    }
+    out.push(b'}');
 }
 
 fn raw(out: &mut Vec<u8>, text: &str) {

@@ -15,6 +15,7 @@ enum Line {
     Attached { targets: Vec<Target>, time: String },
     Exchange(Box<WireExchange>),
     Note(Box<WireNote>),
+    Loss(WireLosses),
     Summary(WireSummary),
 }
 
@@ -118,6 +119,7 @@ struct WireTiming {
     wait_us: Option<u64>,
     receive_us: Option<u64>,
     total_us: Option<u64>,
+    open_us: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -150,6 +152,15 @@ struct WireSummary {
     duration_ms: u64,
     lost: WireLost,
     time: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireLosses {
+    time: String,
+    lost_events: u64,
+    lost_bytes: u64,
+    lost: WireLost,
 }
 
 #[derive(Debug, Deserialize)]
@@ -214,7 +225,7 @@ fn the_contract_to_the_letter() {
         "{\"type\":\"attached\",\"targets\":[{\"pid\":1,\"name\":\"nginx\"}],\"time\":\"2026-11-21T04:05:06.123456Z\"}\n"
     );
     assert!(json(&fixture::summary(), JsonOptions::default()).starts_with(concat!(
-        r#"{"type":"summary","exchanges":10,"incidents":2,"lost_events":7,"lost_bytes":700,"duration_ms":9000,"#,
+        r#"{"type":"summary","exchanges":10,"incidents":2,"lost_events":4,"lost_bytes":400,"duration_ms":9000,"#,
         r#""lost":{"ring_full":{"events":4,"bytes":400},"#
     )));
 }
@@ -225,13 +236,30 @@ fn attached_and_summary_are_what_readers_expect() {
     assert_eq!((targets, &*time), (vec![Target { pid: 1, name: "nginx".into() }], "2026-11-21T04:05:06.123456Z"));
     let Line::Summary(summary) = parse(&fixture::summary()) else { panic!("summary") };
     assert_eq!((summary.exchanges, summary.incidents, summary.duration_ms), (10, 2, 9_000));
-    assert_eq!((summary.lost_events, summary.lost_bytes), (7, 700));
+    // What only the recording lacks is no loss of the trace.
+    assert_eq!((summary.lost_events, summary.lost_bytes), (4, 400));
     assert_eq!(summary.lost.ring_full, WireLoss { events: 4, bytes: 400 });
     assert_eq!(summary.lost.recording, WireLoss { events: 3, bytes: 300 });
     let zero = WireLoss { events: 0, bytes: 0 };
     let lost = summary.lost;
     assert_eq!([&lost.fault, &lost.kernel_read, &lost.map_full, &lost.queue_full], [&zero; 4]);
     assert!(summary.time.ends_with('Z'));
+}
+
+#[test]
+fn an_open_exchange_has_an_age_but_no_total() {
+    let mut exchange = fixture::exchange();
+    exchange.outcome = Outcome::InFlight;
+    exchange.timing.end = Some(Timestamp(exchange.started.0 + 5_000));
+    let Line::Exchange(exchange) = parse(&Update::Exchange(exchange.into())) else { panic!("exchange") };
+    assert_eq!((exchange.timing.open_us, exchange.timing.total_us), (Some(5), None));
+}
+
+#[test]
+fn loss_is_said_when_it_happens() {
+    let Line::Loss(loss) = parse(&Update::Loss(fixture::loss())) else { panic!("loss") };
+    assert_eq!((loss.lost_events, loss.lost_bytes, loss.lost.recording.events), (4, 400, 3));
+    assert!(loss.time.ends_with('Z'));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use visible::Visible;
 use super::{Base, Output, base, buffer::LineBuffer, clock::Clock, end, errno};
 use crate::{
     connection::{Protocol, Role},
-    engine::{Attached, Note, NoteKind, Summary, Update},
+    engine::{Attached, Loss, Note, NoteKind, Summary, Update},
     event::Timestamp,
     exchange::{Exchange, Outcome, Quality},
     redact::Redactor,
@@ -248,7 +248,8 @@ impl<W: Write> LineOutput<W> {
     }
 
     fn duration(&mut self, exchange: &Exchange, width: usize) {
-        let duration = end(exchange).map(|end| end.since(exchange.started));
+        // Of an open one, its age when tracing ended.
+        let duration = exchange.timing.end.map(|end| end.since(exchange.started));
         let slow = duration.is_some_and(|duration| duration > SLOW_NS);
         self.line.style(if slow { Style::Slow } else { Style::Plain });
         self.line.put(format_args!("{:>width$} ", measure::duration(duration)));
@@ -326,15 +327,21 @@ impl<W: Write> LineOutput<W> {
         self.finish_words()
     }
 
-    fn summary(&mut self, summary: &Summary) -> io::Result<()> {
+    /// What was lost up to now, and why.
+    fn loss(&mut self, loss: &Loss) -> io::Result<()> {
         for (cause, why) in LOSS_WHY.iter().enumerate() {
-            let (events, bytes) = (summary.lost_events_by_cause[cause], summary.lost_bytes_by_cause[cause]);
+            let (events, bytes) = (loss.events[cause], loss.bytes[cause]);
             if events > 0 || bytes > 0 {
                 self.line.style(Style::Bad);
-                self.line.put(format_args!("! lost {events} events ({bytes} bytes): {why}"));
+                self.line.put(format_args!("! lost {events} events ({bytes} bytes) up to now: {why}"));
                 self.finish_words()?;
             }
         }
+        Ok(())
+    }
+
+    fn summary(&mut self, summary: &Summary) -> io::Result<()> {
+        self.loss(&summary.loss)?;
         self.line.style(Style::Strong);
         let count = summary.exchanges;
         self.line.put(format_args!(
@@ -343,8 +350,9 @@ impl<W: Write> LineOutput<W> {
             if count == 1 { "" } else { "s" }
         ));
         self.line.put(format_args!(", {} failed, {} slow, {} open", self.failed, self.slow, self.open));
-        self.line.style(if summary.lost_events == 0 { Style::Plain } else { Style::Bad });
-        self.line.put(format_args!("; {} events lost ({} bytes)", summary.lost_events, summary.lost_bytes));
+        let (events, bytes) = (summary.loss.total_events(), summary.loss.total_bytes());
+        self.line.style(if events == 0 { Style::Plain } else { Style::Bad });
+        self.line.put(format_args!("; {events} events lost ({bytes} bytes)"));
         self.finish_words()
     }
 }
@@ -385,6 +393,7 @@ impl<W: Write> Output for LineOutput<W> {
             Update::Attached(attached) => self.attached(attached),
             Update::Exchange(exchange) => self.exchange(exchange),
             Update::Note(note) => self.note(note),
+            Update::Loss(loss) => self.loss(loss),
             Update::Summary(summary) => self.summary(summary),
         }
     }

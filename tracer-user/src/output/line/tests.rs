@@ -34,7 +34,7 @@ fn trace() -> Vec<Update> {
     add(&|exchange| {
         exchange.outcome = Outcome::InFlight;
         exchange.response = None;
-        exchange.timing.end = None;
+        exchange.timing.end = Some(Timestamp(START.0 + 61_000_000_000));
     });
     add(&|exchange| {
         exchange.outcome = Outcome::Reset;

@@ -696,7 +696,7 @@ impl Http1 {
         if let Answering::Orphan(draft) = &mut self.answering {
             draft.outcome = Some(outcome);
             draft.error = error;
-            draft.timing.end = (ending != Ending::Unfinished).then_some(time);
+            draft.timing.end = Some(time);
             self.finish_orphan(context);
         }
         for draft in &mut self.waiting {
@@ -704,7 +704,7 @@ impl Http1 {
                 // What was under way when tracing began and of which no response was seen may have been answered.
                 draft.outcome = Some(outcome);
                 draft.error = error;
-                draft.timing.end = (ending != Ending::Unfinished).then_some(time);
+                draft.timing.end = Some(time);
                 draft.response_done = true;
             }
             draft.request_done = true;
