@@ -4,11 +4,16 @@ use std::{
     fs::File,
     io::{self, Read},
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
 };
 
 use anyhow::{Context as _, bail};
 
-use super::{Exit, is_broken_pipe, pipeline::Pipeline, say, sink};
+use super::{Exit, block_on, is_broken_pipe, live::Signals, pipeline::Pipeline, say, sink};
 use crate::{
     cli::Open,
     recording::{EarlyEndReason, Reader},
@@ -28,8 +33,12 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     let mut reader = Reader::open(input).with_context(|| format!("cannot open {name}"))?;
     let sink = sink::open(&args.output)?;
     let mut pipeline = Pipeline::new(args.output.body_limit, sink.output, None);
-    match feed(&mut reader, &mut pipeline) {
-        Ok(()) => {}
+    match feed(&mut reader, &mut pipeline, &*asked_to_end()?) {
+        Ok(true) => {}
+        Ok(false) => {
+            say(&format!("{name} was not shown to its end"));
+            return Ok(Exit::Done);
+        }
         Err(error) if is_broken_pipe(&error) => return Ok(Exit::Done),
         Err(error) => return Err(error.context(format!("cannot show {name} to its end"))),
     }
@@ -50,15 +59,44 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn feed(reader: &mut Reader<Box<dyn Read>>, pipeline: &mut Pipeline) -> anyhow::Result<()> {
-    while let Some(event) = reader.next_event().inspect_err(|_| {
-        // What was read is good.
-        let _ = pipeline.finish();
-    })? {
+/// A flag that Ctrl-C sets, so that what was shown up to then ends as it should. A second one ends at once.
+fn asked_to_end() -> anyhow::Result<Arc<AtomicBool>> {
+    let asked = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&asked);
+    let wait = async move {
+        let mut signals = Signals::new()?;
+        signals.recv().await;
+        flag.store(true, Ordering::Relaxed);
+        signals.recv().await;
+        std::process::exit(Exit::Failed.status().into())
+    };
+    // Left alone: it ends with the process.
+    thread::Builder::new()
+        .name("pidtap-signal".to_owned())
+        .spawn(move || block_on(wait))
+        .context("cannot start a thread that listens to signals; check the limit of processes (`ulimit -u`)")?;
+    Ok(asked)
+}
+
+/// True where the recording was shown to its end.
+fn feed(
+    reader: &mut Reader<Box<dyn Read>>,
+    pipeline: &mut Pipeline,
+    asked_to_end: &AtomicBool,
+) -> anyhow::Result<bool> {
+    while !asked_to_end.load(Ordering::Relaxed) {
+        let event = reader.next_event().inspect_err(|_| {
+            // What was read is good.
+            let _ = pipeline.finish();
+        })?;
+        let Some(event) = event else {
+            pipeline.finish()?;
+            return Ok(true);
+        };
         pipeline.batch(event, |_| {})?;
         // A live trace passes these on to the probes.
         while pipeline.poll_control().is_some() {}
     }
     pipeline.finish()?;
-    Ok(())
+    Ok(false)
 }
