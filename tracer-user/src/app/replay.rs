@@ -73,7 +73,7 @@ fn asked_to_end() -> anyhow::Result<Arc<AtomicBool>> {
     // Left alone: it ends with the process.
     thread::Builder::new()
         .name("pidtap-signal".to_owned())
-        .spawn(move || block_on(wait))
+        .spawn(move || block_on::<()>(wait))
         .context("cannot start a thread that listens to signals; check the limit of processes (`ulimit -u`)")?;
     Ok(asked)
 }
