@@ -378,7 +378,12 @@ unsafe extern "C" fn copy_step<const N: usize>(_index: u64, context: *mut c_void
             return 1;
         }
         (*filling).filled = filled + u64::from(size);
-        (*transfer).vector_skip = skip + u64::from(size);
+        if u64::from(size) == here {
+            (*transfer).vector += 1;
+            (*transfer).vector_skip = 0;
+        } else {
+            (*transfer).vector_skip = skip + u64::from(size);
+        }
     }
     0
 }

@@ -86,6 +86,7 @@ impl Trace {
             follow,
             ring_size: trace.ring_size.0,
             call_capture: trace.call_capture.0,
+            ..CaptureOptions::default()
         })?;
         for target in &targets {
             target.confirm()?;

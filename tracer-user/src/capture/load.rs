@@ -72,6 +72,9 @@ pub(super) fn load(options: &CaptureOptions) -> Result<Loaded, CaptureError> {
         return Err(CaptureError::RingSize(options.ring_size));
     }
     // Direct reads are cheaper; kernels before 5.15 refuse them, and then each is a helper call.
+    if options.helper_reads {
+        return load_with(options, false);
+    }
     load_with(options, true).or_else(|error| match error {
         CaptureError::Verifier { .. } => load_with(options, false).map_err(|_| error),
         other => Err(other),
@@ -79,7 +82,7 @@ pub(super) fn load(options: &CaptureOptions) -> Result<Loaded, CaptureError> {
 }
 
 /// Loads with or without direct reads from the running task.
-pub(super) fn load_with(options: &CaptureOptions, direct: bool) -> Result<Loaded, CaptureError> {
+fn load_with(options: &CaptureOptions, direct: bool) -> Result<Loaded, CaptureError> {
     let mut ebpf = load_object(options, direct)?;
     let ring = RingBuf::try_from(take(&mut ebpf, map::EVENTS)?).map_err(unusable)?;
     let losses = PerCpuArray::try_from(take(&mut ebpf, map::LOSSES)?).map_err(unusable)?;

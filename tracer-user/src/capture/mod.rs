@@ -32,6 +32,8 @@ pub struct CaptureOptions {
     pub ring_size: u32,
     /// Bytes copied of one call at most; what exceeds it is counted.
     pub call_capture: u32,
+    /// Read kernel memory by helper calls alone, as kernels before 5.15 need. They are recognised without this.
+    pub helper_reads: bool,
 }
 
 /// Ring that holds about a tenth of a second of a service that fills both cores.
@@ -44,6 +46,7 @@ impl Default for CaptureOptions {
             follow: true,
             ring_size: DEFAULT_RING_SIZE,
             call_capture: limit::DEFAULT_CALL_CAPTURE,
+            helper_reads: false,
         }
     }
 }
