@@ -1,3 +1,17 @@
-//! Test support for pidtap.
+//! Test support for pidtap: programs that log what they really sent and received, and the comparison with what pidtap
+//! says of them.
+//!
+//! Nothing here uses pidtap's own code for HTTP or JSON types: a mistake must not be made twice in the same way.
 
+pub mod child;
 pub mod cli;
+pub mod compare;
+pub mod driver;
+pub mod guard;
+pub mod peer;
+pub mod report;
+pub mod service;
+pub mod tracer;
+pub mod transport;
+pub mod truth;
+pub mod wire;

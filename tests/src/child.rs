@@ -1,0 +1,139 @@
+//! Processes that the tests start, and waiting with a bound.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+
+/// For everything that normally takes milliseconds.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Looks at a condition until it gives something.
+///
+/// # Errors
+///
+/// It gave nothing within `bound`.
+pub fn wait_for<T>(what: &str, bound: Duration, mut condition: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
+    let end = Instant::now() + bound;
+    loop {
+        if let Some(value) = condition() {
+            return Ok(value);
+        }
+        if Instant::now() > end {
+            bail!("{what}: not within {bound:?}");
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+/// A process that is killed and reaped when this is dropped, and that is told things by lines.
+#[derive(Debug)]
+pub struct Guarded {
+    name: String,
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+}
+
+impl Guarded {
+    /// Starts it with piped standard input and output.
+    ///
+    /// # Errors
+    ///
+    /// What starting it says.
+    pub fn start(command: &mut Command) -> anyhow::Result<Self> {
+        let name = format!("{command:?}");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {name}; is it installed? (`cargo xtask setup`)"))?;
+        let input = child.stdin.take();
+        let output = child.stdout.take().context("its standard output is piped")?;
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Self { name, child, input, lines })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its next line.
+    ///
+    /// # Errors
+    ///
+    /// None came within [`PATIENCE`].
+    pub fn line(&self) -> anyhow::Result<String> {
+        self.lines.recv_timeout(PATIENCE).with_context(|| format!("no line from {}", self.name))
+    }
+
+    /// What follows `word` in its next line, which must begin so.
+    ///
+    /// # Errors
+    ///
+    /// It said something else, or nothing.
+    pub fn expect(&self, word: &str) -> anyhow::Result<String> {
+        let line = self.line()?;
+        let rest = line.strip_prefix(word).with_context(|| format!("{} said {line:?}, not {word:?}", self.name))?;
+        Ok(rest.trim().to_owned())
+    }
+
+    /// Tells it something.
+    ///
+    /// # Errors
+    ///
+    /// It reads no more.
+    pub fn say(&mut self, line: &str) -> anyhow::Result<()> {
+        let input = self.input.as_mut().context("its standard input was closed")?;
+        writeln!(input, "{line}").with_context(|| format!("{} reads no more", self.name))
+    }
+
+    /// Closes its standard input.
+    pub fn close_input(&mut self) {
+        self.input = None;
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    ///
+    /// It did not within the bound.
+    pub fn wait(&mut self, bound: Duration) -> anyhow::Result<ExitStatus> {
+        let Self { name, child, .. } = self;
+        wait_for(&format!("end of {name}"), bound, || child.try_wait().ok().flatten())
+    }
+
+    /// Kills it, as `kill -9` does.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be killed.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,243 @@
+//! pidtap's JSON lines, declared here once more: a change of the contract must show as a failing test.
+
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use serde::Deserialize;
+
+use crate::truth::Fields;
+
+/// One line.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
+pub enum Line {
+    Attached { targets: Vec<Target>, time: String },
+    Exchange(Box<Exchange>),
+    Note(Note),
+    Summary(Summary),
+}
+
+/// A target.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
+pub struct Target {
+    pub pid: u32,
+    pub name: String,
+}
+
+/// An exchange.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
+pub struct Exchange {
+    pub id: u64,
+    pub role: String,
+    pub outcome: String,
+    pub started: String,
+    pub process: Process,
+    pub connection: Connection,
+    pub request: Request,
+    pub response: Option<Response>,
+    pub timing: Timing,
+    pub quality: String,
+    pub incidents: Vec<u64>,
+    #[serde(default)]
+    pub interim: Vec<Interim>,
+    pub error: Option<String>,
+    pub errno: Option<i32>,
+}
+
+/// A process.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
+pub struct Process {
+    pub pid: u32,
+    pub tid: u32,
+    pub name: String,
+}
+
+/// A connection.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
+pub struct Connection {
+    pub id: u64,
+    pub local: String,
+    pub remote: String,
+    pub tls: Option<serde_json::Value>,
+    pub protocol: String,
+}
+
+/// A request.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
+pub struct Request {
+    pub method: Option<String>,
+    pub url: Option<String>,
+    pub authority: Option<String>,
+    pub path: Option<String>,
+    pub version: Option<String>,
+    pub headers: Fields,
+    pub body: Option<Body>,
+    #[serde(default)]
+    pub trailers: Fields,
+}
+
+/// A response.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
+pub struct Response {
+    pub status: u16,
+    pub headers: Fields,
+    pub body: Body,
+    pub reason: String,
+    pub version: String,
+    #[serde(default)]
+    pub trailers: Fields,
+}
+
+/// An interim response.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
+pub struct Interim {
+    pub status: u16,
+    pub headers: Fields,
+    pub time: String,
+}
+
+/// A body.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
+pub struct Body {
+    pub bytes: u64,
+    pub captured: u64,
+    pub text: Option<String>,
+    pub base64: Option<String>,
+    pub decoded: Option<String>,
+    pub undecoded: Option<String>,
+    #[serde(default)]
+    pub truncated: bool,
+    #[serde(default)]
+    pub damaged: bool,
+    #[serde(default)]
+    pub masked: bool,
+    #[serde(default)]
+    pub missing: u64,
+}
+
+impl Body {
+    /// The bytes that are shown.
+    ///
+    /// # Errors
+    ///
+    /// Neither text nor base64, or both.
+    pub fn content(&self) -> anyhow::Result<Vec<u8>> {
+        match (&self.text, &self.base64) {
+            (Some(text), None) => Ok(text.clone().into_bytes()),
+            (None, Some(text)) => Ok(base64::engine::general_purpose::STANDARD.decode(text)?),
+            _ => bail!("a body has text or base64, not both: {self:?}"),
+        }
+    }
+}
+
+/// Timing.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
+pub struct Timing {
+    pub connect_us: Option<u64>,
+    pub tls_us: Option<u64>,
+    pub send_us: Option<u64>,
+    pub wait_us: Option<u64>,
+    pub receive_us: Option<u64>,
+    pub total_us: Option<u64>,
+}
+
+/// A note.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
+pub struct Note {
+    pub kind: String,
+    pub time: String,
+    pub process: Process,
+    pub connection: Connection,
+    pub protocol: Option<String>,
+    pub sent: Option<u64>,
+    pub received: Option<u64>,
+}
+
+/// The last line.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
+pub struct Summary {
+    pub exchanges: u64,
+    pub incidents: u64,
+    pub lost_events: u64,
+    pub lost_bytes: u64,
+    pub duration_ms: u64,
+    pub lost: std::collections::BTreeMap<String, Lost>,
+    pub time: String,
+}
+
+/// Loss of one cause.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
+pub struct Lost {
+    pub events: u64,
+    pub bytes: u64,
+}
+
+/// All lines of a trace.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// From the first line.
+    pub targets: Vec<Target>,
+    /// In the order of the lines.
+    pub exchanges: Vec<Exchange>,
+    /// Likewise.
+    pub notes: Vec<Note>,
+    /// From the last line.
+    pub summary: Summary,
+}
+
+impl Report {
+    /// Reads lines; they must begin with `attached` and end with `summary`.
+    ///
+    /// # Errors
+    ///
+    /// They are not pidtap's, or not in this order.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let mut targets = None;
+        let mut summary = None;
+        let (mut exchanges, mut notes) = (Vec::new(), Vec::new());
+        for (number, line) in text.lines().enumerate() {
+            let shown = || format!("line {}: {}", number + 1, &line[..line.len().min(400)]);
+            if summary.is_some() {
+                bail!("a line after the summary, {}", shown());
+            }
+            if (number == 0) != line.starts_with(r#"{"type":"attached""#) {
+                bail!("`attached` is the first line and no other, {}", shown());
+            }
+            match serde_json::from_str(line).with_context(shown)? {
+                Line::Attached { targets: found, .. } => targets = Some(found),
+                Line::Exchange(exchange) => exchanges.push(*exchange),
+                Line::Note(note) => notes.push(note),
+                Line::Summary(last) => summary = Some(last),
+            }
+        }
+        let summary = summary.context("there is no summary")?;
+        if summary.exchanges != exchanges.len() as u64 {
+            bail!("the summary says {} exchanges, there are {}", summary.exchanges, exchanges.len());
+        }
+        Ok(Self { targets: targets.context("there is no attached line")?, exchanges, notes, summary })
+    }
+}

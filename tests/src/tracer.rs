@@ -1,0 +1,191 @@
+//! Running the real program.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    child::{PATIENCE, wait_for},
+    report::Report,
+};
+
+/// Loading the probes takes well under a second; other load on two cores may not make a test fail.
+const ATTACH: Duration = Duration::from_secs(30);
+/// Ends within the time to write what is in memory.
+const STOP: Duration = Duration::from_mins(1);
+
+/// The binary under test: `PIDTAP_BIN`, else what cargo built beside the tests.
+///
+/// # Errors
+///
+/// There is none.
+pub fn binary() -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os("PIDTAP_BIN") {
+        return Ok(path.into());
+    }
+    let own = std::env::current_exe()?;
+    let profile = own.parent().and_then(Path::parent).context("tests run from a target folder")?;
+    let target = profile.parent().context("tests run from a target folder")?;
+    [target.join("release/pidtap"), profile.join("pidtap")]
+        .into_iter()
+        .find(|path| path.is_file())
+        .context("there is no pidtap binary: run `cargo xtask build`, or set PIDTAP_BIN")
+}
+
+/// A running pidtap with `-o json` to a file.
+#[derive(Debug)]
+pub struct Tracer {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Tracer {
+    /// Attaches to processes with secrets shown and whole bodies; returns when the probes are live.
+    ///
+    /// # Errors
+    ///
+    /// It does not attach.
+    pub fn attach(pids: &[u32], options: &[&str]) -> anyhow::Result<Self> {
+        let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+        let mut arguments: Vec<&OsStr> = vec![OsStr::new("attach")];
+        arguments.extend(options.iter().map(OsStr::new));
+        arguments.extend(pids.iter().map(OsStr::new));
+        Self::start(&arguments, &[])
+    }
+
+    /// Starts a command with `pidtap run`.
+    ///
+    /// # Errors
+    ///
+    /// It does not attach.
+    pub fn run(options: &[&str], command: &[&OsStr]) -> anyhow::Result<Self> {
+        let mut arguments: Vec<&OsStr> = vec![OsStr::new("run")];
+        arguments.extend(options.iter().map(OsStr::new));
+        let mut rest = vec![OsStr::new("--")];
+        rest.extend(command);
+        Self::start(&arguments, &rest)
+    }
+
+    fn start(arguments: &[&OsStr], rest: &[&OsStr]) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let errors = fs::File::create(folder.path().join("stderr"))?;
+        let child = Command::new(binary()?)
+            .args(arguments)
+            .args(["-o", "json", "--show-secrets"])
+            .arg("--output-file")
+            .arg(folder.path().join("json"))
+            .args(if arguments.contains(&OsStr::new("--body-limit")) { &[][..] } else { &["--body-limit", "128MiB"] })
+            .args(rest)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .spawn()
+            .context("cannot start pidtap")?;
+        let mut tracer = Self { child, folder };
+        let attached = wait_for("the attached line", ATTACH, || {
+            let ended = tracer.child.try_wait().ok().flatten().is_some();
+            (ended || tracer.output().contains(r#"{"type":"attached""#)).then_some(())
+        });
+        if attached.is_err() || !tracer.output().contains(r#"{"type":"attached""#) {
+            bail!("pidtap did not attach: {}", tracer.errors());
+        }
+        Ok(tracer)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it wrote so far.
+    pub fn output(&self) -> String {
+        fs::read(self.folder.path().join("json"))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// What it complained of.
+    pub fn errors(&self) -> String {
+        fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()
+    }
+
+    /// Waits until it has written this.
+    ///
+    /// # Errors
+    ///
+    /// It did not within the usual patience.
+    pub fn wait_for_output(&self, text: &str) -> anyhow::Result<()> {
+        wait_for(&format!("{text:?} in pidtap's output"), PATIENCE, || self.output().contains(text).then_some(()))
+    }
+
+    /// Ends it as Ctrl-C does, and reads what it wrote.
+    ///
+    /// # Errors
+    ///
+    /// It does not end well, or its output is not what it must be.
+    pub fn stop(self) -> anyhow::Result<Report> {
+        Ok(self.stop_with_text()?.0)
+    }
+
+    /// The same, with the lines as they were.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::stop`].
+    pub fn stop_with_text(mut self) -> anyhow::Result<(Report, String)> {
+        // It may have ended with its target.
+        if self.child.try_wait()?.is_none() {
+            let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
+        }
+        self.finish_with_text()
+    }
+
+    /// Waits until it ends by itself, and reads what it wrote.
+    ///
+    /// # Errors
+    ///
+    /// It does not end well, or its output is not what it must be.
+    pub fn finish(self) -> anyhow::Result<Report> {
+        Ok(self.finish_with_text()?.0)
+    }
+
+    /// The same, with the lines as they were.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::finish`].
+    pub fn finish_with_text(mut self) -> anyhow::Result<(Report, String)> {
+        let status = wait_for("the end of pidtap", STOP, || self.child.try_wait().ok().flatten())?;
+        if !status.success() {
+            bail!("pidtap ended with {status}: {}", self.errors());
+        }
+        let text = self.output();
+        let report = Report::parse(&text).with_context(|| format!("pidtap said: {}", self.errors()))?;
+        Ok((report, text))
+    }
+
+    /// Kills it, as `kill -9` does.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be killed.
+    pub fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

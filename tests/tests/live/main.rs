@@ -1,0 +1,11 @@
+//! The real program on real processes. Needs root; see `guard::live`.
+
+mod late;
+mod life;
+mod loss;
+mod mode;
+mod record;
+mod scene;
+mod services;
+mod support;
+mod volume;

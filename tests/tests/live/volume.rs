@@ -1,0 +1,69 @@
+//! Much of everything: nothing lost, nothing invented.
+
+use std::thread;
+
+use tracer_tests::{
+    compare::{Expectation, compare, no_wrong_pair},
+    driver::{Client, Payload, Plan},
+    guard,
+    tracer::Tracer,
+};
+
+use crate::support::{Tracee, agree, driver, trace_client};
+
+const CONNECTIONS: usize = 50;
+const EACH: usize = 200;
+
+#[test]
+fn ten_thousand_exchanges_over_fifty_connections() {
+    let Some(_guard) = guard::live() else { return };
+    let tracee = Tracee::start(&["server", "plain"]).expect("the tracee starts");
+    let trace = Tracer::attach(&[tracee.pid()], &[]).expect("pidtap attaches");
+    let scribe = driver();
+    let address = format!("127.0.0.1:{}", tracee.ready);
+    thread::scope(|scope| {
+        for connection in 0..CONNECTIONS {
+            let (scribe, address) = (scribe.clone(), &address);
+            scope.spawn(move || {
+                let mut client = Client::connect(address, scribe).expect("the tracee listens");
+                for number in 0..EACH {
+                    let id = format!("v{connection}-{number}");
+                    let plan = match number % 4 {
+                        0 => Plan::get(format!("/get/{number}/{id}")),
+                        1 => Plan::post(format!("/echo/{id}"), Payload::Sized(number * 7)),
+                        2 => Plan::get(format!("/chunked/{}/{id}", number * 5)),
+                        _ => Plan::get(format!("/status/404/{id}")).header("X-Number", &number.to_string()),
+                    };
+                    client.exchange(&plan).expect("the tracee answers");
+                }
+            });
+        }
+    });
+    let truth = scribe.log.exchanges();
+    assert_eq!(truth.len(), CONNECTIONS * EACH);
+    agree(&truth, &tracee.truth_of(truth.len()).expect("the tracee's log"));
+    let report = trace.stop().expect("pidtap ends");
+    compare(&truth, &report, &Expectation::default()).expect("all is as it was");
+    assert_eq!(no_wrong_pair(&report).expect("no wrong pair"), CONNECTIONS * EACH);
+}
+
+#[test]
+fn connections_at_5000_a_second() {
+    let Some(_guard) = guard::live() else { return };
+    trace_client(&["scene", "churn", "ADDRESS", "5000"], "127.0.0.1:0", &Expectation::default())
+        .expect("all is as it was");
+}
+
+#[test]
+fn fifty_megabytes_down() {
+    let Some(_guard) = guard::live() else { return };
+    trace_client(&["client", "plain", "ADDRESS", "download:50000000", "1"], "127.0.0.1:0", &Expectation::default())
+        .expect("all is as it was");
+}
+
+#[test]
+fn fifty_megabytes_up() {
+    let Some(_guard) = guard::live() else { return };
+    trace_client(&["client", "plain", "ADDRESS", "upload:50000000", "1"], "127.0.0.1:0", &Expectation::default())
+        .expect("all is as it was");
+}

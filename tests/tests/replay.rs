@@ -1,0 +1,191 @@
+//! Recordings of real services through engine and output, against what was printed live.
+//!
+//! `recordings/NAME.tap` is what `cargo xtask record` recorded, `NAME.json` what the same run printed; that run was
+//! compared with what the service itself had logged.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use pidtap::{
+    engine::{Engine, EngineOptions, Update},
+    event::{
+        Event,
+        wire::{DataEvent, flag},
+    },
+    output::{
+        Output as _,
+        json::{JsonOptions, JsonOutput},
+    },
+    recording::Reader,
+};
+use proptest::prelude::*;
+use tracer_tests::{compare::no_wrong_pair, report::Report};
+
+/// Fewer means that the folder was not found, or that somebody removed some.
+const AT_LEAST: usize = 15;
+
+fn recordings() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings");
+    let mut paths: Vec<PathBuf> = fs::read_dir(&folder)
+        .expect("there are recordings")
+        .map(|entry| entry.expect("the folder can be read").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "tap"))
+        .collect();
+    paths.sort();
+    assert!(paths.len() >= AT_LEAST, "{} recordings are in {}", paths.len(), folder.display());
+    paths
+}
+
+fn events(path: &Path) -> Vec<Vec<u8>> {
+    let file = fs::File::open(path).expect("it can be read");
+    let mut reader = Reader::open(file).expect("it is a recording");
+    let mut events = Vec::new();
+    while let Some(event) = reader.next_event().expect("it can be read") {
+        events.push(event.to_vec());
+    }
+    assert_eq!(reader.early_end(), None, "{} is whole", path.display());
+    assert_eq!((reader.skipped_events(), reader.malformed_events()), (0, 0), "{} is understood", path.display());
+    events
+}
+
+/// As `pidtap open -o json --show-secrets` does it.
+fn replay(events: &[Vec<u8>]) -> String {
+    let mut engine = Engine::new(EngineOptions::default());
+    let options = JsonOptions { show_secrets: true, ..JsonOptions::default() };
+    let mut output = JsonOutput::new(Vec::new(), options);
+    let mut print = |engine: &mut Engine| {
+        while let Some(update) = engine.poll() {
+            if matches!(update, Update::Attached(_)) {
+                output.set_realtime_offset(engine.realtime_offset_ns());
+            }
+            output.write(&update).expect("a Vec takes everything");
+        }
+        output.flush().expect("a Vec takes everything");
+    };
+    for event in events {
+        engine.handle_event(&Event::decode(event).expect("recorded events decode"));
+        print(&mut engine);
+    }
+    engine.finish();
+    print(&mut engine);
+    String::from_utf8(output.get_ref().clone()).expect("JSON is UTF-8")
+}
+
+fn same(path: &Path, expected: &str, found: &str, what: &str) {
+    let name = path.display();
+    for (number, (expected, found)) in expected.lines().zip(found.lines()).enumerate() {
+        assert_eq!(expected, found, "{name}, {what}, line {}", number + 1);
+    }
+    assert_eq!(expected.lines().count(), found.lines().count(), "{name}, {what}: number of lines");
+}
+
+#[test]
+fn every_recording_gives_what_was_printed_live() {
+    for path in recordings() {
+        let expected = fs::read_to_string(path.with_extension("json")).expect("each recording has an expectation");
+        same(&path, &expected, &replay(&events(&path)), "replayed");
+    }
+}
+
+#[test]
+fn expectations_have_no_unknown_keys_and_belong_to_recordings() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).expect("there are recordings") {
+        let path = entry.expect("the folder can be read").path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            assert!(path.with_extension("tap").exists(), "{} has no recording", path.display());
+            let text = fs::read_to_string(&path).expect("it can be read");
+            Report::parse(&text).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
+            count += 1;
+        }
+    }
+    assert_eq!(count, recordings().len());
+    let unknown = r#"{"type":"attached","targets":[],"time":"x","more":1}"#;
+    assert!(serde_json::from_str::<tracer_tests::report::Line>(unknown).is_err(), "unknown keys are refused");
+}
+
+/// After a gap, the search for the next message may use where calls begin, so that what becomes of the messages at a gap
+/// depends on the calls: then nothing may be mispaired. Without loss, all is the same.
+fn same_or_honest(path: &Path, expected: &str, found: &str, what: &str) {
+    let report = Report::parse(expected).expect("an expectation");
+    if report.summary.lost_events == 0 {
+        return same(path, expected, found, what);
+    }
+    let report = Report::parse(found).unwrap_or_else(|error| panic!("{}, {what}: {error:#}", path.display()));
+    no_wrong_pair(&report).unwrap_or_else(|error| panic!("{}, {what}: {error:#}", path.display()));
+}
+
+/// The same bytes in more calls: a call becomes calls of `piece()` bytes each, as if buffers had been that small.
+fn in_pieces(events: &[Vec<u8>], mut piece: impl FnMut() -> usize) -> Vec<Vec<u8>> {
+    let mut result = Vec::new();
+    for event in events {
+        match Event::decode(event) {
+            Ok(Event::Data(data, payload)) if payload.len() > 1 => split(&data, payload, &mut piece, &mut result),
+            _ => result.push(event.clone()),
+        }
+    }
+    result
+}
+
+fn split(data: &DataEvent, mut payload: &[u8], piece: &mut impl FnMut() -> usize, result: &mut Vec<Vec<u8>>) {
+    let one_record = data.offset == 0 && i64::from(data.result) == payload.len() as i64;
+    let as_calls = one_record && data.header.flags & flag::PEEK == 0;
+    let mut data = *data;
+    let flags = data.header.flags;
+    while !payload.is_empty() {
+        let (now, later) = payload.split_at(piece().clamp(1, payload.len()));
+        data.captured = now.len() as u32;
+        if as_calls {
+            data.result = now.len() as i32;
+        } else if !later.is_empty() {
+            // Records of one call: only the last says so.
+            data.header.flags = flags & !flag::LAST;
+        } else {
+            data.header.flags = flags;
+        }
+        let mut bytes = Vec::new();
+        Event::Data(data, now).encode(&mut bytes);
+        result.push(bytes);
+        if as_calls {
+            data.position += now.len() as u64;
+            if flags & flag::SEQUENCE != 0 {
+                data.position &= u64::from(u32::MAX);
+            }
+        } else {
+            data.offset += now.len() as u32;
+        }
+        payload = later;
+    }
+}
+
+#[test]
+fn every_recording_cut_at_every_point_gives_the_same() {
+    for path in recordings() {
+        let expected = fs::read_to_string(path.with_extension("json")).expect("each recording has an expectation");
+        let events = events(&path);
+        for size in [1, 2, 3, 7, 64, 997] {
+            let pieces = in_pieces(&events, || size);
+            same_or_honest(&path, &expected, &replay(&pieces), &format!("in pieces of {size}"));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_recording_in_any_pieces_gives_the_same(
+        which in any::<prop::sample::Index>(),
+        sizes in prop::collection::vec(1_usize..2000, 1..50),
+    ) {
+        let paths = recordings();
+        let path = &paths[which.index(paths.len())];
+        let expected = fs::read_to_string(path.with_extension("json")).expect("each recording has an expectation");
+        let mut sizes = sizes.iter().cycle();
+        let pieces = in_pieces(&events(path), || *sizes.next().expect("it is endless"));
+        same_or_honest(path, &expected, &replay(&pieces), "in pieces");
+    }
+}
