@@ -1,5 +1,7 @@
 //! pidtap's JSON lines, declared here once more: a change of the contract must show as a failing test.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use serde::Deserialize;
@@ -14,6 +16,7 @@ pub enum Line {
     Attached { targets: Vec<Target>, time: String },
     Exchange(Box<Exchange>),
     Note(Note),
+    Loss { time: String, lost_events: u64, lost_bytes: u64, lost: BTreeMap<String, Lost> },
     Summary(Summary),
 }
 
@@ -157,6 +160,7 @@ pub struct Timing {
     pub wait_us: Option<u64>,
     pub receive_us: Option<u64>,
     pub total_us: Option<u64>,
+    pub open_us: Option<u64>,
 }
 
 /// A note.
@@ -183,7 +187,7 @@ pub struct Summary {
     pub lost_events: u64,
     pub lost_bytes: u64,
     pub duration_ms: u64,
-    pub lost: std::collections::BTreeMap<String, Lost>,
+    pub lost: BTreeMap<String, Lost>,
     pub time: String,
 }
 
@@ -218,6 +222,7 @@ impl Report {
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let mut targets = None;
         let mut summary = None;
+        let mut lost = 0;
         let (mut exchanges, mut notes) = (Vec::new(), Vec::new());
         for (number, line) in text.lines().enumerate() {
             let shown = || format!("line {}: {}", number + 1, &line[..line.len().min(400)]);
@@ -231,10 +236,15 @@ impl Report {
                 Line::Attached { targets: found, .. } => targets = Some(found),
                 Line::Exchange(exchange) => exchanges.push(*exchange),
                 Line::Note(note) => notes.push(note),
-                Line::Summary(last) => summary = Some(last),
+                Line::Loss { lost_events, .. } if lost_events <= lost => bail!("loss that is no more, {}", shown()),
+                Line::Loss { lost_events, .. } => lost = lost_events,
+                Line::Summary(end) => summary = Some(end),
             }
         }
         let summary = summary.context("there is no summary")?;
+        if summary.lost_events < lost {
+            bail!("{lost} lost events were said, the summary says {}", summary.lost_events);
+        }
         if summary.exchanges != exchanges.len() as u64 {
             bail!("the summary says {} exchanges, there are {}", summary.exchanges, exchanges.len());
         }
