@@ -57,6 +57,7 @@ impl Tracer {
         let mut arguments: Vec<&OsStr> = vec![OsStr::new("attach")];
         arguments.extend(options.iter().map(OsStr::new));
         arguments.extend(pids.iter().map(OsStr::new));
+        arguments.push(OsStr::new("--show-secrets"));
         Self::start(&arguments, &[])
     }
 
@@ -66,11 +67,20 @@ impl Tracer {
     ///
     /// It does not attach.
     pub fn run(options: &[&str], command: &[&OsStr]) -> anyhow::Result<Self> {
-        let mut arguments: Vec<&OsStr> = vec![OsStr::new("run")];
+        let mut arguments: Vec<&OsStr> = vec![OsStr::new("run"), OsStr::new("--show-secrets")];
         arguments.extend(options.iter().map(OsStr::new));
         let mut rest = vec![OsStr::new("--")];
         rest.extend(command);
         Self::start(&arguments, &rest)
+    }
+
+    /// Starts `pidtap demo`, with secrets masked.
+    ///
+    /// # Errors
+    ///
+    /// It does not attach.
+    pub fn demo() -> anyhow::Result<Self> {
+        Self::start(&[OsStr::new("demo")], &[])
     }
 
     fn start(arguments: &[&OsStr], rest: &[&OsStr]) -> anyhow::Result<Self> {
@@ -78,7 +88,7 @@ impl Tracer {
         let errors = fs::File::create(folder.path().join("stderr"))?;
         let child = Command::new(binary()?)
             .args(arguments)
-            .args(["-o", "json", "--show-secrets"])
+            .args(["-o", "json"])
             .arg("--output-file")
             .arg(folder.path().join("json"))
             .args(if arguments.contains(&OsStr::new("--body-limit")) { &[][..] } else { &["--body-limit", "128MiB"] })

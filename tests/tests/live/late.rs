@@ -114,6 +114,14 @@ fn attach_in_the_middle_of_a_body() {
 }
 
 #[test]
+fn attach_in_the_middle_of_a_large_body() {
+    let Some(_guard) = guard::live() else { return };
+    // Longer than a connection that is no HTTP would get before it is left alone.
+    let head = "POST /echo/middle HTTP/1.1\r\nHost: truth.test\r\nContent-Length: 2000005\r\n\r\n";
+    attach_within(&format!("{head}begin"), &"x y\n".repeat(500_000), &[]).expect("nothing is mispaired or missed");
+}
+
+#[test]
 fn attach_between_a_head_and_its_body() {
     check("POST /echo/middle HTTP/1.1\r\nHost: truth.test\r\nContent-Length: 40\r\n\r\n", &"y".repeat(40));
 }

@@ -1,6 +1,10 @@
 //! What cannot be seen is counted; and pidtap itself may go away.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    process::Command,
+};
 
 use pidtap::event::{Event, wire::flag};
 
@@ -156,11 +160,11 @@ fn forced_truncation_is_exact() {
 #[test]
 fn kill_minus_nine_leaves_nothing_and_the_target_serves_on() {
     let Some(_guard) = guard::live() else { return };
-    let before = programs();
     let tracee = Tracee::start(&["server", "plain"]).expect("the tracee starts");
     let trace = Tracer::attach(&[tracee.pid()], &[]).expect("pidtap attaches");
-    let during = programs();
-    assert!(during.len() > before.len(), "the probes are seen by bpftool: {before:?}, {during:?}");
+    let ours = programs_of(trace.pid());
+    let listed = programs();
+    assert!(!ours.is_empty() && ours.iter().all(|id| listed.contains(id)), "bpftool sees them: {ours:?}, {listed:?}");
     let scribe = driver();
     let mut client =
         Client::connect(&format!("127.0.0.1:{}", tracee.ready), scribe.clone()).expect("the tracee listens");
@@ -172,13 +176,23 @@ fn kill_minus_nine_leaves_nothing_and_the_target_serves_on() {
         client.exchange(&Plan::get(format!("/get/100/k{number}"))).expect("the target serves on");
     }
     // The kernel frees programs a moment after their last user.
-    wait_for("no program is left", PATIENCE, || programs().iter().all(|id| before.contains(id)).then_some(()))
+    let left = || programs().into_iter().filter(|id| ours.contains(id)).collect::<Vec<_>>();
+    wait_for("no program is left", PATIENCE, || left().is_empty().then_some(()))
         .expect("nothing is left in the kernel");
     agree(&scribe.log.exchanges(), &tracee.truth_of(3000).expect("the log"));
 }
 
-/// Ids of loaded tracing programs. Other sessions' programs may be among them, so only what is new counts.
-fn programs() -> Vec<u64> {
+/// Ids of the programs that a process holds, by itself or through a link.
+fn programs_of(pid: u32) -> BTreeSet<u64> {
+    let folder = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("it runs");
+    folder
+        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok())
+        .filter_map(|text| text.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok()))
+        .collect()
+}
+
+/// Ids of all loaded programs.
+fn programs() -> BTreeSet<u64> {
     let output = Command::new("bpftool").args(["prog", "show", "--json"]).output().expect("bpftool is installed");
     let all: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("bpftool speaks JSON");
     all.iter().filter_map(|program| program["id"].as_u64()).collect()

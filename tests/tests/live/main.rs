@@ -1,5 +1,6 @@
 //! The real program on real processes. Needs root; see `guard::live`.
 
+mod demo;
 mod late;
 mod life;
 mod loss;
