@@ -12,6 +12,9 @@ use tracer_common::{
 
 use crate::payload::Transfer;
 
+/// Entries of [`DESCRIPTOR_FILTER`]: a power of two. Descriptors of one process fall on slots of their own up to here.
+pub(crate) const DESCRIPTOR_SLOTS: u32 = 65_536;
+
 /// The events. User space sets the size.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
@@ -35,6 +38,10 @@ pub(crate) static RESTRAINTS: LruHashMap<u64, Restraint> = LruHashMap::with_max_
 /// Non-zero where a connection that falls on the slot may have a restraint.
 #[map]
 pub(crate) static RESTRAINT_FILTER: Array<u32> = Array::with_max_entries(FILTER_SLOTS, 0);
+
+/// Non-zero where a descriptor that falls on the slot named a connection when it was last used.
+#[map]
+pub(crate) static DESCRIPTOR_FILTER: Array<u32> = Array::with_max_entries(DESCRIPTOR_SLOTS, 0);
 
 /// What was lost.
 #[map]

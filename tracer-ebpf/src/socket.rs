@@ -2,11 +2,14 @@
 //!
 //! Each step is a read, and the reads are most of what a traced call costs: so as few as can be.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid,
+    generated::{bpf_get_current_task, bpf_get_current_task_btf},
+};
 use tracer_common::offset::SOCKET_HEAD_SIZE;
 
 use crate::{
-    maps::DIRECT,
+    maps::{DESCRIPTOR_FILTER, DESCRIPTOR_SLOTS, DIRECT},
     memory::{kernel, kernel_at, pointer, typed},
     offset::{
         FDT_FD, FDT_MAX_FDS, FILE_INODE, FILES_FDT, INODE_NUMBER, SK_SOCKET, SOCKET_ALLOC_INODE, SOCKET_FILE,
@@ -79,4 +82,33 @@ pub(crate) fn inode_of(sk: u64) -> Option<u64> {
     let socket = pointer(sk, &SK_SOCKET)?;
     // `struct socket` is the first member of `struct socket_alloc`; its inode stands beside it.
     kernel::<u64>(socket + u64::from(SOCKET_ALLOC_INODE.load()), &INODE_NUMBER)
+}
+
+/// The slot of a descriptor of the running process.
+#[inline(always)]
+fn descriptor_slot(fd: i32) -> Option<*mut u32> {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // Multiplied by the golden ratio, so that neighbouring processes do not share slots.
+    let slot = (tgid.wrapping_mul(0x9e37_79b1) >> 16).wrapping_add(fd as u32) & (DESCRIPTOR_SLOTS - 1);
+    DESCRIPTOR_FILTER.get_ptr_mut(slot)
+}
+
+/// A descriptor of the running process names a connection: its close matters.
+#[inline(always)]
+pub(crate) fn note_descriptor(fd: i32) {
+    if let Some(slot) = descriptor_slot(fd) {
+        unsafe { slot.write_volatile(1) };
+    }
+}
+
+/// A descriptor of the running process is closed. True if it may have named a connection. (Two processes whose
+/// descriptors share a slot may hide a close from each other; TCP tells of its end by itself.)
+#[inline(always)]
+pub(crate) fn forget_descriptor(fd: i32) -> bool {
+    let Some(slot) = descriptor_slot(fd) else { return true };
+    let named = unsafe { slot.read_volatile() } != 0;
+    if named {
+        unsafe { slot.write_volatile(0) };
+    }
+    named
 }

@@ -4,19 +4,27 @@ use tracer_common::control::filter_slot;
 
 use crate::maps::{SELF_TGID, SINGLE_TARGET, TARGET_FILTER, TARGETS};
 
-/// True if the process is traced. Every system call of the machine asks this, so the answer "no" must be cheap: one
-/// comparison where there is one target, else one array element, and the hash only where that element is set.
+/// True if the process may be traced. Every system call of the machine asks this, so the answer "no" must be cheap:
+/// one comparison where there is one target, else one array element.
 #[inline(always)]
-pub(crate) fn is_traced(tgid: u32) -> bool {
+pub(crate) fn may_be_traced(tgid: u32) -> bool {
     let single = SINGLE_TARGET.load();
     if single != 0 {
         return tgid == single;
     }
-    match TARGET_FILTER.get(filter_slot(u64::from(tgid))) {
-        Some(slot) if *slot != 0 => {}
-        _ => return false,
-    }
-    tgid != SELF_TGID.load() && TARGETS.get_ptr(tgid).is_some()
+    matches!(TARGET_FILTER.get(filter_slot(u64::from(tgid))), Some(slot) if *slot != 0)
+}
+
+/// True if the process, which may be traced, is.
+#[inline(always)]
+pub(crate) fn is_target(tgid: u32) -> bool {
+    SINGLE_TARGET.load() != 0 || (tgid != SELF_TGID.load() && TARGETS.get_ptr(tgid).is_some())
+}
+
+/// True if the process is traced.
+#[inline(always)]
+pub(crate) fn is_traced(tgid: u32) -> bool {
+    may_be_traced(tgid) && is_target(tgid)
 }
 
 /// Traces one more process. False where the map is full.

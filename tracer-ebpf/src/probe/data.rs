@@ -51,6 +51,7 @@ pub(super) fn moved(call: &Call, result: i64) {
     }
     let Some(transfer) = payload::current() else { return };
     let Some(entry) = connection::remember(socket) else { return };
+    socket::note_descriptor(descriptor);
 
     let message_bits = match call.code {
         call::RECVMSG | call::SENDMSG => arguments[2],

@@ -34,8 +34,8 @@ pub(super) fn changed(call: &Call, result: i64) {
                 opened(pair[1], origin::PAIR, 0, 0);
             }
         }
-        // Whatever else it returns, the descriptor is closed.
-        syscall::CLOSE if result != EBADF => report(0, fd, -1, descriptor::CLOSE),
+        // Whatever else it returns, the descriptor is closed. That of a file says nothing about connections.
+        syscall::CLOSE if result != EBADF && socket::forget_descriptor(fd) => report(0, fd, -1, descriptor::CLOSE),
         syscall::SHUTDOWN if result == 0 => {
             if let Some(socket) = socket::of_descriptor(fd) {
                 let action = match arguments[1] {
@@ -67,6 +67,7 @@ fn opened(fd: i32, origin: u8, result: i32, remote: u64) {
 #[inline(always)]
 fn announce(socket: Socket, fd: i32, origin: u8, result: i32, remote: u64) {
     let Some(entry) = connection::remember(socket) else { return };
+    socket::note_descriptor(fd);
     let Some(positions) = connection::positions(&entry, socket.sk) else { return };
     connection::announce(&Announcement { socket, positions, remote, fd, result, origin, sequence: entry.sequence });
 }
@@ -76,6 +77,9 @@ fn announce(socket: Socket, fd: i32, origin: u8, result: i32, remote: u64) {
 #[inline(never)]
 fn duplicated(old: i32, new: i32, always: bool) {
     let inode = socket::of_descriptor(new).map_or(0, |socket| socket.inode);
+    if inode != 0 {
+        socket::note_descriptor(new);
+    }
     if inode != 0 || always {
         report(inode, old, new, descriptor::DUPLICATE);
     }

@@ -20,7 +20,8 @@ const RESTART_FIRST: i64 = -512;
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub(crate) fn sys_exit(context: RawTracePointContext) -> i32 {
     // In this order: what all others pay for comes first and is least.
-    if !target::is_traced((bpf_get_current_pid_tgid() >> 32) as u32) {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    if !target::may_be_traced(tgid) {
         return 0;
     }
     let arguments = context.as_ptr().cast::<u64>();
@@ -28,7 +29,10 @@ pub(crate) fn sys_exit(context: RawTracePointContext) -> i32 {
     if result == EAGAIN || result == EINTR || (RESTART_LAST..=RESTART_FIRST).contains(&result) {
         return 0;
     }
-    if let Some(call) = arch::call(registers) {
+    // Most calls of a target are none of ours, and telling that is cheaper than looking the target up.
+    if let Some(call) = arch::call(registers)
+        && target::is_target(tgid)
+    {
         if call.code <= syscall::LAST_DATA {
             data::moved(&call, result);
         } else {
