@@ -79,8 +79,8 @@ impl Trace {
         let recorder = trace.record.as_deref().map(|path| recorder(path, output.force)).transpose()?;
         let follow = trace.follows();
         let named: Vec<u32> = targets.iter().map(|target| target.pid).collect();
-        let children = if follow { process::descendants(&named) } else { Vec::new() };
-        let all: Vec<u32> = named.iter().copied().chain(children.iter().map(|child| child.pid)).collect();
+        let mut children = if follow { process::descendants(&named) } else { Vec::new() };
+        let mut all: Vec<u32> = named.iter().copied().chain(children.iter().map(|child| child.pid)).collect();
         let capture = Capture::start(&CaptureOptions {
             targets: all.clone(),
             follow,
@@ -95,6 +95,9 @@ impl Trace {
             say(&format!("this kernel has no tracepoint {missing}: what it tells is not shown"));
         }
         let handle = capture.handle();
+        if follow {
+            add_late_children(&named, &mut children, &mut all, &handle);
+        }
         let mut prober = Prober::new();
         let prelude = prelude(&targets, &children, &mut prober, &handle, trace, launched);
         let (notice_sender, notices) = unbounded_channel();
@@ -207,6 +210,26 @@ impl Signals {
             _ = self.interrupt.recv() => process_signal::Signal::INT,
             _ = self.terminate.recv() => process_signal::Signal::TERM,
             _ = self.hangup.recv() => process_signal::Signal::HUP,
+        }
+    }
+}
+
+/// Children that were started after the processes were listed, but before the probes saw forks, are in neither.
+fn add_late_children(named: &[u32], children: &mut Vec<Target>, all: &mut Vec<u32>, handle: &Handle) {
+    /// A child that is added may have had children meanwhile. From then on the kernel follows, so this ends soon.
+    const ROUNDS: usize = 8;
+    for _ in 0..ROUNDS {
+        let late: Vec<Target> =
+            process::descendants(named).into_iter().filter(|child| !all.contains(&child.pid)).collect();
+        if late.is_empty() {
+            return;
+        }
+        for child in late {
+            if let Err(error) = handle.add_target(child.pid) {
+                say(&format!("cannot follow the child {} ({}): {error}", child.pid, child.name));
+            }
+            all.push(child.pid);
+            children.push(child);
         }
     }
 }

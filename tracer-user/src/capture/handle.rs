@@ -34,6 +34,16 @@ pub(super) struct Maps {
     pub(super) connections: HashMap<MapData, u64, [u64; 3]>,
     pub(super) restraints: HashMap<MapData, u64, [u64; 3]>,
     pub(super) restraint_filter: Array<MapData, u32>,
+    pub(super) targets: HashMap<MapData, u32, u32>,
+    pub(super) target_filter: Array<MapData, u32>,
+}
+
+impl Maps {
+    /// The filter first: a set slot without a target is harmless, the reverse is not.
+    pub(super) fn add_target(&mut self, tgid: u32) -> Result<(), MapError> {
+        self.target_filter.set(filter_slot(u64::from(tgid)), 1, 0)?;
+        self.targets.insert(tgid, 1, 0)
+    }
 }
 
 /// What the handles and the drain thread share.
@@ -93,6 +103,16 @@ impl Handle {
     /// Appends an event that was born in user space. It comes with the next batch.
     pub fn inject(&self, event: &Event<'_>) {
         event.encode(&mut lock(&self.shared.injected));
+    }
+
+    /// Traces one more process (thread group). Children are followed as those of the first targets are. Has no effect
+    /// where the capture was started for a single process without its children.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError`] where the kernel refuses: there are too many targets.
+    pub fn add_target(&self, tgid: u32) -> Result<(), MapError> {
+        lock(&self.shared.maps).add_target(tgid)
     }
 
     /// Has state changes of a connection reported although it has not spoken yet. Traffic announces it all the same.

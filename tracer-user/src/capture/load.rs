@@ -8,7 +8,7 @@ use aya::{
     programs::{ProgramError, RawTracePoint},
 };
 use tracer_common::{
-    control::{filter_slot, global, map},
+    control::{global, map},
     limit,
     offset::{OFFSETS, SOCKET_HEAD, SOCKET_HEAD_SIZE},
 };
@@ -86,16 +86,15 @@ fn load_with(options: &CaptureOptions, direct: bool) -> Result<Loaded, CaptureEr
     let mut ebpf = load_object(options, direct)?;
     let ring = RingBuf::try_from(take(&mut ebpf, map::EVENTS)?).map_err(unusable)?;
     let losses = PerCpuArray::try_from(take(&mut ebpf, map::LOSSES)?).map_err(unusable)?;
-    let maps = Maps {
+    let mut maps = Maps {
         connections: HashMap::try_from(take(&mut ebpf, map::CONNECTIONS)?).map_err(unusable)?,
         restraints: HashMap::try_from(take(&mut ebpf, map::RESTRAINTS)?).map_err(unusable)?,
         restraint_filter: Array::try_from(take(&mut ebpf, map::RESTRAINT_FILTER)?).map_err(unusable)?,
+        targets: HashMap::try_from(take(&mut ebpf, map::TARGETS)?).map_err(unusable)?,
+        target_filter: Array::try_from(take(&mut ebpf, map::TARGET_FILTER)?).map_err(unusable)?,
     };
-    let mut targets = HashMap::<_, u32, u32>::try_from(take(&mut ebpf, map::TARGETS)?).map_err(unusable)?;
-    let mut filter = Array::<_, u32>::try_from(take(&mut ebpf, map::TARGET_FILTER)?).map_err(unusable)?;
     for tgid in &options.targets {
-        targets.insert(tgid, 1, 0).map_err(unusable)?;
-        filter.set(filter_slot(u64::from(*tgid)), 1, 0).map_err(unusable)?;
+        maps.add_target(*tgid).map_err(unusable)?;
     }
     let missing = attach(&mut ebpf)?;
     Ok(Loaded { ebpf, ring, losses, maps, missing })
