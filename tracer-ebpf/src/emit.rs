@@ -48,6 +48,24 @@ pub(crate) fn wake_flags(size: usize) -> u64 {
     }
 }
 
+/// Flags to submit a data record of `size` bytes with; none where the ring must be taken for full. The last sixteenth
+/// is left to events that tell of the life of connections and processes: without them, what was lost of a connection
+/// could not even be told, nor that it has ended.
+#[inline(always)]
+pub(crate) fn room(size: usize) -> Option<u64> {
+    let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
+    let mark = u64::from(WAKE_BYTES.load());
+    // The mark stands at an eighth.
+    if waiting + size as u64 > mark * 8 - mark / 2 {
+        return None;
+    }
+    Some(if waiting >= mark && waiting - mark < size as u64 + 8 {
+        u64::from(BPF_RB_FORCE_WAKEUP)
+    } else {
+        u64::from(BPF_RB_NO_WAKEUP)
+    })
+}
+
 /// Counts an event that was not delivered, and the stream bytes behind it.
 #[inline(always)]
 pub(crate) fn lose(cause: usize, bytes: u64) {

@@ -6,7 +6,10 @@
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
-use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
+use aya_ebpf::{
+    helpers::generated::{bpf_loop, bpf_probe_read_user},
+    maps::ring_buf::RingBufEntry,
+};
 use tracer_common::{
     event::{DataEvent, flag, loss},
     limit::{MAX_PAYLOAD, PAYLOAD_CLASSES},
@@ -158,7 +161,7 @@ unsafe fn flatten(transfer: *mut Transfer) -> bool {
 /// The whole of a small call with few buffers, in one record.
 #[inline(always)]
 unsafe fn gather_few<const N: usize, const ROOM: usize>(transfer: *mut Transfer, vectors: &[Vector; FEW], wanted: u32) {
-    let Some(mut record) = EVENTS.reserve::<Record<ROOM>>(0) else {
+    let Some((mut record, wake)) = reserve::<Record<ROOM>>() else {
         return lose_rest(transfer);
     };
     let place = record.as_mut_ptr();
@@ -182,7 +185,14 @@ unsafe fn gather_few<const N: usize, const ROOM: usize>(transfer: *mut Transfer,
         }
         finish(transfer, &raw mut (*place).event, filled, fault || filled != wanted);
     }
-    record.submit(emit::wake_flags(size_of::<Record<ROOM>>()));
+    record.submit(wake);
+}
+
+/// Room for a record with payload, and the flags to submit it with.
+#[inline(always)]
+fn reserve<T: 'static>() -> Option<(RingBufEntry<T>, u64)> {
+    let wake = emit::room(size_of::<T>())?;
+    Some((EVENTS.reserve::<T>(0)?, wake))
 }
 
 /// Writes what every record of the call begins with.
@@ -235,7 +245,7 @@ unsafe extern "C" fn flat_step(_index: u64, _context: *mut c_void) -> i64 {
 /// Copies `size` bytes of the buffer into a record. False where the call is done with.
 #[inline(always)]
 fn record<const N: usize>(transfer: *mut Transfer, size: u32) -> bool {
-    let Some(mut record) = EVENTS.reserve::<Record<N>>(0) else {
+    let Some((mut record, wake)) = reserve::<Record<N>>() else {
         lose_rest(transfer);
         return false;
     };
@@ -246,7 +256,7 @@ fn record<const N: usize>(transfer: *mut Transfer, size: u32) -> bool {
         bpf_probe_read_user((&raw mut (*place).payload).cast(), size, source as *const _) == 0
     };
     let goes_on = finish(transfer, unsafe { &raw mut (*place).event }, if read { size } else { 0 }, !read);
-    record.submit(emit::wake_flags(size_of::<Record<N>>()));
+    record.submit(wake);
     goes_on
 }
 
@@ -328,7 +338,7 @@ struct Filling {
 /// payload (`N`): the verifier bounds start and size of a copy, each by `N`, but not their sum.
 #[inline(always)]
 fn gather<const N: usize, const ROOM: usize>(transfer: *mut Transfer, size: u32) -> bool {
-    let Some(mut record) = EVENTS.reserve::<Record<ROOM>>(0) else {
+    let Some((mut record, wake)) = reserve::<Record<ROOM>>() else {
         lose_rest(transfer);
         return false;
     };
@@ -344,7 +354,7 @@ fn gather<const N: usize, const ROOM: usize>(transfer: *mut Transfer, size: u32)
     // Fewer bytes than the call moved means buffers that cannot be found, as good as memory that cannot be read.
     let goes_on =
         finish(transfer, unsafe { &raw mut (*place).event }, captured, filling.fault != 0 || captured != size);
-    record.submit(emit::wake_flags(size_of::<Record<ROOM>>()));
+    record.submit(wake);
     goes_on
 }
 

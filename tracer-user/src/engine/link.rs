@@ -11,10 +11,13 @@ use std::{collections::VecDeque, sync::Arc};
 use super::Environment;
 use crate::{
     connection::{ConnectionInfo, Protocol, Role},
-    event::{Timestamp, wire::direction},
+    event::{
+        Timestamp,
+        wire::{ProbeEvent, direction},
+    },
     exchange::ProcessRef,
     protocol::{
-        detect,
+        detect::{self, Verdict},
         http1::pairing::{Ending, Http1, Signal},
     },
     reassembly::{GapCause, MAX_WAITING_BYTES, MAX_WAITING_SEGMENTS, Mark, Piece, REORDER_WAIT_NS, Stream},
@@ -299,6 +302,10 @@ impl Link {
             self.signal(&Signal::NotHttp(bytes[..5].to_vec()), mark.time, environment);
             return true;
         }
+        // What may still become a start line (calls of a few bytes) proves nothing.
+        if detect::request_line(bytes) != Verdict::No || detect::status_line(bytes) != Verdict::No {
+            return false;
+        }
         self.unproven[usize::from(direction)] += 1;
         if self.unproven.iter().all(|calls| *calls > UNPROVEN_CALLS) {
             self.signal(&Signal::NotHttp(bytes.iter().copied().take(16).collect()), mark.time, environment);
@@ -379,6 +386,29 @@ impl Link {
             && now.since(since) >= REORDER_WAIT_NS
         {
             self.close(how, since, environment);
+        }
+    }
+
+    /// The kernel says, before anything was seen, when the target last sent and received. Where what moved last was a
+    /// request, an exchange is under way, and what comes is its rest and its response, whatever it looks like.
+    pub(super) fn joined_with_ages(&mut self, event: &ProbeEvent, environment: &mut Environment) {
+        let seen = self.send.next().or(self.receive.next()).is_some();
+        let Content::Http1(http) = &mut self.content else { return };
+        if seen || self.info.opened.is_some() {
+            return;
+        }
+        let (request_ms, response_ms) = match http.role() {
+            Role::Client => (event.last_sent_ms, event.last_received_ms),
+            Role::Server => (event.last_received_ms, event.last_sent_ms),
+        };
+        if request_ms < response_ms {
+            let mark = Mark {
+                time: Timestamp(event.header.time_ns),
+                pid: self.process.pid,
+                tid: self.process.tid,
+                ..Mark::default()
+            };
+            environment.with_context(&self.info, None, None, |context| http.join_unanswered(&mark, context));
         }
     }
 

@@ -624,6 +624,9 @@ impl Engine {
     fn probe(&mut self, event: &wire::ProbeEvent) {
         let explained = self.loss.total_events() > 0;
         let Some(link) = self.links.get_mut(&event.connection).filter(|link| link.over.is_none()) else { return };
+        if link.probe.is_none() {
+            link.joined_with_ages(event, &mut self.environment);
+        }
         let moved = (
             event.bytes_acked.saturating_add(u64::from(event.send_queue)) as i64,
             event.bytes_received.saturating_sub(u64::from(event.receive_queue)) as i64,

@@ -503,3 +503,21 @@ fn loss_is_said_once_a_second_while_it_grows() {
         updates.iter().filter_map(|u| if let Update::Loss(l) = u { Some(l.total_events()) } else { None }).collect();
     assert_eq!(said, [3, 5, 9]);
 }
+
+#[test]
+fn the_rest_of_a_request_that_looks_like_a_request_is_none() {
+    let mut script = Script::found(Role::Server);
+    // Received 5 ms ago, sent 900 ms ago: a request is being received or handled.
+    script.ages(900, 5).request(&get("/inner")).response(&ok("outer")).request(&get("/next")).response(&ok("next"));
+    let pairs: Vec<_> = script.exchanges().iter().map(|e| (path(e).to_owned(), body(e), e.quality)).collect();
+    assert_eq!(
+        pairs,
+        [(String::new(), "outer".into(), Quality::JoinedLate), ("/next".into(), "next".into(), Quality::Whole)]
+    );
+
+    // Idle: what comes is a request.
+    let mut script = Script::found(Role::Server);
+    script.ages(5, 900).request(&get("/next")).response(&ok("next"));
+    let exchanges = script.exchanges();
+    assert_eq!((exchanges.len(), path(&exchanges[0]), exchanges[0].quality), (1, "/next", Quality::Whole));
+}

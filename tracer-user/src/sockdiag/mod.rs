@@ -80,6 +80,8 @@ impl Prober {
                         }
                     }
                 }
+                // An ended process has no connections: nothing is missing.
+                (Err(error), _) | (_, Err(error)) if has_ended(&error) => {}
                 (Err(error), _) => found.notes.push(note(pid, "its descriptors", &error)),
                 (_, Err(error)) => found.notes.push(note(pid, "its network namespace", &error)),
             }
@@ -184,6 +186,10 @@ fn find_unix(
         event::unix_found(time, place, (inode, unix.peer, peer_pid), table.path(unix), buffer);
     }
     Ok((connections.len(), whole))
+}
+
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
 /// What could not be looked at, and what to do.

@@ -59,6 +59,13 @@ impl Script {
         script
     }
 
+    /// A connection that was found through `/proc` and `sock_diag`.
+    pub(super) fn found(role: Role) -> Self {
+        let mut script = Self::begin(role);
+        script.socket(origin::FOUND, 0);
+        script
+    }
+
     pub(super) fn unconnected() -> Self {
         Self::begin(Role::Client)
     }
@@ -69,7 +76,8 @@ impl Script {
     }
 
     fn socket(&mut self, origin: u8, result: i32) {
-        let header = self.header(flag::SEQUENCE);
+        let listening = origin == origin::FOUND && self.role == Role::Server;
+        let header = self.header(flag::SEQUENCE | if listening { flag::LISTENING_PORT } else { 0 });
         let mut address = [0; 16];
         address[..4].copy_from_slice(&[127, 0, 0, 1]);
         self.engine.handle_event(&Event::Socket(SocketEvent {
@@ -211,6 +219,21 @@ impl Script {
 
     /// What the kernel has counted.
     pub(super) fn probe(&mut self, acknowledged: u64, received: u64) -> &mut Self {
+        self.probe_with_ages(acknowledged, received, 0, 0)
+    }
+
+    /// How long ago the target last sent and received, in milliseconds.
+    pub(super) fn ages(&mut self, sent: u32, received: u32) -> &mut Self {
+        self.probe_with_ages(0, 0, sent, received)
+    }
+
+    fn probe_with_ages(
+        &mut self,
+        acknowledged: u64,
+        received: u64,
+        last_sent_ms: u32,
+        last_received_ms: u32,
+    ) -> &mut Self {
         let header = self.header(0);
         self.engine.handle_event(&Event::Probe(ProbeEvent {
             header,
@@ -219,8 +242,8 @@ impl Script {
             bytes_received: received,
             receive_queue: 0,
             send_queue: 0,
-            last_sent_ms: 0,
-            last_received_ms: 0,
+            last_sent_ms,
+            last_received_ms,
             unacknowledged: 0,
             retransmits: 0,
             backoff: 0,

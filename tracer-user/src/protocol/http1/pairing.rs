@@ -118,6 +118,8 @@ pub struct Http1 {
     /// A head was seen: it is HTTP.
     proven: bool,
     request_seen: bool,
+    /// The rest of a request that began before tracing is under way; see [`Self::join_unanswered`].
+    request_unseen: bool,
     /// Requests are missing, and none was seen since.
     request_gap: bool,
     /// Framing was missing at some time, in any direction; in the requests' direction.
@@ -147,6 +149,7 @@ impl Http1 {
             joined,
             proven: false,
             request_seen: false,
+            request_unseen: false,
             request_gap: false,
             lost: false,
             request_lost: false,
@@ -200,6 +203,23 @@ impl Http1 {
         Some((parser.content_left()?, body?.bytes))
     }
 
+    /// A request was sent before tracing began and is not answered yet: until a response comes, what moves in the
+    /// requests' direction belongs to it.
+    pub fn join_unanswered(&mut self, mark: &Mark, context: &mut Context<'_>) {
+        if self.joined && !self.proven && self.waiting.is_empty() {
+            self.begin_late(mark, context);
+            self.request_unseen = true;
+        }
+    }
+
+    fn begin_late(&mut self, mark: &Mark, context: &mut Context<'_>) {
+        let mut draft = self.draft(mark, context);
+        draft.late = true;
+        draft.request_done = true;
+        draft.quality = Quality::JoinedLate;
+        self.waiting.push_back(draft);
+    }
+
     /// Whether the response piece at `mark` must wait: it begins a response, and the request that it answers was sent
     /// but its event has not come yet (a thread that was slower to return from its call).
     pub fn must_wait(&self, mark: &Mark, request_next: Option<u64>) -> bool {
@@ -212,6 +232,9 @@ impl Http1 {
 
     /// Takes a piece of the requests' direction.
     pub fn request_piece(&mut self, piece: Piece<'_>, context: &mut Context<'_>) {
+        if self.request_unseen {
+            return;
+        }
         if self.last_response_end == 0 {
             self.last_response_end = context.response_next.unwrap_or_default();
         }
@@ -339,11 +362,7 @@ impl Http1 {
             }
             Item::Skipped(_) => {
                 if self.joined && !self.request_seen && self.waiting.is_empty() {
-                    let mut draft = self.draft(mark, context);
-                    draft.late = true;
-                    draft.request_done = true;
-                    draft.quality = Quality::JoinedLate;
-                    self.waiting.push_back(draft);
+                    self.begin_late(mark, context);
                 }
             }
         }
@@ -455,6 +474,7 @@ impl Http1 {
             Item::NeedMore => {}
             Item::Begin(start) => {
                 self.proven = true;
+                self.request_unseen = false;
                 self.response_mark = start;
                 self.match_response(&start, context);
             }
@@ -491,11 +511,7 @@ impl Http1 {
             Item::Skipped(_) => {
                 // The tail of a response whose head went by before tracing, or is lost.
                 if self.joined && !self.request_seen && self.waiting.is_empty() && !self.desynchronized {
-                    let mut draft = self.draft(mark, context);
-                    draft.late = true;
-                    draft.request_done = true;
-                    draft.quality = Quality::JoinedLate;
-                    self.waiting.push_back(draft);
+                    self.begin_late(mark, context);
                 }
                 if let Some(draft) = self.waiting.front_mut().filter(|draft| draft.unanswered()) {
                     draft.timing.response_end = Some(mark.time);
