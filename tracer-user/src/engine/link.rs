@@ -397,11 +397,14 @@ impl Link {
         if seen || self.info.opened.is_some() {
             return;
         }
-        let (request_ms, response_ms) = match http.role() {
-            Role::Client => (event.last_sent_ms, event.last_received_ms),
-            Role::Server => (event.last_received_ms, event.last_sent_ms),
+        let sent = (event.bytes_acked.saturating_add(u64::from(event.send_queue)), event.last_sent_ms);
+        let received = (event.bytes_received, event.last_received_ms);
+        let ((requests, request_ms), (responses, response_ms)) = match http.role() {
+            Role::Client => (sent, received),
+            Role::Server => (received, sent),
         };
-        if request_ms < response_ms {
+        // The ages are as coarse as the kernel's timer; that nothing was ever answered is exact. (One byte is the SYN.)
+        if request_ms < response_ms || (requests > 1 && responses <= 1) {
             let mark = Mark {
                 time: Timestamp(event.header.time_ns),
                 pid: self.process.pid,

@@ -515,6 +515,12 @@ fn the_rest_of_a_request_that_looks_like_a_request_is_none() {
         [(String::new(), "outer".into(), Quality::JoinedLate), ("/next".into(), "next".into(), Quality::Whole)]
     );
 
+    // Just received, too short ago for the ages to tell, and never answered.
+    let mut script = Script::found(Role::Server);
+    script.probe(0, 70).request(&get("/inner")).response(&ok("outer"));
+    let exchanges = script.exchanges();
+    assert_eq!((exchanges.len(), path(&exchanges[0]), &*body(&exchanges[0])), (1, "", "outer"));
+
     // Idle: what comes is a request.
     let mut script = Script::found(Role::Server);
     script.ages(5, 900).request(&get("/next")).response(&ok("next"));

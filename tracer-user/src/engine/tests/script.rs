@@ -224,7 +224,7 @@ impl Script {
 
     /// How long ago the target last sent and received, in milliseconds.
     pub(super) fn ages(&mut self, sent: u32, received: u32) -> &mut Self {
-        self.probe_with_ages(0, 0, sent, received)
+        self.probe_with_ages(100, 100, sent, received)
     }
 
     fn probe_with_ages(
