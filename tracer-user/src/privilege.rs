@@ -102,8 +102,8 @@ pub enum PrivilegeError {
     },
     /// The kernel is from before what the probes need.
     #[error(
-        "this kernel ({kernel}) is too old: pidtap's ring buffer needs Linux 5.8 or later; use a newer kernel, or trace \
-         on another host"
+        "this kernel ({kernel}) is too old: pidtap's probes need Linux 5.17 or later (bpf_loop); use a newer kernel, \
+         or trace on another host"
     )]
     TooOld {
         /// Its release.
@@ -183,9 +183,10 @@ impl Kernel {
         Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
     }
 
-    /// Whether it has the BPF ring buffer (Linux 5.8). An unknown version is tried.
-    pub fn has_ring_buffer(&self) -> bool {
-        self.version().is_none_or(|version| version >= (5, 8))
+    /// Whether it has all that the probes call: the ring buffer (Linux 5.8), atomic operations that return a value
+    /// (5.12), `bpf_loop` (5.17). An unknown version is tried.
+    pub fn has_what_probes_need(&self) -> bool {
+        self.version().is_none_or(|version| version >= (5, 17))
     }
 
     /// Whether it refuses to let programs read memory at all.
@@ -211,7 +212,7 @@ pub fn check() -> Result<(), PrivilegeError> {
 }
 
 fn judge(kernel: &Kernel, capabilities: Capabilities) -> Result<(), PrivilegeError> {
-    if !kernel.has_ring_buffer() {
+    if !kernel.has_what_probes_need() {
         return Err(PrivilegeError::TooOld { kernel: kernel.release.clone() });
     }
     if !kernel.btf {

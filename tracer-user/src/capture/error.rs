@@ -52,7 +52,7 @@ pub enum CaptureError {
     },
     /// No ring buffer.
     #[error(
-        "cannot create the ring buffer of {size} bytes: {source}; pidtap needs Linux 5.8 or later, and memory for the \
+        "cannot create the ring buffer of {size} bytes: {source}; pidtap needs Linux 5.17 or later, and memory for the \
          ring (a smaller one may fit)"
     )]
     NoRingBuffer {

@@ -39,10 +39,10 @@ pub(super) fn checks(options: &DoctorOptions<'_>) -> Vec<Check> {
 }
 
 fn kernel_version(kernel: &Kernel) -> Check {
-    if kernel.has_ring_buffer() {
-        return Check::ok("kernel", format!("{} (has the BPF ring buffer and raw tracepoints)", kernel.release));
+    if kernel.has_what_probes_need() {
+        return Check::ok("kernel", format!("{} (new enough for the probes)", kernel.release));
     }
-    Check::new("kernel", LACKS, &kernel.release, "the BPF ring buffer needs Linux 5.8 or later")
+    Check::new("kernel", LACKS, &kernel.release, "the probes need Linux 5.17 or later (ring buffer, bpf_loop)")
 }
 
 fn btf(kernel: &Kernel) -> Check {
