@@ -133,6 +133,12 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
+        /// Enough for a server to end its workers, which nobody ends once it was killed.
+        const GRACE: Duration = Duration::from_secs(2);
+        if let Some(pid) = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let _ = self.wait(GRACE);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
