@@ -1,22 +1,25 @@
 //! The engine: takes events, gives updates. No clock, no I/O, no threads.
 
 mod link;
+mod opening;
 mod process_table;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::{collections::VecDeque, sync::Arc};
 
 pub use link::Control;
 use link::{Content, End, Link, ProbeMemory};
+use opening::{connect_failed, connect_returned, connected, errno, failed_call, new_link};
 use process_table::ProcessTable;
 use rustc_hash::FxHashMap;
-use tracer_common::event::loss;
+pub use update::{Attached, EngineOptions, Loss, Note, NoteKind, Summary, Target, Update};
 
 use crate::{
-    connection::{AF_UNIX, ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
-    event::{Event, SocketInode, Timestamp, wire},
-    exchange::{Exchange, ExchangeId, Outcome, ProcessRef, Quality, Timing},
+    connection::{ConnectionId, ConnectionInfo, Endpoint, Role},
+    event::{Event, Timestamp, wire},
+    exchange::ProcessRef,
     protocol::http1::pairing::{Context, Ending},
     reassembly::{GapCause, Mark, Segment},
 };
@@ -27,139 +30,6 @@ pub const MAX_CONNECTIONS: usize = 100_000;
 const REMEMBER_NS: u64 = 1_000_000_000;
 /// How often loss is said while it goes on.
 const SAY_LOSS_EVERY_NS: u64 = 1_000_000_000;
-/// Error numbers of `include/uapi/asm-generic/errno.h`.
-mod errno {
-    pub(super) const EPIPE: i32 = 32;
-    pub(super) const ECONNABORTED: i32 = 103;
-    pub(super) const ECONNRESET: i32 = 104;
-    pub(super) const EISCONN: i32 = 106;
-    pub(super) const ETIMEDOUT: i32 = 110;
-    pub(super) const ECONNREFUSED: i32 = 111;
-    pub(super) const EHOSTUNREACH: i32 = 113;
-    pub(super) const EALREADY: i32 = 114;
-    pub(super) const EINPROGRESS: i32 = 115;
-    pub(super) const EAGAIN: i32 = 11;
-    pub(super) const EINTR: i32 = 4;
-}
-
-/// What the engine is told once.
-#[derive(Clone, Debug)]
-pub struct EngineOptions {
-    /// Bytes of each body that are kept.
-    pub body_limit: usize,
-}
-
-impl Default for EngineOptions {
-    fn default() -> Self {
-        Self { body_limit: 64 * 1024 }
-    }
-}
-
-/// A traced process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Process id.
-    pub pid: u32,
-    /// Process name (`comm`).
-    pub name: Arc<str>,
-}
-
-/// Tracing has begun.
-#[derive(Clone, Debug)]
-pub struct Attached {
-    /// When.
-    pub time: Timestamp,
-    /// Processes that the user named.
-    pub targets: Vec<Target>,
-}
-
-/// Something about a connection that a person must know to read what is (not) shown.
-#[derive(Clone, Debug)]
-pub struct Note {
-    /// When.
-    pub time: Timestamp,
-    /// Which connection.
-    pub connection: Arc<ConnectionInfo>,
-    /// Who.
-    pub process: ProcessRef,
-    /// What.
-    pub kind: NoteKind,
-}
-
-/// What a [`Note`] says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoteKind {
-    /// The bytes are not HTTP/1: what they seem to be is `connection.protocol`.
-    NotHttp,
-    /// The connection was upgraded to the named protocol, or is a tunnel (CONNECT): opaque from here on.
-    Opaque {
-        /// Value of `Upgrade`, or `CONNECT`.
-        protocol: Box<str>,
-    },
-    /// The kernel moved bytes that no hooked system call accounts for (io_uring, or another path).
-    UnseenBytes {
-        /// Bytes sent but not seen.
-        sent: u64,
-        /// Bytes received but not seen.
-        received: u64,
-    },
-}
-
-/// What is missing, from the start of the trace until now. Indices are those of [`tracer_common::event::loss`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Loss {
-    /// When.
-    pub time: Timestamp,
-    /// Events that were not delivered, by cause.
-    pub events: [u64; loss::CAUSES],
-    /// Stream bytes behind those events, by cause.
-    pub bytes: [u64; loss::CAUSES],
-}
-
-impl Loss {
-    /// Events missing from the trace. What only a recording lacks was traced.
-    pub fn total_events(&self) -> u64 {
-        Self::total(&self.events)
-    }
-
-    /// Stream bytes missing from the trace.
-    pub fn total_bytes(&self) -> u64 {
-        Self::total(&self.bytes)
-    }
-
-    fn total(by_cause: &[u64; loss::CAUSES]) -> u64 {
-        by_cause.iter().enumerate().filter(|(cause, _)| *cause != loss::RECORDING).map(|(_, count)| count).sum()
-    }
-}
-
-/// Counts of a whole trace.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Exchanges reported.
-    pub exchanges: u64,
-    /// Incidents reported.
-    pub incidents: u64,
-    /// What is missing, and when the trace ended.
-    pub loss: Loss,
-    /// From attach to end.
-    pub duration_ns: u64,
-}
-
-/// What the engine found out.
-#[derive(Clone, Debug)]
-pub enum Update {
-    /// First of all.
-    Attached(Attached),
-    /// An exchange is over.
-    Exchange(Arc<Exchange>),
-    /// A connection needs a word.
-    Note(Note),
-    /// More is missing than was said before.
-    Loss(Loss),
-    /// Last of all.
-    Summary(Summary),
-}
-
 /// What every connection shares while an event is handled.
 #[derive(Debug, Default)]
 struct Environment {
@@ -684,113 +554,4 @@ impl Engine {
             link.close(Ending::Unfinished, time, &mut self.environment);
         }
     }
-}
-
-fn new_link(
-    last_connection: &mut u64,
-    environment: &Environment,
-    inode: u64,
-    header: &wire::EventHeader,
-    content: Content,
-) -> Link {
-    *last_connection += 1;
-    let info = ConnectionInfo {
-        id: ConnectionId(*last_connection),
-        inode: SocketInode(inode),
-        local: Endpoint::Unknown,
-        remote: Endpoint::Unknown,
-        local_text: Endpoint::Unknown.to_string().into(),
-        remote_text: Endpoint::Unknown.to_string().into(),
-        protocol: Protocol::Unknown,
-        opened: None,
-    };
-    let process = ProcessRef { pid: header.tgid, tid: header.tid, name: environment.processes.name(header.tgid) };
-    Link::new(Arc::new(info), process, content)
-}
-
-/// A data call returned an error.
-fn failed_call(link: &mut Link, event: &wire::DataEvent, time: Timestamp, environment: &mut Environment) {
-    let error = -event.result;
-    match error {
-        // Before the connection is up these are the result of a connect in the background.
-        errno::ECONNREFUSED | errno::ETIMEDOUT | errno::EHOSTUNREACH
-            if !link.connected && link.connect_start.is_some() =>
-        {
-            connect_failed(link, Some(error), time, environment);
-        }
-        errno::ECONNRESET | errno::EPIPE | errno::ECONNABORTED | errno::ETIMEDOUT | errno::EHOSTUNREACH => {
-            link.error.get_or_insert(error);
-            let reset = matches!(error, errno::ECONNRESET | errno::EPIPE | errno::ECONNABORTED);
-            let ending = if reset { Ending::Reset } else { Ending::ByPeer };
-            // An answer may still be there to be read when writing fails (an early refusal of an upload).
-            let writes = event.direction == wire::direction::SEND;
-            let client = matches!(&link.content, Content::Http1(http) if http.role() == Role::Client);
-            if writes && client {
-                link.reset |= reset;
-            } else {
-                link.close(ending, time, environment);
-            }
-        }
-        _ => {}
-    }
-}
-
-fn connect_returned(link: &mut Link, event: &wire::SocketEvent, time: Timestamp, environment: &mut Environment) {
-    let sequence = event.header.flags & wire::flag::SEQUENCE != 0;
-    match -event.result {
-        0 | errno::EISCONN if event.result == 0 || link.connect_start.is_some() => {
-            link.send.start_at(event.send_position, sequence);
-            link.receive.start_at(event.receive_position, sequence);
-            connected(link, time);
-        }
-        errno::EINPROGRESS | errno::EALREADY | errno::EINTR | errno::EAGAIN => {
-            link.connect_start.get_or_insert(time);
-        }
-        // A Unix socket that is not there is how programs ask whether a daemon runs.
-        error if error > 0 && (event.family != AF_UNIX || error == errno::ECONNREFUSED) => {
-            connect_failed(link, Some(error), time, environment);
-        }
-        _ => {}
-    }
-}
-
-fn connected(link: &mut Link, time: Timestamp) {
-    if std::mem::replace(&mut link.connected, true) {
-        return;
-    }
-    if let (Some(start), Content::Http1(http)) = (link.connect_start, &mut link.content) {
-        http.set_connect(start, time);
-    }
-}
-
-/// A connect failed: an exchange without request or response, which a person who looks for failures must see.
-fn connect_failed(link: &mut Link, error: Option<i32>, time: Timestamp, environment: &mut Environment) {
-    link.connect_error = None;
-    if std::mem::replace(&mut link.failed, true) || link.connected {
-        return;
-    }
-    let start = link.connect_start.unwrap_or(time);
-    environment.last_exchange += 1;
-    environment.reported += 1;
-    let outcome = match error {
-        Some(errno::ECONNREFUSED) => Outcome::Refused,
-        Some(errno::ECONNRESET) => Outcome::Reset,
-        Some(_) => Outcome::ConnectTimeout,
-        None => Outcome::ClientTimeout,
-    };
-    environment.updates.push_back(Update::Exchange(Arc::new(Exchange {
-        id: ExchangeId(environment.last_exchange),
-        role: Role::Client,
-        outcome,
-        quality: Quality::Whole,
-        started: start,
-        process: link.process.clone(),
-        connection: Arc::clone(&link.info),
-        request: None,
-        interim: Vec::new(),
-        response: None,
-        timing: Timing { connect_start: Some(start), end: Some(time), ..Timing::default() },
-        error,
-    })));
-    link.over = Some(time);
 }

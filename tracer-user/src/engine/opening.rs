@@ -1,0 +1,143 @@
+//! How a connection begins: connecting, and what calls on it return when that, or what follows, fails.
+
+use std::sync::Arc;
+
+use super::{
+    Environment, Update,
+    link::{Content, Link},
+};
+use crate::{
+    connection::{AF_UNIX, ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
+    event::{SocketInode, Timestamp, wire},
+    exchange::{Exchange, ExchangeId, Outcome, ProcessRef, Quality, Timing},
+    protocol::http1::pairing::Ending,
+};
+
+/// Error numbers of `include/uapi/asm-generic/errno.h`.
+pub(super) mod errno {
+    pub(in crate::engine) const EPIPE: i32 = 32;
+    pub(in crate::engine) const ECONNABORTED: i32 = 103;
+    pub(in crate::engine) const ECONNRESET: i32 = 104;
+    pub(in crate::engine) const EISCONN: i32 = 106;
+    pub(in crate::engine) const ETIMEDOUT: i32 = 110;
+    pub(in crate::engine) const ECONNREFUSED: i32 = 111;
+    pub(in crate::engine) const EHOSTUNREACH: i32 = 113;
+    pub(in crate::engine) const EALREADY: i32 = 114;
+    pub(in crate::engine) const EINPROGRESS: i32 = 115;
+    pub(in crate::engine) const EAGAIN: i32 = 11;
+    pub(in crate::engine) const EINTR: i32 = 4;
+}
+
+pub(super) fn new_link(
+    last_connection: &mut u64,
+    environment: &Environment,
+    inode: u64,
+    header: &wire::EventHeader,
+    content: Content,
+) -> Link {
+    *last_connection += 1;
+    let info = ConnectionInfo {
+        id: ConnectionId(*last_connection),
+        inode: SocketInode(inode),
+        local: Endpoint::Unknown,
+        remote: Endpoint::Unknown,
+        local_text: Endpoint::Unknown.to_string().into(),
+        remote_text: Endpoint::Unknown.to_string().into(),
+        protocol: Protocol::Unknown,
+        opened: None,
+    };
+    let process = ProcessRef { pid: header.tgid, tid: header.tid, name: environment.processes.name(header.tgid) };
+    Link::new(Arc::new(info), process, content)
+}
+
+/// A data call returned an error.
+pub(super) fn failed_call(link: &mut Link, event: &wire::DataEvent, time: Timestamp, environment: &mut Environment) {
+    let error = -event.result;
+    match error {
+        // Before the connection is up these are the result of a connect in the background.
+        errno::ECONNREFUSED | errno::ETIMEDOUT | errno::EHOSTUNREACH
+            if !link.connected && link.connect_start.is_some() =>
+        {
+            connect_failed(link, Some(error), time, environment);
+        }
+        errno::ECONNRESET | errno::EPIPE | errno::ECONNABORTED | errno::ETIMEDOUT | errno::EHOSTUNREACH => {
+            link.error.get_or_insert(error);
+            let reset = matches!(error, errno::ECONNRESET | errno::EPIPE | errno::ECONNABORTED);
+            let ending = if reset { Ending::Reset } else { Ending::ByPeer };
+            // An answer may still be there to be read when writing fails (an early refusal of an upload).
+            let writes = event.direction == wire::direction::SEND;
+            let client = matches!(&link.content, Content::Http1(http) if http.role() == Role::Client);
+            if writes && client {
+                link.reset |= reset;
+            } else {
+                link.close(ending, time, environment);
+            }
+        }
+        _ => {}
+    }
+}
+
+pub(super) fn connect_returned(
+    link: &mut Link,
+    event: &wire::SocketEvent,
+    time: Timestamp,
+    environment: &mut Environment,
+) {
+    let sequence = event.header.flags & wire::flag::SEQUENCE != 0;
+    match -event.result {
+        0 | errno::EISCONN if event.result == 0 || link.connect_start.is_some() => {
+            link.send.start_at(event.send_position, sequence);
+            link.receive.start_at(event.receive_position, sequence);
+            connected(link, time);
+        }
+        errno::EINPROGRESS | errno::EALREADY | errno::EINTR | errno::EAGAIN => {
+            link.connect_start.get_or_insert(time);
+        }
+        // A Unix socket that is not there is how programs ask whether a daemon runs.
+        error if error > 0 && (event.family != AF_UNIX || error == errno::ECONNREFUSED) => {
+            connect_failed(link, Some(error), time, environment);
+        }
+        _ => {}
+    }
+}
+
+pub(super) fn connected(link: &mut Link, time: Timestamp) {
+    if std::mem::replace(&mut link.connected, true) {
+        return;
+    }
+    if let (Some(start), Content::Http1(http)) = (link.connect_start, &mut link.content) {
+        http.set_connect(start, time);
+    }
+}
+
+/// A connect failed: an exchange without request or response, which a person who looks for failures must see.
+pub(super) fn connect_failed(link: &mut Link, error: Option<i32>, time: Timestamp, environment: &mut Environment) {
+    link.connect_error = None;
+    if std::mem::replace(&mut link.failed, true) || link.connected {
+        return;
+    }
+    let start = link.connect_start.unwrap_or(time);
+    environment.last_exchange += 1;
+    environment.reported += 1;
+    let outcome = match error {
+        Some(errno::ECONNREFUSED) => Outcome::Refused,
+        Some(errno::ECONNRESET) => Outcome::Reset,
+        Some(_) => Outcome::ConnectTimeout,
+        None => Outcome::ClientTimeout,
+    };
+    environment.updates.push_back(Update::Exchange(Arc::new(Exchange {
+        id: ExchangeId(environment.last_exchange),
+        role: Role::Client,
+        outcome,
+        quality: Quality::Whole,
+        started: start,
+        process: link.process.clone(),
+        connection: Arc::clone(&link.info),
+        request: None,
+        interim: Vec::new(),
+        response: None,
+        timing: Timing { connect_start: Some(start), end: Some(time), ..Timing::default() },
+        error,
+    })));
+    link.over = Some(time);
+}
