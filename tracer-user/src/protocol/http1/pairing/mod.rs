@@ -1,0 +1,319 @@
+//! Requests and their responses, brought together.
+//!
+//! HTTP/1 answers in order (RFC 9112 section 9.3.2), so pairing is a queue, as long as every byte is seen. Where bytes
+//! are missing, a queue alone shifts: every later response would go to the wrong request. Two positions in each event
+//! prevent that. A response was read when the opposite direction stood at W: a request that starts at or after W had
+//! not been sent then, so it is not answered by it. A request was sent when the responses' direction stood at C: after
+//! a gap, a response at or after C belongs to this request or a later one, and what came before it was answered in
+//! the gap. Where a connection pipelines *and* loses framing, even that is not enough; then nothing more is paired on
+//! it, rather than something wrongly. (One case remains that no position tells: a connection that pipelines for the
+//! first time just where its requests *and* the responses to them are lost.)
+
+mod request;
+mod response;
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{
+    draft::Draft,
+    head::MessageKind,
+    parser::{Item, MessageParser},
+};
+use crate::{
+    connection::{ConnectionInfo, Role},
+    event::Timestamp,
+    exchange::{Exchange, ExchangeId, Outcome, ProcessRef, Quality},
+    reassembly::Mark,
+};
+
+/// Requests that wait for an answer on one connection, at most. Pipelining clients stop far earlier; beyond it the
+/// oldest are given up.
+const MAX_WAITING: usize = 1024;
+
+/// Bytes after a request that are no other request: an empty line that old clients add, and a FIN, which takes one
+/// position.
+const PIPELINING_SLACK: u64 = 3;
+
+/// What pairing needs of its surroundings for one step.
+pub struct Context<'a> {
+    /// Number of the last exchange begun.
+    pub last_exchange: &'a mut u64,
+    /// Bytes of each body that are kept.
+    pub body_limit: usize,
+    /// Bytes of bodies that the open exchanges of all connections hold.
+    pub open_bytes: &'a mut usize,
+    /// Name of a process.
+    pub process_name: &'a dyn Fn(u32) -> Arc<str>,
+    /// The connection, as it is known now.
+    pub connection: &'a Arc<ConnectionInfo>,
+    /// Where the requests' direction stands.
+    pub request_next: Option<u64>,
+    /// Where the responses' direction stands.
+    pub response_next: Option<u64>,
+    /// Where finished exchanges go.
+    pub finished: &'a mut dyn FnMut(Exchange),
+}
+
+/// Bytes of bodies that open exchanges may hold, all connections together. Beyond it bodies are counted but not kept:
+/// many thousand slow uploads must not take the memory of the machine that is being looked at.
+pub const MAX_OPEN_BYTES: usize = 64 << 20;
+
+impl Context<'_> {
+    /// Bytes of a body that may be kept now.
+    fn body_room(&self) -> usize {
+        if *self.open_bytes < MAX_OPEN_BYTES { self.body_limit } else { 0 }
+    }
+
+    fn finish(&mut self, draft: Draft, role: Role) {
+        let exchange = draft.into_exchange(role, Arc::clone(self.connection));
+        let request = exchange.request.as_ref().map_or(0, |request| request.body.captured.len());
+        let response = exchange.response.as_ref().map_or(0, |response| response.body.captured.len());
+        *self.open_bytes = self.open_bytes.saturating_sub(request + response);
+        (self.finished)(exchange);
+    }
+}
+
+/// Something that the connection must know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// The bytes are no HTTP/1: the first of them.
+    NotHttp(Vec<u8>),
+    /// 101 or CONNECT: the protocol named.
+    Switched(Box<str>),
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The peer closed (FIN).
+    ByPeer,
+    /// The target closed.
+    ByTarget,
+    /// RST, or an error that says so.
+    Reset,
+    /// Tracing ended first.
+    Unfinished,
+}
+
+/// What the response that is being read belongs to.
+#[derive(Debug)]
+enum Answering {
+    Nothing,
+    /// The draft with this number, in `waiting`.
+    Exchange(ExchangeId),
+    /// A response without a request.
+    Orphan(Box<Draft>),
+}
+
+/// One HTTP/1 connection.
+#[derive(Debug)]
+pub struct Http1 {
+    role: Role,
+    requests: MessageParser,
+    responses: MessageParser,
+    /// Exchanges in the order of their requests, from the oldest that is not over.
+    waiting: VecDeque<Draft>,
+    answering: Answering,
+    response_mark: Mark,
+    interim: bool,
+    joined: bool,
+    /// A head was seen: it is HTTP.
+    proven: bool,
+    request_seen: bool,
+    /// The rest of a request that began before tracing is under way; see [`Self::join_unanswered`].
+    request_unseen: bool,
+    /// Requests are missing, and none was seen since.
+    request_gap: bool,
+    /// Framing was missing at some time, in any direction; in the requests' direction.
+    lost: bool,
+    request_lost: bool,
+    /// Where the last response that was seen whole ended, or the first was to begin.
+    last_response_end: u64,
+    /// Bytes of the responses' direction are missing, and no response head was seen since.
+    response_gap: bool,
+    pipelined: bool,
+    desynchronized: bool,
+    signal: Option<Signal>,
+    connect: Option<(Timestamp, Timestamp)>,
+}
+
+impl Http1 {
+    /// A connection on which the target has this role; `joined` where it was under way before tracing.
+    pub fn new(role: Role, joined: bool) -> Self {
+        Self {
+            role,
+            requests: MessageParser::new(MessageKind::Request, joined),
+            responses: MessageParser::new(MessageKind::Response, joined),
+            waiting: VecDeque::new(),
+            answering: Answering::Nothing,
+            response_mark: Mark::default(),
+            interim: false,
+            joined,
+            proven: false,
+            request_seen: false,
+            request_unseen: false,
+            request_gap: false,
+            lost: false,
+            request_lost: false,
+            last_response_end: 0,
+            response_gap: false,
+            pipelined: false,
+            desynchronized: false,
+            signal: None,
+            connect: None,
+        }
+    }
+
+    /// When the connection was begun and made: goes to the first exchange.
+    pub fn set_connect(&mut self, start: Timestamp, end: Timestamp) {
+        self.connect = Some((start, end));
+    }
+
+    /// The target's role.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// A message head was seen, so it is HTTP.
+    pub fn proven(&self) -> bool {
+        self.proven
+    }
+
+    /// Exchanges that are not over.
+    pub fn open(&self) -> usize {
+        self.waiting.len() + usize::from(matches!(self.answering, Answering::Orphan(_)))
+    }
+
+    /// Takes the signal, if there is one.
+    pub fn take_signal(&mut self) -> Option<Signal> {
+        self.signal.take()
+    }
+
+    /// Bytes of content still to come in the direction of the requests or responses, where a length says so, and how
+    /// many of it were seen already.
+    pub fn content_left(&self, requests: bool) -> Option<(u64, u64)> {
+        let (parser, body) = if requests {
+            (&self.requests, self.waiting.back().and_then(|draft| draft.request.as_ref()).map(|request| &request.body))
+        } else {
+            let draft = match &self.answering {
+                Answering::Exchange(id) => self.waiting.iter().find(|draft| draft.id == *id),
+                Answering::Orphan(draft) => Some(&**draft),
+                Answering::Nothing => None,
+            };
+            (&self.responses, draft.and_then(|draft| draft.response.as_ref()).map(|response| &response.body))
+        };
+        Some((parser.content_left()?, body?.bytes))
+    }
+
+    /// A request was sent before tracing began and is not answered yet: until a response comes, what moves in the
+    /// requests' direction belongs to it.
+    pub fn join_unanswered(&mut self, mark: &Mark, context: &mut Context<'_>) {
+        if self.joined && !self.proven && self.waiting.is_empty() {
+            self.begin_late(mark, context);
+            self.request_unseen = true;
+        }
+    }
+
+    fn begin_late(&mut self, mark: &Mark, context: &mut Context<'_>) {
+        let mut draft = self.draft(mark, context);
+        draft.late = true;
+        draft.request_done = true;
+        draft.quality = Quality::JoinedLate;
+        self.waiting.push_back(draft);
+    }
+
+    fn draft(&mut self, mark: &Mark, context: &mut Context<'_>) -> Draft {
+        *context.last_exchange += 1;
+        let process = ProcessRef { pid: mark.pid, tid: mark.tid, name: (context.process_name)(mark.pid) };
+        let mut draft = Draft::new(ExchangeId(*context.last_exchange), process, mark.time);
+        draft.request_start = mark.position;
+        draft.response_position = mark.opposite;
+        if let Some((start, end)) = self.connect.take() {
+            (draft.timing.connect_start, draft.timing.connect_end) = (Some(start), Some(end));
+        }
+        draft
+    }
+
+    /// Ends the oldest `count` exchanges whose response will not be seen.
+    fn finish_waiting(&mut self, count: usize, quality: Option<Quality>) {
+        for draft in self.waiting.iter_mut().take(count) {
+            if !draft.response_done {
+                draft.response_done = true;
+                draft.request_done = true;
+                if let Some(quality) = quality {
+                    draft.degrade(quality);
+                }
+            }
+        }
+    }
+
+    /// Pipelining and missing framing together leave no way to tell which response belongs to which request.
+    fn give_up_if_unsure(&mut self) {
+        if self.pipelined && self.lost && !self.desynchronized {
+            self.desynchronize();
+        }
+    }
+
+    /// Gives up pairing on this connection.
+    fn desynchronize(&mut self) {
+        self.desynchronized = true;
+        self.answering = Answering::Nothing;
+        for draft in &mut self.waiting {
+            if !draft.response_done {
+                draft.response_done = true;
+                draft.degrade(Quality::HeaderGap);
+            }
+        }
+    }
+
+    /// Gives out what is over, oldest first.
+    fn emit(&mut self, context: &mut Context<'_>) {
+        while self.waiting.front().is_some_and(Draft::is_over) {
+            if let Some(mut draft) = self.waiting.pop_front() {
+                if matches!(self.answering, Answering::Exchange(id) if id == draft.id) {
+                    self.answering = Answering::Nothing;
+                }
+                if draft.late && !self.proven {
+                    continue;
+                }
+                draft.timing.end = draft.timing.end.or(draft.timing.response_end).or(draft.timing.request_end);
+                context.finish(draft, self.role);
+            }
+        }
+    }
+
+    /// The connection is over: every open exchange ends as `ending` says.
+    pub fn close(&mut self, ending: Ending, error: Option<i32>, time: Timestamp, context: &mut Context<'_>) {
+        let whole = matches!((self.role, ending), (Role::Client, Ending::ByPeer) | (Role::Server, Ending::ByTarget));
+        if whole {
+            let item = self.responses.close();
+            if let Item::End(trailers) = item {
+                let mark = Mark { time, ..Mark::default() };
+                self.end_response(trailers, &mark, context);
+            }
+        }
+        let outcome = match (ending, self.role) {
+            (Ending::Unfinished, _) => Outcome::InFlight,
+            (Ending::Reset, _) => Outcome::Reset,
+            (Ending::ByTarget, Role::Client) => Outcome::ClientTimeout,
+            (Ending::ByPeer, _) | (Ending::ByTarget, Role::Server) => Outcome::Closed,
+        };
+        if let Answering::Orphan(draft) = &mut self.answering {
+            draft.outcome = Some(outcome);
+            draft.error = error;
+            draft.timing.end = Some(time);
+            self.finish_orphan(context);
+        }
+        for draft in &mut self.waiting {
+            if !draft.response_done {
+                // What was under way when tracing began and of which no response was seen may have been answered.
+                draft.outcome = Some(outcome);
+                draft.error = error;
+                draft.timing.end = Some(time);
+                draft.response_done = true;
+            }
+            draft.request_done = true;
+        }
+        self.emit(context);
+    }
+}

@@ -1,0 +1,215 @@
+//! The requests' direction: where exchanges begin.
+
+use super::{
+    super::{
+        draft::{Draft, append, append_gap},
+        framing,
+        head::{Head, StartLine},
+        parser::{Input, Item},
+    },
+    Answering, Context, Http1, MAX_WAITING, Signal,
+};
+use crate::{
+    exchange::{Body, Fields, Quality, Request},
+    reassembly::{Mark, Piece},
+};
+
+impl Http1 {
+    /// Takes a piece of the requests' direction.
+    pub fn request_piece(&mut self, piece: Piece<'_>, context: &mut Context<'_>) {
+        if self.request_unseen {
+            return;
+        }
+        if self.last_response_end == 0 {
+            self.last_response_end = context.response_next.unwrap_or_default();
+        }
+        match piece {
+            Piece::Bytes(bytes, mark) => {
+                let mut input = Input { bytes, mark };
+                loop {
+                    let item = self.requests.next(&mut input);
+                    if item == Item::NeedMore {
+                        break;
+                    }
+                    self.request_item(item, &input.mark, context);
+                }
+            }
+            Piece::Gap(mut left, cause, mark) => loop {
+                let item = self.requests.gap(&mut left, cause);
+                if item == Item::NeedMore {
+                    break;
+                }
+                self.request_item(item, &mark, context);
+            },
+        }
+    }
+
+    pub(super) fn request_item(&mut self, item: Item<'_>, mark: &Mark, context: &mut Context<'_>) {
+        match item {
+            Item::NeedMore => {}
+            Item::Begin(start) => self.begin_request(&start, context),
+            Item::Head(head) => {
+                self.requests.begin_body(framing::of_request(&head));
+                self.proven = true;
+                if let Some(draft) = self.sending() {
+                    draft.timing.request_end = Some(mark.time);
+                    draft.request = request_of(head);
+                }
+            }
+            Item::Body(bytes) => {
+                let limit = context.body_room();
+                if let Some(draft) = self.sending() {
+                    draft.timing.request_end = Some(mark.time);
+                    if let Some(request) = &mut draft.request {
+                        *context.open_bytes += append(&mut request.body, bytes, limit);
+                    }
+                }
+            }
+            Item::BodyGap(length, cause) => {
+                let limit = context.body_limit;
+                if let Some(draft) = self.sending() {
+                    draft.timing.request_end = Some(mark.time);
+                    if let Some(request) = &mut draft.request
+                        && append_gap(&mut request.body, length, cause, limit)
+                    {
+                        draft.degrade(Quality::BodyGap);
+                    }
+                }
+            }
+            Item::End(trailers) => {
+                if let Some(draft) = self.sending() {
+                    if let Some(request) = &mut draft.request {
+                        request.trailers = trailers;
+                    }
+                    draft.request_done = true;
+                    draft.request_stop = Some(mark.position);
+                }
+                self.emit(context);
+            }
+            Item::Broken => {
+                if let Some(draft) = self.sending() {
+                    draft.degrade(Quality::HeaderGap);
+                    draft.request_done = true;
+                }
+                self.request_gap = true;
+                self.request_lost = true;
+                if let Some(draft) = self.waiting.back_mut() {
+                    draft.lost_after.get_or_insert(mark.position);
+                }
+                self.lost = true;
+                self.give_up_if_unsure();
+                self.emit(context);
+            }
+            Item::Garbage(first, length) => {
+                if !self.proven && !self.joined {
+                    self.signal = Some(Signal::NotHttp(first[..length].to_vec()));
+                }
+                if let Some(draft) = self.sending() {
+                    draft.degrade(Quality::HeaderGap);
+                    draft.request_done = true;
+                }
+                self.emit(context);
+            }
+            Item::Skipped(_) => {
+                if self.joined && !self.request_seen && self.waiting.is_empty() {
+                    self.begin_late(mark, context);
+                }
+            }
+        }
+    }
+
+    /// The exchange whose request is being read: the newest.
+    pub(super) fn sending(&mut self) -> Option<&mut Draft> {
+        self.waiting.back_mut().filter(|draft| !draft.request_done)
+    }
+
+    pub(super) fn begin_request(&mut self, mark: &Mark, context: &mut Context<'_>) {
+        self.request_seen = true;
+        self.proven = true;
+        let after_gap = std::mem::take(&mut self.request_gap);
+        // A message that ended only by loss or by being early leaves its request open.
+        if let Some(draft) = self.sending() {
+            draft.request_done = true;
+        }
+        // Nothing was read between the request before and this one.
+        let behind = self
+            .waiting
+            .back()
+            .is_some_and(|draft| !draft.late && !draft.response_done && draft.response_position == mark.opposite);
+        if self.waiting.iter().any(|draft| !draft.response_done) && !self.desynchronized {
+            if self.waiting.iter().all(|draft| draft.late || draft.response_done) && !self.pipelined {
+                // Whatever was under way when tracing began is over: the next request is being sent.
+                let without_content = |draft: &Draft| draft.response.as_ref().is_some_and(|r| r.body.bytes == 0);
+                if self.answered().is_some_and(|draft| without_content(draft)) {
+                    self.responses.cut_short();
+                }
+                self.finish_waiting(self.waiting.len(), None);
+                self.answering = Answering::Nothing;
+            } else if behind {
+                self.pipelined = true;
+                self.give_up_if_unsure();
+            }
+            // Otherwise bytes of the responses' direction were moved in between: they will show which request they
+            // answer, or that they are lost.
+        }
+        if after_gap && mark.opposite <= self.last_response_end {
+            // Nothing was answered between the lost requests and this one: it was pipelined behind them.
+            self.pipelined = true;
+            self.give_up_if_unsure();
+        }
+        self.end_unasked_response(context);
+        let mut draft = self.draft(mark, context);
+        draft.timing.request_start = Some(mark.time);
+        draft.timing.request_end = Some(mark.time);
+        if self.desynchronized {
+            draft.degrade(Quality::HeaderGap);
+            draft.response_done = true;
+        }
+        self.waiting.push_back(draft);
+        if self.waiting.len() > MAX_WAITING {
+            self.finish_waiting(1, Some(Quality::HeaderGap));
+            self.desynchronize();
+        }
+        self.emit(context);
+    }
+
+    /// A response whose request was not seen is over when the next request is sent: where none of its content has come
+    /// by then, there is none, for it answered a HEAD (RFC 9110 section 9.3.2).
+    pub(super) fn end_unasked_response(&mut self, context: &mut Context<'_>) {
+        let Answering::Orphan(draft) = &self.answering else { return };
+        let without_content = draft.response.as_ref().is_some_and(|response| response.body.bytes == 0);
+        if self.pipelined || !(self.responses.in_resync() || without_content) {
+            return;
+        }
+        if without_content {
+            self.responses.cut_short();
+        }
+        self.finish_orphan(context);
+    }
+
+    /// The requests' direction is over; the responses' may go on (a half-closed connection).
+    pub fn requests_ended(&mut self, context: &mut Context<'_>) {
+        let item = self.requests.close();
+        let mark = Mark::default();
+        if let Item::End(_) = item {
+            self.request_item(item, &mark, context);
+        } else if let Some(draft) = self.sending() {
+            draft.request_done = true;
+        }
+        self.emit(context);
+    }
+}
+
+fn request_of(head: Head) -> Option<Request> {
+    let StartLine::Request { method, target } = head.start else {
+        return None;
+    };
+    Some(Request {
+        method,
+        target,
+        version: head.version,
+        headers: head.headers,
+        body: Body::default(),
+        trailers: Fields::default(),
+    })
+}

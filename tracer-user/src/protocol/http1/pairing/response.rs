@@ -1,0 +1,260 @@
+//! The responses' direction: which request a response answers, and how exchanges end.
+
+use super::{
+    super::{
+        draft::{Draft, append, append_gap},
+        framing::{self, Framing},
+        head::{Head, StartLine},
+        parser::{Input, Item},
+    },
+    Answering, Context, Http1, PIPELINING_SLACK, Signal,
+};
+use crate::{
+    exchange::{Body, Fields, InterimResponse, Outcome, Quality, Response},
+    reassembly::{Mark, Piece},
+};
+
+impl Http1 {
+    /// Whether the response piece at `mark` must wait: it begins a response, and the request that it answers was sent
+    /// but its event has not come yet (a thread that was slower to return from its call).
+    pub fn must_wait(&self, mark: &Mark, request_next: Option<u64>) -> bool {
+        self.responses.at_start()
+            && !self.desynchronized
+            && request_next.is_some_and(|next| next < mark.opposite)
+            && (self.response_gap
+                || !self.waiting.iter().any(|draft| !draft.response_done && draft.request_start < mark.opposite))
+    }
+
+    /// Takes a piece of the responses' direction.
+    pub fn response_piece(&mut self, piece: Piece<'_>, context: &mut Context<'_>) {
+        match piece {
+            Piece::Bytes(bytes, mark) => {
+                let mut input = Input { bytes, mark };
+                loop {
+                    let item = self.responses.next(&mut input);
+                    if item == Item::NeedMore {
+                        break;
+                    }
+                    self.response_item(item, &input.mark, context);
+                }
+            }
+            Piece::Gap(mut left, cause, mark) => loop {
+                let item = self.responses.gap(&mut left, cause);
+                if item == Item::NeedMore {
+                    break;
+                }
+                self.response_item(item, &mark, context);
+            },
+        }
+    }
+
+    pub(super) fn response_item(&mut self, item: Item<'_>, mark: &Mark, context: &mut Context<'_>) {
+        match item {
+            Item::NeedMore => {}
+            Item::Begin(start) => {
+                self.proven = true;
+                self.request_unseen = false;
+                self.response_mark = start;
+                self.match_response(&start, context);
+            }
+            Item::Head(head) => self.response_head(head, mark, context),
+            Item::Body(bytes) => {
+                let limit = context.body_room();
+                if let Some(draft) = self.answered() {
+                    draft.timing.response_end = Some(mark.time);
+                    if let Some(response) = &mut draft.response {
+                        *context.open_bytes += append(&mut response.body, bytes, limit);
+                    }
+                }
+            }
+            Item::BodyGap(length, cause) => {
+                let limit = context.body_limit;
+                if let Some(draft) = self.answered() {
+                    draft.timing.response_end = Some(mark.time);
+                    if let Some(response) = &mut draft.response
+                        && append_gap(&mut response.body, length, cause, limit)
+                    {
+                        draft.degrade(Quality::BodyGap);
+                    }
+                }
+            }
+            Item::End(trailers) => self.end_response(trailers, mark, context),
+            Item::Broken => self.break_response(context),
+            Item::Garbage(first, length) => {
+                if self.proven {
+                    self.break_response(context);
+                } else if !self.joined {
+                    self.signal = Some(Signal::NotHttp(first[..length].to_vec()));
+                }
+            }
+            Item::Skipped(_) => {
+                // The tail of a response whose head went by before tracing, or is lost.
+                if self.joined && !self.request_seen && self.waiting.is_empty() && !self.desynchronized {
+                    self.begin_late(mark, context);
+                }
+                if let Some(draft) = self.waiting.front_mut().filter(|draft| draft.unanswered()) {
+                    draft.timing.response_end = Some(mark.time);
+                }
+            }
+        }
+    }
+
+    /// The exchange whose response is being read.
+    pub(super) fn answered(&mut self) -> Option<&mut Draft> {
+        match &mut self.answering {
+            Answering::Nothing => None,
+            Answering::Exchange(id) => self.waiting.iter_mut().find(|draft| draft.id == *id),
+            Answering::Orphan(draft) => Some(draft),
+        }
+    }
+
+    /// Finds the request that the response at `mark` answers: see the module's text.
+    pub(super) fn match_response(&mut self, mark: &Mark, context: &mut Context<'_>) {
+        if let Answering::Orphan(_) = self.answering {
+            self.finish_orphan(context);
+        }
+        let sent_before = |draft: &Draft| draft.request_start < mark.opposite || draft.late;
+        let open = |draft: &Draft| !draft.response_done && sent_before(draft);
+        let index = if self.desynchronized {
+            None
+        } else if self.response_gap {
+            // Requests that were lost, or have not come yet, may be the ones that it answers.
+            let all_seen = context.request_next.is_none_or(|next| next >= mark.opposite);
+            let index = self.waiting.iter().rposition(|draft| open(draft) && draft.response_position <= mark.position);
+            index.filter(|index| {
+                all_seen && self.waiting[*index].lost_after.is_none_or(|position| position >= mark.opposite)
+            })
+        } else {
+            self.waiting.iter().position(|draft| !draft.response_done).filter(|index| open(&self.waiting[*index]))
+        };
+        if let Some(stop) = index.and_then(|index| self.waiting[index].request_stop)
+            && mark.opposite > stop + PIPELINING_SLACK
+        {
+            // More than this request had been sent when its answer came.
+            self.pipelined = true;
+            self.give_up_if_unsure();
+        }
+        if let Some(index) = index.filter(|_| !self.desynchronized) {
+            self.finish_waiting(index, Some(Quality::HeaderGap));
+            self.response_gap = false;
+            self.answering = Answering::Exchange(self.waiting[index].id);
+            self.emit(context);
+            return;
+        }
+        let mut draft = self.draft(mark, context);
+        let all_requests_seen = context.request_next.is_none_or(|next| next >= mark.opposite);
+        draft.quality = if self.joined && !self.request_seen {
+            Quality::JoinedLate
+        } else if all_requests_seen && !self.request_lost && !self.desynchronized && !self.response_gap {
+            // Sent without being asked: a 408 on an idle connection (RFC 9110 section 15.5.9).
+            Quality::Whole
+        } else {
+            Quality::HeaderGap
+        };
+        draft.request_done = true;
+        self.answering = Answering::Orphan(Box::new(draft));
+    }
+
+    pub(super) fn response_head(&mut self, head: Head, mark: &Mark, context: &mut Context<'_>) {
+        self.proven = true;
+        let response_mark = self.response_mark;
+        let Some(draft) = self.answered() else {
+            self.responses.begin_body(framing::of_response(&head, None));
+            return;
+        };
+        let method = draft.request.as_ref().map(|request| &*request.method);
+        let framing = framing::of_response(&head, method);
+        let (status, upgrade) = match (&head.start, head.headers.get("upgrade")) {
+            (StartLine::Status { status, .. }, upgrade) => (*status, upgrade.map(String::from_utf8_lossy)),
+            (StartLine::Request { .. }, _) => return,
+        };
+        if (100..=199).contains(&status) && framing != Framing::Switch {
+            draft.interim.push(InterimResponse { status, headers: head.headers, time: mark.time });
+            self.responses.begin_body(framing);
+            self.interim = true;
+            return;
+        }
+        let protocol: Option<Box<str>> =
+            (framing == Framing::Switch).then(|| upgrade.map_or_else(|| "CONNECT".into(), Into::into));
+        draft.timing.response_start = Some(response_mark.time);
+        draft.timing.response_end = Some(mark.time);
+        draft.response = response_of(head);
+        if protocol.is_some() {
+            draft.outcome = Some(Outcome::Upgraded);
+            draft.request_done = true;
+        }
+        self.responses.begin_body(framing);
+        if let Some(protocol) = protocol {
+            self.requests.switch();
+            self.signal = Some(Signal::Switched(protocol));
+            self.end_response(Fields::default(), mark, context);
+        }
+    }
+
+    pub(super) fn end_response(&mut self, trailers: Fields, mark: &Mark, context: &mut Context<'_>) {
+        if std::mem::take(&mut self.interim) {
+            self.answering = match std::mem::replace(&mut self.answering, Answering::Nothing) {
+                // The final response to the same unseen request is still to come.
+                Answering::Orphan(mut draft) => {
+                    draft.late |= self.joined && !self.request_seen;
+                    draft.request_start = 0;
+                    self.waiting.push_front(*draft);
+                    Answering::Nothing
+                }
+                Answering::Exchange(_) | Answering::Nothing => Answering::Nothing,
+            };
+            return;
+        }
+        let time = mark.time;
+        self.last_response_end = mark.position;
+        if let Some(draft) = self.answered() {
+            if let Some(response) = &mut draft.response {
+                response.trailers = trailers;
+            }
+            draft.response_done = true;
+            draft.timing.response_end = draft.timing.response_end.or(Some(time));
+            draft.timing.end = draft.timing.response_end;
+        }
+        self.finish_orphan(context);
+        self.answering = Answering::Nothing;
+        self.emit(context);
+    }
+
+    pub(super) fn finish_orphan(&mut self, context: &mut Context<'_>) {
+        if let Answering::Orphan(draft) = std::mem::replace(&mut self.answering, Answering::Nothing) {
+            context.finish(*draft, self.role);
+        } else {
+            self.answering = Answering::Nothing;
+        }
+    }
+
+    /// Framing of the responses is missing.
+    pub(super) fn break_response(&mut self, context: &mut Context<'_>) {
+        self.interim = false;
+        self.response_gap = true;
+        if let Some(draft) = self.answered() {
+            draft.degrade(Quality::HeaderGap);
+            draft.response_done |= draft.response.is_some();
+        } else if let Some(draft) = self.waiting.iter_mut().find(|draft| !draft.response_done) {
+            draft.degrade(Quality::HeaderGap);
+        }
+        self.finish_orphan(context);
+        self.lost = true;
+        self.give_up_if_unsure();
+        self.emit(context);
+    }
+}
+
+fn response_of(head: Head) -> Option<Response> {
+    let StartLine::Status { status, reason } = head.start else {
+        return None;
+    };
+    Some(Response {
+        status,
+        reason,
+        version: head.version,
+        headers: head.headers,
+        body: Body::default(),
+        trailers: Fields::default(),
+    })
+}
