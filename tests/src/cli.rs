@@ -96,7 +96,10 @@ impl Dir {
     pub fn program_for_all(&self) -> anyhow::Result<PathBuf> {
         use std::os::unix::fs::PermissionsExt as _;
         let path = self.path("pidtap");
-        fs::copy(&self.program, &path).context("cannot copy the program")?;
+        // By another process: what this one has open for writing, a child that another test forks in this moment has
+        // open too, and then it cannot be executed (ETXTBSY).
+        let copied = Command::new("cp").arg(&self.program).arg(&path).status().context("cannot run cp")?;
+        anyhow::ensure!(copied.success(), "cannot copy the program: cp ended with {copied}");
         for path in [self.folder.path(), &path] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).context("cannot open it for all")?;
         }

@@ -361,7 +361,10 @@ fn a_name_means_every_process_of_that_name() {
     // Longer than `comm` holds, so that only the file's name tells; unlike any other process of this host.
     let folder = tempfile::tempdir().expect("a folder");
     let name = format!("pidtap-named-target-{}", std::process::id());
-    std::fs::copy("/bin/sleep", folder.path().join(&name)).expect("a copy of sleep");
+    // By another process: what this one has open for writing, a child that another test forks in this moment has open
+    // too, and then it cannot be executed (ETXTBSY).
+    let copied = Command::new("cp").arg("/bin/sleep").arg(folder.path().join(&name)).status().expect("cp runs");
+    assert!(copied.success(), "{copied}");
     let mut children: Vec<Child> =
         (0..3).map(|_| Command::new(folder.path().join(&name)).arg("60").spawn().expect("it starts")).collect();
     let mut pids: Vec<u32> = children.iter().map(Child::id).collect();
