@@ -70,6 +70,7 @@ fn attach(args: &cli::Attach) -> anyhow::Result<Exit> {
 }
 
 fn run_demo(args: &cli::Demo) -> anyhow::Result<Exit> {
+    process::check_initial_pid_namespace()?;
     privilege::check()?;
     let demo = Demo::start()?;
     say(&format!(

@@ -13,7 +13,7 @@ use crate::{
     cli::{self, Format},
     launch::{self, Launched, StdoutTo},
     privilege,
-    process::Target,
+    process::{self, Target},
 };
 
 /// Runs and traces a command. Its exit status becomes ours, unless something of ours failed before it ran.
@@ -22,6 +22,7 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
         // The command line demands one.
         return Ok(Exit::Usage);
     };
+    process::check_initial_pid_namespace()?;
     privilege::check()?;
     let sink = sink::open(&args.output)?;
     // Standard output is for programs then: what the command says must not get between the objects.
