@@ -88,8 +88,9 @@ impl Trace {
             call_capture: trace.call_capture.0,
             ..CaptureOptions::default()
         })?;
-        for target in &targets {
-            target.confirm()?;
+        let (targets, vanished) = process::confirm_all(targets)?;
+        for vanished in vanished {
+            say(&vanished.to_string());
         }
         for missing in capture.missing_tracepoints() {
             say(&format!("this kernel has no tracepoint {missing}: what it tells is not shown"));
