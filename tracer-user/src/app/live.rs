@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use procfs::process::Process;
 use rustix::{
     process as process_signal,
     time::{ClockId, clock_gettime},
@@ -192,7 +193,11 @@ impl Trace {
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+    /// `None` under `nohup`.
+    hangup: Option<Signal>,
+    /// Held for its handler: without one, a file that reaches the limit of `ulimit -f` ends the process. With one,
+    /// writing fails, which is handled as a full disk is. (To ignore it would reach the command of `run` as well.)
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -201,7 +206,8 @@ impl Signals {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
-            hangup: listen(SignalKind::hangup())?,
+            hangup: if hangup_is_ignored() { None } else { Some(listen(SignalKind::hangup())?) },
+            _file_size: listen(SignalKind::from_raw(process_signal::Signal::XFSZ.as_raw()))?,
         })
     }
 
@@ -210,9 +216,23 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => process_signal::Signal::INT,
             _ = self.terminate.recv() => process_signal::Signal::TERM,
-            _ = self.hangup.recv() => process_signal::Signal::HUP,
+            () = next(self.hangup.as_mut()) => process_signal::Signal::HUP,
         }
     }
+}
+
+async fn next(signal: Option<&mut Signal>) {
+    match signal {
+        // It ends with the runtime only, and then nobody waits any more.
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether pidtap was started with the hangup signal ignored (`nohup`), and is to outlive its terminal.
+fn hangup_is_ignored() -> bool {
+    let ignored = Process::myself().and_then(|own| own.status()).map_or(0, |status| status.sigign);
+    ignored >> (process_signal::Signal::HUP.as_raw() - 1) & 1 != 0
 }
 
 /// Children that were started after the processes were listed, but before the probes saw forks, are in neither.

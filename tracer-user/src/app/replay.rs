@@ -7,6 +7,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::sync_channel,
     },
     thread,
 };
@@ -63,8 +64,13 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
 fn asked_to_end() -> anyhow::Result<Arc<AtomicBool>> {
     let asked = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&asked);
+    let (sender, listening) = sync_channel(1);
     let wait = async move {
-        let mut signals = Signals::new()?;
+        let mut signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(error) => return sender.send(Err(error)).map_err(anyhow::Error::from),
+        };
+        sender.send(Ok(()))?;
         signals.recv().await;
         flag.store(true, Ordering::Relaxed);
         signals.recv().await;
@@ -75,6 +81,8 @@ fn asked_to_end() -> anyhow::Result<Arc<AtomicBool>> {
         .name("pidtap-signal".to_owned())
         .spawn(move || block_on::<()>(wait))
         .context("cannot start a thread that listens to signals; check the limit of processes (`ulimit -u`)")?;
+    // From the first byte that is written on, the handlers are there. Without an answer, the thread ended at once.
+    listening.recv().context("cannot listen to signals; check the limit of open files (`ulimit -n`)")??;
     Ok(asked)
 }
 
