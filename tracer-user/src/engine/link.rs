@@ -166,6 +166,16 @@ impl Link {
             || self.receive.waits()
     }
 
+    /// It carries something else from here on.
+    pub(super) fn set_content(&mut self, content: Content, environment: &mut Environment) {
+        let held = match std::mem::replace(&mut self.content, content) {
+            Content::Undecided(client, server) => client.held() + server.held(),
+            Content::Http1(http) => http.held(),
+            Content::Opaque => 0,
+        };
+        environment.open_bytes = environment.open_bytes.saturating_sub(held);
+    }
+
     pub(super) fn set_protocol(&mut self, protocol: Protocol) {
         if self.info.protocol != protocol {
             self.info = Arc::new(ConnectionInfo { protocol, ..(*self.info).clone() });
@@ -283,7 +293,7 @@ impl Link {
         }
         if let Some(mut http) = winner {
             let signal = http.take_signal();
-            self.content = Content::Http1(http);
+            self.set_content(Content::Http1(http), environment);
             self.set_protocol(Protocol::Http1);
             if let Some(signal) = signal {
                 let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
@@ -330,7 +340,7 @@ impl Link {
             // A response may have come to requests that were pipelined before the switch; they end here.
             environment.with_context(&self.info, None, None, |context| http.close(Ending::ByPeer, None, time, context));
         }
-        self.content = Content::Opaque;
+        self.set_content(Content::Opaque, environment);
         self.stalled.clear();
         self.stalled_since = None;
         environment.controls.push_back(Control::Mute { inode: self.info.inode.0 });
@@ -457,7 +467,7 @@ impl Link {
             let error = self.error;
             environment.with_context(&self.info, None, None, |context| http.close(ending, error, time, context));
         }
-        self.content = Content::Opaque;
+        self.set_content(Content::Opaque, environment);
         self.ending = None;
         self.over = Some(time);
     }

@@ -281,7 +281,7 @@ impl Engine {
             });
         }
         if let (Some(role), Content::Undecided(..)) = (role, &link.content) {
-            link.content = Content::new(Some(role), true);
+            link.set_content(Content::new(Some(role), true), environment);
         }
         if event.fd >= 0 && event.header.tgid != 0 {
             link.holder = (event.header.tgid, event.fd);

@@ -40,7 +40,7 @@ pub struct Context<'a> {
     pub last_exchange: &'a mut u64,
     /// Bytes of each body that are kept.
     pub body_limit: usize,
-    /// Bytes of bodies that the open exchanges of all connections hold.
+    /// See [`MAX_OPEN_BYTES`].
     pub open_bytes: &'a mut usize,
     /// Name of a process.
     pub process_name: &'a dyn Fn(u32) -> Arc<str>,
@@ -54,9 +54,13 @@ pub struct Context<'a> {
     pub finished: &'a mut dyn FnMut(Exchange),
 }
 
-/// Bytes of bodies that open exchanges may hold, all connections together. Beyond it bodies are counted but not kept:
-/// many thousand slow uploads must not take the memory of the machine that is being looked at.
+/// Bytes of bodies, and of heads that are not whole, that open exchanges may hold, all connections together. Beyond it
+/// bodies are counted but not kept, and heads that come in parts are given up: many thousand slow uploads, or clients
+/// that never end their heads, must not take the memory of the machine that is being looked at.
 pub const MAX_OPEN_BYTES: usize = 64 << 20;
+
+/// Beginnings of heads up to this length are kept nevertheless.
+const SMALL_HEAD: usize = 1024;
 
 impl Context<'_> {
     /// Bytes of a body that may be kept now.
@@ -135,6 +139,8 @@ pub struct Http1 {
     desynchronized: bool,
     signal: Option<Signal>,
     connect: Option<(Timestamp, Timestamp)>,
+    /// What of [`Context::open_bytes`] is heads that this connection holds.
+    held: usize,
 }
 
 impl Http1 {
@@ -161,6 +167,7 @@ impl Http1 {
             desynchronized: false,
             signal: None,
             connect: None,
+            held: 0,
         }
     }
 
@@ -177,6 +184,20 @@ impl Http1 {
     /// A message head was seen, so it is HTTP.
     pub fn proven(&self) -> bool {
         self.proven
+    }
+
+    /// Bytes of heads that are not whole, as counted in [`Context::open_bytes`]: who drops it takes them out there.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Counts what the parsers hold now.
+    fn settle(&mut self, context: &mut Context<'_>) {
+        let held = self.requests.held() + self.responses.held();
+        if held != self.held {
+            *context.open_bytes = (*context.open_bytes + held).saturating_sub(self.held);
+            self.held = held;
+        }
     }
 
     /// Exchanges that are not over.
@@ -315,5 +336,8 @@ impl Http1 {
             draft.request_done = true;
         }
         self.emit(context);
+        self.requests.forget();
+        self.responses.forget();
+        self.settle(context);
     }
 }

@@ -7,7 +7,7 @@ use super::{
         head::{Head, StartLine},
         parser::{Input, Item},
     },
-    Answering, Context, Http1, MAX_WAITING, Signal,
+    Answering, Context, Http1, MAX_OPEN_BYTES, MAX_WAITING, SMALL_HEAD, Signal,
 };
 use crate::{
     exchange::{Body, Fields, Quality, Request},
@@ -23,6 +23,7 @@ impl Http1 {
         if self.last_response_end == 0 {
             self.last_response_end = context.response_next.unwrap_or_default();
         }
+        let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
         match piece {
             Piece::Bytes(bytes, mark) => {
                 let mut input = Input { bytes, mark };
@@ -41,6 +42,12 @@ impl Http1 {
                 }
                 self.request_item(item, &mark, context);
             },
+        }
+        self.settle(context);
+        if *context.open_bytes > MAX_OPEN_BYTES && self.requests.held() > SMALL_HEAD {
+            let item = self.requests.give_up();
+            self.request_item(item, &mark, context);
+            self.settle(context);
         }
     }
 

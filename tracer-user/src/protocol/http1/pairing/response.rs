@@ -7,7 +7,7 @@ use super::{
         head::{Head, StartLine},
         parser::{Input, Item},
     },
-    Answering, Context, Http1, PIPELINING_SLACK, Signal,
+    Answering, Context, Http1, MAX_OPEN_BYTES, PIPELINING_SLACK, SMALL_HEAD, Signal,
 };
 use crate::{
     exchange::{Body, Fields, InterimResponse, Outcome, Quality, Response},
@@ -27,6 +27,7 @@ impl Http1 {
 
     /// Takes a piece of the responses' direction.
     pub fn response_piece(&mut self, piece: Piece<'_>, context: &mut Context<'_>) {
+        let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
         match piece {
             Piece::Bytes(bytes, mark) => {
                 let mut input = Input { bytes, mark };
@@ -45,6 +46,12 @@ impl Http1 {
                 }
                 self.response_item(item, &mark, context);
             },
+        }
+        self.settle(context);
+        if *context.open_bytes > MAX_OPEN_BYTES && self.responses.held() > SMALL_HEAD {
+            let item = self.responses.give_up();
+            self.response_item(item, &mark, context);
+            self.settle(context);
         }
     }
 
