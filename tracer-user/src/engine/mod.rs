@@ -24,8 +24,10 @@ use crate::{
     reassembly::{GapCause, Mark, Segment},
 };
 
-/// Connections that are remembered at once; beyond it the one that was known first is given up.
+/// Connections that are remembered at once; beyond it those that were known first are given up.
 pub const MAX_CONNECTIONS: usize = 100_000;
+/// How many are given up at a time: to find the oldest is to look at all, which not every new connection can cost.
+const GIVEN_UP_AT_ONCE: usize = MAX_CONNECTIONS / 64;
 /// How long a connection that is over is remembered, for events of it that come late.
 const REMEMBER_NS: u64 = 1_000_000_000;
 /// How often loss is said while it goes on.
@@ -228,6 +230,7 @@ impl Engine {
             link.in_attention = true;
             attention.push(event.connection);
         }
+        self.bound_connections(time);
     }
 
     fn socket(&mut self, event: &wire::SocketEvent) {
@@ -548,10 +551,14 @@ impl Engine {
         if self.links.len() <= MAX_CONNECTIONS {
             return;
         }
-        if let Some(oldest) = self.links.iter().min_by_key(|(_, link)| link.info.id).map(|(inode, _)| *inode)
-            && let Some(mut link) = self.links.remove(&oldest)
-        {
-            link.close(Ending::Unfinished, time, &mut self.environment);
+        let mut known: Vec<(ConnectionId, u64)> =
+            self.links.iter().map(|(inode, link)| (link.info.id, *inode)).collect();
+        let (oldest, ..) = known.select_nth_unstable(GIVEN_UP_AT_ONCE);
+        oldest.sort_unstable();
+        for (_, inode) in oldest {
+            if let Some(mut link) = self.links.remove(inode) {
+                link.close(Ending::Unfinished, time, &mut self.environment);
+            }
         }
     }
 }

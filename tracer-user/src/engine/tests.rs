@@ -5,7 +5,7 @@ mod script;
 use proptest::prelude::*;
 use script::Script;
 
-use super::{Engine, EngineOptions, NoteKind, Update};
+use super::{Engine, EngineOptions, MAX_CONNECTIONS, NoteKind, Update};
 use crate::{
     connection::{AF_INET, Role},
     event::{
@@ -585,6 +585,38 @@ fn heads_that_never_end_take_no_more_memory_than_is_allowed() {
         });
         assert!(small);
     }
+}
+
+#[test]
+fn connections_are_bounded_and_the_oldest_go_first() {
+    let mut engine = Engine::new(EngineOptions::default());
+    let many = MAX_CONNECTIONS as u64 + 1;
+    for inode in 1..=many {
+        if inode % 2 == 1 {
+            accept(&mut engine, inode);
+        } else {
+            // Its announcement was lost.
+            receive(&mut engine, inode, 1, b"?");
+        }
+        if inode == 1 || inode == many {
+            receive(&mut engine, inode, 1, GET);
+        }
+    }
+    assert!((MAX_CONNECTIONS / 2..=MAX_CONNECTIONS).contains(&engine.connections()), "{}", engine.connections());
+    // Reported as what it is: still open as far as is known.
+    let given_up: Vec<_> = std::iter::from_fn(|| engine.poll())
+        .filter_map(|update| match update {
+            Update::Exchange(exchange) => Some((exchange.connection.id.0, exchange.outcome)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(given_up, [(1, Outcome::InFlight)]);
+    engine.finish();
+    let left = std::iter::from_fn(|| engine.poll()).find_map(|update| match update {
+        Update::Exchange(exchange) => Some(exchange.connection.id.0),
+        _ => None,
+    });
+    assert_eq!(left, Some(many));
 }
 
 fn accept(engine: &mut Engine, inode: u64) {
