@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    pipeline::Pipeline,
+    pipeline::{self, Pipeline},
     population::Population,
     probing::{self, Probing},
     say,
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     capture::{Capture, CaptureOptions, Handle},
-    cli::{OutputArgs, TraceArgs},
+    cli::{DetectArgs, OutputArgs, TraceArgs},
     event::{
         Event, SocketInode,
         wire::{AttachedEvent, EventHeader, flag},
@@ -44,6 +44,7 @@ pub(super) struct Plan<'a> {
     /// The processes that were named.
     pub(super) targets: Vec<Target>,
     pub(super) output: &'a OutputArgs,
+    pub(super) detect: &'a DetectArgs,
     pub(super) trace: &'a TraceArgs,
     /// Where the results go. Opened before anything else: what cannot be written need not be traced.
     pub(super) sink: Sink,
@@ -76,7 +77,7 @@ pub(super) enum Ending {
 impl Trace {
     /// Loads the probes and begins. When this returns, every call of the targets is seen.
     pub(super) fn start(plan: Plan<'_>) -> anyhow::Result<Self> {
-        let Plan { targets, output, trace, sink, launched } = plan;
+        let Plan { targets, output, detect, trace, sink, launched } = plan;
         let recorder = trace.record.as_deref().map(|path| recorder(path, output.force)).transpose()?;
         let follow = trace.follows();
         let named: Vec<u32> = targets.iter().map(|target| target.pid).collect();
@@ -105,7 +106,7 @@ impl Trace {
         let (notice_sender, notices) = unbounded_channel();
         let worker = Worker {
             capture,
-            pipeline: Pipeline::new(output.body_limit, sink.output, recorder),
+            pipeline: Pipeline::new(pipeline::options(output, detect), sink.output, recorder),
             population: Population::new(all, follow),
             probing: Probing::start(prober, handle.clone()),
             terminal: sink.terminal,

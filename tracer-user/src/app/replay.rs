@@ -14,7 +14,12 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::{Exit, block_on, is_broken_pipe, live::Signals, pipeline::Pipeline, say, sink};
+use super::{
+    Exit, block_on, is_broken_pipe,
+    live::Signals,
+    pipeline::{self, Pipeline},
+    say, sink,
+};
 use crate::{
     cli::Open,
     recording::{EarlyEndReason, Reader},
@@ -33,7 +38,7 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     };
     let mut reader = Reader::open(input).with_context(|| format!("cannot open {name}"))?;
     let sink = sink::open(&args.output)?;
-    let mut pipeline = Pipeline::new(args.output.body_limit, sink.output, None);
+    let mut pipeline = Pipeline::new(pipeline::options(&args.output, &args.detect), sink.output, None);
     match feed(&mut reader, &mut pipeline, &*asked_to_end()?) {
         Ok(true) => {}
         Ok(false) => {

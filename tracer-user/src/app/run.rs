@@ -29,7 +29,14 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
     let stdout = if sink.standard_output && sink.format == Format::Json { StdoutTo::Stderr } else { StdoutTo::Stdout };
     let mut launched = Launched::spawn(command, rest, stdout)?;
     let target = Target { name: name_of(command), ..Target::find(launched.pid())? };
-    let plan = Plan { targets: vec![target], output: &args.output, trace: &args.trace, sink, launched: true };
+    let plan = Plan {
+        targets: vec![target],
+        output: &args.output,
+        detect: &args.detect,
+        trace: &args.trace,
+        sink,
+        launched: true,
+    };
     block_on(async {
         let mut signals = Signals::new()?;
         let mut trace = Trace::start(plan)?;

@@ -11,6 +11,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::Environment;
 use crate::{
     connection::{ConnectionInfo, Protocol, Role},
+    detector::{Observation, OpenConnection, Traffic},
     event::{
         Timestamp,
         wire::{ProbeEvent, direction},
@@ -99,6 +100,10 @@ pub(super) struct Link {
     pub(super) over: Option<Timestamp>,
     pub(super) in_attention: bool,
     pub(super) probe: Option<ProbeMemory>,
+    /// When bytes last moved, by direction.
+    pub(super) last_moved: [Option<Timestamp>; 2],
+    /// That the target connects was told.
+    pub(super) connecting_said: bool,
     stalled: VecDeque<StalledPiece>,
     stalled_bytes: usize,
     stalled_since: Option<Timestamp>,
@@ -148,12 +153,40 @@ impl Link {
             over: None,
             in_attention: false,
             probe: None,
+            last_moved: [None; 2],
+            connecting_said: false,
             stalled: VecDeque::new(),
             stalled_bytes: 0,
             stalled_since: None,
             unproven: [0; 2],
             skip_until: [0; 2],
         }
+    }
+
+    /// What detectors see of it.
+    pub(super) fn view(&self) -> OpenConnection<'_> {
+        let traffic = |stream: &Stream, direction: u8| Traffic {
+            bytes: stream.accounted(),
+            last: self.last_moved[usize::from(direction)],
+        };
+        OpenConnection {
+            info: &self.info,
+            process: &self.process,
+            connect_start: self.connect_start,
+            connected: self.connected,
+            sent: traffic(&self.send, direction::SEND),
+            received: traffic(&self.receive, direction::RECEIVE),
+            peer_closed: self.peer_closed,
+        }
+    }
+
+    /// Shows it to the detectors.
+    pub(super) fn observe(
+        &self,
+        environment: &mut Environment,
+        observation: impl for<'a> FnOnce(&'a OpenConnection<'a>) -> Observation<'a>,
+    ) {
+        environment.told.observe(&observation(&self.view()));
     }
 
     /// Whether something must be looked at when time has passed.
@@ -467,6 +500,7 @@ impl Link {
             let error = self.error;
             environment.with_context(&self.info, None, None, |context| http.close(ending, error, time, context));
         }
+        self.observe(environment, |connection| Observation::Closed(connection));
         self.set_content(Content::Opaque, environment);
         self.ending = None;
         self.over = Some(time);

@@ -1,6 +1,7 @@
 //! The engine: takes events, gives updates. No clock, no I/O, no threads.
 
 mod link;
+mod live;
 mod opening;
 mod process_table;
 #[cfg(test)]
@@ -18,9 +19,10 @@ pub use update::{Attached, EngineOptions, Loss, Note, NoteKind, Summary, Target,
 
 use crate::{
     connection::{ConnectionId, ConnectionInfo, Endpoint, Role},
+    detector::{Detectors, Observation, State},
     event::{Event, Timestamp, wire},
-    exchange::ProcessRef,
-    protocol::http1::pairing::{Context, Ending},
+    exchange::{Exchange, OpenExchange, ProcessRef, Step},
+    protocol::http1::pairing::{Context, Ending, Listener},
     reassembly::{GapCause, Mark, Segment},
 };
 
@@ -32,6 +34,7 @@ const GIVEN_UP_AT_ONCE: usize = MAX_CONNECTIONS / 64;
 const REMEMBER_NS: u64 = 1_000_000_000;
 /// How often loss is said while it goes on.
 const SAY_LOSS_EVERY_NS: u64 = 1_000_000_000;
+
 /// What every connection shares while an event is handled.
 #[derive(Debug, Default)]
 struct Environment {
@@ -40,8 +43,7 @@ struct Environment {
     last_exchange: u64,
     /// See [`Context::open_bytes`].
     open_bytes: usize,
-    reported: u64,
-    updates: VecDeque<Update>,
+    told: Told,
     controls: VecDeque<Control>,
     /// Connections at whose end bytes were missing: unseen, unless the loss counters explain it.
     unseen: Vec<(Arc<ConnectionInfo>, ProcessRef, Timestamp, u64, u64)>,
@@ -55,7 +57,7 @@ impl Environment {
         response_next: Option<u64>,
         step: impl FnOnce(&mut Context<'_>),
     ) {
-        let Self { options, processes, last_exchange, open_bytes, reported, updates, .. } = self;
+        let Self { options, processes, last_exchange, open_bytes, told, .. } = self;
         step(&mut Context {
             last_exchange,
             body_limit: options.body_limit,
@@ -64,16 +66,55 @@ impl Environment {
             connection,
             request_next,
             response_next,
-            finished: &mut |exchange| {
-                *reported += 1;
-                updates.push_back(Update::Exchange(Arc::new(exchange)));
-            },
+            listener: told,
         });
     }
 
     fn note(&mut self, link: &Link, time: Timestamp, kind: NoteKind) {
         let (connection, process) = (Arc::clone(&link.info), link.process.clone());
-        self.updates.push_back(Update::Note(Note { time, connection, process, kind }));
+        self.told.updates.push_back(Update::Note(Note { time, connection, process, kind }));
+    }
+}
+
+/// What was found out: where updates collect, past the detectors.
+#[derive(Debug, Default)]
+struct Told {
+    /// Time of the latest event.
+    now: Timestamp,
+    detectors: Detectors,
+    reported: u64,
+    updates: VecDeque<Update>,
+    /// Empty between events.
+    before: Vec<Update>,
+}
+
+impl Told {
+    fn observe(&mut self, observation: &Observation<'_>) {
+        self.detectors.observe(observation, self.now);
+        while let Some(incident) = self.detectors.poll() {
+            self.updates.push_back(Update::Incident(Arc::new(incident)));
+        }
+    }
+}
+
+impl Listener for Told {
+    fn step(&mut self, step: Step, exchange: &OpenExchange<'_>) {
+        self.observe(&Observation::Exchange(step, exchange));
+    }
+
+    fn finished(&mut self, mut exchange: Exchange) {
+        self.reported += 1;
+        self.detectors.observe(&Observation::Finished(&exchange), self.now);
+        exchange.incidents = self.detectors.take_memberships();
+        // What it means is said before it is shown, so that what shows it can say so; what ended with it, after it.
+        let mut ended = Vec::new();
+        while let Some(incident) = self.detectors.poll() {
+            let list = if incident.state == State::Closed { &mut ended } else { &mut self.before };
+            list.push(Update::Incident(Arc::new(incident)));
+        }
+        self.updates.extend(self.before.drain(..));
+        self.updates.push_back(Update::Exchange(Arc::new(exchange)));
+        self.updates.extend(ended);
     }
 }
 
@@ -98,12 +139,13 @@ pub struct Engine {
 impl Engine {
     /// A new engine.
     pub fn new(options: EngineOptions) -> Self {
-        Self { environment: Environment { options, ..Environment::default() }, ..Self::default() }
+        let told = Told { detectors: Detectors::new(&options.detectors), ..Told::default() };
+        Self { environment: Environment { options, told, ..Environment::default() }, ..Self::default() }
     }
 
     /// The next update, if any.
     pub fn poll(&mut self) -> Option<Update> {
-        self.environment.updates.pop_front()
+        self.environment.told.updates.pop_front()
     }
 
     /// The next wish to the probes, if any. A feeder that replays has none to fulfil.
@@ -127,6 +169,7 @@ impl Engine {
             return;
         }
         self.last = self.last.max(event.time());
+        self.environment.told.now = self.last;
         match event {
             Event::Data(event, payload) => self.data(event, payload),
             Event::Socket(event) => self.socket(event),
@@ -138,7 +181,7 @@ impl Engine {
                 self.realtime_offset_ns = event.realtime_offset_ns;
                 self.attached = Some(time);
                 let targets = self.targets.clone();
-                self.environment.updates.push_back(Update::Attached(Attached { time, targets }));
+                self.environment.told.updates.push_back(Update::Attached(Attached { time, targets }));
             }
             Event::Tick(event) => self.tick(event),
             Event::Probe(event) => self.probe(event),
@@ -168,9 +211,10 @@ impl Engine {
         }
         self.links.clear();
         self.report_unseen();
-        self.environment.updates.push_back(Update::Summary(Summary {
-            exchanges: self.environment.reported,
-            incidents: 0,
+        self.environment.told.observe(&Observation::End);
+        self.environment.told.updates.push_back(Update::Summary(Summary {
+            exchanges: self.environment.told.reported,
+            incidents: self.environment.told.detectors.opened(),
             duration_ns: self.attached.map_or(0, |attached| time.since(attached)),
             loss: Loss { time, ..self.loss.clone() },
         }));
@@ -197,6 +241,9 @@ impl Engine {
             environment.processes.open(holder.0, holder.1, event.connection);
         }
         let time = Timestamp(event.header.time_ns);
+        if event.result > 0 {
+            link.last_moved[usize::from(event.direction)] = Some(time);
+        }
         let (own, opposite) = if event.direction == wire::direction::SEND {
             (&link.send, &mut link.receive)
         } else {
@@ -341,7 +388,7 @@ impl Engine {
                 (tcp_state::SYN_SENT, tcp_state::ESTABLISHED) => {
                     link.send.start_at(event.send_position, true);
                     link.receive.start_at(event.receive_position, true);
-                    connected(link, time);
+                    connected(link, time, environment);
                 }
                 (tcp_state::SYN_SENT, tcp_state::CLOSE) => {
                     let error = (event.error != 0).then_some(event.error);
@@ -451,6 +498,7 @@ impl Engine {
                 for inode in self.environment.processes.exit(pid) {
                     self.let_go(inode, Timestamp(event.header.time_ns));
                 }
+                self.environment.told.observe(&Observation::ProcessEnded(pid));
             }
             _ => {}
         }
@@ -475,9 +523,10 @@ impl Engine {
         });
         self.attention.extend(attention);
         self.report_unseen();
+        self.environment.told.observe(&Observation::Tick(&live::Links(&self.links)));
         if self.loss.events != self.said_loss.events && now.since(self.said_loss.time) >= SAY_LOSS_EVERY_NS {
             self.said_loss = self.loss.clone();
-            self.environment.updates.push_back(Update::Loss(self.loss.clone()));
+            self.environment.told.updates.push_back(Update::Loss(self.loss.clone()));
         }
     }
 
@@ -487,7 +536,7 @@ impl Engine {
         for (connection, process, time, sent, received) in std::mem::take(&mut self.environment.unseen) {
             if !explained {
                 let kind = NoteKind::UnseenBytes { sent, received };
-                self.environment.updates.push_back(Update::Note(Note { time, connection, process, kind }));
+                self.environment.told.updates.push_back(Update::Note(Note { time, connection, process, kind }));
             }
         }
     }
@@ -497,6 +546,7 @@ impl Engine {
     fn probe(&mut self, event: &wire::ProbeEvent) {
         let explained = self.loss.total_events() > 0;
         let Some(link) = self.links.get_mut(&event.connection).filter(|link| link.over.is_none()) else { return };
+        self.environment.told.observe(&Observation::Probe(event, &link.view()));
         if link.probe.is_none() {
             link.joined_with_ages(event, &mut self.environment);
         }
@@ -522,7 +572,7 @@ impl Engine {
             let kind = NoteKind::UnseenBytes { sent: unseen.0.max(0) as u64, received: unseen.1.max(0) as u64 };
             let time = Timestamp(event.header.time_ns);
             let note = Note { time, connection: Arc::clone(&link.info), process: link.process.clone(), kind };
-            self.environment.updates.push_back(Update::Note(note));
+            self.environment.told.updates.push_back(Update::Note(note));
         }
     }
 

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     connection::{ConnectionInfo, Role},
     event::Timestamp,
-    exchange::{Exchange, ExchangeId, Outcome, ProcessRef, Quality},
+    exchange::{Exchange, ExchangeId, OpenExchange, Outcome, ProcessRef, Quality, Step},
     reassembly::Mark,
 };
 
@@ -50,8 +50,17 @@ pub struct Context<'a> {
     pub request_next: Option<u64>,
     /// Where the responses' direction stands.
     pub response_next: Option<u64>,
-    /// Where finished exchanges go.
-    pub finished: &'a mut dyn FnMut(Exchange),
+    /// Who is told of exchanges.
+    pub listener: &'a mut dyn Listener,
+}
+
+/// Who is told what becomes known of exchanges.
+pub trait Listener {
+    /// An exchange went a step further.
+    fn step(&mut self, step: Step, exchange: &OpenExchange<'_>);
+
+    /// An exchange is over.
+    fn finished(&mut self, exchange: Exchange);
 }
 
 /// Bytes of bodies, and of heads that are not whole, that open exchanges may hold, all connections together. Beyond it
@@ -73,7 +82,11 @@ impl Context<'_> {
         let request = exchange.request.as_ref().map_or(0, |request| request.body.captured.len());
         let response = exchange.response.as_ref().map_or(0, |response| response.body.captured.len());
         *self.open_bytes = self.open_bytes.saturating_sub(request + response);
-        (self.finished)(exchange);
+        self.listener.finished(exchange);
+    }
+
+    fn step(&mut self, step: Step, draft: &Draft, role: Role) {
+        self.listener.step(step, &draft.view(role, self.connection));
     }
 }
 
@@ -203,6 +216,15 @@ impl Http1 {
     /// Exchanges that are not over.
     pub fn open(&self) -> usize {
         self.waiting.len() + usize::from(matches!(self.answering, Answering::Orphan(_)))
+    }
+
+    /// Shows the exchanges that are not over, oldest first. What stands for something that began before tracing
+    /// (`late`, without a request) is shown even where nothing has proven yet that it is HTTP.
+    pub fn visit_open(&self, connection: &Arc<ConnectionInfo>, visit: &mut dyn FnMut(&OpenExchange<'_>)) {
+        let orphan = if let Answering::Orphan(draft) = &self.answering { Some(&**draft) } else { None };
+        for draft in self.waiting.iter().chain(orphan) {
+            visit(&draft.view(self.role, connection));
+        }
     }
 
     /// Takes the signal, if there is one.

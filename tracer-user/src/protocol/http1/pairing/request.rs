@@ -10,7 +10,7 @@ use super::{
     Answering, Context, Http1, MAX_OPEN_BYTES, MAX_WAITING, SMALL_HEAD, Signal,
 };
 use crate::{
-    exchange::{Body, Fields, Quality, Request},
+    exchange::{Body, Fields, Quality, Request, Step},
     reassembly::{Mark, Piece},
 };
 
@@ -58,9 +58,11 @@ impl Http1 {
             Item::Head(head) => {
                 self.requests.begin_body(framing::of_request(&head));
                 self.proven = true;
+                let role = self.role;
                 if let Some(draft) = self.sending() {
                     draft.timing.request_end = Some(mark.time);
                     draft.request = request_of(head);
+                    context.step(Step::RequestHead, draft, role);
                 }
             }
             Item::Body(bytes) => {
@@ -84,12 +86,14 @@ impl Http1 {
                 }
             }
             Item::End(trailers) => {
+                let role = self.role;
                 if let Some(draft) = self.sending() {
                     if let Some(request) = &mut draft.request {
                         request.trailers = trailers;
                     }
                     draft.request_done = true;
                     draft.request_stop = Some(mark.position);
+                    context.step(Step::RequestDone, draft, role);
                 }
                 self.emit(context);
             }

@@ -10,7 +10,7 @@ use super::{
     Answering, Context, Http1, MAX_OPEN_BYTES, PIPELINING_SLACK, SMALL_HEAD, Signal,
 };
 use crate::{
-    exchange::{Body, Fields, InterimResponse, Outcome, Quality, Response},
+    exchange::{Body, Fields, InterimResponse, Outcome, Quality, Response, Step},
     reassembly::{Mark, Piece},
 };
 
@@ -164,7 +164,7 @@ impl Http1 {
 
     pub(super) fn response_head(&mut self, head: Head, mark: &Mark, context: &mut Context<'_>) {
         self.proven = true;
-        let response_mark = self.response_mark;
+        let (response_mark, role) = (self.response_mark, self.role);
         let Some(draft) = self.answered() else {
             self.responses.begin_body(framing::of_response(&head, None));
             return;
@@ -186,6 +186,7 @@ impl Http1 {
         draft.timing.response_start = Some(response_mark.time);
         draft.timing.response_end = Some(mark.time);
         draft.response = response_of(head);
+        context.step(Step::ResponseHead, draft, role);
         if protocol.is_some() {
             draft.outcome = Some(Outcome::Upgraded);
             draft.request_done = true;
