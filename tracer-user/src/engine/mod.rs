@@ -363,8 +363,11 @@ impl Engine {
         let Self { links, environment, attention, last_connection, .. } = self;
         if event.what == tcp::STATE && event.new_state == tcp_state::SYN_SENT {
             if let Some(old) = links.get_mut(&event.connection)
-                && (old.over.is_some() || old.failed)
+                && (old.over.is_some() || old.failed || old.connected || old.send.next().is_some())
             {
+                // The same socket may be connected again, after a `connect` to no address (AF_UNSPEC).
+                let ending = old.ending.map_or(Ending::ByTarget, |end| end.how);
+                old.close(ending, time, environment);
                 links.remove(&event.connection);
             }
             let link = links.entry(event.connection).or_insert_with(|| {

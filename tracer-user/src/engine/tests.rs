@@ -533,6 +533,24 @@ fn the_rest_of_a_request_that_looks_like_a_request_is_none() {
     assert_eq!((exchanges.len(), path(&exchanges[0]), exchanges[0].quality), (1, "/next", Quality::Whole));
 }
 
+#[test]
+fn a_socket_that_connects_again_is_another_connection() {
+    for mut script in [Script::new(Role::Client), Script::found(Role::Client)] {
+        script.request(&get("/1")).response(&ok("one")).request(&get("/left"));
+        script.reconnects().request(&get("/2")).response(&ok("two"));
+        let updates = script.updates();
+        assert!(!updates.iter().any(|update| matches!(update, Update::Note(_))), "{updates:?}");
+        let exchanges = Script::exchanges_of(&updates);
+        let told: Vec<_> =
+            exchanges.iter().map(|e| (path(e), &*e.outcome.name(), e.quality, e.connection.id.0)).collect();
+        let whole = Quality::Whole;
+        assert_eq!(
+            told,
+            [("/1", "complete", whole, 1), ("/left", "client_timeout", whole, 1), ("/2", "complete", whole, 2)]
+        );
+    }
+}
+
 /// A server's connection that receives this next.
 fn receive(engine: &mut Engine, inode: u64, position: u64, payload: &[u8]) {
     let header =
