@@ -542,7 +542,7 @@ fn a_socket_that_connects_again_is_another_connection() {
         assert!(!updates.iter().any(|update| matches!(update, Update::Note(_))), "{updates:?}");
         let exchanges = Script::exchanges_of(&updates);
         let told: Vec<_> =
-            exchanges.iter().map(|e| (path(e), &*e.outcome.name(), e.quality, e.connection.id.0)).collect();
+            exchanges.iter().map(|e| (path(e), e.outcome.name(), e.quality, e.connection.id.0)).collect();
         let whole = Quality::Whole;
         assert_eq!(
             told,
