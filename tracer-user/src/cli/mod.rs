@@ -1,5 +1,6 @@
 //! The command line: what was typed. What it means is the business of `app`.
 
+mod order;
 mod units;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
