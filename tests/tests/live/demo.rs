@@ -98,3 +98,16 @@ fn a_recording_that_has_no_room_ends_and_tracing_goes_on() {
     assert!(opened.status.success() && said.contains("is good for"), "{said}");
     assert!(shown.lines().last().is_some_and(|line| line.contains(r#""summary""#)), "{shown}");
 }
+
+#[test]
+fn results_and_recording_in_one_file_are_refused() {
+    let Some(_guard) = guard::live() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let ended = Command::new(binary().expect("there is one"))
+        .args(["--record", "both", "--output-file", "./both", "demo", "--duration", "1s"])
+        .current_dir(folder.path())
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(1) && said.contains("name another file"), "{said}");
+}

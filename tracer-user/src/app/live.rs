@@ -78,7 +78,7 @@ impl Trace {
     /// Loads the probes and begins. When this returns, every call of the targets is seen.
     pub(super) fn start(plan: Plan<'_>) -> anyhow::Result<Self> {
         let Plan { targets, output, detect, trace, sink, launched } = plan;
-        let recorder = trace.record.as_deref().map(|path| recorder(path, output.force)).transpose()?;
+        let recorder = trace.record.as_deref().map(|path| recorder(path, output)).transpose()?;
         let follow = trace.follows();
         let named: Vec<u32> = targets.iter().map(|target| target.pid).collect();
         let mut children = if follow { process::descendants(&named) } else { Vec::new() };
@@ -256,8 +256,11 @@ fn add_late_children(named: &[u32], children: &mut Vec<Target>, all: &mut Vec<u3
     }
 }
 
-fn recorder(path: &std::path::Path, force: bool) -> anyhow::Result<Recorder<File>> {
+fn recorder(path: &std::path::Path, output: &OutputArgs) -> anyhow::Result<Recorder<File>> {
     let what = || format!("cannot record to {}", path.display());
+    if output.output_file.as_deref().is_some_and(|results| sink::is_one_file(path, results)) {
+        bail!("cannot record to {}: the results go there; name another file", path.display());
+    }
     let system = rustix::system::uname();
     let header = Header {
         created_by: "pidtap".to_owned(),
@@ -265,7 +268,7 @@ fn recorder(path: &std::path::Path, force: bool) -> anyhow::Result<Recorder<File
         kernel: system.release().to_string_lossy().into_owned(),
         arch: system.machine().to_string_lossy().into_owned(),
     };
-    let file = sink::create(path, force).with_context(what)?;
+    let file = sink::create(path, output.force).with_context(what)?;
     Recorder::new(file, &header).with_context(what)
 }
 
