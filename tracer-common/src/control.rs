@@ -11,8 +11,11 @@ pub mod global {
     pub const SINGLE_TARGET: &str = "SINGLE_TARGET";
     /// 1 where children of targets become targets.
     pub const FOLLOW: &str = "FOLLOW";
-    /// 1 where the kernel lets the probes follow pointers from the running task without a helper call (Linux 5.15).
+    /// 1 where the probes load kernel memory by themselves (`bpf_rdonly_cast`, Linux 6.2); 0 where each read is a helper
+    /// call.
     pub const DIRECT: &str = "DIRECT";
+    /// BTF number of a structure that begins with a 64-bit number: what [`super::CAST_CALL`] casts to.
+    pub const WORD_TYPE: &str = "WORD_TYPE";
     /// Bytes copied of one call at most.
     pub const CALL_CAPTURE: &str = "CALL_CAPTURE";
     /// Bytes in the ring at which the reader is woken before its time.
@@ -25,7 +28,7 @@ pub mod map {
     pub const EVENTS: &str = "EVENTS";
     /// Hash: traced processes (`u32` thread group to `u32`, unused).
     pub const TARGETS: &str = "TARGETS";
-    /// Array of `u32`: non-zero where a thread group that falls on the index may be a target.
+    /// Array of `u64`: number and sum of the targets that fall on the index, as [`super::alone`] adds them up.
     pub const TARGET_FILTER: &str = "TARGET_FILTER";
     /// LRU hash: connections ([`super::Connection`] by inode number).
     pub const CONNECTIONS: &str = "CONNECTIONS";
@@ -37,6 +40,10 @@ pub mod map {
     pub const LOSSES: &str = "LOSSES";
 }
 
+/// Helper that the object calls where it means the kernel function `bpf_rdonly_cast`: a number that no helper has.
+/// User space puts that function in its place before it loads the object.
+pub const CAST_CALL: i32 = 0x7069_6474;
+
 /// Entries of `TARGET_FILTER` and `RESTRAINT_FILTER`: a power of two. An entry that is set by chance costs one hash
 /// look-up.
 pub const FILTER_SLOTS: u32 = 4096;
@@ -45,6 +52,15 @@ pub const FILTER_SLOTS: u32 = 4096;
 pub const fn filter_slot(key: u64) -> u32 {
     key as u32 & (FILTER_SLOTS - 1)
 }
+
+/// What one target adds to its place in `TARGET_FILTER`: 1 to the number, which stands above 40 bits of sum. A place that
+/// has just this holds this target and no other.
+pub const fn alone(tgid: u32) -> u64 {
+    1 << 40 | tgid as u64
+}
+
+/// What user space puts there where it cannot add: more targets than there can be, so that the hash is asked.
+pub const MANY_TARGETS: u64 = 1 << 62;
 
 /// Connections with a [`Restraint`] at the same time; the least recently used are captured again.
 pub const MAX_RESTRAINTS: u32 = 16_384;

@@ -25,6 +25,7 @@ macro_rules! offsets {
 
 offsets! {
     TASK_FILES = task_struct."files",
+    TASK_PID = task_struct."pid",
     TASK_TGID = task_struct."tgid",
     TASK_EXIT_CODE = task_struct."exit_code",
     TASK_SIGNAL = task_struct."signal",
@@ -63,8 +64,3 @@ offsets! {
     UNIX_ADDRESS_NAME = unix_address."name",
     PID_NUMBERS = pid."numbers",
 }
-
-/// Bytes at the start of `struct socket` in which the probes expect [`SOCKET_HEAD`], to take them with one read.
-pub const SOCKET_HEAD_SIZE: u32 = 32;
-/// Read-only numbers that must lie within [`SOCKET_HEAD_SIZE`], 8 bytes each.
-pub const SOCKET_HEAD: [&str; 3] = ["SOCKET_TYPE", "SOCKET_FILE", "SOCKET_SK"];

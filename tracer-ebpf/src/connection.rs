@@ -8,13 +8,13 @@ use tracer_common::{
 
 use crate::{
     emit,
-    maps::{CONNECTIONS, EVENTS},
+    maps::{CONNECTIONS, EVENTS, FAMILIAR, FAMILIAR_SLOTS},
     memory::{kernel, kernel_at, pointer, user},
     offset::{
         NET_INUM, SK_FAMILY, SK_FLAGS, SK_LOCAL_PORT, SK_LOCAL_V4, SK_LOCAL_V6, SK_NET, SK_PROTOCOL, SK_REMOTE_PORT,
         SK_REMOTE_V4, SK_REMOTE_V6, SK_SHUTDOWN, SK_STATE, TCP_COPIED_SEQ, TCP_RCV_NXT, TCP_WRITE_SEQ,
     },
-    socket::Socket,
+    socket::{self, Socket},
 };
 
 pub(crate) const AF_UNIX: u16 = 1;
@@ -36,12 +36,43 @@ pub(crate) struct Positions {
 /// A remembered connection.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
-    /// The map's value.
+    /// The map's value, where positions are counted in it.
     pub(crate) value: *mut Connection,
     /// Not announced yet.
     pub(crate) fresh: bool,
     /// Positions are sequence numbers.
     pub(crate) sequence: bool,
+}
+
+/// A TCP connection that was announced.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Familiar {
+    /// Inode number of its socket.
+    inode: u64,
+    /// Process and descriptor by which it was used last.
+    holder: u64,
+}
+
+/// Finds what is remembered of a socket that a process uses by this descriptor, at this time, or begins to remember it;
+/// none where it is of no family that is traced.
+#[inline(always)]
+pub(crate) fn used(socket: Socket, tgid: u32, fd: i32, time: u64) -> Option<Entry> {
+    /// Of so many periods of 4 microseconds, in one the maps themselves are asked, so that they do not take a connection
+    /// for unused and forget it.
+    const PERIODS: u64 = 64;
+    let familiar = FAMILIAR.get_ptr_mut(socket.inode as u32 & (FAMILIAR_SLOTS - 1))?;
+    let holder = u64::from(tgid) << 32 | u64::from(fd as u32);
+    let known = unsafe { familiar.read_volatile() };
+    if known.inode == socket.inode && known.holder == holder && time >> 12 & (PERIODS - 1) != 0 {
+        return Some(Entry { value: core::ptr::null_mut(), fresh: false, sequence: true });
+    }
+    let entry = remember(socket)?;
+    socket::note_descriptor(tgid, fd);
+    if entry.sequence {
+        unsafe { familiar.write_volatile(Familiar { inode: socket.inode, holder }) };
+    }
+    Some(entry)
 }
 
 /// Finds what is remembered of a socket, or begins to remember it; none where it is of no family that is traced.

@@ -51,19 +51,27 @@ pub(crate) fn wake_flags(size: usize) -> u64 {
 /// Flags to submit a data record of `size` bytes with; none where the ring must be taken for full. The last sixteenth
 /// is left to events that tell of the life of connections and processes: without them, what was lost of a connection
 /// could not even be told, nor that it has ended.
+///
+/// How full the ring is, is a helper call and a look at a number that the reader keeps changing. So after each look, some
+/// bytes may pass without one: `credit`, of this processor.
 #[inline(always)]
-pub(crate) fn room(size: usize) -> Option<u64> {
+pub(crate) fn room(credit: *mut u64, size: usize) -> Option<u64> {
+    // With the record's own header.
+    let size = size as u64 + 8;
+    let left = unsafe { *credit };
+    if left >= size {
+        unsafe { *credit = left - size };
+        return Some(u64::from(BPF_RB_NO_WAKEUP));
+    }
     let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
-    let mark = u64::from(WAKE_BYTES.load());
     // The mark stands at an eighth.
-    if waiting + size as u64 > mark * 8 - mark / 2 {
+    let mark = u64::from(WAKE_BYTES.load());
+    if waiting + size > mark * 8 - mark / 2 {
         return None;
     }
-    Some(if waiting >= mark && waiting - mark < size as u64 + 8 {
-        u64::from(BPF_RB_FORCE_WAKEUP)
-    } else {
-        u64::from(BPF_RB_NO_WAKEUP)
-    })
+    // Less of it as the ring fills, and never so much that all processors together reach the last sixteenth.
+    unsafe { *credit = if waiting < mark * 4 { mark / 64 } else { mark / 1024 } };
+    Some(u64::from(if waiting >= mark { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }))
 }
 
 /// Counts an event that was not delivered, and the stream bytes behind it.

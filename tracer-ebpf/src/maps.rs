@@ -10,10 +10,13 @@ use tracer_common::{
     limit,
 };
 
-use crate::payload::Transfer;
+use crate::{connection::Familiar, payload::Transfer};
 
 /// Entries of [`DESCRIPTOR_FILTER`]: a power of two. Descriptors of one process fall on slots of their own up to here.
 pub(crate) const DESCRIPTOR_SLOTS: u32 = 65_536;
+
+/// Entries of [`FAMILIAR`]: a power of two.
+pub(crate) const FAMILIAR_SLOTS: u32 = 16_384;
 
 /// The events. User space sets the size.
 #[map]
@@ -23,13 +26,17 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
 #[map]
 pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(limit::MAX_TARGETS, 0);
 
-/// Non-zero where a process that falls on the slot may be traced.
+/// Number and sum of the targets that fall on the slot.
 #[map]
-pub(crate) static TARGET_FILTER: Array<u32> = Array::with_max_entries(FILTER_SLOTS, 0);
+pub(crate) static TARGET_FILTER: Array<u64> = Array::with_max_entries(FILTER_SLOTS, 0);
 
 /// Connections that were seen.
 #[map]
 pub(crate) static CONNECTIONS: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(limit::MAX_CONNECTIONS, 0);
+
+/// TCP connections that were announced, each where it falls: asked before [`CONNECTIONS`], which is a helper call.
+#[map]
+pub(crate) static FAMILIAR: Array<Familiar> = Array::with_max_entries(FAMILIAR_SLOTS, 0);
 
 /// What user space does not want of a connection.
 #[map]
@@ -60,6 +67,8 @@ pub(crate) static SINGLE_TARGET: Global<u32> = Global::new(0);
 pub(crate) static FOLLOW: Global<u32> = Global::new(1);
 #[unsafe(no_mangle)]
 pub(crate) static DIRECT: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+pub(crate) static WORD_TYPE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub(crate) static CALL_CAPTURE: Global<u32> = Global::new(limit::DEFAULT_CALL_CAPTURE);
 #[unsafe(no_mangle)]

@@ -58,6 +58,8 @@ pub(crate) struct Transfer {
     /// Bytes of the event's stream are counted by sequence numbers.
     pub(crate) sequence: u16,
     pub(crate) reserved: u32,
+    /// Bytes that may go into the ring before it is asked again how full it is.
+    credit: u64,
 }
 
 /// `struct iovec`.
@@ -161,7 +163,7 @@ unsafe fn flatten(transfer: *mut Transfer) -> bool {
 /// The whole of a small call with few buffers, in one record.
 #[inline(always)]
 unsafe fn gather_few<const N: usize, const ROOM: usize>(transfer: *mut Transfer, vectors: &[Vector; FEW], wanted: u32) {
-    let Some((mut record, wake)) = reserve::<Record<ROOM>>() else {
+    let Some((mut record, wake)) = reserve::<Record<ROOM>>(transfer) else {
         return lose_rest(transfer);
     };
     let place = record.as_mut_ptr();
@@ -190,8 +192,8 @@ unsafe fn gather_few<const N: usize, const ROOM: usize>(transfer: *mut Transfer,
 
 /// Room for a record with payload, and the flags to submit it with.
 #[inline(always)]
-fn reserve<T: 'static>() -> Option<(RingBufEntry<T>, u64)> {
-    let wake = emit::room(size_of::<T>())?;
+fn reserve<T: 'static>(transfer: *mut Transfer) -> Option<(RingBufEntry<T>, u64)> {
+    let wake = emit::room(unsafe { &raw mut (*transfer).credit }, size_of::<T>())?;
     Some((EVENTS.reserve::<T>(0)?, wake))
 }
 
@@ -210,7 +212,13 @@ unsafe fn start(event: *mut DataEvent, transfer: *mut Transfer) {
 #[inline(always)]
 fn bare(transfer: *mut Transfer) {
     let moved = unsafe { (*transfer).event.result };
-    let Some(mut record) = EVENTS.reserve::<DataEvent>(0) else {
+    let reserved = if moved > 0 {
+        reserve::<DataEvent>(transfer)
+    } else {
+        // The end of a stream, or an error: part of the connection's life.
+        EVENTS.reserve::<DataEvent>(0).map(|record| (record, emit::wake_flags(size_of::<DataEvent>())))
+    };
+    let Some((mut record, wake)) = reserved else {
         return emit::lose(loss::RING_FULL, if moved > 0 { moved as u64 } else { 0 });
     };
     unsafe {
@@ -219,7 +227,7 @@ fn bare(transfer: *mut Transfer) {
         (*event).header.flags |= flag::LAST;
         (*event).header.length = size_of::<DataEvent>() as u32;
     }
-    record.submit(emit::wake_flags(size_of::<DataEvent>()));
+    record.submit(wake);
 }
 
 /// One record of a call with one buffer. 1 where it was the last.
@@ -245,7 +253,7 @@ unsafe extern "C" fn flat_step(_index: u64, _context: *mut c_void) -> i64 {
 /// Copies `size` bytes of the buffer into a record. False where the call is done with.
 #[inline(always)]
 fn record<const N: usize>(transfer: *mut Transfer, size: u32) -> bool {
-    let Some((mut record, wake)) = reserve::<Record<N>>() else {
+    let Some((mut record, wake)) = reserve::<Record<N>>(transfer) else {
         lose_rest(transfer);
         return false;
     };
@@ -338,7 +346,7 @@ struct Filling {
 /// payload (`N`): the verifier bounds start and size of a copy, each by `N`, but not their sum.
 #[inline(always)]
 fn gather<const N: usize, const ROOM: usize>(transfer: *mut Transfer, size: u32) -> bool {
-    let Some((mut record, wake)) = reserve::<Record<ROOM>>() else {
+    let Some((mut record, wake)) = reserve::<Record<ROOM>>(transfer) else {
         lose_rest(transfer);
         return false;
     };

@@ -1,8 +1,52 @@
-//! Which processes are traced.
+//! Which processes are traced, and which one runs.
 
-use tracer_common::control::filter_slot;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_task};
+use tracer_common::control::{alone, filter_slot};
 
-use crate::maps::{SELF_TGID, SINGLE_TARGET, TARGET_FILTER, TARGETS};
+use crate::{
+    maps::{DIRECT, SELF_TGID, SINGLE_TARGET, TARGET_FILTER, TARGETS},
+    memory::{fetch_add, kernel},
+    offset::{TASK_PID, TASK_TGID},
+};
+
+/// The running task.
+#[derive(Clone, Copy)]
+pub(crate) struct Task {
+    /// `struct task_struct`.
+    pub(crate) address: u64,
+    /// Its process (thread group).
+    pub(crate) tgid: u32,
+}
+
+impl Task {
+    /// The task that runs now. Every system call of the machine asks this: one helper call.
+    #[inline(always)]
+    pub(crate) fn current() -> Self {
+        let address = unsafe { bpf_get_current_task() };
+        let tgid = if DIRECT.load() != 0 {
+            kernel(address, &TASK_TGID).unwrap_or(0)
+        } else {
+            (bpf_get_current_pid_tgid() >> 32) as u32
+        };
+        Self { address, tgid }
+    }
+
+    /// Its thread.
+    #[inline(always)]
+    pub(crate) fn tid(&self) -> u32 {
+        if DIRECT.load() != 0 {
+            kernel(self.address, &TASK_PID).unwrap_or(0)
+        } else {
+            bpf_get_current_pid_tgid() as u32
+        }
+    }
+}
+
+/// What the filter has where the process falls.
+#[inline(always)]
+fn filter(tgid: u32) -> Option<*mut u64> {
+    TARGET_FILTER.get_ptr_mut(filter_slot(u64::from(tgid)))
+}
 
 /// True if the process may be traced. Every system call of the machine asks this, so the answer "no" must be cheap:
 /// one comparison where there is one target, else one array element.
@@ -12,13 +56,18 @@ pub(crate) fn may_be_traced(tgid: u32) -> bool {
     if single != 0 {
         return tgid == single;
     }
-    matches!(TARGET_FILTER.get(filter_slot(u64::from(tgid))), Some(slot) if *slot != 0)
+    filter(tgid).is_some_and(|slot| unsafe { slot.read_volatile() } != 0)
 }
 
 /// True if the process, which may be traced, is.
 #[inline(always)]
 pub(crate) fn is_target(tgid: u32) -> bool {
-    SINGLE_TARGET.load() != 0 || (tgid != SELF_TGID.load() && TARGETS.get_ptr(tgid).is_some())
+    if SINGLE_TARGET.load() != 0 {
+        return true;
+    }
+    // Nearly always it is the only one where it falls, and the hash need not be asked.
+    let alone = filter(tgid).is_some_and(|slot| unsafe { slot.read_volatile() } == alone(tgid));
+    (alone || TARGETS.get_ptr(tgid).is_some()) && tgid != SELF_TGID.load()
 }
 
 /// True if the process is traced.
@@ -30,16 +79,26 @@ pub(crate) fn is_traced(tgid: u32) -> bool {
 /// Traces one more process. False where the map is full.
 #[inline(always)]
 pub(crate) fn add(tgid: u32) -> bool {
-    // The filter first: a set slot without a target is harmless, the reverse is not. Slots are never cleared.
-    if let Some(slot) = TARGET_FILTER.get_ptr_mut(filter_slot(u64::from(tgid))) {
-        unsafe { slot.write_volatile(1) };
+    if TARGETS.get_ptr(tgid).is_some() {
+        return true;
     }
-    TARGETS.insert(tgid, 1, 0).is_ok()
+    // The filter first: a count without a target is harmless, the reverse is not.
+    let Some(slot) = filter(tgid) else { return false };
+    unsafe { fetch_add(slot, alone(tgid)) };
+    if TARGETS.insert(tgid, 1, u64::from(aya_ebpf::bindings::BPF_NOEXIST)).is_ok() {
+        return true;
+    }
+    unsafe { fetch_add(slot, alone(tgid).wrapping_neg()) };
+    // Full, or somebody else was faster.
+    TARGETS.get_ptr(tgid).is_some()
 }
 
 /// The process is gone.
 #[inline(always)]
 pub(crate) fn remove(tgid: u32) {
-    // Failing means that it was not there.
-    let _ = TARGETS.remove(tgid);
+    if TARGETS.remove(tgid).is_ok()
+        && let Some(slot) = filter(tgid)
+    {
+        unsafe { fetch_add(slot, alone(tgid).wrapping_neg()) };
+    }
 }

@@ -23,13 +23,11 @@ pub mod reassembly;
 
 pub mod protocol;
 
+pub mod engine;
+
 pub mod content;
 
 pub mod redact;
-
-pub mod detector;
-
-pub mod engine;
 
 pub mod output;
 

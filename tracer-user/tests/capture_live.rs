@@ -344,6 +344,22 @@ fn check_every_call(script: &str, family: u16, helper_reads: bool) {
     }
 }
 
+/// A kernel that can, does: nothing but the cost would tell.
+#[test]
+fn kernel_memory_is_loaded_directly_where_the_kernel_allows_it() {
+    if !is_root() {
+        return;
+    }
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let options = CaptureOptions { targets: vec![std::process::id() + 1], ..CaptureOptions::default() };
+    let capture = Capture::start(&options).expect("the probes start");
+    assert_eq!(capture.loads_directly(), version >= (6, 2), "Linux {release}");
+    let capture = Capture::start(&CaptureOptions { helper_reads: true, ..options }).expect("the probes start");
+    assert!(!capture.loads_directly());
+}
+
 #[test]
 fn every_call_over_tcp() {
     if is_root() {

@@ -1,6 +1,6 @@
 //! Calls that move bytes.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use tracer_common::event::{call, direction, flag, kind, origin};
 
 use super::message;
@@ -10,6 +10,7 @@ use crate::{
     memory::{self, user},
     payload::{self, Transfer},
     socket::{self, Socket},
+    target::Task,
 };
 
 pub(super) const MSG_OOB: u64 = 1;
@@ -29,7 +30,7 @@ pub(super) struct MessageHeader {
 
 /// A data call of a target has returned.
 #[inline(always)]
-pub(super) fn moved(call: &Call, result: i64) {
+pub(super) fn moved(task: Task, call: &Call, result: i64) {
     let arguments = &call.arguments;
     let way = if matches!(call.code, call::READ..=call::RECVMMSG) { direction::RECEIVE } else { direction::SEND };
     let mut descriptor = arguments[0] as i32;
@@ -37,21 +38,21 @@ pub(super) fn moved(call: &Call, result: i64) {
     let mut found = None;
     if call.code == call::SPLICE {
         // A pipe at one end, the socket at the other.
-        found = socket::of_descriptor(arguments[2] as i32);
+        found = socket::of_descriptor(task, arguments[2] as i32);
         if found.is_some() {
             descriptor = arguments[2] as i32;
         } else {
             way = direction::RECEIVE;
         }
     }
-    let Some(socket) = found.or_else(|| socket::of_descriptor(descriptor)) else { return };
+    let Some(socket) = found.or_else(|| socket::of_descriptor(task, descriptor)) else { return };
     if result == 0 && (way == direction::SEND || asked_for_nothing(call)) {
         // Not an end of stream.
         return;
     }
     let Some(transfer) = payload::current() else { return };
-    let Some(entry) = connection::remember(socket) else { return };
-    socket::note_descriptor(descriptor);
+    let time = unsafe { bpf_ktime_get_ns() };
+    let Some(entry) = connection::used(socket, task.tgid, descriptor, time) else { return };
 
     let message_bits = match call.code {
         call::RECVMSG | call::SENDMSG => arguments[2],
@@ -108,12 +109,11 @@ pub(super) fn moved(call: &Call, result: i64) {
     unsafe {
         // Field by field: as a whole it would be built on the stack and copied.
         let event = &raw mut (*transfer).event;
-        let id = bpf_get_current_pid_tgid();
-        (*event).header.time_ns = bpf_ktime_get_ns();
+        (*event).header.time_ns = time;
         (*event).header.kind = kind::DATA;
         (*event).header.flags = flags;
-        (*event).header.tgid = (id >> 32) as u32;
-        (*event).header.tid = id as u32;
+        (*event).header.tgid = task.tgid;
+        (*event).header.tid = task.tid();
         (*event).connection = socket.inode;
         (*event).position = own;
         (*event).opposite_position = opposite;

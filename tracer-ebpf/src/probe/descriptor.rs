@@ -9,6 +9,7 @@ use crate::{
     emit,
     memory::user,
     socket::{self, Socket},
+    target::Task,
 };
 
 const EBADF: i64 = -9;
@@ -19,25 +20,27 @@ const F_DUPFD_CLOEXEC: u64 = 1030;
 
 /// A call of a target that moves no bytes has returned.
 #[inline(always)]
-pub(super) fn changed(call: &Call, result: i64) {
+pub(super) fn changed(task: Task, call: &Call, result: i64) {
     let arguments = &call.arguments;
     let fd = arguments[0] as i32;
     match call.code {
         // "Already under way" and "already connected" tell of an earlier call.
         syscall::CONNECT if result != EALREADY && result != EISCONN => {
-            opened(fd, origin::CONNECT, result as i32, arguments[1]);
+            opened(&task, fd, origin::CONNECT, result as i32, arguments[1]);
         }
-        syscall::ACCEPT if result >= 0 => opened(result as i32, origin::ACCEPT, 0, 0),
+        syscall::ACCEPT if result >= 0 => opened(&task, result as i32, origin::ACCEPT, 0, 0),
         syscall::SOCKETPAIR if result == 0 => {
             if let Some(pair) = user::<[i32; 2]>(arguments[3]) {
-                opened(pair[0], origin::PAIR, 0, 0);
-                opened(pair[1], origin::PAIR, 0, 0);
+                opened(&task, pair[0], origin::PAIR, 0, 0);
+                opened(&task, pair[1], origin::PAIR, 0, 0);
             }
         }
         // Whatever else it returns, the descriptor is closed. That of a file says nothing about connections.
-        syscall::CLOSE if result != EBADF && socket::forget_descriptor(fd) => report(0, fd, -1, descriptor::CLOSE),
+        syscall::CLOSE if result != EBADF && socket::forget_descriptor(task.tgid, fd) => {
+            report(0, fd, -1, descriptor::CLOSE)
+        }
         syscall::SHUTDOWN if result == 0 => {
-            if let Some(socket) = socket::of_descriptor(fd) {
+            if let Some(socket) = socket::of_descriptor(task, fd) {
                 let action = match arguments[1] {
                     0 => descriptor::SHUTDOWN_READ,
                     1 => descriptor::SHUTDOWN_WRITE,
@@ -46,28 +49,29 @@ pub(super) fn changed(call: &Call, result: i64) {
                 report(socket.inode, fd, -1, action);
             }
         }
-        syscall::DUP if result >= 0 => duplicated(fd, result as i32, false),
+        syscall::DUP if result >= 0 => duplicated(task, fd, result as i32, false),
         // Onto itself is nothing.
-        syscall::DUP_ONTO if result >= 0 && result as i32 != fd => duplicated(fd, result as i32, true),
+        syscall::DUP_ONTO if result >= 0 && result as i32 != fd => duplicated(task, fd, result as i32, true),
         syscall::FCNTL if result >= 0 && (arguments[1] == F_DUPFD || arguments[1] == F_DUPFD_CLOEXEC) => {
-            duplicated(fd, result as i32, false);
+            duplicated(task, fd, result as i32, false);
         }
         _ => {}
     }
 }
 
-/// A descriptor names a new connection. Not inlined: called from several places.
+/// A descriptor names a new connection. Not inlined: called from several places; then, five words is all that it may be
+/// given.
 #[inline(never)]
-fn opened(fd: i32, origin: u8, result: i32, remote: u64) {
-    if let Some(socket) = socket::of_descriptor(fd) {
-        announce(socket, fd, origin, result, remote);
+fn opened(task: &Task, fd: i32, origin: u8, result: i32, remote: u64) {
+    if let Some(socket) = socket::of_descriptor(*task, fd) {
+        announce(task, socket, fd, origin, result, remote);
     }
 }
 
 #[inline(always)]
-fn announce(socket: Socket, fd: i32, origin: u8, result: i32, remote: u64) {
+fn announce(task: &Task, socket: Socket, fd: i32, origin: u8, result: i32, remote: u64) {
     let Some(entry) = connection::remember(socket) else { return };
-    socket::note_descriptor(fd);
+    socket::note_descriptor(task.tgid, fd);
     let Some(positions) = connection::positions(&entry, socket.sk) else { return };
     connection::announce(&Announcement { socket, positions, remote, fd, result, origin, sequence: entry.sequence });
 }
@@ -75,10 +79,10 @@ fn announce(socket: Socket, fd: i32, origin: u8, result: i32, remote: u64) {
 /// `new` names what `old` names. `always`: what `new` named before is closed, so it matters even if `old` is no
 /// socket.
 #[inline(never)]
-fn duplicated(old: i32, new: i32, always: bool) {
-    let inode = socket::of_descriptor(new).map_or(0, |socket| socket.inode);
+fn duplicated(task: Task, old: i32, new: i32, always: bool) {
+    let inode = socket::of_descriptor(task, new).map_or(0, |socket| socket.inode);
     if inode != 0 {
-        socket::note_descriptor(new);
+        socket::note_descriptor(task.tgid, new);
     }
     if inode != 0 || always {
         report(inode, old, new, descriptor::DUPLICATE);

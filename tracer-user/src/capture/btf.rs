@@ -25,9 +25,6 @@ pub enum BtfError {
         /// The member.
         member: String,
     },
-    /// The member is too far from the structure's start.
-    #[error("its struct {0} has {1} at an unexpected place")]
-    Elsewhere(String, String),
 }
 
 const MAGIC: u16 = 0xeb9f;
@@ -40,6 +37,7 @@ const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
@@ -55,10 +53,11 @@ pub(super) struct Btf<'a> {
     /// Each type's bytes, by its id minus one, up to the end of the section.
     types: Vec<&'a [u8]>,
     structures: HashMap<&'a str, u32>,
+    functions: HashMap<&'a str, u32>,
 }
 
 impl<'a> Btf<'a> {
-    /// Passes over all types once. `wanted` are the structures that will be asked for.
+    /// Passes over all types once. `wanted` are the structures and functions that will be asked for.
     pub(super) fn parse(data: &'a [u8], wanted: &[&str]) -> Result<Self, BtfError> {
         let short = BtfError::Malformed("too short");
         let magic = data.get(..2).ok_or(short.clone())?;
@@ -74,22 +73,38 @@ impl<'a> Btf<'a> {
         };
         let mut rest = section(type_start, type_length).ok_or(short.clone())?;
         let strings = section(string_start, string_length).ok_or(short)?;
-        let mut btf = Self { strings, types: Vec::with_capacity(rest.len() / 24), structures: HashMap::new() };
+        let mut btf = Self {
+            strings,
+            types: Vec::with_capacity(rest.len() / 24),
+            structures: HashMap::new(),
+            functions: HashMap::new(),
+        };
         while !rest.is_empty() {
             let broken = BtfError::Malformed("types");
             let info = word(rest, 4).ok_or(broken.clone())?;
             let size = 12 + extra(info).ok_or(BtfError::Malformed("type of an unknown kind"))?;
             btf.types.push(rest);
-            if kind(info) == KIND_STRUCT
+            if matches!(kind(info), KIND_STRUCT | KIND_FUNC)
                 && let Some(name) = word(rest, 0).and_then(|offset| btf.string(offset))
                 && wanted.contains(&name)
             {
                 // The first of a name: later ones are variants private to some file.
-                btf.structures.entry(name).or_insert(btf.types.len() as u32);
+                let named = if kind(info) == KIND_STRUCT { &mut btf.structures } else { &mut btf.functions };
+                named.entry(name).or_insert(btf.types.len() as u32);
             }
             rest = rest.get(size..).ok_or(broken)?;
         }
         Ok(btf)
+    }
+
+    /// Number of a structure.
+    pub(super) fn structure_named(&self, name: &str) -> Option<u32> {
+        self.structures.get(name).copied()
+    }
+
+    /// Number of a function.
+    pub(super) fn function(&self, name: &str) -> Option<u32> {
+        self.functions.get(name).copied()
     }
 
     /// Bytes from the start of `structure` to `member`, which may have dots.

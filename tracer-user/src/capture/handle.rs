@@ -12,7 +12,7 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, MapError},
 };
-use tracer_common::control::{Connection, Restraint, filter_slot, restraint};
+use tracer_common::control::{Connection, MANY_TARGETS, Restraint, alone, filter_slot, restraint};
 use zerocopy::transmute;
 
 use crate::event::{Event, SocketInode, wire::direction};
@@ -35,13 +35,25 @@ pub(super) struct Maps {
     pub(super) restraints: HashMap<MapData, u64, [u64; 3]>,
     pub(super) restraint_filter: Array<MapData, u32>,
     pub(super) targets: HashMap<MapData, u32, u32>,
-    pub(super) target_filter: Array<MapData, u32>,
+    pub(super) target_filter: Array<MapData, u64>,
 }
 
 impl Maps {
+    /// Before the probes run, when nobody else changes the filter.
+    pub(super) fn add_first_target(&mut self, tgid: u32) -> Result<(), MapError> {
+        let slot = filter_slot(u64::from(tgid));
+        let value = if self.target_filter.get(&slot, 0)? == 0 { alone(tgid) } else { MANY_TARGETS };
+        self.add(tgid, slot, value)
+    }
+
+    /// While the probes run and count for themselves.
+    fn add_target(&mut self, tgid: u32) -> Result<(), MapError> {
+        self.add(tgid, filter_slot(u64::from(tgid)), MANY_TARGETS)
+    }
+
     /// The filter first: a set slot without a target is harmless, the reverse is not.
-    pub(super) fn add_target(&mut self, tgid: u32) -> Result<(), MapError> {
-        self.target_filter.set(filter_slot(u64::from(tgid)), 1, 0)?;
+    fn add(&mut self, tgid: u32, slot: u32, value: u64) -> Result<(), MapError> {
+        self.target_filter.set(slot, value, 0)?;
         self.targets.insert(tgid, 1, 0)
     }
 }

@@ -10,19 +10,13 @@ use aya::{
 use tracer_common::{
     control::{global, map},
     limit,
-    offset::{OFFSETS, SOCKET_HEAD, SOCKET_HEAD_SIZE},
+    offset::OFFSETS,
 };
 
-use super::{
-    CaptureOptions,
-    btf::{Btf, BtfError},
-    drain::LossWords,
-    error::CaptureError,
-    handle::Maps,
-};
+use super::{CaptureOptions, btf::Btf, cast, drain::LossWords, error::CaptureError, handle::Maps};
 
 /// The eBPF object; empty where it could not be built.
-static PROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pidtap-probes"));
+pub(super) static PROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pidtap-probes"));
 
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
@@ -54,6 +48,8 @@ pub(super) struct Loaded {
     pub(super) losses: PerCpuArray<MapData, LossWords>,
     pub(super) maps: Maps,
     pub(super) missing: Vec<&'static str>,
+    /// Kernel memory is loaded, not read by helper calls.
+    pub(super) direct: bool,
 }
 
 /// Whether this program was built with the probes in it.
@@ -71,19 +67,56 @@ pub(super) fn load(options: &CaptureOptions) -> Result<Loaded, CaptureError> {
     if !options.ring_size.is_power_of_two() || options.ring_size < 4096 {
         return Err(CaptureError::RingSize(options.ring_size));
     }
-    // Direct reads are cheaper; kernels before 5.15 refuse them, and then each is a helper call.
-    if options.helper_reads {
-        return load_with(options, false);
+    let kernel = Kernel::look()?;
+    // Loads are cheaper; kernels before 6.2 have no such cast, and then each read is a helper call.
+    let helper_reads = Kernel { cast: None, ..kernel.clone() };
+    if options.helper_reads || kernel.cast.is_none() {
+        return load_with(options, &helper_reads);
     }
-    load_with(options, true).or_else(|error| match error {
-        CaptureError::Verifier { .. } => load_with(options, false).map_err(|_| error),
+    load_with(options, &kernel).or_else(|error| match error {
+        CaptureError::Verifier { .. } => load_with(options, &helper_reads).map_err(|_| error),
         other => Err(other),
     })
 }
 
-/// Loads with or without direct reads from the running task.
-fn load_with(options: &CaptureOptions, direct: bool) -> Result<Loaded, CaptureError> {
-    let mut ebpf = load_object(options, direct)?;
+/// What the kernel's BTF tells.
+#[derive(Clone)]
+struct Kernel {
+    /// Where the kernel keeps what the probes read.
+    offsets: Vec<(&'static str, u32)>,
+    /// How the probes can load it without a helper call.
+    cast: Option<Cast>,
+}
+
+/// BTF numbers for `bpf_rdonly_cast`.
+#[derive(Clone, Copy)]
+struct Cast {
+    /// The function itself.
+    function: u32,
+    /// A structure that begins with a 64-bit number.
+    word: u32,
+}
+
+impl Kernel {
+    fn look() -> Result<Self, CaptureError> {
+        const CAST: &str = "bpf_rdonly_cast";
+        const WORD: &str = "timespec64";
+        let data = std::fs::read(KERNEL_BTF).map_err(|source| CaptureError::NoBtf { source })?;
+        let mut wanted: Vec<&str> = OFFSETS.iter().map(|offset| offset.structure).collect();
+        wanted.extend([CAST, WORD]);
+        let btf = Btf::parse(&data, &wanted).map_err(|source| CaptureError::Btf { source })?;
+        let offsets = OFFSETS
+            .iter()
+            .map(|offset| Ok((offset.global, btf.offset(offset.structure, offset.member)?)))
+            .collect::<Result<_, _>>()
+            .map_err(|source| CaptureError::Btf { source })?;
+        let cast = btf.function(CAST).zip(btf.structure_named(WORD)).map(|(function, word)| Cast { function, word });
+        Ok(Self { offsets, cast })
+    }
+}
+
+fn load_with(options: &CaptureOptions, kernel: &Kernel) -> Result<Loaded, CaptureError> {
+    let mut ebpf = load_object(options, kernel)?;
     let ring = RingBuf::try_from(take(&mut ebpf, map::EVENTS)?).map_err(unusable)?;
     let losses = PerCpuArray::try_from(take(&mut ebpf, map::LOSSES)?).map_err(unusable)?;
     let mut maps = Maps {
@@ -94,15 +127,14 @@ fn load_with(options: &CaptureOptions, direct: bool) -> Result<Loaded, CaptureEr
         target_filter: Array::try_from(take(&mut ebpf, map::TARGET_FILTER)?).map_err(unusable)?,
     };
     for tgid in &options.targets {
-        maps.add_target(*tgid).map_err(unusable)?;
+        maps.add_first_target(*tgid).map_err(unusable)?;
     }
     let missing = attach(&mut ebpf)?;
-    Ok(Loaded { ebpf, ring, losses, maps, missing })
+    Ok(Loaded { ebpf, ring, losses, maps, missing, direct: kernel.cast.is_some() })
 }
 
 /// Creates the maps, with all read-only numbers set.
-fn load_object(options: &CaptureOptions, direct: bool) -> Result<Ebpf, CaptureError> {
-    let offsets = offsets()?;
+fn load_object(options: &CaptureOptions, kernel: &Kernel) -> Result<Ebpf, CaptureError> {
     let single = match options.targets[..] {
         [only] if !options.follow => only,
         _ => 0,
@@ -112,16 +144,21 @@ fn load_object(options: &CaptureOptions, direct: bool) -> Result<Ebpf, CaptureEr
         (global::SELF_TGID, std::process::id()),
         (global::SINGLE_TARGET, single),
         (global::FOLLOW, u32::from(options.follow)),
-        (global::DIRECT, u32::from(direct)),
+        (global::DIRECT, u32::from(kernel.cast.is_some())),
+        (global::WORD_TYPE, kernel.cast.map_or(0, |cast| cast.word)),
         (global::CALL_CAPTURE, options.call_capture.clamp(1, most)),
         (global::WAKE_BYTES, options.ring_size / 8),
     ];
     let mut loader = EbpfLoader::new();
     loader.map_max_entries(map::EVENTS, options.ring_size);
-    for (name, value) in offsets.iter().chain(&numbers) {
+    for (name, value) in kernel.offsets.iter().chain(&numbers) {
         loader.override_global(name, value, true);
     }
-    loader.load(PROBES).map_err(|error| match error {
+    let object = cast::resolve(PROBES, kernel.cast.map(|cast| cast.function)).ok_or_else(|| CaptureError::Load {
+        operation: "prepare the probes".to_owned(),
+        reason: "they are not an ELF object; run `cargo xtask build`".to_owned(),
+    })?;
+    loader.load(object.bytes()).map_err(|error| match error {
         EbpfError::MapError(MapError::CreateError { name, io_error }) => {
             if is_permission(&io_error) {
                 permission(format!("create the map {name}"))
@@ -133,24 +170,6 @@ fn load_object(options: &CaptureOptions, direct: bool) -> Result<Ebpf, CaptureEr
         }
         other => CaptureError::Load { operation: "prepare the probes".to_owned(), reason: chain(&other) },
     })
-}
-
-/// Where the kernel keeps what the probes read.
-fn offsets() -> Result<Vec<(&'static str, u32)>, CaptureError> {
-    let data = std::fs::read(KERNEL_BTF).map_err(|source| CaptureError::NoBtf { source })?;
-    let wanted: Vec<&str> = OFFSETS.iter().map(|offset| offset.structure).collect();
-    let btf = Btf::parse(&data, &wanted).map_err(|source| CaptureError::Btf { source })?;
-    OFFSETS
-        .iter()
-        .map(|offset| {
-            let bytes = btf.offset(offset.structure, offset.member)?;
-            if SOCKET_HEAD.contains(&offset.global) && bytes + 8 > SOCKET_HEAD_SIZE {
-                return Err(BtfError::Elsewhere(offset.structure.to_owned(), offset.member.to_owned()));
-            }
-            Ok((offset.global, bytes))
-        })
-        .collect::<Result<_, _>>()
-        .map_err(|source| CaptureError::Btf { source })
 }
 
 /// Loads and attaches the programs. Gives those that this kernel has no tracepoint for.

@@ -7,6 +7,7 @@
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 mod btf;
+mod cast;
 mod drain;
 mod error;
 mod handle;
@@ -32,7 +33,7 @@ pub struct CaptureOptions {
     pub ring_size: u32,
     /// Bytes copied of one call at most; what exceeds it is counted.
     pub call_capture: u32,
-    /// Read kernel memory by helper calls alone, as kernels before 5.15 need. They are recognised without this.
+    /// Read kernel memory by helper calls alone, as kernels before 6.2 need. They are recognised without this.
     pub helper_reads: bool,
 }
 
@@ -59,6 +60,7 @@ pub struct Capture {
     handle: Handle,
     thread: Option<JoinHandle<()>>,
     missing: Vec<&'static str>,
+    direct: bool,
 }
 
 impl Capture {
@@ -76,12 +78,24 @@ impl Capture {
             .name("pidtap-drain".to_owned())
             .spawn(move || drain.run())
             .map_err(|source| CaptureError::Thread { source })?;
-        Ok(Self { batches: Some(batches), handle, thread: Some(thread), missing: loaded.missing })
+        Ok(Self {
+            batches: Some(batches),
+            handle,
+            thread: Some(thread),
+            missing: loaded.missing,
+            direct: loaded.direct,
+        })
     }
 
     /// Optional tracepoints that this kernel does not have.
     pub fn missing_tracepoints(&self) -> &[&'static str] {
         &self.missing
+    }
+
+    /// Whether the probes load kernel memory by themselves. Otherwise the kernel is older than 6.2, or its verifier
+    /// refused that, and each read is a helper call: the target pays about 1 microsecond more for a request.
+    pub fn loads_directly(&self) -> bool {
+        self.direct
     }
 
     /// A handle to control the capture from anywhere.

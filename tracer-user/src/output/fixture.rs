@@ -77,7 +77,6 @@ pub(super) fn exchange() -> Exchange {
             end: at(3),
         },
         error: None,
-        incidents: Vec::new(),
     }
 }
 

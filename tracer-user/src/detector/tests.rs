@@ -1,1 +1,0 @@
-//! Every detector has its scenarios.
