@@ -52,7 +52,7 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         Self {
-            engine: Engine::new(EngineOptions { body_limit: 512 }),
+            engine: Engine::new(EngineOptions { body_limit: 512, ..EngineOptions::default() }),
             time_ns: 1_000_000,
             positions: [Positions::default(); CONNECTIONS],
             exchanges: 0,

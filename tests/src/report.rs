@@ -15,6 +15,7 @@ use crate::truth::Fields;
 pub enum Line {
     Attached { targets: Vec<Target>, time: String },
     Exchange(Box<Exchange>),
+    Incident(Box<Incident>),
     Note(Note),
     Loss { time: String, lost_events: u64, lost_bytes: u64, lost: BTreeMap<String, Lost> },
     Summary(Summary),
@@ -49,6 +50,37 @@ pub struct Exchange {
     pub interim: Vec<Interim>,
     pub error: Option<String>,
     pub errno: Option<i32>,
+}
+
+/// An incident.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
+pub struct Incident {
+    pub id: u64,
+    pub kind: String,
+    pub state: String,
+    pub title: String,
+    pub exchanges: Vec<u64>,
+    /// What it holds depends on the kind.
+    pub evidence: serde_json::Value,
+    pub confidence: Confidence,
+    pub advice: String,
+    pub opened: String,
+    pub updated: String,
+    pub closed: Option<String>,
+    pub process: Process,
+    pub connection: Option<Connection>,
+}
+
+/// How sure an incident is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
+pub struct Confidence {
+    pub level: String,
+    pub explicit: Vec<String>,
+    pub inferred: Vec<String>,
 }
 
 /// A process.
@@ -209,6 +241,8 @@ pub struct Report {
     pub exchanges: Vec<Exchange>,
     /// Likewise.
     pub notes: Vec<Note>,
+    /// Likewise: each as often as something was said of it.
+    pub incidents: Vec<Incident>,
     /// From the last line.
     pub summary: Summary,
 }
@@ -223,7 +257,7 @@ impl Report {
         let mut targets = None;
         let mut summary = None;
         let mut lost = 0;
-        let (mut exchanges, mut notes) = (Vec::new(), Vec::new());
+        let (mut exchanges, mut notes, mut incidents) = (Vec::new(), Vec::new(), Vec::<Incident>::new());
         for (number, line) in text.lines().enumerate() {
             let shown = || format!("line {}: {}", number + 1, &line[..line.len().min(400)]);
             if summary.is_some() {
@@ -235,6 +269,13 @@ impl Report {
             match serde_json::from_str(line).with_context(shown)? {
                 Line::Attached { targets: found, .. } => targets = Some(found),
                 Line::Exchange(exchange) => exchanges.push(*exchange),
+                Line::Incident(incident) => {
+                    let known = incidents.iter().any(|known| known.id == incident.id);
+                    if known == (incident.state == "open") {
+                        bail!("an incident is opened once, before all else, {}", shown());
+                    }
+                    incidents.push(*incident);
+                }
                 Line::Note(note) => notes.push(note),
                 Line::Loss { lost_events, .. } if lost_events <= lost => bail!("loss that is no more, {}", shown()),
                 Line::Loss { lost_events, .. } => lost = lost_events,
@@ -248,6 +289,10 @@ impl Report {
         if summary.exchanges != exchanges.len() as u64 {
             bail!("the summary says {} exchanges, there are {}", summary.exchanges, exchanges.len());
         }
-        Ok(Self { targets: targets.context("there is no attached line")?, exchanges, notes, summary })
+        let opened = incidents.iter().filter(|incident| incident.state == "open").count();
+        if summary.incidents != opened as u64 {
+            bail!("the summary says {} incidents, there are {opened}", summary.incidents);
+        }
+        Ok(Self { targets: targets.context("there is no attached line")?, exchanges, notes, incidents, summary })
     }
 }

@@ -137,5 +137,6 @@ fn exchange(content_type: &str, body: Vec<u8>) -> Exchange {
             end: Some(Timestamp(1_000_950_000)),
         },
         error: None,
+        incidents: Vec::new(),
     }
 }

@@ -11,6 +11,10 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExchangeId(pub u64);
 
+/// Number of an incident in this trace: 1, 2, 3 in the order in which they were opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IncidentId(pub u64);
+
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -294,4 +298,46 @@ pub struct Exchange {
     pub timing: Timing,
     /// Error number with which a call ended the exchange, positive.
     pub error: Option<i32>,
+    /// Incidents that it was known to belong to when it ended.
+    pub incidents: Vec<IncidentId>,
+}
+
+/// An exchange that is not over, as far as it was seen. Borrowed from where it is put together.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenExchange<'a> {
+    /// Number in this trace.
+    pub id: ExchangeId,
+    /// What the target is in it.
+    pub role: Role,
+    /// When its first event happened.
+    pub started: Timestamp,
+    /// Who.
+    pub process: &'a ProcessRef,
+    /// Where.
+    pub connection: &'a Arc<ConnectionInfo>,
+    /// The request, once its head was seen; its body up to now.
+    pub request: Option<&'a Request>,
+    /// The request was seen to its end, or will not be.
+    pub request_done: bool,
+    /// The final response, once its head was seen; its body up to now.
+    pub response: Option<&'a Response>,
+    /// The response was seen to its end (and the request was not), or will not be.
+    pub response_done: bool,
+    /// When, up to now: the ends are those of the last bytes seen.
+    pub timing: &'a Timing,
+    /// How much was seen.
+    pub quality: Quality,
+    /// It was under way when tracing began: what is known of it began earlier.
+    pub late: bool,
+}
+
+/// What became known of an exchange that is not over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The request's head was seen.
+    RequestHead,
+    /// The request is over.
+    RequestDone,
+    /// The final response's head was seen.
+    ResponseHead,
 }

@@ -23,11 +23,13 @@ pub mod reassembly;
 
 pub mod protocol;
 
-pub mod engine;
-
 pub mod content;
 
 pub mod redact;
+
+pub mod detector;
+
+pub mod engine;
 
 pub mod output;
 

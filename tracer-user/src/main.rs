@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use pidtap::{app, cli::Cli};
 
 fn main() -> ExitCode {
-    app::run(Cli::parse()).into()
+    let words: Vec<_> = std::env::args_os().collect();
+    app::run(Cli::from_words(&words).unwrap_or_else(|error| error.exit())).into()
 }

@@ -53,6 +53,17 @@ fn no_such_process_is_status_3() -> anyhow::Result<()> {
 }
 
 #[test]
+fn who_started_it_is_not_what_was_meant() -> anyhow::Result<()> {
+    let dir = Dir::new()?;
+    let program = tracer_tests::cli::program()?;
+    // The shell has the name among its own arguments, and waits, so that it is there to be found.
+    let script = format!("{} no-program-is-called-this; exit $?", text(&program));
+    let ended = dir.run("sh", &["-c", &script]).end()?.status(3)?;
+    assert!(!ended.stderr.contains("similar"), "{ended:?}");
+    Ok(())
+}
+
+#[test]
 fn without_privilege_is_status_4_and_names_what_to_grant() -> anyhow::Result<()> {
     let dir = Dir::new()?;
     let program = dir.program_for_all()?;

@@ -2,12 +2,16 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::fs::PermissionsExt as _,
     process::Stdio,
 };
 
-use tracer_tests::cli::{Dir, PAIR, recording, text};
+use rustix::process::Signal;
+use tracer_tests::{
+    child::{PATIENCE, wait_for},
+    cli::{Dir, PAIR, recording, text},
+};
 
 /// More than pipes and buffers take.
 const MANY: usize = 5_000;
@@ -56,6 +60,42 @@ fn closed_standard_streams_are_no_failure() -> anyhow::Result<()> {
     for streams in [">&-", "2>&-", "<&- >&- 2>&-"] {
         let script = format!("exec {} open {} {streams}", text(&program), text(&file));
         dir.run("sh", &["-c", &script]).end()?.status(0)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_said() -> anyhow::Result<()> {
+    let dir = Dir::new()?;
+    let file = dir.write("a.tap", &recording(std::iter::repeat_n(PAIR, MANY))?)?;
+    let program = tracer_tests::cli::program()?;
+    let (program, file) = (text(&program), text(&file));
+    // One block of 512 bytes: the signal that comes with it would end pidtap without a word.
+    let script = format!("ulimit -f 1; exec {program} open {file} -o json --output-file out.json");
+    dir.run("sh", &["-c", &script]).end()?.status(1)?.says(&["cannot", "File too large"])?;
+    Ok(())
+}
+
+#[test]
+fn under_nohup_it_outlives_its_terminal() -> anyhow::Result<()> {
+    let dir = Dir::new()?;
+    let program = tracer_tests::cli::program()?;
+    for (trap, hangup_ends) in [("", true), ("trap '' HUP; ", false)] {
+        let script = format!("{trap}exec {} open - -o json", text(&program));
+        let mut child = dir.run("sh", &["-c", &script]).spawn(Stdio::piped())?;
+        let mut input = child.stdin.take().expect("a pipe");
+        input.write_all(&recording([PAIR])?)?;
+        // Its handlers are installed in this order.
+        let caught = |signal: Signal| {
+            let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0").trim().to_owned();
+            u64::from_str_radix(&mask, 16).is_ok_and(|mask| mask >> (signal.as_raw() - 1) & 1 != 0)
+        };
+        wait_for("the handlers", PATIENCE, || caught(Signal::XFSZ).then_some(()))?;
+        assert!(caught(Signal::INT) && caught(Signal::TERM));
+        assert_eq!(caught(Signal::HUP), hangup_ends, "{script}");
+        drop(input);
+        assert_eq!(child.wait()?.code(), Some(0));
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! `pidtap demo` shows a real process, and takes its parts with it however it ends.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tracer_tests::{
-    child::{PATIENCE, wait_for},
+    child::{Guarded, PATIENCE, wait_for},
     guard,
-    tracer::Tracer,
+    tracer::{Tracer, binary},
 };
 
 fn children(pid: u32) -> Vec<u32> {
@@ -49,4 +50,64 @@ fn kill_minus_nine_ends_the_demo() {
     assert_eq!(parts.len(), 4);
     trace.kill().expect("it can be killed");
     wait_until_gone(&parts);
+}
+
+#[test]
+fn a_recording_that_has_no_room_ends_and_tracing_goes_on() {
+    let Some(_guard) = guard::live() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let (recording, errors) = (folder.path().join("demo.tap"), folder.path().join("errors"));
+    // A limit of 16 blocks stands for a disk that is full: writing fails in the same way.
+    let script = r#"ulimit -f 16; exec "$0" demo -o json --record "$1""#;
+    let mut pidtap = Guarded::start(
+        Command::new("sh")
+            .args(["-c", script])
+            .args([&binary().expect("there is one"), &recording])
+            .stderr(fs::File::create(&errors).expect("a file")),
+    )
+    .expect("it starts");
+    let said = || fs::read_to_string(&errors).unwrap_or_default();
+    wait_for("the end of the recording", PATIENCE, || said().contains("the recording ends here").then_some(()))
+        .unwrap_or_else(|error| panic!("{error}: {}", said()));
+    assert!(said().contains("File too large") && said().contains("tracing goes on"), "{}", said());
+    let recorded = fs::read(&recording).expect("it is there");
+    while !pidtap.line().expect("tracing goes on").contains(r#""lost":{"#) {}
+    for _ in 0..20 {
+        assert!(pidtap.line().expect("tracing goes on").starts_with(r#"{"type":"#));
+    }
+    kill_process(Pid::from_raw(pidtap.pid() as i32).expect("a number"), Signal::INT).expect("it runs");
+    let mut last = String::new();
+    while let Ok(line) = pidtap.line() {
+        last = line;
+        if last.contains(r#""summary""#) {
+            break;
+        }
+    }
+    assert_eq!(pidtap.wait(PATIENCE).expect("it ends").code(), Some(0), "{}", said());
+    let summary: serde_json::Value = serde_json::from_str(&last).expect("a summary");
+    assert!(summary["lost"]["recording"]["events"].as_u64().is_some_and(|lost| lost > 0), "{summary}");
+    // All the same was traced.
+    assert_eq!((&summary["lost_events"], &summary["lost_bytes"]), (&0.into(), &0.into()), "{summary}");
+    assert!(fs::read(&recording).expect("it is there") == recorded, "nothing was added or taken");
+    let opened = Command::new(binary().expect("there is one"))
+        .args(["open", "-o", "json"])
+        .arg(&recording)
+        .output()
+        .expect("pidtap opens it");
+    let (shown, said) = (String::from_utf8_lossy(&opened.stdout), String::from_utf8_lossy(&opened.stderr));
+    assert!(opened.status.success() && said.contains("is good for"), "{said}");
+    assert!(shown.lines().last().is_some_and(|line| line.contains(r#""summary""#)), "{shown}");
+}
+
+#[test]
+fn results_and_recording_in_one_file_are_refused() {
+    let Some(_guard) = guard::live() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let ended = Command::new(binary().expect("there is one"))
+        .args(["--record", "both", "--output-file", "./both", "demo", "--duration", "1s"])
+        .current_dir(folder.path())
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(1) && said.contains("name another file"), "{said}");
 }

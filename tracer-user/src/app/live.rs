@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use procfs::process::Process;
 use rustix::{
     process as process_signal,
     time::{ClockId, clock_gettime},
@@ -19,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    pipeline::Pipeline,
+    pipeline::{self, Pipeline},
     population::Population,
     probing::{self, Probing},
     say,
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::{
     capture::{Capture, CaptureOptions, Handle},
-    cli::{OutputArgs, TraceArgs},
+    cli::{DetectArgs, OutputArgs, TraceArgs},
     event::{
         Event, SocketInode,
         wire::{AttachedEvent, EventHeader, flag},
@@ -43,6 +44,7 @@ pub(super) struct Plan<'a> {
     /// The processes that were named.
     pub(super) targets: Vec<Target>,
     pub(super) output: &'a OutputArgs,
+    pub(super) detect: &'a DetectArgs,
     pub(super) trace: &'a TraceArgs,
     /// Where the results go. Opened before anything else: what cannot be written need not be traced.
     pub(super) sink: Sink,
@@ -75,8 +77,8 @@ pub(super) enum Ending {
 impl Trace {
     /// Loads the probes and begins. When this returns, every call of the targets is seen.
     pub(super) fn start(plan: Plan<'_>) -> anyhow::Result<Self> {
-        let Plan { targets, output, trace, sink, launched } = plan;
-        let recorder = trace.record.as_deref().map(|path| recorder(path, output.force)).transpose()?;
+        let Plan { targets, output, detect, trace, sink, launched } = plan;
+        let recorder = trace.record.as_deref().map(|path| recorder(path, output)).transpose()?;
         let follow = trace.follows();
         let named: Vec<u32> = targets.iter().map(|target| target.pid).collect();
         let mut children = if follow { process::descendants(&named) } else { Vec::new() };
@@ -88,8 +90,9 @@ impl Trace {
             call_capture: trace.call_capture.0,
             ..CaptureOptions::default()
         })?;
-        for target in &targets {
-            target.confirm()?;
+        let (targets, vanished) = process::confirm_all(targets)?;
+        for vanished in vanished {
+            say(&vanished.to_string());
         }
         for missing in capture.missing_tracepoints() {
             say(&format!("this kernel has no tracepoint {missing}: what it tells is not shown"));
@@ -103,7 +106,7 @@ impl Trace {
         let (notice_sender, notices) = unbounded_channel();
         let worker = Worker {
             capture,
-            pipeline: Pipeline::new(output.body_limit, sink.output, recorder),
+            pipeline: Pipeline::new(pipeline::options(output, detect), sink.output, recorder),
             population: Population::new(all, follow),
             probing: Probing::start(prober, handle.clone()),
             terminal: sink.terminal,
@@ -191,7 +194,11 @@ impl Trace {
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+    /// `None` under `nohup`.
+    hangup: Option<Signal>,
+    /// Held for its handler: without one, a file that reaches the limit of `ulimit -f` ends the process. With one,
+    /// writing fails, which is handled as a full disk is. (To ignore it would reach the command of `run` as well.)
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -200,7 +207,8 @@ impl Signals {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
-            hangup: listen(SignalKind::hangup())?,
+            hangup: if hangup_is_ignored() { None } else { Some(listen(SignalKind::hangup())?) },
+            _file_size: listen(SignalKind::from_raw(process_signal::Signal::XFSZ.as_raw()))?,
         })
     }
 
@@ -209,9 +217,23 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => process_signal::Signal::INT,
             _ = self.terminate.recv() => process_signal::Signal::TERM,
-            _ = self.hangup.recv() => process_signal::Signal::HUP,
+            () = next(self.hangup.as_mut()) => process_signal::Signal::HUP,
         }
     }
+}
+
+async fn next(signal: Option<&mut Signal>) {
+    match signal {
+        // It ends with the runtime only, and then nobody waits any more.
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether pidtap was started with the hangup signal ignored (`nohup`), and is to outlive its terminal.
+fn hangup_is_ignored() -> bool {
+    let ignored = Process::myself().and_then(|own| own.status()).map_or(0, |status| status.sigign);
+    ignored >> (process_signal::Signal::HUP.as_raw() - 1) & 1 != 0
 }
 
 /// Children that were started after the processes were listed, but before the probes saw forks, are in neither.
@@ -234,8 +256,11 @@ fn add_late_children(named: &[u32], children: &mut Vec<Target>, all: &mut Vec<u3
     }
 }
 
-fn recorder(path: &std::path::Path, force: bool) -> anyhow::Result<Recorder<File>> {
+fn recorder(path: &std::path::Path, output: &OutputArgs) -> anyhow::Result<Recorder<File>> {
     let what = || format!("cannot record to {}", path.display());
+    if output.output_file.as_deref().is_some_and(|results| sink::is_one_file(path, results)) {
+        bail!("cannot record to {}: the results go there; name another file", path.display());
+    }
     let system = rustix::system::uname();
     let header = Header {
         created_by: "pidtap".to_owned(),
@@ -243,7 +268,7 @@ fn recorder(path: &std::path::Path, force: bool) -> anyhow::Result<Recorder<File
         kernel: system.release().to_string_lossy().into_owned(),
         arch: system.machine().to_string_lossy().into_owned(),
     };
-    let file = sink::create(path, force).with_context(what)?;
+    let file = sink::create(path, output.force).with_context(what)?;
     Recorder::new(file, &header).with_context(what)
 }
 

@@ -1,5 +1,6 @@
 //! What was typed, done: the one module that sees all others.
 
+mod detectors;
 mod exit;
 mod live;
 mod pipeline;
@@ -34,6 +35,7 @@ pub fn run(cli: Cli) -> Exit {
         Some(Command::Demo(args)) => run_demo(&args),
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Doctor(args)) => examine(&args),
+        Some(Command::Detectors(args)) => detectors::list(&args),
         Some(Command::Hold(args)) => Ok(run::hold(&args)),
         Some(Command::DemoRole(args)) => {
             demo::run_role(&args.role, &args.args).map(|()| Exit::Done).map_err(anyhow::Error::from)
@@ -66,10 +68,11 @@ fn attach(args: &cli::Attach) -> anyhow::Result<Exit> {
     for note in &resolved.notes {
         say(note);
     }
-    trace(&args.output, &args.trace, resolved.targets)
+    trace(&args.output, &args.detect, &args.trace, resolved.targets)
 }
 
 fn run_demo(args: &cli::Demo) -> anyhow::Result<Exit> {
+    process::check_initial_pid_namespace()?;
     privilege::check()?;
     let demo = Demo::start()?;
     say(&format!(
@@ -77,7 +80,7 @@ fn run_demo(args: &cli::Demo) -> anyhow::Result<Exit> {
         demo.payments_address()
     ));
     let targets = vec![Target::find(demo.payments_pid())?];
-    trace(&args.output, &args.trace, targets)
+    trace(&args.output, &args.detect, &args.trace, targets)
 }
 
 fn examine(args: &cli::Doctor) -> anyhow::Result<Exit> {
@@ -103,9 +106,14 @@ fn examine(args: &cli::Doctor) -> anyhow::Result<Exit> {
 }
 
 /// Traces processes that run until there is a reason to end.
-fn trace(output: &cli::OutputArgs, trace: &cli::TraceArgs, targets: Vec<Target>) -> anyhow::Result<Exit> {
+fn trace(
+    output: &cli::OutputArgs,
+    detect: &cli::DetectArgs,
+    trace: &cli::TraceArgs,
+    targets: Vec<Target>,
+) -> anyhow::Result<Exit> {
     let sink = sink::open(output)?;
-    let plan = Plan { targets, output, trace, sink, launched: false };
+    let plan = Plan { targets, output, detect, trace, sink, launched: false };
     block_on(async {
         // Before the probes: a Ctrl-C from here on ends the trace in order.
         let mut signals = Signals::new()?;

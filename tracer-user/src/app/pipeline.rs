@@ -5,11 +5,17 @@ use std::{fs::File, io};
 use tracer_common::event::loss;
 
 use crate::{
+    cli::{DetectArgs, OutputArgs},
     engine::{Control, Engine, EngineOptions, Update},
     event::{Event, wire::EventHeader},
     output::Output,
     recording::Recorder,
 };
+
+/// What was typed for the engine.
+pub(super) fn options(output: &OutputArgs, detect: &DetectArgs) -> EngineOptions {
+    EngineOptions { body_limit: output.body_limit, detectors: detect.options() }
+}
 
 /// Recorder, engine and output, in this order.
 pub(super) struct Pipeline {
@@ -21,8 +27,12 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) fn new(body_limit: usize, output: Box<dyn Output + Send>, recorder: Option<Recorder<File>>) -> Self {
-        Self { engine: Engine::new(EngineOptions { body_limit }), output, recorder, broken: false }
+    pub(super) fn new(
+        options: EngineOptions,
+        output: Box<dyn Output + Send>,
+        recorder: Option<Recorder<File>>,
+    ) -> Self {
+        Self { engine: Engine::new(options), output, recorder, broken: false }
     }
 
     /// Takes events that follow each other directly; each is shown to `look` on the way.

@@ -7,13 +7,19 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::sync_channel,
     },
     thread,
 };
 
 use anyhow::{Context as _, bail};
 
-use super::{Exit, block_on, is_broken_pipe, live::Signals, pipeline::Pipeline, say, sink};
+use super::{
+    Exit, block_on, is_broken_pipe,
+    live::Signals,
+    pipeline::{self, Pipeline},
+    say, sink,
+};
 use crate::{
     cli::Open,
     recording::{EarlyEndReason, Reader},
@@ -32,7 +38,7 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     };
     let mut reader = Reader::open(input).with_context(|| format!("cannot open {name}"))?;
     let sink = sink::open(&args.output)?;
-    let mut pipeline = Pipeline::new(args.output.body_limit, sink.output, None);
+    let mut pipeline = Pipeline::new(pipeline::options(&args.output, &args.detect), sink.output, None);
     match feed(&mut reader, &mut pipeline, &*asked_to_end()?) {
         Ok(true) => {}
         Ok(false) => {
@@ -63,8 +69,13 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
 fn asked_to_end() -> anyhow::Result<Arc<AtomicBool>> {
     let asked = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&asked);
+    let (sender, listening) = sync_channel(1);
     let wait = async move {
-        let mut signals = Signals::new()?;
+        let mut signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(error) => return sender.send(Err(error)).map_err(anyhow::Error::from),
+        };
+        sender.send(Ok(()))?;
         signals.recv().await;
         flag.store(true, Ordering::Relaxed);
         signals.recv().await;
@@ -75,6 +86,8 @@ fn asked_to_end() -> anyhow::Result<Arc<AtomicBool>> {
         .name("pidtap-signal".to_owned())
         .spawn(move || block_on::<()>(wait))
         .context("cannot start a thread that listens to signals; check the limit of processes (`ulimit -u`)")?;
+    // From the first byte that is written on, the handlers are there. Without an answer, the thread ended at once.
+    listening.recv().context("cannot listen to signals; check the limit of open files (`ulimit -n`)")??;
     Ok(asked)
 }
 

@@ -13,7 +13,7 @@ use crate::{
     cli::{self, Format},
     launch::{self, Launched, StdoutTo},
     privilege,
-    process::Target,
+    process::{self, Target},
 };
 
 /// Runs and traces a command. Its exit status becomes ours, unless something of ours failed before it ran.
@@ -22,13 +22,21 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
         // The command line demands one.
         return Ok(Exit::Usage);
     };
+    process::check_initial_pid_namespace()?;
     privilege::check()?;
     let sink = sink::open(&args.output)?;
     // Standard output is for programs then: what the command says must not get between the objects.
     let stdout = if sink.standard_output && sink.format == Format::Json { StdoutTo::Stderr } else { StdoutTo::Stdout };
     let mut launched = Launched::spawn(command, rest, stdout)?;
     let target = Target { name: name_of(command), ..Target::find(launched.pid())? };
-    let plan = Plan { targets: vec![target], output: &args.output, trace: &args.trace, sink, launched: true };
+    let plan = Plan {
+        targets: vec![target],
+        output: &args.output,
+        detect: &args.detect,
+        trace: &args.trace,
+        sink,
+        launched: true,
+    };
     block_on(async {
         let mut signals = Signals::new()?;
         let mut trace = Trace::start(plan)?;

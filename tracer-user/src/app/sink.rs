@@ -4,7 +4,7 @@ use std::{
     env,
     fs::{File, OpenOptions},
     io::{self, IsTerminal as _, Write},
-    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
@@ -107,6 +107,14 @@ pub(super) fn create(path: &Path, force: bool) -> anyhow::Result<File> {
     Ok(file)
 }
 
+/// Whether two paths lead to one file that holds what is written to it.
+pub(super) fn is_one_file(one: &Path, other: &Path) -> bool {
+    match (one.metadata(), other.metadata()) {
+        (Ok(one), Ok(other)) => one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
+}
+
 fn standard_output() -> anyhow::Result<File> {
     let descriptor = rustix::io::dup(io::stdout()).map_err(io::Error::from);
     Ok(File::from(descriptor.context("cannot write results to standard output: it is closed")?))
@@ -143,6 +151,11 @@ mod tests {
         create(&path, true).expect("asked for");
         assert_eq!((fs::read(&path).expect("there").len(), mode()), (0, 0o600));
         create(&path, false).expect("empty files hold nothing");
+        let other = folder.path().join("b.tap");
+        std::os::unix::fs::symlink(&path, &other).expect("a link");
+        assert!(is_one_file(&path, &other) && is_one_file(&path, &path));
+        assert!(!is_one_file(&path, &folder.path().join("missing")));
+        assert!(!is_one_file(Path::new("/dev/null"), Path::new("/dev/null")));
         create(Path::new("/dev/full"), false).expect("a device");
         create(folder.path(), true).expect_err("a folder");
     }

@@ -1,5 +1,6 @@
 //! The command line: what was typed. What it means is the business of `app`.
 
+mod order;
 mod units;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -7,7 +8,11 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::limit;
 
-use crate::{capture, demo, launch};
+use crate::{
+    capture, demo,
+    detector::{DetectorOptions, TuneError},
+    launch,
+};
 
 /// See the HTTP exchanges of a running process.
 #[derive(Clone, Debug, Parser)]
@@ -44,6 +49,8 @@ pub enum Command {
     Demo(Demo),
     /// Check what this machine, and a process, allow
     Doctor(Doctor),
+    /// List the detectors: what they look for, and by which thresholds
+    Detectors(Detectors),
     /// A part of the demo, in a process of its own
     #[command(name = demo::HIDDEN_COMMAND, hide = true)]
     DemoRole(DemoRole),
@@ -61,6 +68,9 @@ pub struct Attach {
     /// What to print, and where.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// What to look for.
+    #[command(flatten)]
+    pub detect: DetectArgs,
     /// How to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
@@ -75,6 +85,9 @@ pub struct Run {
     /// What to print, and where.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// What to look for.
+    #[command(flatten)]
+    pub detect: DetectArgs,
     /// How to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
@@ -89,6 +102,9 @@ pub struct Open {
     /// What to print, and where.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// What to look for.
+    #[command(flatten)]
+    pub detect: DetectArgs,
 }
 
 /// `pidtap demo`
@@ -97,6 +113,9 @@ pub struct Demo {
     /// What to print, and where.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// What to look for.
+    #[command(flatten)]
+    pub detect: DetectArgs,
     /// How to trace.
     #[command(flatten)]
     pub trace: TraceArgs,
@@ -108,6 +127,17 @@ pub struct Doctor {
     /// A process to check as well, by number or by name
     #[arg(value_name = "PID|NAME")]
     pub target: Option<String>,
+}
+
+/// `pidtap detectors`
+#[derive(Args, Clone, Debug)]
+pub struct Detectors {
+    /// Form of the list
+    #[arg(short, long, value_name = "FORM", value_enum)]
+    pub output: Option<Format>,
+    /// What is shown as it is set.
+    #[command(flatten)]
+    pub detect: DetectArgs,
 }
 
 /// The demo's hidden command.
@@ -159,6 +189,31 @@ pub struct OutputArgs {
     /// Print passwords, tokens, cookies and the like as they are
     #[arg(long)]
     pub show_secrets: bool,
+}
+
+/// What to look for.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Detectors")]
+pub struct DetectArgs {
+    /// Switch a detector (or `all`) on or off, or set a threshold: `retry=off`, `retry.window=30s`
+    #[arg(long, value_name = "NAME=on|off|NAME.THRESHOLD=VALUE", value_parser = tuning)]
+    pub detector: Vec<String>,
+}
+
+impl DetectArgs {
+    /// What was typed, in its order.
+    pub fn options(&self) -> DetectorOptions {
+        let mut options = DetectorOptions::default();
+        for text in &self.detector {
+            // Refused when it was parsed, if it is wrong.
+            let _ = options.tune(text);
+        }
+        options
+    }
+}
+
+fn tuning(text: &str) -> Result<String, TuneError> {
+    DetectorOptions::default().tune(text).map(|()| text.to_owned())
 }
 
 /// How to trace.

@@ -11,6 +11,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::Environment;
 use crate::{
     connection::{ConnectionInfo, Protocol, Role},
+    detector::{Observation, OpenConnection, Traffic},
     event::{
         Timestamp,
         wire::{ProbeEvent, direction},
@@ -99,6 +100,10 @@ pub(super) struct Link {
     pub(super) over: Option<Timestamp>,
     pub(super) in_attention: bool,
     pub(super) probe: Option<ProbeMemory>,
+    /// When bytes last moved, by direction.
+    pub(super) last_moved: [Option<Timestamp>; 2],
+    /// That the target connects was told.
+    pub(super) connecting_said: bool,
     stalled: VecDeque<StalledPiece>,
     stalled_bytes: usize,
     stalled_since: Option<Timestamp>,
@@ -148,12 +153,40 @@ impl Link {
             over: None,
             in_attention: false,
             probe: None,
+            last_moved: [None; 2],
+            connecting_said: false,
             stalled: VecDeque::new(),
             stalled_bytes: 0,
             stalled_since: None,
             unproven: [0; 2],
             skip_until: [0; 2],
         }
+    }
+
+    /// What detectors see of it.
+    pub(super) fn view(&self) -> OpenConnection<'_> {
+        let traffic = |stream: &Stream, direction: u8| Traffic {
+            bytes: stream.accounted(),
+            last: self.last_moved[usize::from(direction)],
+        };
+        OpenConnection {
+            info: &self.info,
+            process: &self.process,
+            connect_start: self.connect_start,
+            connected: self.connected,
+            sent: traffic(&self.send, direction::SEND),
+            received: traffic(&self.receive, direction::RECEIVE),
+            peer_closed: self.peer_closed,
+        }
+    }
+
+    /// Shows it to the detectors.
+    pub(super) fn observe(
+        &self,
+        environment: &mut Environment,
+        observation: impl for<'a> FnOnce(&'a OpenConnection<'a>) -> Observation<'a>,
+    ) {
+        environment.told.observe(&observation(&self.view()));
     }
 
     /// Whether something must be looked at when time has passed.
@@ -164,6 +197,16 @@ impl Link {
             || self.stalled_since.is_some()
             || self.send.waits()
             || self.receive.waits()
+    }
+
+    /// It carries something else from here on.
+    pub(super) fn set_content(&mut self, content: Content, environment: &mut Environment) {
+        let held = match std::mem::replace(&mut self.content, content) {
+            Content::Undecided(client, server) => client.held() + server.held(),
+            Content::Http1(http) => http.held(),
+            Content::Opaque => 0,
+        };
+        environment.open_bytes = environment.open_bytes.saturating_sub(held);
     }
 
     pub(super) fn set_protocol(&mut self, protocol: Protocol) {
@@ -283,7 +326,7 @@ impl Link {
         }
         if let Some(mut http) = winner {
             let signal = http.take_signal();
-            self.content = Content::Http1(http);
+            self.set_content(Content::Http1(http), environment);
             self.set_protocol(Protocol::Http1);
             if let Some(signal) = signal {
                 let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
@@ -330,7 +373,7 @@ impl Link {
             // A response may have come to requests that were pipelined before the switch; they end here.
             environment.with_context(&self.info, None, None, |context| http.close(Ending::ByPeer, None, time, context));
         }
-        self.content = Content::Opaque;
+        self.set_content(Content::Opaque, environment);
         self.stalled.clear();
         self.stalled_since = None;
         environment.controls.push_back(Control::Mute { inode: self.info.inode.0 });
@@ -457,7 +500,8 @@ impl Link {
             let error = self.error;
             environment.with_context(&self.info, None, None, |context| http.close(ending, error, time, context));
         }
-        self.content = Content::Opaque;
+        self.observe(environment, |connection| Observation::Closed(connection));
+        self.set_content(Content::Opaque, environment);
         self.ending = None;
         self.over = Some(time);
     }

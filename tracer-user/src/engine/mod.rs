@@ -1,6 +1,7 @@
 //! The engine: takes events, gives updates. No clock, no I/O, no threads.
 
 mod link;
+mod live;
 mod opening;
 mod process_table;
 #[cfg(test)]
@@ -18,18 +19,22 @@ pub use update::{Attached, EngineOptions, Loss, Note, NoteKind, Summary, Target,
 
 use crate::{
     connection::{ConnectionId, ConnectionInfo, Endpoint, Role},
+    detector::{Detectors, Observation, State},
     event::{Event, Timestamp, wire},
-    exchange::ProcessRef,
-    protocol::http1::pairing::{Context, Ending},
+    exchange::{Exchange, OpenExchange, ProcessRef, Step},
+    protocol::http1::pairing::{Context, Ending, Listener},
     reassembly::{GapCause, Mark, Segment},
 };
 
-/// Connections that are remembered at once; beyond it the one that was known first is given up.
+/// Connections that are remembered at once; beyond it those that were known first are given up.
 pub const MAX_CONNECTIONS: usize = 100_000;
+/// How many are given up at a time: to find the oldest is to look at all, which not every new connection can cost.
+const GIVEN_UP_AT_ONCE: usize = MAX_CONNECTIONS / 64;
 /// How long a connection that is over is remembered, for events of it that come late.
 const REMEMBER_NS: u64 = 1_000_000_000;
 /// How often loss is said while it goes on.
 const SAY_LOSS_EVERY_NS: u64 = 1_000_000_000;
+
 /// What every connection shares while an event is handled.
 #[derive(Debug, Default)]
 struct Environment {
@@ -38,8 +43,7 @@ struct Environment {
     last_exchange: u64,
     /// See [`Context::open_bytes`].
     open_bytes: usize,
-    reported: u64,
-    updates: VecDeque<Update>,
+    told: Told,
     controls: VecDeque<Control>,
     /// Connections at whose end bytes were missing: unseen, unless the loss counters explain it.
     unseen: Vec<(Arc<ConnectionInfo>, ProcessRef, Timestamp, u64, u64)>,
@@ -53,7 +57,7 @@ impl Environment {
         response_next: Option<u64>,
         step: impl FnOnce(&mut Context<'_>),
     ) {
-        let Self { options, processes, last_exchange, open_bytes, reported, updates, .. } = self;
+        let Self { options, processes, last_exchange, open_bytes, told, .. } = self;
         step(&mut Context {
             last_exchange,
             body_limit: options.body_limit,
@@ -62,16 +66,55 @@ impl Environment {
             connection,
             request_next,
             response_next,
-            finished: &mut |exchange| {
-                *reported += 1;
-                updates.push_back(Update::Exchange(Arc::new(exchange)));
-            },
+            listener: told,
         });
     }
 
     fn note(&mut self, link: &Link, time: Timestamp, kind: NoteKind) {
         let (connection, process) = (Arc::clone(&link.info), link.process.clone());
-        self.updates.push_back(Update::Note(Note { time, connection, process, kind }));
+        self.told.updates.push_back(Update::Note(Note { time, connection, process, kind }));
+    }
+}
+
+/// What was found out: where updates collect, past the detectors.
+#[derive(Debug, Default)]
+struct Told {
+    /// Time of the latest event.
+    now: Timestamp,
+    detectors: Detectors,
+    reported: u64,
+    updates: VecDeque<Update>,
+    /// Empty between events.
+    before: Vec<Update>,
+}
+
+impl Told {
+    fn observe(&mut self, observation: &Observation<'_>) {
+        self.detectors.observe(observation, self.now);
+        while let Some(incident) = self.detectors.poll() {
+            self.updates.push_back(Update::Incident(Arc::new(incident)));
+        }
+    }
+}
+
+impl Listener for Told {
+    fn step(&mut self, step: Step, exchange: &OpenExchange<'_>) {
+        self.observe(&Observation::Exchange(step, exchange));
+    }
+
+    fn finished(&mut self, mut exchange: Exchange) {
+        self.reported += 1;
+        self.detectors.observe(&Observation::Finished(&exchange), self.now);
+        exchange.incidents = self.detectors.take_memberships();
+        // What it means is said before it is shown, so that what shows it can say so; what ended with it, after it.
+        let mut ended = Vec::new();
+        while let Some(incident) = self.detectors.poll() {
+            let list = if incident.state == State::Closed { &mut ended } else { &mut self.before };
+            list.push(Update::Incident(Arc::new(incident)));
+        }
+        self.updates.extend(self.before.drain(..));
+        self.updates.push_back(Update::Exchange(Arc::new(exchange)));
+        self.updates.extend(ended);
     }
 }
 
@@ -96,12 +139,13 @@ pub struct Engine {
 impl Engine {
     /// A new engine.
     pub fn new(options: EngineOptions) -> Self {
-        Self { environment: Environment { options, ..Environment::default() }, ..Self::default() }
+        let told = Told { detectors: Detectors::new(&options.detectors), ..Told::default() };
+        Self { environment: Environment { options, told, ..Environment::default() }, ..Self::default() }
     }
 
     /// The next update, if any.
     pub fn poll(&mut self) -> Option<Update> {
-        self.environment.updates.pop_front()
+        self.environment.told.updates.pop_front()
     }
 
     /// The next wish to the probes, if any. A feeder that replays has none to fulfil.
@@ -125,6 +169,7 @@ impl Engine {
             return;
         }
         self.last = self.last.max(event.time());
+        self.environment.told.now = self.last;
         match event {
             Event::Data(event, payload) => self.data(event, payload),
             Event::Socket(event) => self.socket(event),
@@ -136,7 +181,7 @@ impl Engine {
                 self.realtime_offset_ns = event.realtime_offset_ns;
                 self.attached = Some(time);
                 let targets = self.targets.clone();
-                self.environment.updates.push_back(Update::Attached(Attached { time, targets }));
+                self.environment.told.updates.push_back(Update::Attached(Attached { time, targets }));
             }
             Event::Tick(event) => self.tick(event),
             Event::Probe(event) => self.probe(event),
@@ -166,9 +211,10 @@ impl Engine {
         }
         self.links.clear();
         self.report_unseen();
-        self.environment.updates.push_back(Update::Summary(Summary {
-            exchanges: self.environment.reported,
-            incidents: 0,
+        self.environment.told.observe(&Observation::End);
+        self.environment.told.updates.push_back(Update::Summary(Summary {
+            exchanges: self.environment.told.reported,
+            incidents: self.environment.told.detectors.opened(),
             duration_ns: self.attached.map_or(0, |attached| time.since(attached)),
             loss: Loss { time, ..self.loss.clone() },
         }));
@@ -195,6 +241,9 @@ impl Engine {
             environment.processes.open(holder.0, holder.1, event.connection);
         }
         let time = Timestamp(event.header.time_ns);
+        if event.result > 0 {
+            link.last_moved[usize::from(event.direction)] = Some(time);
+        }
         let (own, opposite) = if event.direction == wire::direction::SEND {
             (&link.send, &mut link.receive)
         } else {
@@ -228,6 +277,7 @@ impl Engine {
             link.in_attention = true;
             attention.push(event.connection);
         }
+        self.bound_connections(time);
     }
 
     fn socket(&mut self, event: &wire::SocketEvent) {
@@ -281,7 +331,7 @@ impl Engine {
             });
         }
         if let (Some(role), Content::Undecided(..)) = (role, &link.content) {
-            link.content = Content::new(Some(role), true);
+            link.set_content(Content::new(Some(role), true), environment);
         }
         if event.fd >= 0 && event.header.tgid != 0 {
             link.holder = (event.header.tgid, event.fd);
@@ -313,8 +363,11 @@ impl Engine {
         let Self { links, environment, attention, last_connection, .. } = self;
         if event.what == tcp::STATE && event.new_state == tcp_state::SYN_SENT {
             if let Some(old) = links.get_mut(&event.connection)
-                && (old.over.is_some() || old.failed)
+                && (old.over.is_some() || old.failed || old.connected || old.send.next().is_some())
             {
+                // The same socket may be connected again, after a `connect` to no address (AF_UNSPEC).
+                let ending = old.ending.map_or(Ending::ByTarget, |end| end.how);
+                old.close(ending, time, environment);
                 links.remove(&event.connection);
             }
             let link = links.entry(event.connection).or_insert_with(|| {
@@ -338,7 +391,7 @@ impl Engine {
                 (tcp_state::SYN_SENT, tcp_state::ESTABLISHED) => {
                     link.send.start_at(event.send_position, true);
                     link.receive.start_at(event.receive_position, true);
-                    connected(link, time);
+                    connected(link, time, environment);
                 }
                 (tcp_state::SYN_SENT, tcp_state::CLOSE) => {
                     let error = (event.error != 0).then_some(event.error);
@@ -448,6 +501,7 @@ impl Engine {
                 for inode in self.environment.processes.exit(pid) {
                     self.let_go(inode, Timestamp(event.header.time_ns));
                 }
+                self.environment.told.observe(&Observation::ProcessEnded(pid));
             }
             _ => {}
         }
@@ -472,9 +526,10 @@ impl Engine {
         });
         self.attention.extend(attention);
         self.report_unseen();
+        self.environment.told.observe(&Observation::Tick(&live::Links(&self.links)));
         if self.loss.events != self.said_loss.events && now.since(self.said_loss.time) >= SAY_LOSS_EVERY_NS {
             self.said_loss = self.loss.clone();
-            self.environment.updates.push_back(Update::Loss(self.loss.clone()));
+            self.environment.told.updates.push_back(Update::Loss(self.loss.clone()));
         }
     }
 
@@ -484,7 +539,7 @@ impl Engine {
         for (connection, process, time, sent, received) in std::mem::take(&mut self.environment.unseen) {
             if !explained {
                 let kind = NoteKind::UnseenBytes { sent, received };
-                self.environment.updates.push_back(Update::Note(Note { time, connection, process, kind }));
+                self.environment.told.updates.push_back(Update::Note(Note { time, connection, process, kind }));
             }
         }
     }
@@ -494,6 +549,7 @@ impl Engine {
     fn probe(&mut self, event: &wire::ProbeEvent) {
         let explained = self.loss.total_events() > 0;
         let Some(link) = self.links.get_mut(&event.connection).filter(|link| link.over.is_none()) else { return };
+        self.environment.told.observe(&Observation::Probe(event, &link.view()));
         if link.probe.is_none() {
             link.joined_with_ages(event, &mut self.environment);
         }
@@ -519,7 +575,7 @@ impl Engine {
             let kind = NoteKind::UnseenBytes { sent: unseen.0.max(0) as u64, received: unseen.1.max(0) as u64 };
             let time = Timestamp(event.header.time_ns);
             let note = Note { time, connection: Arc::clone(&link.info), process: link.process.clone(), kind };
-            self.environment.updates.push_back(Update::Note(note));
+            self.environment.told.updates.push_back(Update::Note(note));
         }
     }
 
@@ -548,10 +604,14 @@ impl Engine {
         if self.links.len() <= MAX_CONNECTIONS {
             return;
         }
-        if let Some(oldest) = self.links.iter().min_by_key(|(_, link)| link.info.id).map(|(inode, _)| *inode)
-            && let Some(mut link) = self.links.remove(&oldest)
-        {
-            link.close(Ending::Unfinished, time, &mut self.environment);
+        let mut known: Vec<(ConnectionId, u64)> =
+            self.links.iter().map(|(inode, link)| (link.info.id, *inode)).collect();
+        let (oldest, ..) = known.select_nth_unstable(GIVEN_UP_AT_ONCE);
+        oldest.sort_unstable();
+        for (_, inode) in oldest {
+            if let Some(mut link) = self.links.remove(inode) {
+                link.close(Ending::Unfinished, time, &mut self.environment);
+            }
         }
     }
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::{
-    Environment, Update,
+    Environment,
     link::{Content, Link},
 };
 use crate::{
     connection::{AF_UNIX, ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
+    detector::Observation,
     event::{SocketInode, Timestamp, wire},
     exchange::{Exchange, ExchangeId, Outcome, ProcessRef, Quality, Timing},
-    protocol::http1::pairing::Ending,
+    protocol::http1::pairing::{Ending, Listener as _},
 };
 
 /// Error numbers of `include/uapi/asm-generic/errno.h`.
@@ -88,10 +89,13 @@ pub(super) fn connect_returned(
         0 | errno::EISCONN if event.result == 0 || link.connect_start.is_some() => {
             link.send.start_at(event.send_position, sequence);
             link.receive.start_at(event.receive_position, sequence);
-            connected(link, time);
+            connected(link, time, environment);
         }
         errno::EINPROGRESS | errno::EALREADY | errno::EINTR | errno::EAGAIN => {
             link.connect_start.get_or_insert(time);
+            if !link.connected && !link.failed && !std::mem::replace(&mut link.connecting_said, true) {
+                link.observe(environment, |connection| Observation::Connecting(connection));
+            }
         }
         // A Unix socket that is not there is how programs ask whether a daemon runs.
         error if error > 0 && (event.family != AF_UNIX || error == errno::ECONNREFUSED) => {
@@ -101,10 +105,11 @@ pub(super) fn connect_returned(
     }
 }
 
-pub(super) fn connected(link: &mut Link, time: Timestamp) {
+pub(super) fn connected(link: &mut Link, time: Timestamp, environment: &mut Environment) {
     if std::mem::replace(&mut link.connected, true) {
         return;
     }
+    link.observe(environment, |connection| Observation::Connected(connection));
     if let (Some(start), Content::Http1(http)) = (link.connect_start, &mut link.content) {
         http.set_connect(start, time);
     }
@@ -118,14 +123,13 @@ pub(super) fn connect_failed(link: &mut Link, error: Option<i32>, time: Timestam
     }
     let start = link.connect_start.unwrap_or(time);
     environment.last_exchange += 1;
-    environment.reported += 1;
     let outcome = match error {
         Some(errno::ECONNREFUSED) => Outcome::Refused,
         Some(errno::ECONNRESET) => Outcome::Reset,
         Some(_) => Outcome::ConnectTimeout,
         None => Outcome::ClientTimeout,
     };
-    environment.updates.push_back(Update::Exchange(Arc::new(Exchange {
+    environment.told.finished(Exchange {
         id: ExchangeId(environment.last_exchange),
         role: Role::Client,
         outcome,
@@ -138,6 +142,7 @@ pub(super) fn connect_failed(link: &mut Link, error: Option<i32>, time: Timestam
         response: None,
         timing: Timing { connect_start: Some(start), end: Some(time), ..Timing::default() },
         error,
-    })));
+        incidents: Vec::new(),
+    });
     link.over = Some(time);
 }

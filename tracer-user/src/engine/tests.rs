@@ -5,10 +5,15 @@ mod script;
 use proptest::prelude::*;
 use script::Script;
 
-use super::{NoteKind, Update};
+use super::{Engine, EngineOptions, MAX_CONNECTIONS, NoteKind, Update};
 use crate::{
-    connection::Role,
+    connection::{AF_INET, Role},
+    event::{
+        Event,
+        wire::{DataEvent, EventHeader, SocketEvent, call, direction, flag, origin},
+    },
     exchange::{Exchange, Outcome, Quality},
+    protocol::http1::pairing::MAX_OPEN_BYTES,
 };
 
 const GET: &[u8] = b"GET /a?b=1 HTTP/1.1\r\nHost: h\r\nX-Id: 1\r\n\r\n";
@@ -526,4 +531,130 @@ fn the_rest_of_a_request_that_looks_like_a_request_is_none() {
     script.ages(5, 900).request(&get("/next")).response(&ok("next"));
     let exchanges = script.exchanges();
     assert_eq!((exchanges.len(), path(&exchanges[0]), exchanges[0].quality), (1, "/next", Quality::Whole));
+}
+
+#[test]
+fn a_socket_that_connects_again_is_another_connection() {
+    for mut script in [Script::new(Role::Client), Script::found(Role::Client)] {
+        script.request(&get("/1")).response(&ok("one")).request(&get("/left"));
+        script.reconnects().request(&get("/2")).response(&ok("two"));
+        let updates = script.updates();
+        assert!(!updates.iter().any(|update| matches!(update, Update::Note(_))), "{updates:?}");
+        let exchanges = Script::exchanges_of(&updates);
+        let told: Vec<_> =
+            exchanges.iter().map(|e| (path(e), e.outcome.name(), e.quality, e.connection.id.0)).collect();
+        let whole = Quality::Whole;
+        assert_eq!(
+            told,
+            [("/1", "complete", whole, 1), ("/left", "client_timeout", whole, 1), ("/2", "complete", whole, 2)]
+        );
+    }
+}
+
+/// A server's connection that receives this next.
+fn receive(engine: &mut Engine, inode: u64, position: u64, payload: &[u8]) {
+    let header =
+        EventHeader { time_ns: 1_000, kind: 0, flags: flag::SEQUENCE | flag::LAST, length: 0, tgid: 1, tid: 1 };
+    engine.handle_event(&Event::Data(
+        DataEvent {
+            header,
+            connection: inode,
+            position,
+            opposite_position: 1,
+            result: payload.len() as i32,
+            offset: 0,
+            captured: payload.len() as u32,
+            fd: inode as i32,
+            direction: direction::RECEIVE,
+            call: call::READ,
+            reserved: [0; 6],
+        },
+        payload,
+    ));
+}
+
+#[test]
+fn heads_that_never_end_take_no_more_memory_than_is_allowed() {
+    const CONNECTIONS: u64 = 200;
+    for joined in [false, true] {
+        let mut engine = Engine::new(EngineOptions::default());
+        let endless = [b"GET / HTTP/1.1\r\nX: ", &vec![b'a'; 400 << 10][..]].concat();
+        let mut largest = 0;
+        for inode in 1..=CONNECTIONS {
+            if !joined {
+                accept(&mut engine, inode);
+            }
+            receive(&mut engine, inode, 1, &endless);
+            largest = largest.max(engine.environment.open_bytes);
+        }
+        assert!((MAX_OPEN_BYTES - endless.len()..=MAX_OPEN_BYTES + endless.len()).contains(&largest), "{largest}");
+        let held = engine.environment.open_bytes;
+        // What is small is kept all the same; what ends is counted no longer.
+        accept(&mut engine, 1_000);
+        receive(&mut engine, 1_000, 1, b"GET /small HTTP/1.1\r\nX: ");
+        receive(&mut engine, 1_000, 25, b"1\r\n\r\n");
+        receive(&mut engine, 1, 1 + endless.len() as u64, b"\r\n\r\n");
+        assert_eq!(engine.environment.open_bytes, held - endless.len());
+        engine.finish();
+        assert_eq!(engine.environment.open_bytes, 0);
+        let small = std::iter::from_fn(|| engine.poll()).any(|update| match update {
+            Update::Exchange(exchange) => path(&exchange) == "/small" && exchange.quality == Quality::Whole,
+            _ => false,
+        });
+        assert!(small);
+    }
+}
+
+#[test]
+fn connections_are_bounded_and_the_oldest_go_first() {
+    let mut engine = Engine::new(EngineOptions::default());
+    let many = MAX_CONNECTIONS as u64 + 1;
+    for inode in 1..=many {
+        if inode % 2 == 1 {
+            accept(&mut engine, inode);
+        } else {
+            // Its announcement was lost.
+            receive(&mut engine, inode, 1, b"?");
+        }
+        if inode == 1 || inode == many {
+            receive(&mut engine, inode, 1, GET);
+        }
+    }
+    assert!((MAX_CONNECTIONS / 2..=MAX_CONNECTIONS).contains(&engine.connections()), "{}", engine.connections());
+    // Reported as what it is: still open as far as is known.
+    let given_up: Vec<_> = std::iter::from_fn(|| engine.poll())
+        .filter_map(|update| match update {
+            Update::Exchange(exchange) => Some((exchange.connection.id.0, exchange.outcome)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(given_up, [(1, Outcome::InFlight)]);
+    engine.finish();
+    let left = std::iter::from_fn(|| engine.poll()).find_map(|update| match update {
+        Update::Exchange(exchange) => Some(exchange.connection.id.0),
+        _ => None,
+    });
+    assert_eq!(left, Some(many));
+}
+
+fn accept(engine: &mut Engine, inode: u64) {
+    let header = EventHeader { time_ns: 1_000, kind: 0, flags: flag::SEQUENCE, length: 0, tgid: 1, tid: 1 };
+    engine.handle_event(&Event::Socket(SocketEvent {
+        header,
+        connection: inode,
+        send_position: 1,
+        receive_position: 1,
+        local: [0; 16],
+        remote: [0; 16],
+        local_port: 80,
+        remote_port: 5_000,
+        family: AF_INET,
+        protocol: 6,
+        result: inode as i32,
+        fd: inode as i32,
+        state: 1,
+        origin: origin::ACCEPT,
+        reserved: [0; 2],
+        netns: 0,
+    }));
 }

@@ -6,6 +6,7 @@ use tracer_common::event::loss;
 
 use crate::{
     connection::ConnectionInfo,
+    detector::{DetectorOptions, Incident},
     event::Timestamp,
     exchange::{Exchange, ProcessRef},
 };
@@ -15,11 +16,13 @@ use crate::{
 pub struct EngineOptions {
     /// Bytes of each body that are kept.
     pub body_limit: usize,
+    /// What is looked for.
+    pub detectors: DetectorOptions,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { body_limit: 64 * 1024 }
+        Self { body_limit: 64 * 1024, detectors: DetectorOptions::default() }
     }
 }
 
@@ -105,7 +108,7 @@ impl Loss {
 pub struct Summary {
     /// Exchanges reported.
     pub exchanges: u64,
-    /// Incidents reported.
+    /// Incidents opened.
     pub incidents: u64,
     /// What is missing, and when the trace ended.
     pub loss: Loss,
@@ -120,6 +123,8 @@ pub enum Update {
     Attached(Attached),
     /// An exchange is over.
     Exchange(Arc<Exchange>),
+    /// A detector found something, or knows more of it.
+    Incident(Arc<Incident>),
     /// A connection needs a word.
     Note(Note),
     /// More is missing than was said before.

@@ -77,6 +77,7 @@ pub(super) fn exchange() -> Exchange {
             end: at(3),
         },
         error: None,
+        incidents: Vec::new(),
     }
 }
 

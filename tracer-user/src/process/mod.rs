@@ -117,6 +117,28 @@ impl Target {
     }
 }
 
+/// [`Target::confirm`] for several: those that are still there, and what is to be said of the others. Where a name means
+/// many processes, one that ends in this moment (a worker that is replaced) is no reason not to trace the rest.
+///
+/// # Errors
+///
+/// [`ProcessError::Vanished`] where none is left; also where another process has the number of one by now, which would
+/// be traced in its place.
+pub fn confirm_all(targets: Vec<Target>) -> Result<(Vec<Target>, Vec<ProcessError>), ProcessError> {
+    let mut there = Vec::with_capacity(targets.len());
+    let mut gone = Vec::new();
+    for target in targets {
+        match target.confirm() {
+            Ok(()) => there.push(target),
+            Err(error) if stat(target.pid).is_some_and(|stat| stat.starttime != target.start_time) => {
+                return Err(error);
+            }
+            Err(error) => gone.push(error),
+        }
+    }
+    if there.is_empty() { Err(gone.pop().unwrap_or(ProcessError::NothingNamed)) } else { Ok((there, gone)) }
+}
+
 /// Name (`comm`) of a process, for what has to be said of a process that is not a target.
 pub fn name(pid: u32) -> Option<String> {
     let bytes = fs::read(format!("/proc/{pid}/comm")).ok()?;

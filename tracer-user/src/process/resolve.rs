@@ -102,7 +102,8 @@ fn check(stat: &Stat) -> Result<(), ProcessError> {
 
 fn by_name(word: &str) -> Result<(Vec<Target>, Option<String>), ProcessError> {
     let stats: Vec<Stat> = all_stats().collect();
-    let own = own_family(&stats);
+    let ancestors = ancestors(&stats);
+    let own = own_family(&stats, &ancestors);
     let mut refused = None;
     let mut targets = Vec::new();
     let mut near = Vec::new();
@@ -117,7 +118,8 @@ fn by_name(word: &str) -> Result<(Vec<Target>, Option<String>), ProcessError> {
         let words = command_line(pid);
         let program = program_name(pid);
         if !is_called(word, &stat.comm, words.first().map(String::as_str), program.as_deref()) {
-            if !own.contains(&pid) && is_near(word, &stat.comm, &words) {
+            // Those that started pidtap have its arguments in theirs: `sudo`, a shell's `-c`, `timeout`.
+            if !ancestors.contains(&pid) && is_near(word, &stat.comm, &words) {
                 near.push(format!("{pid} {}", stat.comm));
             }
         } else if own.contains(&pid) {
@@ -196,20 +198,27 @@ pub(super) fn one_edit_apart(left: &str, right: &str) -> bool {
 }
 
 /// pidtap's own process, and its ancestors as far as they only started it (sudo and the like).
-fn own_family(stats: &[Stat]) -> HashSet<u32> {
+fn own_family(stats: &[Stat], ancestors: &HashSet<u32>) -> HashSet<u32> {
     let own = process::id();
     let program = program_name(own);
-    let mut family = HashSet::from([own]);
-    let mut pid = own;
-    // Bounded by the number of processes: a parent that changes meanwhile must not make a circle.
-    for _ in 0..stats.len() {
-        let Some(stat) = stats.iter().find(|stat| stat.pid as u32 == pid) else { break };
-        if pid == own || STARTERS.contains(&stat.comm.as_str()) || program_name(pid) == program {
-            family.insert(pid);
-        }
+    let only_started = |stat: &&Stat| {
+        let pid = stat.pid as u32;
+        ancestors.contains(&pid) && (STARTERS.contains(&stat.comm.as_str()) || program_name(pid) == program)
+    };
+    stats.iter().filter(only_started).map(|stat| stat.pid as u32).chain([own]).collect()
+}
+
+/// pidtap's own process, and all above it.
+fn ancestors(stats: &[Stat]) -> HashSet<u32> {
+    let mut ancestors = HashSet::new();
+    let mut pid = process::id();
+    // A parent that changes meanwhile must not make a circle.
+    while ancestors.insert(pid)
+        && let Some(stat) = stats.iter().find(|stat| stat.pid as u32 == pid)
+    {
         pid = u32::try_from(stat.ppid).unwrap_or(0);
     }
-    family
+    ancestors
 }
 
 /// What a number may have meant that no process has: a container's number of a process of it.

@@ -112,6 +112,23 @@ fn a_later_process_of_the_same_number_is_another() {
 }
 
 #[test]
+fn one_of_many_may_end_before_tracing_begins() {
+    let (mut ends, stays) = (Sleeper::start(), Sleeper::start());
+    let targets: Vec<Target> = [&ends, &stays].map(|sleeper| Target::find(sleeper.0.id()).expect("it is there")).into();
+    let (there, gone) = confirm_all(targets.clone()).expect("both are there");
+    assert_eq!((there, gone), (targets.clone(), Vec::new()));
+    ends.0.kill().and_then(|()| ends.0.wait()).expect("it ends");
+    let vanished = ProcessError::Vanished { pid: targets[0].pid, name: "sleep".to_owned() };
+    let (there, gone) = confirm_all(targets.clone()).expect("one is there");
+    assert_eq!((there.as_slice(), gone.as_slice()), (&targets[1..], std::slice::from_ref(&vanished)));
+    assert_eq!(confirm_all(targets[..1].to_vec()), Err(vanished));
+    // Another process has the number by now: the probes would trace that one.
+    let mut other = targets[1].clone();
+    other.start_time -= 1;
+    assert!(matches!(confirm_all(vec![targets[1].clone(), other]), Err(ProcessError::Vanished { .. })));
+}
+
+#[test]
 fn words_that_mean_nothing_are_refused() {
     let refused = |word: &str| resolve(&[word.to_owned()]).expect_err(word);
     assert_eq!(resolve(&[]), Err(ProcessError::NothingNamed));

@@ -9,6 +9,7 @@
 //! What counts as a secret is decided by names (of headers, parameters and keys), never by how a value looks: see
 //! [`header`](Redactor::header), [`url`](Redactor::url) and [`body`](Redactor::body).
 
+mod multipart;
 mod name;
 
 use std::borrow::Cow;
@@ -85,9 +86,10 @@ impl Redactor {
         }
     }
 
-    /// A body: values of secret parameters in a form, of secret keys in anything that has `"key": "value"` in it.
+    /// A body: values of secret parameters in a form, secret parts of a multipart form, and values of secret keys in
+    /// anything that has `"key": "value"` in it.
     ///
-    /// `"secret": {...}` and arrays are gone into, not replaced. XML and multipart forms are left as they are.
+    /// `"secret": {...}` and arrays are gone into, not replaced. XML is left as it is.
     pub fn body<'a>(self, content_type: Option<&[u8]>, body: &'a [u8]) -> Cow<'a, [u8]> {
         if self.show_secrets {
             return Cow::Borrowed(body);
@@ -96,8 +98,10 @@ impl Redactor {
         let is = |prefix: &str| {
             content_type.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
         };
-        let masked = if is("application/x-www-form-urlencoded") {
+        let masked = if is("application/x-www-form-urlencoded") || content_type.is_empty() && looks_like_form(body) {
             parameters(body, 0, Place::Form)
+        } else if is("multipart/") {
+            multipart::mask(content_type, body)
         } else if is("image/") || is("video/") || is("audio/") || is("font/") || is("application/octet-stream") {
             None
         } else {
@@ -191,6 +195,11 @@ fn parameters(text: &[u8], start: usize, place: Place) -> Option<Vec<u8>> {
     }
     out.as_mut()?.extend_from_slice(&text[copied..]);
     out
+}
+
+/// `a=1&b=2`, without anything that a form would encode and other text mostly has.
+fn looks_like_form(body: &[u8]) -> bool {
+    body.contains(&b'=') && !body.iter().any(|byte| *byte <= b' ' || b"{}<>\"".contains(byte))
 }
 
 /// `"key": "value"` and `"key": 123`, wherever they stand; `None` where nothing is to be hidden.

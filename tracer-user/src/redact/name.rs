@@ -49,11 +49,11 @@ const HEADERS: [(&str, Header); 13] = [
 
 /// Ends of header names whose values are secret: also `X-Amz-Security-Token`, `X-Goog-Api-Key`, `Private-Token`.
 const HEADER_ENDS: [&str; 12] = [
-    "-token",
-    "-secret",
-    "-password",
-    "-jwt",
-    "-signature",
+    "token",
+    "secret",
+    "password",
+    "jwt",
+    "signature",
     "api-key",
     "apikey",
     "auth-key",
@@ -81,8 +81,10 @@ pub(super) fn of_header(name: &[u8]) -> Header {
     if HEADER_ENDS.iter().any(|end| ends_with(name, end)) { Header::Secret } else { Header::Plain }
 }
 
+/// `_` is taken for `-`.
 fn ends_with(name: &[u8], end: &str) -> bool {
-    name.len().checked_sub(end.len()).is_some_and(|start| name[start..].eq_ignore_ascii_case(end.as_bytes()))
+    let same = |(byte, end): (&u8, u8)| byte.eq_ignore_ascii_case(&end) || *byte == b'_' && end == b'-';
+    name.len().checked_sub(end.len()).is_some_and(|start| name[start..].iter().zip(end.bytes()).all(same))
 }
 
 /// Secret everywhere, as the end of a name: `access_token`, `newPassword`, `X-Amz-Signature`.

@@ -33,6 +33,9 @@ fn headers() {
     header("X-API-Key", "k", &shown("k"));
     header("X-Amz-Security-Token", "k", &shown("k"));
     header("x-csrf-token", "k", &shown("k"));
+    for name in ["Token", "Password", "secret", "jwt", "X_AUTH_TOKEN", "api_key", "X-Session_ID", "Signature"] {
+        header(name, "k", &shown("k"));
+    }
     header("Cookie", "a=1; session=xyz;c", &format!("a={}; session={};{}", shown("1"), shown("xyz"), shown("c")));
     header("Set-Cookie", "id=7; Path=/; HttpOnly", &format!("id={}; Path=/; HttpOnly", shown("7")));
     header("Location", "https://h/cb?token=t&x=1#f", &format!("https://h/cb?token={}&x=1#f", shown("t")));
@@ -110,6 +113,28 @@ fn form_bodies() {
         &format!("grant_type=refresh_token&refresh_token={}", shown("s")),
     );
     body(form, "key=s", "key=s");
+    // Without a type, what looks like a form is one.
+    body(None, "user=me&password=s", &format!("user=me&password={}", shown("s")));
+    body(Some("text/plain"), "let password=s", "let password=s");
+}
+
+#[test]
+fn multipart_bodies() {
+    let multipart = Some("multipart/form-data; boundary=X");
+    let part =
+        |name: &str, value: &str| format!("--X\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    let whole = |secret: &str| format!("{}{}{}--X--\r\n", part("user", "me"), part("password", secret), part("x", "1"));
+    body(multipart, &whole("s"), &whole(&shown("s")));
+    for secret in ["s\r\n-- t", "s--Xt", "s--X\r\n", "s\r\n--Xt"] {
+        body(multipart, &whole(secret), &whole(&shown(secret)));
+    }
+    // Cut off in the secret; a secret file; JSON in a part.
+    body(multipart, &part("token", "sec")[..56], &format!("{}{}", &part("token", "")[..53], shown("sec")));
+    let file =
+        "--X\r\ncontent-disposition: form-data; filename=\"a\"; name=client_secret\r\nContent-Type: text/plain\r\n\r\n";
+    body(multipart, &format!("{file}s\r\n--X--"), &format!("{file}{}\r\n--X--", shown("s")));
+    body(multipart, &part("a", r#"{"token":"s"}"#), &part("a", &format!(r#"{{"token":"{}"}}"#, shown("s"))));
+    body(Some("multipart/mixed"), "no boundary", "no boundary");
 }
 
 proptest! {
@@ -118,6 +143,7 @@ proptest! {
         HIDE.header(&name, &value);
         HIDE.body(Some(b"application/x-www-form-urlencoded"), &value);
         HIDE.body(None, &value);
+        HIDE.body(Some(b"multipart/form-data; boundary=a"), &value);
         HIDE.url(&String::from_utf8_lossy(&value));
     }
 

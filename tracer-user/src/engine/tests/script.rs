@@ -217,6 +217,16 @@ impl Script {
         self
     }
 
+    /// `connect` to no address ends the connection, another `connect` begins one with the same socket.
+    pub(super) fn reconnects(&mut self) -> &mut Self {
+        self.tcp(tcp_state::ESTABLISHED, tcp_state::CLOSE, 0);
+        self.positions = [0x1234_5678, 0x8765_4321];
+        self.tcp(tcp_state::CLOSE, tcp_state::SYN_SENT, 0);
+        self.socket(origin::CONNECT, -115);
+        self.tcp(tcp_state::SYN_SENT, tcp_state::ESTABLISHED, 0);
+        self
+    }
+
     /// What the kernel has counted.
     pub(super) fn probe(&mut self, acknowledged: u64, received: u64) -> &mut Self {
         self.probe_with_ages(acknowledged, received, 0, 0)

@@ -66,7 +66,14 @@ impl ObjectWriter {
         timing(out, exchange);
         raw(out, r#","quality":""#);
         raw(out, exchange.quality.name());
-        raw(out, r#"","incidents":[]"#);
+        raw(out, r#"","incidents":["#);
+        for (index, incident) in exchange.incidents.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            number(out, incident.0);
+        }
+        out.push(b']');
         if !exchange.interim.is_empty() {
             self.interim(out, &exchange.interim);
         }

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `attached` | first, once the probes are live |
 //! | `exchange` | when it is over, or when tracing ends |
+//! | `incident` | a detector found something, or knows more of it |
 //! | `note` | something about a connection that explains what is (not) shown |
 //! | `summary` | last, always |
 //!
@@ -28,6 +29,7 @@
 mod body;
 mod escape;
 mod exchange;
+mod incident;
 mod scan;
 
 use std::io::{self, Write};
@@ -111,6 +113,7 @@ impl<W: Write> Output for JsonOutput<W> {
         match update {
             Update::Attached(attached) => self.writer.attached(out, attached),
             Update::Exchange(exchange) => self.writer.exchange(out, exchange),
+            Update::Incident(incident) => self.writer.incident(out, incident),
             Update::Note(note) => self.writer.note(out, note),
             Update::Loss(loss) => self.writer.loss(out, loss),
             Update::Summary(summary) => self.writer.summary(out, summary),

@@ -8,13 +8,18 @@
 //! answers); status or outcome; method; duration; sizes of both bodies on the wire; connection; process, where there are
 //! several; where to; what to know about it. A narrow terminal gets fewer columns, a file gets lines of any length.
 //! Marks and words carry all the meaning: colour only repeats it.
+//!
+//! An incident has a line when it is opened and one when it is over. What it says of a single exchange stands in
+//! brackets behind that.
 
+mod incident;
 mod measure;
 mod styled;
 mod visible;
 
 use std::io::{self, Write};
 
+use incident::Incidents;
 use styled::{Style, StyledLine};
 use tracer_common::event::loss;
 use visible::Visible;
@@ -64,6 +69,7 @@ pub struct LineOutput<W> {
     failed: u64,
     slow: u64,
     open: u64,
+    incidents: Incidents,
 }
 
 /// What stands out.
@@ -89,6 +95,7 @@ impl<W: Write> LineOutput<W> {
             failed: 0,
             slow: 0,
             open: 0,
+            incidents: Incidents::default(),
         }
     }
 
@@ -277,6 +284,7 @@ impl<W: Write> LineOutput<W> {
     /// What else is to be known, in brackets.
     fn remarks(&mut self, exchange: &Exchange) {
         self.line.begin_tail();
+        self.incidents.mark(&mut self.line, exchange);
         self.line.style(Style::Slow);
         match exchange.quality {
             Quality::Whole => {}
@@ -350,6 +358,10 @@ impl<W: Write> LineOutput<W> {
             if count == 1 { "" } else { "s" }
         ));
         self.line.put(format_args!(", {} failed, {} slow, {} open", self.failed, self.slow, self.open));
+        if summary.incidents > 0 {
+            let plural = if summary.incidents == 1 { "" } else { "s" };
+            self.line.put(format_args!("; {} incident{plural}", summary.incidents));
+        }
         let (events, bytes) = (summary.loss.total_events(), summary.loss.total_bytes());
         self.line.style(if events == 0 { Style::Plain } else { Style::Bad });
         self.line.put(format_args!("; {events} events lost ({bytes} bytes)"));
@@ -392,6 +404,7 @@ impl<W: Write> Output for LineOutput<W> {
         match update {
             Update::Attached(attached) => self.attached(attached),
             Update::Exchange(exchange) => self.exchange(exchange),
+            Update::Incident(incident) => self.incident(incident),
             Update::Note(note) => self.note(note),
             Update::Loss(loss) => self.loss(loss),
             Update::Summary(summary) => self.summary(summary),

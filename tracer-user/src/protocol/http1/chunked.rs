@@ -112,6 +112,11 @@ impl Chunked {
         }
     }
 
+    /// Bytes kept of the trailer section.
+    pub fn held(&self) -> usize {
+        self.trailers.len()
+    }
+
     fn advance(&mut self, left: u64, by: u64) {
         self.state = if left > by { State::Data(left - by) } else { State::DataEnd };
     }

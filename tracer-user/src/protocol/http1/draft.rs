@@ -5,7 +5,10 @@ use std::sync::Arc;
 use crate::{
     connection::{ConnectionInfo, Role},
     event::Timestamp,
-    exchange::{Body, Exchange, ExchangeId, InterimResponse, Outcome, ProcessRef, Quality, Request, Response, Timing},
+    exchange::{
+        Body, Exchange, ExchangeId, InterimResponse, OpenExchange, Outcome, ProcessRef, Quality, Request, Response,
+        Timing,
+    },
     reassembly::GapCause,
 };
 
@@ -90,6 +93,25 @@ impl Draft {
             response: self.response,
             timing: self.timing,
             error: self.error,
+            incidents: Vec::new(),
+        }
+    }
+
+    /// What is known of it now.
+    pub(super) fn view<'a>(&'a self, role: Role, connection: &'a Arc<ConnectionInfo>) -> OpenExchange<'a> {
+        OpenExchange {
+            id: self.id,
+            role,
+            started: self.started,
+            process: &self.process,
+            connection,
+            request: self.request.as_ref(),
+            request_done: self.request_done,
+            response: self.response.as_ref(),
+            response_done: self.response_done,
+            timing: &self.timing,
+            quality: self.quality,
+            late: self.late,
         }
     }
 }

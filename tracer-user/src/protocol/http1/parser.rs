@@ -126,6 +126,27 @@ impl MessageParser {
         }
     }
 
+    /// Bytes kept of a head or trailer section that is not whole.
+    pub fn held(&self) -> usize {
+        self.head.len()
+            + match &self.state {
+                State::Chunked(chunked) => chunked.held(),
+                _ => 0,
+            }
+    }
+
+    /// Gives up the current message because too much is held.
+    pub fn give_up(&mut self) -> Item<'static> {
+        self.broken()
+    }
+
+    /// Nothing more will come: frees what is held.
+    pub fn forget(&mut self) {
+        if self.held() > 0 {
+            self.broken();
+        }
+    }
+
     /// From here on nothing is a message.
     pub fn switch(&mut self) {
         self.state = State::Switched;

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     connection::{ConnectionInfo, Role},
     event::Timestamp,
-    exchange::{Exchange, ExchangeId, Outcome, ProcessRef, Quality},
+    exchange::{Exchange, ExchangeId, OpenExchange, Outcome, ProcessRef, Quality, Step},
     reassembly::Mark,
 };
 
@@ -40,7 +40,7 @@ pub struct Context<'a> {
     pub last_exchange: &'a mut u64,
     /// Bytes of each body that are kept.
     pub body_limit: usize,
-    /// Bytes of bodies that the open exchanges of all connections hold.
+    /// See [`MAX_OPEN_BYTES`].
     pub open_bytes: &'a mut usize,
     /// Name of a process.
     pub process_name: &'a dyn Fn(u32) -> Arc<str>,
@@ -50,13 +50,26 @@ pub struct Context<'a> {
     pub request_next: Option<u64>,
     /// Where the responses' direction stands.
     pub response_next: Option<u64>,
-    /// Where finished exchanges go.
-    pub finished: &'a mut dyn FnMut(Exchange),
+    /// Who is told of exchanges.
+    pub listener: &'a mut dyn Listener,
 }
 
-/// Bytes of bodies that open exchanges may hold, all connections together. Beyond it bodies are counted but not kept:
-/// many thousand slow uploads must not take the memory of the machine that is being looked at.
+/// Who is told what becomes known of exchanges.
+pub trait Listener {
+    /// An exchange went a step further.
+    fn step(&mut self, step: Step, exchange: &OpenExchange<'_>);
+
+    /// An exchange is over.
+    fn finished(&mut self, exchange: Exchange);
+}
+
+/// Bytes of bodies, and of heads that are not whole, that open exchanges may hold, all connections together. Beyond it
+/// bodies are counted but not kept, and heads that come in parts are given up: many thousand slow uploads, or clients
+/// that never end their heads, must not take the memory of the machine that is being looked at.
 pub const MAX_OPEN_BYTES: usize = 64 << 20;
+
+/// Beginnings of heads up to this length are kept nevertheless.
+const SMALL_HEAD: usize = 1024;
 
 impl Context<'_> {
     /// Bytes of a body that may be kept now.
@@ -69,7 +82,11 @@ impl Context<'_> {
         let request = exchange.request.as_ref().map_or(0, |request| request.body.captured.len());
         let response = exchange.response.as_ref().map_or(0, |response| response.body.captured.len());
         *self.open_bytes = self.open_bytes.saturating_sub(request + response);
-        (self.finished)(exchange);
+        self.listener.finished(exchange);
+    }
+
+    fn step(&mut self, step: Step, draft: &Draft, role: Role) {
+        self.listener.step(step, &draft.view(role, self.connection));
     }
 }
 
@@ -135,6 +152,8 @@ pub struct Http1 {
     desynchronized: bool,
     signal: Option<Signal>,
     connect: Option<(Timestamp, Timestamp)>,
+    /// What of [`Context::open_bytes`] is heads that this connection holds.
+    held: usize,
 }
 
 impl Http1 {
@@ -161,6 +180,7 @@ impl Http1 {
             desynchronized: false,
             signal: None,
             connect: None,
+            held: 0,
         }
     }
 
@@ -179,9 +199,32 @@ impl Http1 {
         self.proven
     }
 
+    /// Bytes of heads that are not whole, as counted in [`Context::open_bytes`]: who drops it takes them out there.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Counts what the parsers hold now.
+    fn settle(&mut self, context: &mut Context<'_>) {
+        let held = self.requests.held() + self.responses.held();
+        if held != self.held {
+            *context.open_bytes = (*context.open_bytes + held).saturating_sub(self.held);
+            self.held = held;
+        }
+    }
+
     /// Exchanges that are not over.
     pub fn open(&self) -> usize {
         self.waiting.len() + usize::from(matches!(self.answering, Answering::Orphan(_)))
+    }
+
+    /// Shows the exchanges that are not over, oldest first. What stands for something that began before tracing
+    /// (`late`, without a request) is shown even where nothing has proven yet that it is HTTP.
+    pub fn visit_open(&self, connection: &Arc<ConnectionInfo>, visit: &mut dyn FnMut(&OpenExchange<'_>)) {
+        let orphan = if let Answering::Orphan(draft) = &self.answering { Some(&**draft) } else { None };
+        for draft in self.waiting.iter().chain(orphan) {
+            visit(&draft.view(self.role, connection));
+        }
     }
 
     /// Takes the signal, if there is one.
@@ -315,5 +358,8 @@ impl Http1 {
             draft.request_done = true;
         }
         self.emit(context);
+        self.requests.forget();
+        self.responses.forget();
+        self.settle(context);
     }
 }

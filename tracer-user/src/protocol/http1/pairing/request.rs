@@ -7,10 +7,10 @@ use super::{
         head::{Head, StartLine},
         parser::{Input, Item},
     },
-    Answering, Context, Http1, MAX_WAITING, Signal,
+    Answering, Context, Http1, MAX_OPEN_BYTES, MAX_WAITING, SMALL_HEAD, Signal,
 };
 use crate::{
-    exchange::{Body, Fields, Quality, Request},
+    exchange::{Body, Fields, Quality, Request, Step},
     reassembly::{Mark, Piece},
 };
 
@@ -23,6 +23,7 @@ impl Http1 {
         if self.last_response_end == 0 {
             self.last_response_end = context.response_next.unwrap_or_default();
         }
+        let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
         match piece {
             Piece::Bytes(bytes, mark) => {
                 let mut input = Input { bytes, mark };
@@ -42,6 +43,12 @@ impl Http1 {
                 self.request_item(item, &mark, context);
             },
         }
+        self.settle(context);
+        if *context.open_bytes > MAX_OPEN_BYTES && self.requests.held() > SMALL_HEAD {
+            let item = self.requests.give_up();
+            self.request_item(item, &mark, context);
+            self.settle(context);
+        }
     }
 
     pub(super) fn request_item(&mut self, item: Item<'_>, mark: &Mark, context: &mut Context<'_>) {
@@ -51,9 +58,11 @@ impl Http1 {
             Item::Head(head) => {
                 self.requests.begin_body(framing::of_request(&head));
                 self.proven = true;
+                let role = self.role;
                 if let Some(draft) = self.sending() {
                     draft.timing.request_end = Some(mark.time);
                     draft.request = request_of(head);
+                    context.step(Step::RequestHead, draft, role);
                 }
             }
             Item::Body(bytes) => {
@@ -77,12 +86,14 @@ impl Http1 {
                 }
             }
             Item::End(trailers) => {
+                let role = self.role;
                 if let Some(draft) = self.sending() {
                     if let Some(request) = &mut draft.request {
                         request.trailers = trailers;
                     }
                     draft.request_done = true;
                     draft.request_stop = Some(mark.position);
+                    context.step(Step::RequestDone, draft, role);
                 }
                 self.emit(context);
             }

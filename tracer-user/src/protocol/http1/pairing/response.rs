@@ -7,10 +7,10 @@ use super::{
         head::{Head, StartLine},
         parser::{Input, Item},
     },
-    Answering, Context, Http1, PIPELINING_SLACK, Signal,
+    Answering, Context, Http1, MAX_OPEN_BYTES, PIPELINING_SLACK, SMALL_HEAD, Signal,
 };
 use crate::{
-    exchange::{Body, Fields, InterimResponse, Outcome, Quality, Response},
+    exchange::{Body, Fields, InterimResponse, Outcome, Quality, Response, Step},
     reassembly::{Mark, Piece},
 };
 
@@ -27,6 +27,7 @@ impl Http1 {
 
     /// Takes a piece of the responses' direction.
     pub fn response_piece(&mut self, piece: Piece<'_>, context: &mut Context<'_>) {
+        let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
         match piece {
             Piece::Bytes(bytes, mark) => {
                 let mut input = Input { bytes, mark };
@@ -45,6 +46,12 @@ impl Http1 {
                 }
                 self.response_item(item, &mark, context);
             },
+        }
+        self.settle(context);
+        if *context.open_bytes > MAX_OPEN_BYTES && self.responses.held() > SMALL_HEAD {
+            let item = self.responses.give_up();
+            self.response_item(item, &mark, context);
+            self.settle(context);
         }
     }
 
@@ -157,7 +164,7 @@ impl Http1 {
 
     pub(super) fn response_head(&mut self, head: Head, mark: &Mark, context: &mut Context<'_>) {
         self.proven = true;
-        let response_mark = self.response_mark;
+        let (response_mark, role) = (self.response_mark, self.role);
         let Some(draft) = self.answered() else {
             self.responses.begin_body(framing::of_response(&head, None));
             return;
@@ -179,6 +186,7 @@ impl Http1 {
         draft.timing.response_start = Some(response_mark.time);
         draft.timing.response_end = Some(mark.time);
         draft.response = response_of(head);
+        context.step(Step::ResponseHead, draft, role);
         if protocol.is_some() {
             draft.outcome = Some(Outcome::Upgraded);
             draft.request_done = true;

@@ -1,0 +1,217 @@
+//! Incidents: what detectors find, from when it shows to when it is over.
+//!
+//! ```text
+//! open -> update -> ... -> closed        an incident that is not over when tracing ends stays as it was said last
+//! ```
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{Evidence, Kind};
+use crate::{
+    connection::ConnectionInfo,
+    event::Timestamp,
+    exchange::{ExchangeId, IncidentId, ProcessRef},
+};
+
+/// Where in its life an incident is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Said for the first time.
+    Open,
+    /// More is known.
+    Update,
+    /// It is over. (One that turns out to go on is updated again.)
+    Closed,
+}
+
+impl State {
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Update => "update",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// How sure a finding is, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Confidence {
+    /// What the traced programs or the kernel said themselves.
+    pub explicit: Vec<&'static str>,
+    /// What was concluded.
+    pub inferred: Vec<&'static str>,
+    /// Other explanations of what was seen remain.
+    pub doubtful: bool,
+}
+
+impl Confidence {
+    /// `certain` where it was said, `likely` where it was concluded, `possible` where there is doubt.
+    pub fn level(&self) -> &'static str {
+        match (self.doubtful, self.explicit.is_empty()) {
+            (true, _) => "possible",
+            (false, true) => "likely",
+            (false, false) => "certain",
+        }
+    }
+}
+
+/// What a detector says about an incident.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Exchanges that it rests on, oldest first. Bounded: what matters are the first and the latest.
+    pub exchanges: Vec<ExchangeId>,
+    /// The connection, where it is about one.
+    pub connection: Option<Arc<ConnectionInfo>>,
+    /// Whose it is.
+    pub process: ProcessRef,
+    /// How sure it is.
+    pub confidence: Confidence,
+    /// What was seen.
+    pub evidence: Evidence,
+}
+
+/// An incident, as it stands.
+#[derive(Clone, Debug)]
+pub struct Incident {
+    /// Number in this trace.
+    pub id: IncidentId,
+    /// Where in its life it is.
+    pub state: State,
+    /// When it was first said.
+    pub opened: Timestamp,
+    /// When this was said.
+    pub updated: Timestamp,
+    /// When it was over.
+    pub closed: Option<Timestamp>,
+    /// What is said.
+    pub report: Report,
+}
+
+impl Incident {
+    /// What kind it is.
+    pub fn kind(&self) -> Kind {
+        self.report.evidence.kind()
+    }
+}
+
+/// An incident that was opened, in the hands of its detector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Its number.
+    pub id: IncidentId,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// What detectors say, until it is fetched.
+#[derive(Debug, Default)]
+pub struct Findings {
+    opened: u64,
+    incidents: VecDeque<Incident>,
+    memberships: Vec<IncidentId>,
+}
+
+impl Findings {
+    /// Something was found.
+    pub fn open(&mut self, now: Timestamp, report: Report) -> Opened {
+        self.opened += 1;
+        let opened = Opened { id: IncidentId(self.opened), since: now };
+        self.say(State::Open, opened, now, None, report);
+        opened
+    }
+
+    /// More is known of it.
+    pub fn update(&mut self, opened: Opened, now: Timestamp, report: Report) {
+        self.say(State::Update, opened, now, None, report);
+    }
+
+    /// It was over at `closed`, which is known `now`.
+    pub fn close(&mut self, opened: Opened, now: Timestamp, closed: Timestamp, report: Report) {
+        self.say(State::Closed, opened, now, Some(closed), report);
+    }
+
+    fn say(&mut self, state: State, opened: Opened, now: Timestamp, closed: Option<Timestamp>, report: Report) {
+        let Opened { id, since } = opened;
+        self.incidents.push_back(Incident { id, state, opened: since, updated: now, closed, report });
+    }
+
+    /// The exchange of this observation belongs to an incident.
+    pub fn belongs(&mut self, opened: Opened) {
+        self.memberships.push(opened.id);
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Incident> {
+        self.incidents.pop_front()
+    }
+
+    pub(super) fn take_memberships(&mut self) -> Vec<IncidentId> {
+        // Nothing is allocated where there are none.
+        std::mem::take(&mut self.memberships)
+    }
+
+    pub(super) fn opened(&self) -> u64 {
+        self.opened
+    }
+}
+
+/// A fact of the evidence.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Not known, or not there.
+    Null,
+    /// Yes or no.
+    Flag(bool),
+    /// A whole number.
+    Count(u64),
+    /// Another number; shown with as many places as it needs, three at most.
+    Decimal(f64),
+    /// Text, secrets hidden.
+    Text(String),
+    /// A moment.
+    Time(Timestamp),
+    /// Several.
+    List(Vec<Value>),
+    /// Facts with names.
+    Object(Facts),
+}
+
+/// Facts with their names.
+pub type Facts = Vec<(&'static str, Value)>;
+
+impl Value {
+    /// Whole milliseconds of so many nanoseconds.
+    pub fn milliseconds(nanoseconds: u64) -> Self {
+        Self::Count((nanoseconds + 500_000) / 1_000_000)
+    }
+
+    /// A list.
+    pub fn list<T>(items: impl IntoIterator<Item = T>, value: impl FnMut(T) -> Self) -> Self {
+        Self::List(items.into_iter().map(value).collect())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+impl From<Timestamp> for Value {
+    fn from(time: Timestamp) -> Self {
+        Self::Time(time)
+    }
+}
+
+impl From<ExchangeId> for Value {
+    fn from(id: ExchangeId) -> Self {
+        Self::Count(id.0)
+    }
+}

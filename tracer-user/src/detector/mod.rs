@@ -1,0 +1,210 @@
+//! Detectors: what goes wrong, found in the life of connections and exchanges as it passes by.
+//!
+//! ```text
+//! engine --Observation--> detectors --Findings--> Incident (opened, updated, closed)
+//! ```
+//!
+//! A detector is pure: it knows the time from the observations alone, so that a recording gives the incidents that the
+//! live trace gave. It sees borrowed views; what it wants to remember, it copies, within bounds that are its own: the
+//! bytes come from the wire, and a hostile peer must not make a trace grow. Observations come for every exchange: what
+//! is done for one that is in order counts in nanoseconds.
+//!
+//! A new detector is a file here with a type that is [`Detect`], and a line in the list below. It does not compile
+//! without a scenario that shows it (`detector/tests.rs`).
+
+mod incident;
+mod observation;
+mod options;
+mod retry;
+#[cfg(test)]
+mod tests;
+mod threshold;
+
+use std::fmt;
+
+pub use incident::{Confidence, Facts, Findings, Incident, Opened, Report, State, Value};
+pub use observation::{Live, Observation, OpenConnection, Traffic};
+pub use options::{TuneError, Tuned};
+pub use retry::{Attempt, Caller, Pattern, RetryEvidence, RetryResult, RetryThresholds};
+pub use threshold::{Setting, Threshold, Thresholds};
+
+use crate::{event::Timestamp, exchange::IncidentId, redact::Redactor};
+
+/// What a person is told of a detector.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// What it looks for.
+    pub looks_for: &'static str,
+    /// What it says when it finds it.
+    pub example: &'static str,
+}
+
+/// A detector.
+pub trait Detect: fmt::Debug {
+    /// What it goes by.
+    type Thresholds: Thresholds;
+    /// What its findings rest on.
+    type Evidence: Explain;
+    /// What a person is told of it.
+    const ABOUT: About;
+
+    /// A new one.
+    fn new(thresholds: Self::Thresholds) -> Self;
+
+    /// Something was seen at `now`.
+    fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings);
+}
+
+/// Evidence, put into words. Bytes from the wire are in it as they are: whoever shows it to a terminal makes it
+/// harmless.
+pub trait Explain: Clone + fmt::Debug {
+    /// One line: what happens, to which call.
+    fn title(&self, redactor: Redactor) -> String;
+
+    /// What a person may do about it.
+    fn advice(&self) -> String;
+
+    /// All of it, in the order in which it is shown; times in milliseconds end in `_ms`.
+    fn facts(&self, redactor: Redactor) -> Facts;
+}
+
+macro_rules! detectors {
+    ($($(#[doc = $doc:literal])+ $Kind:ident($field:ident: $Detector:ty) = $name:literal;)*) => {
+        /// What kind of incident it is, and which detector finds it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $($(#[doc = $doc])+ $Kind,)*
+        }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$Kind,)*];
+
+            /// The name, in JSON and on the command line.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$Kind => $name,)* }
+            }
+
+            /// What a person is told of the detector.
+            pub fn about(self) -> About {
+                match self { $(Self::$Kind => <$Detector as Detect>::ABOUT,)* }
+            }
+        }
+
+        /// What an incident rests on.
+        #[derive(Clone, Debug)]
+        pub enum Evidence {
+            $($(#[doc = $doc])+ $Kind(Box<<$Detector as Detect>::Evidence>),)*
+        }
+
+        impl Evidence {
+            /// Which detector's it is.
+            pub fn kind(&self) -> Kind {
+                match self { $(Self::$Kind(_) => Kind::$Kind,)* }
+            }
+
+            /// See [`Explain::title`].
+            pub fn title(&self, redactor: Redactor) -> String {
+                match self { $(Self::$Kind(evidence) => evidence.title(redactor),)* }
+            }
+
+            /// See [`Explain::advice`].
+            pub fn advice(&self) -> String {
+                match self { $(Self::$Kind(evidence) => evidence.advice(),)* }
+            }
+
+            /// See [`Explain::facts`].
+            pub fn facts(&self, redactor: Redactor) -> Facts {
+                match self { $(Self::$Kind(evidence) => evidence.facts(redactor),)* }
+            }
+        }
+
+        $(
+            impl From<<$Detector as Detect>::Evidence> for Evidence {
+                fn from(evidence: <$Detector as Detect>::Evidence) -> Self {
+                    Self::$Kind(Box::new(evidence))
+                }
+            }
+        )*
+
+        /// Which detectors look, and by what they go.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct DetectorOptions {
+            $($(#[doc = $doc])+ pub $field: Tuned<<$Detector as Detect>::Thresholds>,)*
+        }
+
+        impl DetectorOptions {
+            /// Whether the detector looks.
+            pub fn is_on(&self, kind: Kind) -> bool {
+                match kind { $(Kind::$Kind => self.$field.on,)* }
+            }
+
+            /// What the detector goes by.
+            pub fn thresholds(&self, kind: Kind) -> &dyn Thresholds {
+                match kind { $(Kind::$Kind => &self.$field.thresholds,)* }
+            }
+
+            fn switch(&mut self, kind: Kind, on: bool) {
+                match kind { $(Kind::$Kind => self.$field.on = on,)* }
+            }
+
+            fn thresholds_mut(&mut self, kind: Kind) -> &mut dyn Thresholds {
+                match kind { $(Kind::$Kind => &mut self.$field.thresholds,)* }
+            }
+        }
+
+        /// The detectors that look.
+        #[derive(Debug)]
+        pub struct Detectors {
+            $($field: Option<$Detector>,)*
+            findings: Findings,
+        }
+
+        impl Detectors {
+            /// Those that the options switch on.
+            pub fn new(options: &DetectorOptions) -> Self {
+                Self {
+                    $($field: options.$field.on.then(|| Detect::new(options.$field.thresholds.clone())),)*
+                    findings: Findings::default(),
+                }
+            }
+
+            /// Something was seen at `now`.
+            pub fn observe(&mut self, observation: &Observation<'_>, now: Timestamp) {
+                $(
+                    if let Some(detector) = &mut self.$field {
+                        detector.observe(observation, now, &mut self.findings);
+                    }
+                )*
+            }
+        }
+    };
+}
+
+detectors! {
+    /// A call that failed is made again.
+    Retry(retry: retry::Retry) = "retry";
+}
+
+impl Default for Detectors {
+    fn default() -> Self {
+        Self::new(&DetectorOptions::default())
+    }
+}
+
+impl Detectors {
+    /// The next incident that was opened, updated or closed.
+    pub fn poll(&mut self) -> Option<Incident> {
+        self.findings.poll()
+    }
+
+    /// Incidents that the exchange of the last observation belongs to.
+    pub fn take_memberships(&mut self) -> Vec<IncidentId> {
+        self.findings.take_memberships()
+    }
+
+    /// Incidents opened until now.
+    pub fn opened(&self) -> u64 {
+        self.findings.opened()
+    }
+}

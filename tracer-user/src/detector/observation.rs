@@ -1,0 +1,82 @@
+//! What detectors are shown.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    connection::ConnectionInfo,
+    event::{Timestamp, wire::ProbeEvent},
+    exchange::{Exchange, OpenExchange, ProcessRef, Step},
+};
+
+/// Something that was seen. Borrowed: nothing is copied for an observation that nobody wants.
+#[derive(Clone, Copy, Debug)]
+pub enum Observation<'a> {
+    /// An open exchange went a step further.
+    Exchange(Step, &'a OpenExchange<'a>),
+    /// An exchange is over; also one that was only a connect, which failed.
+    Finished(&'a Exchange),
+    /// The target begins to connect; shown once where to is known, which for a blocking `connect` is at its end.
+    Connecting(&'a OpenConnection<'a>),
+    /// The connection is up.
+    Connected(&'a OpenConnection<'a>),
+    /// The connection is over, or is forgotten.
+    Closed(&'a OpenConnection<'a>),
+    /// What the kernel says of a connection.
+    Probe(&'a ProbeEvent, &'a OpenConnection<'a>),
+    /// A process has ended.
+    ProcessEnded(u32),
+    /// Time has passed; what is open can be looked at.
+    Tick(&'a dyn Live),
+    /// Tracing ends; what is open stays so.
+    End,
+}
+
+/// What is open now. Order is that of a hash table: the same for the same events, and of no meaning.
+pub trait Live {
+    /// Shows every exchange that is not over.
+    fn exchanges(&self, visit: &mut dyn FnMut(&OpenExchange<'_>));
+
+    /// Shows every connection that is not over.
+    fn connections(&self, visit: &mut dyn FnMut(&OpenConnection<'_>));
+}
+
+impl fmt::Debug for dyn Live + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Live")
+    }
+}
+
+/// What moved in one direction of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes, from where tracing began.
+    pub bytes: u64,
+    /// When the last of them moved, as far as it was seen.
+    pub last: Option<Timestamp>,
+}
+
+/// A connection as it is now.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenConnection<'a> {
+    /// What outputs say of it.
+    pub info: &'a Arc<ConnectionInfo>,
+    /// Who opened it, or was first seen to use it.
+    pub process: &'a ProcessRef,
+    /// When the target began to connect, where it did.
+    pub connect_start: Option<Timestamp>,
+    /// It is up. Known of connections that the target made or accepted while it was traced; others are up as well.
+    pub connected: bool,
+    /// What the target sent.
+    pub sent: Traffic,
+    /// What it received.
+    pub received: Traffic,
+    /// The peer sends no more.
+    pub peer_closed: bool,
+}
+
+impl OpenConnection<'_> {
+    /// The target connects, and is not through yet.
+    pub fn is_connecting(&self) -> bool {
+        self.connect_start.is_some() && !self.connected
+    }
+}

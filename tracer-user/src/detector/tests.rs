@@ -1,0 +1,1 @@
+//! Every detector has its scenarios.

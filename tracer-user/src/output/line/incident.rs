@@ -1,0 +1,83 @@
+//! Incidents as lines, and as remarks on the exchanges that belong to them.
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
+
+use rustc_hash::FxHashMap;
+
+use super::{
+    LineOutput, measure,
+    styled::{Style, StyledLine},
+    visible::Visible,
+};
+use crate::{
+    detector::{Evidence, Incident, RetryEvidence, RetryResult, State},
+    exchange::{Exchange, ExchangeId, IncidentId},
+};
+
+/// Open incidents whose latest state is remembered, for the remarks on their exchanges.
+const REMEMBERED: usize = 4096;
+
+/// Incidents that are open.
+#[derive(Debug, Default)]
+pub(super) struct Incidents(FxHashMap<IncidentId, Arc<Incident>>);
+
+impl Incidents {
+    fn remember(&mut self, incident: &Arc<Incident>) {
+        if incident.state == State::Closed {
+            self.0.remove(&incident.id);
+        } else if self.0.len() < REMEMBERED || self.0.contains_key(&incident.id) {
+            self.0.insert(incident.id, Arc::clone(incident));
+        }
+    }
+
+    /// What the incidents of an exchange say about it.
+    pub(super) fn mark(&self, line: &mut StyledLine, exchange: &Exchange) {
+        for incident in exchange.incidents.iter().filter_map(|id| self.0.get(id)) {
+            line.style(Style::Slow);
+            match &incident.report.evidence {
+                Evidence::Retry(evidence) => retry(line, evidence, exchange.id),
+            }
+        }
+    }
+}
+
+/// `[retry 3, after 1.98s, x2.0, next in about 4.00s]`
+fn retry(line: &mut StyledLine, evidence: &RetryEvidence, exchange: ExchangeId) {
+    let Some(attempt) = evidence.attempt_of(exchange).filter(|attempt| attempt.number > 1) else { return };
+    line.put(format_args!("  [retry {}", attempt.number - 1));
+    if let Some(gap) = attempt.gap {
+        line.put(format_args!(", after {}", measure::duration(Some(gap))));
+        if let Some(before) = evidence.gap_before(attempt.number - 1).filter(|before| *before >= WORTH_A_FACTOR) {
+            line.put(format_args!(", x{:.1}", gap as f64 / before as f64));
+        }
+    }
+    if let (Some(due), Some(ended)) = (evidence.next_due, attempt.ended.filter(|_| attempt.failure.is_some())) {
+        line.put(format_args!(", next in about {}", measure::duration(Some(due.since(ended)))));
+    }
+    line.text.push(']');
+}
+
+/// Gaps shorter than this are no backoff that could grow.
+const WORTH_A_FACTOR: u64 = 5_000_000;
+
+impl<W: Write> LineOutput<W> {
+    /// Tells of an incident when it begins and when it is over.
+    pub(super) fn incident(&mut self, incident: &Arc<Incident>) -> io::Result<()> {
+        self.incidents.remember(incident);
+        let style = match (incident.state, &incident.report.evidence) {
+            (State::Update, _) => return Ok(()),
+            (State::Closed, Evidence::Retry(evidence)) if evidence.result != RetryResult::GaveUp => Style::Good,
+            (State::Open | State::Closed, _) => Style::Bad,
+        };
+        self.time(incident.updated, self.options.width.is_none_or(|width| width >= super::WIDE));
+        self.line.style(style);
+        let sign = if incident.state == State::Open { '▲' } else { '▼' };
+        self.line.put(format_args!("{sign} {} {}: ", incident.kind().name(), incident.id.0));
+        self.line.style(Style::Strong);
+        self.line.put(format_args!("{}", Visible(&incident.report.evidence.title(self.redactor))));
+        self.finish_words()
+    }
+}
