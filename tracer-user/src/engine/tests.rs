@@ -291,6 +291,21 @@ fn joining_in_the_middle_mispairs_nothing() {
     assert_eq!((path(&exchanges[0]), &*body(&exchanges[0]), exchanges[0].quality), ("", "old", Quality::JoinedLate));
     assert_eq!((path(&exchanges[1]), &*body(&exchanges[1])), ("/new", "new"));
 
+    // In a request's content, of which the end could begin a method.
+    for mut script in [Script::joined(Role::Client), Script::found(Role::Server)] {
+        script.request(b"body").response(&ok("old")).request(&get("/new")).response(&ok("new"));
+        let exchanges = script.exchanges();
+        let pairs: Vec<_> = exchanges.iter().map(|e| (path(e).to_owned(), body(e), e.quality)).collect();
+        assert_eq!(exchanges[1].request.as_ref().map(|request| &*request.method), Some("GET"));
+        assert_eq!(
+            pairs,
+            [
+                (String::new(), "old".to_owned(), Quality::JoinedLate),
+                ("/new".to_owned(), "new".to_owned(), Quality::Whole)
+            ]
+        );
+    }
+
     // Idle.
     let mut script = Script::joined(Role::Server);
     script.request(GET).response(OK);
@@ -548,6 +563,84 @@ fn a_socket_that_connects_again_is_another_connection() {
             told,
             [("/1", "complete", whole, 1), ("/left", "client_timeout", whole, 1), ("/2", "complete", whole, 2)]
         );
+    }
+}
+
+/// A request and its response, which names it in a header, of one of the kinds that frame content differently.
+fn round(number: usize, kind: usize) -> [(bool, Vec<u8>); 2] {
+    let (request, response) = match kind {
+        0 => (
+            format!("GET /{number} HTTP/1.1\r\n\r\n"),
+            "200 OK\r\nContent-Length: 12\r\nX-For: #\r\n\r\nsome\r\n\r\nmore".to_owned(),
+        ),
+        1 => (
+            format!("POST /{number} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: 1\r\n\r\n"),
+            "200 OK\r\nTransfer-Encoding: chunked\r\nX-For: #\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n".to_owned(),
+        ),
+        2 => {
+            (format!("HEAD /{number} HTTP/1.1\r\n\r\n"), "200 OK\r\nContent-Length: 900\r\nX-For: #\r\n\r\n".to_owned())
+        }
+        3 => (
+            format!("GET /{number} HTTP/1.1\r\n\r\n"),
+            "304 Not Modified\r\nContent-Length: 900\r\nX-For: #\r\n\r\n".to_owned(),
+        ),
+        4 => (
+            format!("PUT /{number} HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody"),
+            "100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\nX-For: #\r\n\r\n".to_owned(),
+        ),
+        _ => {
+            (format!("DELETE /{number} HTTP/1.1\r\n\r\n"), "200 OK\r\nContent-Length: 0\r\nX-For: #\r\n\r\n".to_owned())
+        }
+    };
+    let response = format!("HTTP/1.1 {response}").replace('#', &number.to_string());
+    [(true, request.into_bytes()), (false, response.into_bytes())]
+}
+
+proptest! {
+    /// Wherever tracing joins a connection, no response is given to another's request, and it soon is as if it had been
+    /// there from the start.
+    #[test]
+    fn joining_anywhere_mispairs_nothing(
+        kinds in proptest::collection::vec(0_usize..6, 6),
+        cuts in proptest::collection::vec(1_usize..80, 1..20),
+        join in 0_usize..60,
+        client in any::<bool>(),
+        found in any::<bool>(),
+    ) {
+        let role = if client { Role::Client } else { Role::Server };
+        let mut script = if found { Script::found(role) } else { Script::joined(role) };
+        let mut cuts = cuts.iter().cycle();
+        let mut calls = Vec::new();
+        for (number, kind) in kinds.iter().enumerate() {
+            for (is_request, data) in round(number, *kind) {
+                let mut rest = &data[..];
+                // A call that begins inside a method ("EAD /") begins what looks like another method.
+                let mut least = 8;
+                while !rest.is_empty() {
+                    let (part, tail) = rest.split_at((*cuts.next().unwrap()).max(least).min(rest.len()));
+                    least = 1;
+                    calls.push((number, is_request, part.to_vec()));
+                    rest = tail;
+                }
+            }
+        }
+        let join = join.min(calls.len() - 1);
+        let joined_in = calls[join].0;
+        for (_, is_request, part) in &calls[join..] {
+            script.part(*is_request, part);
+        }
+        let mut seen = Vec::new();
+        for exchange in script.exchanges() {
+            let (Some(request), Some(response)) = (&exchange.request, &exchange.response) else { continue };
+            let answers = response.headers.get("x-for").map(|value| String::from_utf8_lossy(value).into_owned());
+            prop_assert_eq!(Some(&request.target[1..]), answers.as_deref());
+            if exchange.quality == Quality::Whole {
+                seen.push(request.target[1..].parse::<usize>().unwrap());
+            }
+        }
+        for number in joined_in + 2..kinds.len() {
+            prop_assert!(seen.contains(&number), "{number} is not whole: {seen:?}");
+        }
     }
 }
 

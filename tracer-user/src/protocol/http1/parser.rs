@@ -309,6 +309,14 @@ impl MessageParser {
         if input.bytes.is_empty() {
             return Item::NeedMore;
         }
+        let answered = self.kind == MessageKind::Request && input.mark.opposite != self.head_mark.opposite;
+        if !begun && self.tentative && answered {
+            // What was held ("body", which may begin a method) was the end of a message, for an answer came after it.
+            // That has been told by the answer.
+            self.state = State::Resync;
+            self.head = Vec::new();
+            return self.next(input);
+        }
         let before = self.head.len();
         self.head.extend_from_slice(input.bytes);
         if !begun {
