@@ -1,6 +1,6 @@
 //! How many exchanges a second the engine takes from memory, alone and with JSON output: one core, no kernel.
 //!
-//! `cargo run --release --example engine_speed -- [exchanges] [connections]`
+//! `cargo run --release --example engine_speed -- [exchanges] [connections] [client]`
 
 use std::{io, time::Instant};
 
@@ -24,12 +24,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let exchanges: u64 = arguments.next().map_or(Ok(500_000), |text| text.parse())?;
     let connections: u64 = arguments.next().map_or(Ok(16), |text| text.parse())?;
+    let client = arguments.next().is_some_and(|text| text == "client");
     let mut response = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 00:00:00 GMT\r\n\
         Content-Type: text/html\r\nContent-Length: 612\r\nLast-Modified: Sat, 21 Nov 2026 00:00:00 GMT\r\n\
         Connection: keep-alive\r\nETag: \"6720-264\"\r\nAccept-Ranges: bytes\r\n\r\n"
         .to_vec();
     response.extend(std::iter::repeat_n(b'x', 612));
-    let batch = encode(exchanges, connections, &response);
+    let batch = encode(exchanges, connections, client, &response);
     for json in [false, true, false, true] {
         let start = Instant::now();
         let count = run(&batch, json)?;
@@ -44,7 +45,9 @@ fn header(time_ns: u64, flags: u16) -> EventHeader {
     EventHeader { time_ns, kind: 0, flags, length: 0, tgid: 10, tid: 11 }
 }
 
-fn encode(exchanges: u64, connections: u64, response: &[u8]) -> Vec<u8> {
+fn encode(exchanges: u64, connections: u64, client: bool, response: &[u8]) -> Vec<u8> {
+    let (requests, responses) =
+        if client { (direction::SEND, direction::RECEIVE) } else { (direction::RECEIVE, direction::SEND) };
     let mut batch = Vec::new();
     let attached = AttachedEvent { header: header(1, 0), realtime_offset_ns: 0, call_capture: 0, ring_size: 0 };
     Event::Attached(attached).encode(&mut batch);
@@ -60,10 +63,10 @@ fn encode(exchanges: u64, connections: u64, response: &[u8]) -> Vec<u8> {
             remote_port: connection as u16,
             family: 2,
             protocol: 6,
-            result: 3,
+            result: if client { 0 } else { 3 },
             fd: connection as i32 + 3,
             state: 1,
-            origin: origin::ACCEPT,
+            origin: if client { origin::CONNECT } else { origin::ACCEPT },
             reserved: [0; 2],
             netns: 0,
         };
@@ -74,12 +77,12 @@ fn encode(exchanges: u64, connections: u64, response: &[u8]) -> Vec<u8> {
         let connection = number % connections + 1;
         let time = 1_000_000 + number * 10_000;
         let (sent, received) = &mut positions[connection as usize];
-        for (direction, payload) in [(direction::RECEIVE, REQUEST), (direction::SEND, response)] {
+        for (direction, payload) in [(requests, REQUEST), (responses, response)] {
             let length = payload.len() as u64;
             let (own, opposite) =
                 if direction == direction::SEND { (&mut *sent, *received) } else { (&mut *received, *sent) };
             let event = DataEvent {
-                header: header(time + u64::from(direction == direction::SEND) * 5_000, flag::SEQUENCE | flag::LAST),
+                header: header(time + u64::from(direction == responses) * 5_000, flag::SEQUENCE | flag::LAST),
                 connection,
                 position: *own & 0xffff_ffff,
                 opposite_position: opposite & 0xffff_ffff,

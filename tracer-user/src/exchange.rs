@@ -313,6 +313,8 @@ pub struct OpenExchange<'a> {
     pub started: Timestamp,
     /// Who.
     pub process: &'a ProcessRef,
+    /// The thread that moved what was seen last: that of the request, then that of the response.
+    pub thread: u32,
     /// Where.
     pub connection: &'a Arc<ConnectionInfo>,
     /// The request, once its head was seen; its body up to now.

@@ -25,7 +25,7 @@ use std::fmt;
 pub use incident::{Confidence, Facts, Findings, Incident, Opened, Report, State, Value};
 pub use observation::{Live, Observation, OpenConnection, Traffic};
 pub use options::{TuneError, Tuned};
-pub use retry::{Attempt, Caller, Pattern, RetryEvidence, RetryResult, RetryThresholds};
+pub use retry::{Attempt, Caller, Failure, Pattern, RetryEvidence, RetryResult, RetryThresholds};
 pub use threshold::{Setting, Threshold, Thresholds};
 
 use crate::{event::Timestamp, exchange::IncidentId, redact::Redactor};

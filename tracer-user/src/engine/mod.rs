@@ -5,7 +5,7 @@ mod live;
 mod opening;
 mod process_table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod update;
 
 use std::{collections::VecDeque, sync::Arc};

@@ -1,5 +1,6 @@
 //! The engine on scripted events.
 
+pub(crate) mod scenario;
 mod script;
 
 use proptest::prelude::*;

@@ -114,8 +114,6 @@ pub enum RetryResult {
     Recovered,
     /// No attempt came when one was due.
     GaveUp,
-    /// What followed shows that it was something else (a poller).
-    Withdrawn,
 }
 
 impl RetryResult {
@@ -125,7 +123,6 @@ impl RetryResult {
             Self::Ongoing => "ongoing",
             Self::Recovered => "recovered",
             Self::GaveUp => "gave_up",
-            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -176,6 +173,8 @@ pub struct RetryEvidence {
     pub next_due: Option<Timestamp>,
     /// How it stands.
     pub result: RetryResult,
+    /// Status of the attempt that did not fail.
+    pub answer: Option<u16>,
     /// Who waits for it.
     pub caller: Option<Caller>,
     /// What is wrong with how it retries.
@@ -224,13 +223,15 @@ impl Explain for RetryEvidence {
         let attempts = self.attempts;
         match self.result {
             RetryResult::Ongoing => format!("{call} is being retried: attempt {attempts}{last}"),
-            RetryResult::Recovered => format!("{call} succeeded at attempt {attempts}{last}"),
+            RetryResult::Recovered => match self.answer {
+                Some(status) => format!("{call} was answered with {status} at attempt {attempts}{last}"),
+                None => format!("{call} succeeded at attempt {attempts}{last}"),
+            },
             RetryResult::GaveUp => {
                 let got = self.caller.as_ref().and_then(|caller| caller.got.as_deref());
                 let got = got.map_or_else(String::new, |got| format!("; the caller got {got}"));
                 format!("{call} was given up after {attempts} attempts{last}{got}")
             }
-            RetryResult::Withdrawn => format!("{call} is repeated in a rhythm of its own: no retry"),
         }
     }
 
@@ -280,6 +281,7 @@ impl Explain for RetryEvidence {
             ("first_immediate", Value::Flag(self.first_immediate)),
             ("next_due", Value::from(self.next_due)),
             ("result", self.result.name().into()),
+            ("answer", self.answer.map_or(Value::Null, |status| Value::Count(status.into()))),
         ];
         let caller = self.caller.as_ref().map_or(Value::Null, |caller| {
             Value::Object(vec![

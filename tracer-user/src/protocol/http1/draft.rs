@@ -20,6 +20,8 @@ use crate::{
 pub(super) struct Draft {
     pub(super) id: ExchangeId,
     pub(super) process: ProcessRef,
+    /// Of the response, once its head was seen.
+    pub(super) thread: u32,
     pub(super) started: Timestamp,
     /// Position of the request's first byte in its direction.
     pub(super) request_start: u64,
@@ -46,6 +48,7 @@ impl Draft {
     pub(super) fn new(id: ExchangeId, process: ProcessRef, started: Timestamp) -> Self {
         Self {
             id,
+            thread: process.tid,
             process,
             started,
             request_start: 0,
@@ -104,6 +107,7 @@ impl Draft {
             role,
             started: self.started,
             process: &self.process,
+            thread: self.thread,
             connection,
             request: self.request.as_ref(),
             request_done: self.request_done,

@@ -186,6 +186,7 @@ impl Http1 {
         draft.timing.response_start = Some(response_mark.time);
         draft.timing.response_end = Some(mark.time);
         draft.response = response_of(head);
+        draft.thread = response_mark.tid;
         context.step(Step::ResponseHead, draft, role);
         if protocol.is_some() {
             draft.outcome = Some(Outcome::Upgraded);

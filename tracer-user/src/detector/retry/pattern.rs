@@ -1,0 +1,293 @@
+//! How gaps develop: which backoff made them.
+//!
+//! Gaps run from the end of an attempt to the start of the next: from start to start, the time-outs of the attempts
+//! would be in them.
+
+use super::{Pattern, RetryThresholds};
+
+/// A gap, and what is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gap {
+    /// Nanoseconds.
+    pub(super) length: u64,
+    /// What the failure before it asked for.
+    pub(super) retry_after: Option<u64>,
+    /// The transport sent again by itself: no backoff was asked.
+    pub(super) resent: bool,
+}
+
+/// What fits.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Fit {
+    pub(super) pattern: Option<Pattern>,
+    /// More gaps agree than the pattern has parameters.
+    pub(super) settled: bool,
+    /// First gap.
+    pub(super) base: Option<u64>,
+    /// From gap to gap.
+    pub(super) factor: Option<f64>,
+    /// From gap to gap.
+    pub(super) step: Option<u64>,
+    pub(super) cap: Option<u64>,
+    pub(super) first_immediate: bool,
+    /// The gap that would come next.
+    pub(super) next: Option<u64>,
+}
+
+/// Smallest and largest factor that is taken for exponential backoff.
+const FACTORS: std::ops::RangeInclusive<f64> = 1.15..=12.0;
+/// Scatter of logarithms around a line that a little chance makes.
+const SMALL_JITTER: f64 = 0.3;
+/// Rise of logarithms from gap to gap that chance alone seldom makes.
+const RISE: f64 = 0.2;
+
+/// Finds the pattern of gaps.
+pub(super) fn fit(gaps: &[Gap], thresholds: &RetryThresholds) -> Fit {
+    let asked: Vec<&Gap> = gaps.iter().filter(|gap| !gap.resent).collect();
+    let own: Vec<f64> = asked.iter().filter(|gap| !obeys(gap)).map(|gap| gap.length as f64).collect();
+    if own.is_empty() {
+        return match asked.last() {
+            Some(last) => Fit {
+                pattern: Some(Pattern::RetryAfter),
+                settled: true,
+                base: last.retry_after,
+                next: last.retry_after,
+                ..Fit::default()
+            },
+            None => Fit::default(),
+        };
+    }
+    let immediate = thresholds.immediate.as_nanos() as f64;
+    if own.iter().all(|gap| *gap <= immediate) {
+        let base = Some(mean(&own) as u64);
+        return Fit {
+            pattern: Some(Pattern::Immediate),
+            settled: own.len() >= 2,
+            base,
+            next: base.filter(|_| own.len() >= 2),
+            ..Fit::default()
+        };
+    }
+    let first_immediate = own.len() >= 2 && own[0] <= immediate && own[1] > 2.0 * own[0].max(immediate / 2.0);
+    let values = if first_immediate { &own[1..] } else { &own[..] };
+    Fit { first_immediate, ..fit_values(values) }
+}
+
+/// The gap is what the server asked for, with the little more that clients add.
+pub(super) fn obeys(gap: &Gap) -> bool {
+    gap.retry_after
+        .is_some_and(|asked| asked > 0 && gap.length >= asked / 10 * 9 && gap.length <= asked / 4 * 5 + 500_000_000)
+}
+
+/// What clocks, schedulers and connecting add and take.
+fn tolerance(gap: f64) -> f64 {
+    0.08 * gap + 5e6
+}
+
+fn near(gap: f64, expected: f64) -> bool {
+    (gap - expected).abs() <= tolerance(expected)
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+fn fit_values(values: &[f64]) -> Fit {
+    let count = values.len();
+    if count < 2 {
+        return Fit { base: values.first().map(|gap| *gap as u64), ..Fit::default() };
+    }
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let median = sorted[count / 2];
+    if values.iter().all(|gap| near(*gap, median)) {
+        let base = Some(mean(values) as u64);
+        return Fit { pattern: Some(Pattern::Constant), settled: true, base, next: base, ..Fit::default() };
+    }
+    let growths = [growth(values, Pattern::Exponential), growth(values, Pattern::Linear)];
+    let best = growths.into_iter().flatten().min_by(|one, other| one.0.total_cmp(&other.0));
+    if let Some((_, fit)) = best {
+        return fit;
+    }
+    let (slope, scatter) = line(values);
+    let rising = values.windows(2).all(|pair| pair[1] > pair[0]);
+    let little = count >= 3 && rising && slope >= RISE && scatter <= SMALL_JITTER;
+    if little || (count >= 5 && slope >= RISE) {
+        return Fit {
+            pattern: Some(Pattern::ExponentialJitter),
+            settled: count >= 5,
+            base: Some(values[0] as u64),
+            factor: Some(slope.exp()),
+            ..Fit::default()
+        };
+    }
+    Fit { pattern: (count >= 3).then_some(Pattern::Irregular), settled: count >= 5, ..Fit::default() }
+}
+
+/// Tries growth by a factor or by a step, up to a cap. Gives how far the gaps are from it, on average, with it.
+fn growth(values: &[f64], pattern: Pattern) -> Option<(f64, Fit)> {
+    let count = values.len();
+    // The longest part that grows decides: it is what the parameters are best known from.
+    (2..=count).rev().find_map(|grown| {
+        let (first, last) = (values[0], values[grown - 1]);
+        let steps = (grown - 1) as f64;
+        let (factor, step) = match pattern {
+            Pattern::Linear => (1.0, (last - first) / steps),
+            _ => ((last / first).powf(1.0 / steps), 0.0),
+        };
+        let at = |index: usize| first * factor.powi(index as i32) + step * index as f64;
+        let grows = match pattern {
+            // Two gaps are on a line of any kind; most clients multiply.
+            Pattern::Linear => step > tolerance(first) && grown >= 3,
+            _ => FACTORS.contains(&factor) && last - first > tolerance(first),
+        };
+        let tail = &values[grown..];
+        let cap = mean(tail);
+        let capped = !tail.is_empty();
+        let fits = grows
+            && (0..grown).all(|index| near(values[index], at(index)))
+            && tail.iter().all(|gap| near(*gap, cap))
+            && (!capped || (cap > last - tolerance(last) && cap < at(grown) + tolerance(at(grown))))
+            // One gap that is too short is no cap.
+            && (!capped || tail.len() >= 2 || grown >= 3);
+        if !fits {
+            return None;
+        }
+        let error = (0..grown).map(|index| (values[index] / at(index) - 1.0).abs()).sum::<f64>() / grown as f64;
+        // A cap explains what does not fit: without one is better.
+        let error = error + if capped { 0.05 * tail.len() as f64 } else { 0.0 };
+        // The last gap before the cap may have been cut already.
+        let next = if capped { cap } else { at(count) };
+        let fit = Fit {
+            pattern: Some(pattern),
+            settled: grown >= 3 || tail.len() >= 2,
+            base: Some(first as u64),
+            factor: (pattern == Pattern::Exponential).then_some(factor),
+            step: (pattern == Pattern::Linear).then_some(step as u64),
+            cap: capped.then_some(cap as u64),
+            first_immediate: false,
+            next: Some(next as u64),
+        };
+        Some((error, fit))
+    })
+}
+
+/// Slope of the logarithms, and how far they are from it at most.
+fn line(values: &[f64]) -> (f64, f64) {
+    let logarithms: Vec<f64> = values.iter().map(|gap| gap.max(1e6).ln()).collect();
+    let middle = (values.len() - 1) as f64 / 2.0;
+    let average = mean(&logarithms);
+    let (mut products, mut squares) = (0.0, 0.0);
+    for (index, logarithm) in logarithms.iter().enumerate() {
+        let distance = index as f64 - middle;
+        products += distance * (logarithm - average);
+        squares += distance * distance;
+    }
+    let slope = products / squares;
+    let scatter = logarithms
+        .iter()
+        .enumerate()
+        .map(|(index, logarithm)| (logarithm - average - slope * (index as f64 - middle)).abs())
+        .fold(0.0, f64::max);
+    (slope, scatter)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn gaps(milliseconds: &[f64]) -> Vec<Gap> {
+        let gap = |ms: &f64| Gap { length: (ms * 1e6) as u64, retry_after: None, resent: false };
+        milliseconds.iter().map(gap).collect()
+    }
+
+    fn fitted(milliseconds: &[f64]) -> Fit {
+        fit(&gaps(milliseconds), &RetryThresholds::default())
+    }
+
+    #[track_caller]
+    fn check(milliseconds: &[f64], pattern: Pattern, next_ms: Option<f64>) {
+        let fit = fitted(milliseconds);
+        assert_eq!(fit.pattern, Some(pattern), "{milliseconds:?}: {fit:?}");
+        match (fit.next.map(|next| next as f64 / 1e6), next_ms) {
+            (Some(next), Some(expected)) => assert!((next / expected - 1.0).abs() < 0.1, "{next} is not {expected}"),
+            (next, expected) => assert_eq!(next, expected, "{milliseconds:?}: {fit:?}"),
+        }
+    }
+
+    #[test]
+    fn each_pattern_is_known_by_the_third_gap() {
+        check(&[1000.4, 1001.0], Pattern::Constant, Some(1000.0));
+        check(&[1001.0, 2000.7], Pattern::Exponential, Some(4000.0));
+        check(&[1001.0, 2000.7, 4003.0], Pattern::Exponential, Some(8000.0));
+        check(&[100.4, 151.0, 226.0, 339.0], Pattern::Exponential, Some(507.0));
+        check(&[1001.0, 2000.7, 3002.0], Pattern::Linear, Some(4000.0));
+        check(&[0.2, 0.4, 0.3], Pattern::Immediate, Some(0.3));
+        check(&[500.0, 200.0, 700.0], Pattern::Irregular, None);
+        assert_eq!(fitted(&[1000.0]).pattern, None);
+        assert!(!fitted(&[1001.0, 2000.7]).settled && fitted(&[1001.0, 2000.7, 4003.0]).settled);
+    }
+
+    #[test]
+    fn the_first_retry_may_come_at_once() {
+        let fit = fitted(&[0.3, 200.5, 401.0, 799.0]);
+        assert_eq!((fit.pattern, fit.first_immediate), (Some(Pattern::Exponential), true));
+        check(&[0.3, 200.5, 401.0, 799.0], Pattern::Exponential, Some(1600.0));
+        check(&[0.3, 200.5, 201.0], Pattern::Constant, Some(200.0));
+    }
+
+    #[test]
+    fn a_cap_makes_the_tail_constant() {
+        let fit = fitted(&[100.0, 200.0, 400.0, 500.0, 501.0]);
+        assert_eq!(fit.pattern, Some(Pattern::Exponential));
+        assert!(fit.cap.is_some_and(|cap| cap.abs_diff(500_500_000) < 1_000_000), "{fit:?}");
+        check(&[100.0, 200.0, 400.0, 500.0, 501.0], Pattern::Exponential, Some(500.0));
+        check(&[1000.0, 2000.0, 3000.0, 3001.0, 3000.0], Pattern::Linear, Some(3000.0));
+    }
+
+    #[test]
+    fn full_jitter_needs_five_gaps() {
+        let gaps = [83.0, 40.0, 310.0, 255.0, 1400.0, 900.0];
+        for count in 3..5 {
+            assert_eq!(fitted(&gaps[..count]).pattern, Some(Pattern::Irregular), "{count}");
+        }
+        check(&gaps, Pattern::ExponentialJitter, None);
+        check(&[100.0, 230.0, 390.0, 850.0], Pattern::ExponentialJitter, None);
+    }
+
+    #[test]
+    fn retry_after_explains_what_it_asked_for() {
+        let asked = |ms: f64, asked: u64| Gap {
+            length: (ms * 1e6) as u64,
+            retry_after: Some(asked * 1_000_000_000),
+            resent: false,
+        };
+        let thresholds = RetryThresholds::default();
+        let fit = fit(&[asked(1001.0, 1), asked(1003.0, 1), asked(2001.0, 2)], &thresholds);
+        assert_eq!((fit.pattern, fit.next), (Some(Pattern::RetryAfter), Some(2_000_000_000)));
+        let ignored = super::fit(&[asked(100.0, 5), asked(200.0, 5), asked(400.0, 5)], &thresholds);
+        assert_eq!(ignored.pattern, Some(Pattern::Exponential));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_gaps_are_it_says_something(gaps in prop::collection::vec(0_u64..u64::MAX / 4, 0..30)) {
+            let gaps: Vec<Gap> =
+                gaps.iter().map(|length| Gap { length: *length, retry_after: None, resent: false }).collect();
+            let fit = fit(&gaps, &RetryThresholds::default());
+            prop_assert!(fit.factor.is_none_or(f64::is_finite));
+            prop_assert_eq!(fit.pattern.is_none(), gaps.len() < 2 && fit.pattern != Some(Pattern::Immediate)
+                || fit.pattern.is_none());
+        }
+
+        #[test]
+        fn exponential_is_exponential(base in 50.0_f64..2000.0, factor in 1.5_f64..4.0, noise in 0.0_f64..0.02) {
+            let gaps: Vec<f64> = (0..5).map(|n| base * factor.powi(n) * (1.0 + noise) + 0.5).collect();
+            let fit = fitted(&gaps);
+            prop_assert_eq!(fit.pattern, Some(Pattern::Exponential));
+            prop_assert!((fit.factor.unwrap() / factor - 1.0).abs() < 0.03);
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! Chains of every kind, and what looks like one.
+
+use super::{Pattern, RetryEvidence, RetryResult};
+use crate::{
+    detector::State,
+    engine::tests::scenario::{Scenario, Told},
+};
+
+/// Plays it, and lets a minute pass.
+fn told(text: &str) -> Told {
+    let mut scenario = Scenario::new(crate::engine::EngineOptions::default());
+    scenario.play(text).wait(60_000_000_000);
+    scenario.end()
+}
+
+#[track_caller]
+fn none(text: &str) {
+    let told = told(text);
+    assert!(told.chains().is_empty(), "found {:#?}", told.chains());
+}
+
+#[track_caller]
+fn one(text: &str) -> RetryEvidence {
+    let told = told(text);
+    let mut chains = told.chains();
+    assert_eq!(chains.len(), 1, "{chains:#?}");
+    let (state, evidence) = chains.remove(0);
+    assert_eq!(state == State::Closed, evidence.result != RetryResult::Ongoing);
+    evidence
+}
+
+fn gaps_ms(evidence: &RetryEvidence) -> Vec<u64> {
+    evidence.listed.iter().filter_map(|attempt| Some((attempt.gap? + 500_000) / 1_000_000)).collect()
+}
+
+#[track_caller]
+fn check(text: &str, attempts: u32, pattern: Pattern, result: RetryResult) -> RetryEvidence {
+    let evidence = one(text);
+    assert_eq!(
+        (evidence.attempts, evidence.pattern, evidence.result),
+        (attempts, Some(pattern), result),
+        "{evidence:#?}"
+    );
+    evidence
+}
+
+#[test]
+fn exponential_backoff_until_it_recovers() {
+    let text = "+0 t1 GET /a?b > 503\n+100 t1 GET /a?b > 503\n+200 t1 GET /a?b > 503\n+400 t1 GET /a?b > 200";
+    let evidence = check(text, 4, Pattern::Exponential, RetryResult::Recovered);
+    assert_eq!(gaps_ms(&evidence), [100, 200, 400]);
+    assert_eq!((evidence.answer, &*evidence.authority, &*evidence.path), (Some(200), "up", "/a?b"));
+    assert!(evidence.factor.is_some_and(|factor| (factor - 2.0).abs() < 0.01));
+    let said: Vec<State> = told(text).incidents().iter().map(|incident| incident.state).collect();
+    assert_eq!(said, [State::Open, State::Update, State::Update, State::Update, State::Update, State::Closed]);
+}
+
+#[test]
+fn a_chain_is_said_when_its_second_attempt_starts_and_its_next_is_foretold() {
+    let mut scenario = Scenario::new(crate::engine::EngineOptions::default());
+    scenario.play("+0 t1 GET /a > 503\n+100 t1 GET /a");
+    let told = scenario.end();
+    assert_eq!(told.chains().len(), 1, "before the second attempt is answered");
+    let mut scenario = Scenario::new(crate::engine::EngineOptions::default());
+    scenario.play("+0 t1 GET /a > 503\n+100 t1 GET /a > 503\n+200 t1 GET /a > 503\n+400 t1 GET /a > 503");
+    let (_, evidence) = scenario.end().chains().remove(0);
+    assert!(evidence.settled);
+    let ended = evidence.listed.last().and_then(|last| last.ended).expect("it failed");
+    let due = evidence.next_due.expect("it is known").since(ended) / 1_000_000;
+    assert!((790..=810).contains(&due), "{due}");
+}
+
+#[test]
+fn patterns() {
+    let retry = |gaps: &[f64]| {
+        let lines: Vec<String> = gaps.iter().map(|gap| format!("+{gap} t1 GET /a > 503\n")).collect();
+        format!("+0 t1 GET /a > 503\n{}", lines.concat())
+    };
+    let gave_up = RetryResult::GaveUp;
+    check(&retry(&[300.0, 300.0, 301.0]), 4, Pattern::Constant, gave_up);
+    let linear = check(&retry(&[1000.0, 2000.0, 3000.0]), 4, Pattern::Linear, gave_up);
+    assert_eq!(linear.step.map(|step| step / 1_000_000), Some(1000));
+    let capped = check(&retry(&[100.0, 200.0, 400.0, 500.0, 500.0]), 6, Pattern::Exponential, gave_up);
+    assert_eq!(capped.cap.map(|cap| cap / 1_000_000), Some(500));
+    check(&retry(&[0.1, 0.1, 0.1]), 4, Pattern::Immediate, gave_up);
+    check(&retry(&[83.0, 40.0, 310.0, 255.0, 1400.0, 900.0]), 7, Pattern::ExponentialJitter, gave_up);
+    let early = one(&retry(&[83.0, 40.0, 310.0, 255.0]));
+    assert_ne!(early.pattern, Some(Pattern::ExponentialJitter), "four gaps tell no jitter");
+}
+
+#[test]
+fn trap_gaps_count_from_the_end_of_an_attempt() {
+    let text = "+0 t1 GET /a > timeout took=1000\n+100 t1 GET /a > timeout took=1000\n\
+                +200 t1 GET /a > timeout took=1000\n+400 t1 GET /a > 200";
+    let evidence = check(text, 4, Pattern::Exponential, RetryResult::Recovered);
+    assert_eq!(gaps_ms(&evidence), [100, 200, 400]);
+}
+
+#[test]
+fn trap_the_first_retry_comes_at_once() {
+    let text =
+        "+0 t1 GET /a > 503\n+0.2 t1 GET /a > 503\n+200 t1 GET /a > 503\n+400 t1 GET /a > 503\n+800 t1 GET /a > 200";
+    let evidence = check(text, 5, Pattern::Exponential, RetryResult::Recovered);
+    assert!(evidence.first_immediate);
+    assert_eq!(evidence.base.map(|base| base / 1_000_000), Some(200));
+}
+
+#[test]
+fn trap_an_obeyed_retry_after_hides_the_backoff() {
+    let text = "+0 t1 GET /a > 429 Retry-After=1\n*2 +1001 t1 GET /a > 429 Retry-After=1\n+1001 t1 GET /a > 200";
+    let evidence = check(text, 4, Pattern::RetryAfter, RetryResult::Recovered);
+    assert!(evidence.pathologies.is_empty(), "{:?}", evidence.pathologies);
+    let mixed = "+0 t1 GET /a > 503\n+100 t1 GET /a > 503\n+200 t1 GET /a > 503\n+400 t1 GET /a > 503 Retry-After=3\n+3001 t1 GET /a > 200";
+    check(mixed, 5, Pattern::Exponential, RetryResult::Recovered);
+}
+
+#[test]
+fn trap_an_idle_connection_that_was_closed_is_used_again_once() {
+    none("+0 t1 keep GET /a > 200\n+20000 t1 keep GET /b > closed\n+0.2 t1 keep GET /b > 200");
+    none("+0 t1 keep GET /a > 200\n+20000 t1 keep GET /b > reset\n+0.2 t1 GET /b > 200");
+    // Where what was sent again fails, and is tried again with a backoff, that is a chain of its own pattern.
+    let text = "+0 t1 keep GET /a > 200\n+20000 t1 keep GET /b > closed\n+0.2 t1 GET /b > 503\n\
+                +100 t1 GET /b > 503\n+200 t1 GET /b > 503\n+400 t1 GET /b > 200";
+    let evidence = check(text, 5, Pattern::Exponential, RetryResult::Recovered);
+    assert!(evidence.listed[1].resent && !evidence.first_immediate);
+}
+
+#[test]
+fn trap_attempts_share_a_connection_or_not() {
+    for keep in ["keep ", ""] {
+        let text = format!(
+            "+0 t1 {keep}POST /a body=x > 503\n+100 t1 {keep}POST /a body=x > 503\n+200 t1 {keep}POST /a body=x > 200"
+        );
+        assert_eq!(one(&text).attempts, 3);
+    }
+}
+
+#[test]
+fn trap_a_scraper_that_fails_for_ever_is_a_poller() {
+    none("*12 +15000 t1 GET /api/state > 503");
+    none("*12 +15000 t1 connect > refused");
+    none("+0 t1 GET /s > timeout took=2000\n*8 +8000 t1 GET /s > timeout took=2000");
+    // Its period is known from before it failed, however short it is.
+    none("*4 +1000 t1 GET /s > 200\n*9 +1000 t1 GET /s > 503\n*4 +1000 t1 GET /s > 200");
+    none("*4 +1000 t1 GET /s > 200\n*9 +1000 t1 connect > refused\n*4 +1000 t1 GET /s > 200");
+}
+
+#[test]
+fn trap_proxies_retry_with_request_ids_of_their_own() {
+    let text =
+        "+0 t1 GET /a X-Request-Id=1 > 503\n+25 t1 GET /a X-Request-Id=2 > 503\n+50 t1 GET /a X-Request-Id=3 > 200";
+    assert_eq!(one(text).attempts, 3);
+}
+
+#[test]
+fn not_a_retry_a_poller_with_a_steady_rhythm() {
+    none(
+        "*3 +2000 t1 GET /p > 200\n+2000 t1 GET /p > 503\n*2 +2000 t1 GET /p > 200\n*3 +2000 t1 GET /p > 503\n*3 +2000 t1 GET /p > 200",
+    );
+    none("*5 +500 t1 keep GET /p > 200\n*3 +500 t1 GET /p > timeout took=100\n*3 +500 t1 GET /p > 200");
+    // A loop without a pause.
+    none("*30 +0.2 t1 keep GET /w > 200\n*3 +0.2 t1 keep GET /w > 503\n*30 +0.2 t1 keep GET /w > 200");
+}
+
+#[test]
+fn a_poller_that_retries_is_seen_to() {
+    let text = "*4 +10000 t1 GET /p > 200\n+10000 t1 GET /p > 503\n+100 t1 GET /p > 503\n+200 t1 GET /p > 200\n*2 +10000 t1 GET /p > 200";
+    assert_eq!(one(text).attempts, 3);
+}
+
+#[test]
+fn not_a_retry_health_checks() {
+    none("*8 +1000 t1 GET /healthz > 503");
+    none("*8 +2000 t1 GET / User-Agent=kube-probe/1.29 > 503");
+    none("*3 +1000 t1 GET /ready > 503\n*5 +1000 t1 GET /ready > 200");
+}
+
+#[test]
+fn not_a_retry_many_users_with_the_same_form() {
+    // Each on behalf of another user: by cookie, by forwarded address, by whom the target answers.
+    none(
+        "+0 t1 POST /f body=a Cookie=s=1 > 503\n+300 t2 POST /f body=a Cookie=s=2 > 503\n+200 t3 POST /f body=a Cookie=s=3 > 200",
+    );
+    none("+0 t1 POST /f body=a X-Forwarded-For=1.2.3.4 > 503\n+300 t2 POST /f body=a X-Forwarded-For=1.2.3.5 > 200");
+    none(
+        "+0 t9 GET /warm > 200\n+0 t1 in POST /f body=a\n+1 t1 POST /g body=a > 503\n+1 t1 in > 502\n\
+          +300 t2 in POST /f body=a\n+1 t2 POST /g body=a > 200\n+1 t2 in > 200",
+    );
+    none("+0 t1 POST /f body=a Idempotency-Key=1 > 503\n+300 t2 POST /f body=a Idempotency-Key=2 > 200");
+}
+
+#[test]
+fn not_a_retry_other_calls_of_the_same_kind() {
+    none("+0 t1 GET /l?page=1 > 503\n+10 t1 GET /l?page=2 > 200\n+10 t1 GET /l?page=3 > 200");
+    none("+0 t1 POST /rpc body=1 > 503\n+10 t1 POST /rpc body=2 > 200");
+    none("+0 t1 GET /a > 302 Location=/b\n+1 t1 GET /b > 302 Location=/a\n+1 t1 GET /a > 200");
+    none(
+        "+0 t1 GET /a > 401\n+1 t1 GET /a Authorization=x > 200\n+9 t1 GET /b > 407\n+1 t1 GET /b Proxy-Authorization=x > 200",
+    );
+    none("+0 t1 POST /u Expect=100-continue body=x > 417\n+2 t1 POST /u body=x > 200");
+    none("+0 t1 GET /missing > 404\n+900 t1 GET /missing > 404\n+700 t1 GET /missing > 200");
+}
+
+#[test]
+fn not_a_retry_a_person_who_tries_again_minutes_later() {
+    none("+0 t1 POST /f body=a > 503\n+180000 t1 POST /f body=a > 503\n+240000 t1 POST /f body=a > 200");
+    none("+0 t1 GET /f > 503\n+90000 t1 GET /f > 200");
+}
+
+#[test]
+fn not_a_retry_a_second_address_of_the_same_host() {
+    none(&"+3000 t1 connect v6 > refused\n+1 t1 GET /a > 200\n".repeat(5));
+    let text = "+0 t1 connect v6 > refused\n+1 t1 connect > refused\n+500 t1 connect v6 > refused\n+1 t1 connect > refused\n\
+                +1000 t1 connect v6 > refused\n+1 t1 GET /a > 200";
+    let evidence = one(text);
+    assert_eq!((evidence.attempts, evidence.result), (3, RetryResult::Recovered));
+}
+
+#[test]
+fn failed_connects_are_attempts() {
+    let text =
+        "+0 t1 connect > refused\n+100 t1 connect > refused\n+200 t1 connect > unreachable\n+400 t1 GET /a > 200";
+    let evidence = check(text, 4, Pattern::Exponential, RetryResult::Recovered);
+    assert_eq!((evidence.method.as_deref(), &*evidence.path), (Some("GET"), "/a"));
+    assert_eq!(gaps_ms(&evidence), [100, 200, 400]);
+    let between = "+0 t1 GET /a > 503\n+100 t1 connect > refused\n+200 t1 GET /a > 200";
+    assert_eq!(one(between).attempts, 3);
+    let database = "+0 t1 connect port=5432 > refused\n+1000 t1 connect port=5432 > timeout took=3000\n+1000 t1 connect port=5432 > up";
+    let evidence = one(database);
+    assert_eq!((evidence.attempts, evidence.result), (3, RetryResult::Recovered));
+    assert_eq!((evidence.method, &*evidence.authority), (None, "127.0.0.1:5432"));
+}
+
+#[test]
+fn what_programs_say_decides() {
+    // Too far apart, too regular: but the key is the same.
+    let text = "+0 t1 POST /a body=x Idempotency-Key=k > 500\n+30000 t2 POST /a body=x Idempotency-Key=k > 500\n\
+                +30000 t3 POST /a body=x Idempotency-Key=k > 200";
+    let told = told(text);
+    let confidence = &told.incidents()[0].report.confidence;
+    assert_eq!((confidence.level(), &confidence.explicit[..]), ("certain", &["Idempotency-Key"][..]));
+    let counted = "+0 t1 GET /a X-Stainless-Retry-Count=0 > 500\n+400 t2 GET /a X-Stainless-Retry-Count=1 > 500\n\
+                   +900 t3 GET /a X-Stainless-Retry-Count=2 > 200";
+    assert_eq!(one(counted).attempts, 3);
+    let sdk = "+0 t1 GET /a Amz-Sdk-Invocation-Id=u Amz-Sdk-Request=attempt=1 Authorization=AWS4-1 > 500\n\
+               +40 t1 GET /a Amz-Sdk-Invocation-Id=u Amz-Sdk-Request=attempt=2 Authorization=AWS4-2 > 200";
+    assert_eq!(one(sdk).attempts, 2);
+    // The first attempts were before tracing began.
+    let evidence = one("+0 t1 GET /a X-Envoy-Attempt-Count=3 > 503\n+50 t1 GET /a X-Envoy-Attempt-Count=4 > 200");
+    assert_eq!((evidence.attempts, evidence.listed[0].number), (4, 3));
+}
+
+#[test]
+fn who_gave_up_and_what_the_caller_got() {
+    let text = "+0 t9 GET /warm > 200\n+0 t1 in POST /pay\n+1 t1 POST /g body=x > 503\n+100 t1 POST /g body=x > 503\n\
+                +200 t1 POST /g body=x > 503\n+1 t1 in > 502";
+    let mut scenario = Scenario::new(crate::engine::EngineOptions::default());
+    scenario.play(text);
+    let told = scenario.end();
+    let (state, evidence) = told.chains().remove(0);
+    assert_eq!((state, evidence.result, evidence.attempts), (State::Closed, RetryResult::GaveUp, 3), "at once");
+    let caller = evidence.caller.expect("the inbound call");
+    assert_eq!((caller.by, &*caller.path, caller.got.as_deref()), ("same thread", "/pay", Some("502")));
+    let inbound = told.exchanges().into_iter().find(|e| e.request.as_ref().is_some_and(|r| &*r.target == "/pay"));
+    assert_eq!(inbound.expect("it was reported").id, caller.exchange);
+    // By trace id, where threads tell nothing.
+    let text = "+0 t9 GET /warm > 200\n+0 t1 in POST /pay Traceparent=00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\n\
+                +0 t2 in POST /other\n+1 t5 GET /g Traceparent=00-4bf92f3577b34da6a3ce929d0e0e4736-11f067aa0ba902b7-01 > 503\n\
+                +100 t6 GET /g Traceparent=00-4bf92f3577b34da6a3ce929d0e0e4736-22f067aa0ba902b7-01 > 503\n+1 t1 in > 500";
+    let evidence = one(text);
+    assert_eq!(evidence.caller.map(|caller| (caller.by, caller.got)), Some(("trace id", Some("500".into()))));
+}
+
+#[test]
+fn given_up_is_taken_back_when_it_goes_on() {
+    let text = "+0 t9 GET /warm > 200\n+0 t1 in POST /pay\n+1 t1 GET /g > 503\n+100 t1 GET /g > 503\n+1 t1 in > 202\n\
+                +200 t1 GET /g > 503\n+400 t1 GET /g > 200";
+    let evidence = check(text, 4, Pattern::Exponential, RetryResult::Recovered);
+    assert_eq!(gaps_ms(&evidence), [100, 201, 400]);
+}
+
+#[test]
+fn fifty_chains_of_the_same_call_at_once() {
+    let mut text = Vec::new();
+    for round in 0..4 {
+        for thread in 0..50 {
+            let gap = if thread == 0 && round > 0 { 100 * (1 << round) } else { 0 };
+            let status = if round == 3 { 200 } else { 503 };
+            text.push(format!("+{gap} t{thread} GET /a\n+1 t{thread} > {status}\n"));
+        }
+    }
+    let chains = told(&text.concat()).chains();
+    assert_eq!(chains.len(), 50);
+    for (_, evidence) in &chains {
+        assert_eq!((evidence.attempts, evidence.result), (4, RetryResult::Recovered), "{evidence:#?}");
+        assert_eq!(evidence.pattern, Some(Pattern::Exponential), "{:?}", gaps_ms(evidence));
+    }
+}
+
+#[test]
+fn pathologies_are_named() {
+    let named = |text: &str, name: &str| {
+        let evidence = one(text);
+        assert!(evidence.pathologies.contains(&name), "{name}: {:?}", evidence.pathologies);
+    };
+    named("*6 +0.2 t1 GET /a > 503", "hot_loop");
+    named("+0 t1 POST /a body=x > 500\n+200 t1 POST /a body=x > 200", "non_idempotent");
+    named("+0 t1 GET /a > 429 Retry-After=5\n+200 t1 GET /a > 200", "retry_after_ignored");
+    named(
+        "+0 t1 GET /a > 400\n+100 t1 GET /a > 400\n+200 t1 GET /a > 400\n+400 t1 GET /a > 400",
+        "client_error_retried",
+    );
+    named(
+        "+0 t9 GET /warm > 200\n+0 t1 in GET /x X-Envoy-Attempt-Count=2\n+1 t1 GET /g > 503\n+100 t1 GET /g > 503\n+1 t1 in > 503",
+        "layered",
+    );
+    let fine = one("+0 t1 POST /a body=x Idempotency-Key=1 > 500\n+200 t1 POST /a body=x Idempotency-Key=1 > 200");
+    assert!(fine.pathologies.is_empty(), "{:?}", fine.pathologies);
+    let refused = one("+0 t1 connect > refused\n+100 t1 POST /a body=x > 503\n+100 t1 POST /a body=x > 200");
+    assert!(!refused.pathologies.contains(&"non_idempotent"));
+}
+
+#[test]
+fn amplification_counts_attempts_for_calls() {
+    let evidence = one("*4 +1000 t1 GET /b > 200\n+0 t1 GET /a > 503\n+100 t1 GET /a > 503\n+200 t1 GET /a > 200");
+    assert_eq!((evidence.upstream_calls, evidence.upstream_attempts), (5, 7));
+}
+
+#[test]
+fn a_process_that_ends_gives_up() {
+    let mut scenario = Scenario::new(crate::engine::EngineOptions::default());
+    scenario.play("+0 t1 GET /a > 503\n+100 t1 GET /a > 503\n+1 exit");
+    let (state, evidence) = scenario.end().chains().remove(0);
+    assert_eq!((state, evidence.result), (State::Closed, RetryResult::GaveUp));
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let mut scenario = Scenario::new(crate::engine::EngineOptions::default());
+    let lines: Vec<String> = (0..6000).map(|n| format!("+0.1 t1 GET /{n} > 503\n")).collect();
+    scenario.play(&lines.concat()).play("+1 t1 GET /5999 > 200\n+1 t1 GET /0 > 200");
+    assert_eq!(scenario.end().chains().len(), 1, "the oldest are forgotten");
+}
+
+#[test]
+fn ten_minutes_of_healthy_traffic_have_no_chain() {
+    let mut text = Vec::new();
+    for second in 0..600 {
+        text.push(format!("+300 t1 keep GET /feed > 200\n+100 t2 GET /items/{} > 200\n", second % 7));
+        text.push(format!("+50 t3 keep POST /events body=e{second} > 202\n+50 t4 GET /healthz > 200\n"));
+        // Now and then something fails, and nobody minds.
+        if second % 40 == 7 {
+            text.push(format!("+20 t2 GET /items/x{second} > 500\n+10 t2 GET /items/y{second} > 404\n"));
+        }
+        if second % 60 == 11 {
+            text.push("+10 t1 keep GET /feed > 503\n".to_owned());
+        }
+        if second % 45 == 3 {
+            text.push("+10 t5 GET /private > 401\n+5 t5 GET /private Authorization=Basic > 200\n".to_owned());
+        }
+        text.push("+480 t6 GET /l?page=1 > 200\n".to_owned());
+    }
+    none(&text.concat());
+}
