@@ -24,9 +24,10 @@ use crate::event::Event;
 
 /// Time between two TICK events.
 const TICK: Duration = Duration::from_millis(40);
-/// How long the thread sleeps after it found events. The probes do not wake it unless the ring gets full, so this is
-/// the delay of an event at most; longer sleeps mean fewer wake-ups taken from the target's processors.
-const BUSY_WAIT: Duration = Duration::from_millis(10);
+/// How long the thread sleeps after it found events. The probes do not wake it unless the ring gets fuller than it
+/// should, so this is the delay of an event at most. Where target and client fill the processors, each time that pidtap
+/// runs, one of them waits, and then the other for it: few long turns cost them less than many short ones.
+const BUSY_WAIT: Duration = Duration::from_millis(40);
 /// How long it sleeps after it found none.
 const IDLE_WAIT: Duration = Duration::from_millis(20);
 
