@@ -45,6 +45,8 @@ pub mod kind {
     pub const SOCKET_NAME: u16 = 0x103;
     /// Tracing ends: [`super::TickEvent`].
     pub const DETACHED: u16 = 0x104;
+    /// What a thread does now: [`super::ThreadEvent`].
+    pub const THREAD: u16 = 0x105;
 }
 
 wire! {
@@ -89,6 +91,8 @@ pub mod flag {
     pub const LISTENING_PORT: u16 = 1 << 8;
     /// ATTACHED: the target is a child that `pidtap run` started and holds back until now.
     pub const LAUNCHED: u16 = 1 << 9;
+    /// THREAD: the last of its process in this look, which is over.
+    pub const LOOKED: u16 = 1 << 10;
 }
 
 /// Which way bytes moved, seen from the target: [`DataEvent::direction`].
@@ -381,6 +385,18 @@ wire! {
     }
 }
 
+/// What the peer of a TCP connection has room for (`tcpi_snd_wnd`): [`ProbeEvent::peer_window`].
+pub mod peer_window {
+    /// Not known: the kernel did not say, or it was not kept.
+    pub const UNKNOWN: u8 = 0;
+    /// Nothing.
+    pub const ZERO: u8 = 1;
+    /// Less than a segment.
+    pub const SMALL: u8 = 2;
+    /// A segment at least.
+    pub const OPEN: u8 = 3;
+}
+
 wire! {
     /// What the kernel says of a TCP connection now (`sock_diag` with `tcp_info`).
     pub struct ProbeEvent [96] {
@@ -410,8 +426,10 @@ wire! {
         pub window_probes: u32,
         /// TCP state.
         pub state: u8,
+        /// What the peer has room for: one of [`peer_window`].
+        pub peer_window: u8,
         /// Zero.
-        pub reserved: [u8; 7],
+        pub reserved: [u8; 6],
         /// `tcpi_bytes_sent`: bytes sent, retransmissions included.
         pub bytes_sent: u64,
     }
@@ -432,6 +450,63 @@ wire! {
         pub path_length: u32,
         /// Zero.
         pub reserved: u32,
+    }
+}
+
+/// What the first argument of a thread's system call names: [`ThreadEvent::waits_on`].
+pub mod waits_on {
+    /// Nothing: no system call, or one whose first argument is no descriptor.
+    pub const NOTHING: u8 = 0;
+    /// A socket.
+    pub const SOCKET: u8 = 1;
+    /// A set of descriptors (`epoll`).
+    pub const EPOLL: u8 = 2;
+    /// A pipe.
+    pub const PIPE: u8 = 3;
+    /// A file, a device.
+    pub const FILE: u8 = 4;
+    /// Another kind of descriptor.
+    pub const OTHER: u8 = 5;
+    /// Several descriptors (`poll`, `select`): `connection` is one of them.
+    pub const SEVERAL: u8 = 6;
+}
+
+wire! {
+    /// What a thread does now, by `/proc/PID/task/TID`. `header.tgid` and `tid` name it. The events of one look at a
+    /// process follow each other; the last has [`flag::LOOKED`].
+    pub struct ThreadEvent [160] {
+        /// Common part.
+        pub header: EventHeader,
+        /// The socket that it waits on: inode number in sockfs; 0 where it waits on none.
+        pub connection: u64,
+        /// Time on a processor since it began, nanoseconds.
+        pub cpu_ns: u64,
+        /// How often it was put on a processor: unchanged between two looks where it did nothing at all.
+        pub runs: u64,
+        /// First argument of the system call: the descriptor, or the address of a futex.
+        pub argument: u64,
+        /// Remote address of the socket where it is a UDP one, network order; IPv4 in the first 4 bytes.
+        pub remote: [u8; 16],
+        /// Remote port of that, host order.
+        pub remote_port: u16,
+        /// Family of that; 0 where the socket is no UDP one, or has no peer.
+        pub family: u16,
+        /// Threads of the process.
+        pub threads: u32,
+        /// Number of the system call; -1 where it is in none.
+        pub call: i32,
+        /// State as in `/proc/PID/stat`: the letter.
+        pub state: u8,
+        /// One of [`waits_on`].
+        pub waits_on: u8,
+        /// Zero.
+        pub reserved: [u8; 2],
+        /// Name of the system call, zero-padded; empty where it is in none.
+        pub call_name: [u8; 24],
+        /// Where in the kernel it waits (`wchan`), zero-padded; empty where that is not told.
+        pub wait_channel: [u8; 32],
+        /// Name (`comm`), zero-padded.
+        pub name: [u8; 16],
     }
 }
 

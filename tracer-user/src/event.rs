@@ -9,7 +9,7 @@ use thiserror::Error;
 pub use tracer_common::event as wire;
 use wire::{
     AttachedEvent, DataEvent, DescriptorEvent, EventHeader, ProbeEvent, ProcessEvent, SocketEvent, SocketNameEvent,
-    TcpEvent, TickEvent, kind,
+    TcpEvent, ThreadEvent, TickEvent, kind,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -63,6 +63,8 @@ pub enum Event<'a> {
     SocketName(SocketNameEvent, &'a [u8]),
     /// Tracing ends.
     Detached(TickEvent),
+    /// What a thread does.
+    Thread(ThreadEvent),
 }
 
 /// Why bytes are not an event.
@@ -140,6 +142,7 @@ impl<'a> Event<'a> {
             kind::TICK => Ok(Self::Tick(take(header.kind, bytes)?.0)),
             kind::DETACHED => Ok(Self::Detached(take(header.kind, bytes)?.0)),
             kind::PROBE => Ok(Self::Probe(take(header.kind, bytes)?.0)),
+            kind::THREAD => Ok(Self::Thread(take(header.kind, bytes)?.0)),
             kind::SOCKET_NAME => {
                 let (event, path) = take::<SocketNameEvent>(header.kind, bytes)?;
                 if event.path_length as usize != path.len() {
@@ -163,6 +166,7 @@ impl<'a> Event<'a> {
             Self::Tick(event) | Self::Detached(event) => &event.header,
             Self::Probe(event) => &event.header,
             Self::SocketName(event, _) => &event.header,
+            Self::Thread(event) => &event.header,
         }
     }
 
@@ -185,6 +189,7 @@ impl<'a> Event<'a> {
             Self::Tick(event) => (kind::TICK, event.as_bytes(), &[]),
             Self::Detached(event) => (kind::DETACHED, event.as_bytes(), &[]),
             Self::Probe(event) => (kind::PROBE, event.as_bytes(), &[]),
+            Self::Thread(event) => (kind::THREAD, event.as_bytes(), &[]),
             Self::SocketName(event, path) => (kind::SOCKET_NAME, event.as_bytes(), path),
         };
         buffer.extend_from_slice(body);

@@ -46,6 +46,9 @@ pub mod privilege;
 pub mod sockdiag;
 
 #[cfg(feature = "live")]
+pub mod thread;
+
+#[cfg(feature = "live")]
 pub mod launch;
 
 #[cfg(feature = "live")]

@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     connection::ConnectionInfo,
-    event::{Timestamp, wire::ProbeEvent},
+    event::{
+        Timestamp,
+        wire::{ProbeEvent, ThreadEvent},
+    },
     exchange::{Exchange, OpenExchange, ProcessRef, Step},
 };
 
@@ -23,6 +26,8 @@ pub enum Observation<'a> {
     Closed(&'a OpenConnection<'a>),
     /// What the kernel says of a connection.
     Probe(&'a ProbeEvent, &'a OpenConnection<'a>),
+    /// What a thread of a traced process does.
+    Thread(&'a ThreadEvent),
     /// A process has ended.
     ProcessEnded(u32),
     /// Time has passed; what is open can be looked at.

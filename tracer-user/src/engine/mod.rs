@@ -186,6 +186,7 @@ impl Engine {
             Event::Tick(event) => self.tick(event),
             Event::Probe(event) => self.probe(event),
             Event::SocketName(event, path) => self.socket_name(event, path),
+            Event::Thread(event) => self.environment.told.observe(&Observation::Thread(event)),
             Event::Detached(event) => {
                 self.tick(event);
                 self.finish();

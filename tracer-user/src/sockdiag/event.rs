@@ -7,7 +7,7 @@ use crate::{
     connection::{AF_INET, AF_INET6, AF_UNIX},
     event::{
         Event, Timestamp,
-        wire::{EventHeader, ProbeEvent, SocketEvent, SocketNameEvent, flag, origin, tcp_state},
+        wire::{EventHeader, ProbeEvent, SocketEvent, SocketNameEvent, flag, origin, peer_window, tcp_state},
     },
 };
 
@@ -102,7 +102,14 @@ pub(super) fn probe(time: Timestamp, pid: u32, tcp: &TcpSocket, accepted: bool, 
         backoff: u32::from(info.backoff),
         window_probes: u32::from(info.probes),
         state: tcp.state,
-        reserved: [0; 7],
+        peer_window: match info.snd_wnd {
+            // Before the connection is up, no window was told.
+            _ if tcp.state == tcp_state::SYN_SENT => peer_window::UNKNOWN,
+            0 => peer_window::ZERO,
+            window if window < info.snd_mss => peer_window::SMALL,
+            _ => peer_window::OPEN,
+        },
+        reserved: [0; 6],
         bytes_sent: info.bytes_sent,
     };
     Event::Probe(event).encode(buffer);

@@ -259,7 +259,8 @@ impl Script {
             backoff: 0,
             window_probes: 0,
             state: tcp_state::ESTABLISHED,
-            reserved: [0; 7],
+            peer_window: 0,
+            reserved: [0; 6],
             bytes_sent: 0,
         }));
         self

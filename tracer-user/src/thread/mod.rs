@@ -1,0 +1,77 @@
+//! What the threads of a process do at this moment: which system call each is in, on what, and whether it runs.
+//!
+//! Read from `/proc/PID/task/TID/{stat,schedstat,syscall,wchan}`; the descriptor that a call waits on is looked up in
+//! `/proc/PID/fd`, those of `poll` and `select` in the process's memory, which is read only. Nothing is stopped and
+//! nothing is changed.
+//!
+//! Cost: about 20 us of CPU for each thread looked at; see [`look`].
+
+mod call;
+mod task;
+
+use std::{fs, fs::File};
+
+use rustc_hash::FxHashSet;
+
+use crate::event::{Timestamp, wire};
+
+/// Threads of one process that are looked at, at most.
+pub const MAX_THREADS: usize = 64;
+
+/// Which threads matter.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Threads that are looked at before all others.
+    pub tids: &'a [u32],
+    /// Sockets that are named before others where a thread waits on several.
+    pub connections: &'a FxHashSet<u64>,
+    /// From which of the other threads on: those after it, in the order of their numbers, then from the first again.
+    /// Looks with rising values see all threads of a process in turn.
+    pub after: u32,
+}
+
+/// Looks at a process's threads: those that are wanted, the first, and others, [`MAX_THREADS`] in all. The last event
+/// has [`wire::flag::LOOKED`]. Empty where the process has ended, or must not be looked at.
+///
+/// Costs one listing of the threads, and 10 to 15 system calls for each that is looked at.
+pub fn look(pid: u32, wanted: Wanted<'_>, time: Timestamp) -> Vec<wire::ThreadEvent> {
+    let Ok(folder) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let mut all: Vec<u32> = folder.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let threads = all.len() as u32;
+    sort(&mut all, pid, wanted);
+    all.truncate(MAX_THREADS);
+    // Opened once, and only where a thread is in a call whose arguments are in memory.
+    let mut memory: Option<File> = None;
+    let mut events: Vec<wire::ThreadEvent> = all
+        .into_iter()
+        .filter_map(|tid| {
+            let mut event = task::read(pid, tid, time)?;
+            event.threads = threads;
+            call::explain(&mut event, pid, wanted.connections, &mut memory);
+            Some(event)
+        })
+        .collect();
+    if let Some(last) = events.last_mut() {
+        last.header.flags |= wire::flag::LOOKED;
+    }
+    events
+}
+
+/// Wanted ones first, then the process's first thread, then the others in turn.
+fn sort(all: &mut [u32], pid: u32, wanted: Wanted<'_>) {
+    all.sort_unstable_by_key(|tid| {
+        let place = if wanted.tids.contains(tid) {
+            0
+        } else if *tid == pid {
+            1
+        } else if *tid > wanted.after {
+            2
+        } else {
+            3
+        };
+        (place, *tid)
+    });
+}
+
+#[cfg(test)]
+mod tests;

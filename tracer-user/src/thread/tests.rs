@@ -1,0 +1,96 @@
+//! This process's own threads, looked at.
+
+use std::{
+    net::UdpSocket,
+    os::unix::net::UnixStream,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::*;
+use crate::event::wire::{ThreadEvent, flag, waits_on};
+
+fn look_at(tids: &[u32]) -> Vec<ThreadEvent> {
+    let connections = FxHashSet::default();
+    look(std::process::id(), Wanted { tids, connections: &connections, after: 0 }, Timestamp(1))
+}
+
+/// The thread once it is in this call.
+fn in_call(tid: u32, call: &str) -> ThreadEvent {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let event = look_at(&[tid])[0];
+        if event.call_name.starts_with(call.as_bytes()) {
+            return event;
+        }
+        assert!(Instant::now() < end, "never in {call}: {event:?}");
+        thread::yield_now();
+    }
+}
+
+/// A thread that does something until `work` returns; gives its number.
+fn start(work: impl FnOnce() + Send + 'static) -> (u32, thread::JoinHandle<()>) {
+    let (sender, receiver) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let tid = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        sender.send(tid).expect("it is waited for");
+        work();
+    });
+    (receiver.recv().expect("it began"), thread)
+}
+
+#[test]
+fn a_blocked_read_names_its_socket() {
+    use std::{io::Read as _, os::unix::fs::MetadataExt as _};
+    let (mut reader, writer) = UnixStream::pair().expect("a pair");
+    let inode = fs::metadata(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader))).expect("open").ino();
+    let (tid, thread) = start(move || drop(reader.read(&mut [0])));
+    let event = in_call(tid, "re");
+    assert_eq!((event.waits_on, event.connection, event.state), (waits_on::SOCKET, inode, b'S'));
+    assert_eq!((event.header.tgid, event.header.tid), (std::process::id(), tid));
+    drop(writer);
+    thread.join().expect("it ends");
+}
+
+#[test]
+fn a_polled_socket_is_found_in_memory() {
+    use std::os::unix::fs::MetadataExt as _;
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let address = socket.local_addr().expect("bound");
+    let inode = fs::metadata(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&socket))).expect("open").ino();
+    let (tid, thread) = start(move || {
+        let mut fds = [rustix::event::PollFd::new(&socket, rustix::event::PollFlags::IN)];
+        let _ = rustix::event::poll(&mut fds, None);
+    });
+    let event = in_call(tid, "poll");
+    assert_eq!((event.waits_on, event.connection), (waits_on::SOCKET, inode));
+    let other = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    other.send_to(b"x", address).expect("sent");
+    thread.join().expect("it ends");
+}
+
+#[test]
+fn a_thread_that_waits_for_a_lock_does_not_run() {
+    let (sender, receiver) = mpsc::channel::<()>();
+    let (tid, thread) = start(move || drop(receiver.recv()));
+    let first = in_call(tid, "futex");
+    let again = look_at(&[tid])[0];
+    assert_eq!((first.runs, first.argument), (again.runs, again.argument));
+    assert!(again.runs > 0 && again.threads >= 2);
+    drop(sender);
+    thread.join().expect("it ends");
+}
+
+#[test]
+fn the_last_ends_the_look_and_all_have_their_turn() {
+    let all = look_at(&[]);
+    assert!(all.iter().rev().skip(1).all(|event| event.header.flags & flag::LOOKED == 0));
+    assert!(all.last().is_some_and(|event| event.header.flags & flag::LOOKED != 0));
+    let connections = FxHashSet::default();
+    let mut threads = vec![5, 10, 7, 20, 3];
+    sort(&mut threads, 10, Wanted { tids: &[20], connections: &connections, after: 5 });
+    assert_eq!(threads, [20, 10, 7, 3, 5]);
+    // No process has so large a number.
+    assert!(look(1 << 23, Wanted { tids: &[], connections: &connections, after: 0 }, Timestamp(1)).is_empty());
+}
