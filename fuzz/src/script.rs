@@ -9,11 +9,13 @@ use pidtap::{
     event::{
         Event,
         wire::{
-            AttachedEvent, DataEvent, DescriptorEvent, EventHeader, ProcessEvent, SocketEvent, TcpEvent, TickEvent,
-            call, descriptor, direction, flag, loss, origin, process, tcp, tcp_state,
+            AttachedEvent, DataEvent, DescriptorEvent, EventHeader, ProbeEvent, ProcessEvent, SocketEvent, TcpEvent,
+            ThreadEvent, TickEvent, call, descriptor, direction, flag, loss, origin, process, tcp, tcp_state,
         },
     },
 };
+
+use zerocopy::FromZeros as _;
 
 /// Connections that a script can speak on: few, so that it meets the same one again.
 const CONNECTIONS: usize = 4;
@@ -88,11 +90,44 @@ impl Stage {
                 // A stretch that was never seen.
                 self.positions[connection].sent += u64::from(detail);
                 self.positions[connection].received += u64::from(detail >> 3);
+                if detail & 0x80 != 0 {
+                    self.ask(connection, detail);
+                }
+                // Long enough, now and then, for a call to hang.
+                if detail & 0x40 != 0 {
+                    self.time_ns += 1_000_000_000;
+                }
                 let header = self.header(0);
                 self.feed(&Event::Tick(tick(header)));
             }
         }
         rest
+    }
+
+    /// What the kernel says of a connection, and of a thread that waits on it.
+    fn ask(&mut self, connection: usize, detail: u8) {
+        let inode = connection as u64 + 1;
+        let probe = ProbeEvent {
+            header: self.header(0),
+            connection: inode,
+            receive_queue: u32::from(detail & 4),
+            send_queue: u32::from(detail & 8),
+            backoff: u32::from(detail & 0x10),
+            peer_window: detail & 3,
+            state: tcp_state::ESTABLISHED,
+            ..ProbeEvent::new_zeroed()
+        };
+        self.feed(&Event::Probe(probe));
+        let thread = ThreadEvent {
+            header: self.header(flag::LOOKED),
+            connection: inode,
+            waits_on: detail % 7,
+            remote_port: if detail & 0x20 == 0 { 0 } else { 53 },
+            family: 2,
+            state: if detail & 0x10 == 0 { b'S' } else { b'T' },
+            ..ThreadEvent::new_zeroed()
+        };
+        self.feed(&Event::Thread(thread));
     }
 
     /// Data: the payload follows, its length first. Some of the call may be uncaptured, peeked at, sent again from an

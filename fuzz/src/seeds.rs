@@ -8,7 +8,7 @@ use pidtap::{
         Event,
         wire::{
             AttachedEvent, DataEvent, DescriptorEvent, EventHeader, ProbeEvent, ProcessEvent, SocketEvent,
-            SocketNameEvent, TcpEvent, TickEvent, flag, loss,
+            SocketNameEvent, TcpEvent, ThreadEvent, TickEvent, flag, loss,
         },
     },
     recording::{Header, Writer},
@@ -56,6 +56,7 @@ fn events() -> Vec<Vec<u8>> {
         Event::Descriptor(DescriptorEvent { header: header(0), ..DescriptorEvent::new_zeroed() }),
         Event::Probe(ProbeEvent { header: header(0), ..ProbeEvent::new_zeroed() }),
         Event::SocketName(name, path),
+        Event::Thread(ThreadEvent { header: header(flag::LOOKED), state: b'S', ..ThreadEvent::new_zeroed() }),
         Event::Tick(tick),
         Event::Detached(tick),
     ]

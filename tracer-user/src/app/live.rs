@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use procfs::process::Process;
+use rustc_hash::FxHashSet;
 use rustix::{
     process as process_signal,
     time::{ClockId, clock_gettime},
@@ -37,6 +38,7 @@ use crate::{
     process::{self, Target},
     recording::{Header, Recorder},
     sockdiag::{self, Prober},
+    thread::Wanted,
 };
 
 /// Everything that is decided before the probes are loaded.
@@ -299,6 +301,9 @@ fn prelude(
             let _ = handle.watch(SocketInode(socket.connection));
         }
     }
+    if !launched {
+        add_threads(&pids, prober, &mut events);
+    }
     let time = sockdiag::now();
     let attached = AttachedEvent {
         header: EventHeader {
@@ -315,6 +320,16 @@ fn prelude(
     };
     Event::Attached(attached).encode(&mut events);
     events
+}
+
+/// What the threads do before anything is seen of them: a call that hangs already is waited for by one.
+fn add_threads(pids: &[u32], prober: &mut Prober, events: &mut Vec<u8>) {
+    /// So many processes delay the attach by some 20 ms at most.
+    const PROCESSES: usize = 16;
+    let connections = FxHashSet::default();
+    for pid in pids.iter().take(PROCESSES) {
+        probing::look(prober, *pid, Wanted { tids: &[], connections: &connections, after: 0 }, events);
+    }
 }
 
 fn nanoseconds(clock: ClockId) -> i64 {

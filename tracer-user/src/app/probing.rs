@@ -1,38 +1,65 @@
-//! Asking the kernel about open connections while a trace runs: what has not moved tells why calls hang, and bytes that
-//! moved without a traced call tell of paths that are not seen.
+//! Asking the kernel while a trace runs: what has not moved, and what threads wait on, tells why calls hang; and bytes
+//! that moved without a traced call tell of paths that are not seen.
+//!
+//! All is asked by one thread, which rests after each answer: whatever is wanted, asking takes no more than
+//! [`SHARE`] of one processor.
 
 use std::{
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
     thread,
 };
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
+use rustix::time::{ClockId, clock_gettime};
 use tracer_common::event::{tcp, tcp_state};
 
 use crate::{
     capture::Handle,
     event::{Event, SocketInode, wire::process},
-    sockdiag::Prober,
+    sockdiag::{self, Prober},
+    thread::{self as threads, Wanted},
 };
 
-/// Between two questions. Each costs one look at all TCP sockets of the namespace.
+/// Between two looks at all connections, for bytes that were not seen. Each is one look at all TCP sockets of the
+/// namespace.
 const INTERVAL_NS: u64 = 1_000_000_000;
-/// With more open connections, asking would take more of the machine than it tells.
+/// The thread rests for so many times the CPU time of its last answer: it takes 2 % of a processor at most.
+const SHARE: u64 = 50;
+/// With more open connections, looking at all would take more of the machine than it tells.
 const MAX_CONNECTIONS: usize = 20_000;
+/// Processes whose threads are looked at in one answer, at most.
+const MAX_PROCESSES: usize = 16;
 /// `IPPROTO_TCP`.
 const TCP: u16 = 6;
 
-/// One question: which connections, and which processes are new (they may live in a namespace of their own).
+/// What is asked at once.
+#[derive(Default)]
 struct Question {
+    /// All that are open, or those of which calls are open.
     connections: Vec<SocketInode>,
+    all: bool,
+    /// Processes, and the threads of each that matter most.
+    threads: Vec<(u32, Vec<u32>)>,
+    /// These may live in a namespace of their own.
     new_processes: Vec<u32>,
 }
 
-/// The connections that are open, by what the events say.
+/// The connections that are open, by what the events say, and what the engine wants to know.
 pub(super) struct Probing {
     open: FxHashSet<u64>,
     new_processes: Vec<u32>,
-    asked: u64,
+    asked_all: u64,
+    wanted: FxHashSet<u64>,
+    wanted_threads: FxHashMap<u32, Vec<u32>>,
+    /// Time of the last tick.
+    now: u64,
+    /// Until when the thread rests.
+    rest: Arc<AtomicU64>,
     questions: Option<SyncSender<Question>>,
 }
 
@@ -40,13 +67,40 @@ impl Probing {
     /// Starts the thread that asks. Without one (no thread could be started), nothing is asked.
     pub(super) fn start(prober: Prober, handle: Handle) -> Self {
         let (sender, receiver) = sync_channel(1);
-        let thread =
-            thread::Builder::new().name("pidtap-probe".to_owned()).spawn(move || answer(prober, &receiver, &handle));
-        let questions = thread.is_ok().then_some(sender);
-        Self { open: FxHashSet::default(), new_processes: Vec::new(), asked: 0, questions }
+        let rest = Arc::new(AtomicU64::new(0));
+        let answerer = Answerer { prober, handle, rest: Arc::clone(&rest), after: FxHashMap::default() };
+        let thread = thread::Builder::new().name("pidtap-probe".to_owned()).spawn(move || answerer.run(&receiver));
+        Self {
+            open: FxHashSet::default(),
+            new_processes: Vec::new(),
+            asked_all: 0,
+            wanted: FxHashSet::default(),
+            wanted_threads: FxHashMap::default(),
+            now: 0,
+            rest,
+            questions: thread.is_ok().then_some(sender),
+        }
     }
 
-    /// Takes what an event says; asks when it is time. Never waits.
+    /// A call is open on the connection: what does the kernel say of it?
+    pub(super) fn want_connection(&mut self, inode: u64) {
+        if self.wanted.len() < MAX_CONNECTIONS {
+            self.wanted.insert(inode);
+        }
+    }
+
+    /// What do the threads of the process do, this one first?
+    pub(super) fn want_threads(&mut self, pid: u32, tid: u32) {
+        if self.wanted_threads.len() >= MAX_PROCESSES && !self.wanted_threads.contains_key(&pid) {
+            return;
+        }
+        let tids = self.wanted_threads.entry(pid).or_default();
+        if tid != 0 && tids.len() < threads::MAX_THREADS && !tids.contains(&tid) {
+            tids.push(tid);
+        }
+    }
+
+    /// Takes what an event says.
     pub(super) fn see(&mut self, event: &Event<'_>) {
         match event {
             Event::Socket(event) if event.protocol == TCP && self.open.len() < MAX_CONNECTIONS => {
@@ -56,23 +110,39 @@ impl Probing {
                 self.open.remove(&event.connection);
             }
             Event::Process(event) if event.action == process::EXEC => self.new_processes.push(event.header.tgid),
-            Event::Tick(tick) if tick.header.time_ns.saturating_sub(self.asked) >= INTERVAL_NS => {
-                self.asked = tick.header.time_ns;
-                self.ask();
-            }
+            Event::Tick(tick) => self.now = tick.header.time_ns,
             _ => {}
         }
     }
 
-    fn ask(&mut self) {
-        if self.open.is_empty() || self.open.len() >= MAX_CONNECTIONS {
+    /// Asks when it is time, and there is something to ask. Never waits.
+    pub(super) fn ask(&mut self) {
+        let now = self.now;
+        if now < self.rest.load(Ordering::Relaxed) {
             return;
         }
         let Some(questions) = &self.questions else { return };
-        let connections = self.open.iter().map(|inode| SocketInode(*inode)).collect();
-        let question = Question { connections, new_processes: std::mem::take(&mut self.new_processes) };
+        let all = now.saturating_sub(self.asked_all) >= INTERVAL_NS
+            && !self.open.is_empty()
+            && self.open.len() < MAX_CONNECTIONS;
+        if !all && self.wanted.is_empty() && self.wanted_threads.is_empty() {
+            return;
+        }
+        let connections = if all { &self.open } else { &self.wanted };
+        let question = Question {
+            connections: connections.iter().map(|inode| SocketInode(*inode)).collect(),
+            all,
+            threads: self.wanted_threads.iter().map(|(pid, tids)| (*pid, tids.clone())).collect(),
+            new_processes: std::mem::take(&mut self.new_processes),
+        };
         match questions.try_send(question) {
-            Ok(()) => {}
+            Ok(()) => {
+                self.wanted.clear();
+                self.wanted_threads.clear();
+                if all {
+                    self.asked_all = now;
+                }
+            }
             // Still at the last one.
             Err(TrySendError::Full(question)) => self.new_processes = question.new_processes,
             Err(TrySendError::Disconnected(_)) => self.questions = None,
@@ -80,21 +150,69 @@ impl Probing {
     }
 }
 
-/// The thread. Ends when nobody asks any more.
-fn answer(mut prober: Prober, questions: &Receiver<Question>, handle: &Handle) {
-    let mut buffer = Vec::new();
-    while let Ok(question) = questions.recv() {
-        for pid in question.new_processes {
-            // Gone already, or not to be entered: then nothing can be asked about its connections.
-            let _ = prober.add_namespace_of(pid);
-        }
-        buffer.clear();
-        // What was answered before an error is good.
-        let _ = prober.probe(&question.connections, &mut buffer);
-        for event in events(&buffer) {
-            handle.inject(&event);
+/// The thread's side.
+struct Answerer {
+    prober: Prober,
+    handle: Handle,
+    rest: Arc<AtomicU64>,
+    /// By process: after which thread the next look at the others begins.
+    after: FxHashMap<u32, u32>,
+}
+
+impl Answerer {
+    /// Ends when nobody asks any more.
+    fn run(mut self, questions: &Receiver<Question>) {
+        let mut buffer = Vec::new();
+        while let Ok(question) = questions.recv() {
+            let begin = cpu_time();
+            buffer.clear();
+            self.answer(&question, &mut buffer);
+            for event in events(&buffer) {
+                self.handle.inject(&event);
+            }
+            let cost = cpu_time().saturating_sub(begin);
+            self.rest.store(sockdiag::now().0 + cost * SHARE, Ordering::Relaxed);
         }
     }
+
+    fn answer(&mut self, question: &Question, buffer: &mut Vec<u8>) {
+        for pid in &question.new_processes {
+            // Gone already, or not to be entered: then nothing can be asked about its connections.
+            let _ = self.prober.add_namespace_of(*pid);
+        }
+        // What was answered before an error is good.
+        let _: io::Result<usize> = if question.all {
+            self.prober.probe(&question.connections, buffer)
+        } else {
+            self.prober.ask(&question.connections, buffer)
+        };
+        let connections: FxHashSet<u64> = question.connections.iter().map(|inode| inode.0).collect();
+        if self.after.len() > MAX_PROCESSES * MAX_PROCESSES {
+            self.after.clear();
+        }
+        for (pid, tids) in &question.threads {
+            let after = self.after.entry(*pid).or_default();
+            let wanted = Wanted { tids, connections: &connections, after: *after };
+            *after = look(&mut self.prober, *pid, wanted, buffer);
+        }
+    }
+}
+
+/// Looks at the threads of a process; gives the last one, after which the next look may go on.
+pub(super) fn look(prober: &mut Prober, pid: u32, wanted: Wanted<'_>, buffer: &mut Vec<u8>) -> u32 {
+    let mut all = threads::look(pid, wanted, sockdiag::now());
+    prober.name_udp(&mut all);
+    let last = all.last().map_or(0, |thread| thread.header.tid);
+    for thread in all {
+        Event::Thread(thread).encode(buffer);
+    }
+    last
+}
+
+/// What this thread has used of a processor, nanoseconds.
+fn cpu_time() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// The events that follow each other in a buffer of our own.

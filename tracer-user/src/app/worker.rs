@@ -75,9 +75,10 @@ impl Worker {
             population.see(event);
             probing.see(event);
         })?;
-        while let Some(control) = self.pipeline.poll_control() {
-            obey(control, handle);
+        while let Some(control) = pipeline.poll_control() {
+            obey(control, handle, probing);
         }
+        probing.ask();
         // A batch comes when there was something, and at the latest with the next tick: nobody waits longer.
         self.pipeline.flush()
     }
@@ -96,9 +97,11 @@ impl Worker {
 }
 
 /// Restraints only spare work: where the kernel takes none, everything still comes, and is thrown away here.
-fn obey(control: Control, handle: &Handle) {
+fn obey(control: Control, handle: &Handle, probing: &mut Probing) {
     let _ = match control {
         Control::Mute { inode } => handle.mute(SocketInode(inode), Mute::Payload),
         Control::Skip { inode, direction, until } => handle.skip(SocketInode(inode), direction, until),
+        Control::AskConnection { inode } => return probing.want_connection(inode),
+        Control::AskThreads { pid, tid } => return probing.want_threads(pid, tid),
     };
 }

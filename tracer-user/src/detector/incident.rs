@@ -9,7 +9,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{Evidence, Kind};
 use crate::{
     connection::ConnectionInfo,
-    event::Timestamp,
+    event::{SocketInode, Timestamp},
     exchange::{ExchangeId, IncidentId, ProcessRef},
 };
 
@@ -105,12 +105,28 @@ pub struct Opened {
     pub since: Timestamp,
 }
 
+/// What a detector wants to know of the kernel. It may come late, or never: a recording holds only what was asked for
+/// when it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// What of this connection?
+    Connection(SocketInode),
+    /// What do the threads of this process do?
+    Threads {
+        /// The process.
+        pid: u32,
+        /// A thread that matters most; 0 for none.
+        tid: u32,
+    },
+}
+
 /// What detectors say, until it is fetched.
 #[derive(Debug, Default)]
 pub struct Findings {
     opened: u64,
     incidents: VecDeque<Incident>,
     memberships: Vec<IncidentId>,
+    asks: Vec<Ask>,
 }
 
 impl Findings {
@@ -142,8 +158,17 @@ impl Findings {
         self.memberships.push(opened.id);
     }
 
+    /// Something is to be asked of the kernel. Only heard when time has passed ([`super::Observation::Tick`]).
+    pub fn ask(&mut self, ask: Ask) {
+        self.asks.push(ask);
+    }
+
     pub(super) fn poll(&mut self) -> Option<Incident> {
         self.incidents.pop_front()
+    }
+
+    pub(super) fn take_asks(&mut self) -> Vec<Ask> {
+        std::mem::take(&mut self.asks)
     }
 
     pub(super) fn take_memberships(&mut self) -> Vec<IncidentId> {

@@ -22,8 +22,8 @@ mod threshold;
 
 use std::fmt;
 
-pub use incident::{Confidence, Facts, Findings, Incident, Opened, Report, State, Value};
-pub use observation::{Live, Observation, OpenConnection, Traffic};
+pub use incident::{Ask, Confidence, Facts, Findings, Incident, Opened, Report, State, Value};
+pub use observation::{Live, Observation, OpenConnection, Traffic, Turn};
 pub use options::{TuneError, Tuned};
 pub use retry::{Attempt, Caller, Failure, Pattern, RetryEvidence, RetryResult, RetryThresholds};
 pub use threshold::{Setting, Threshold, Thresholds};
@@ -201,6 +201,11 @@ impl Detectors {
     /// Incidents that the exchange of the last observation belongs to.
     pub fn take_memberships(&mut self) -> Vec<IncidentId> {
         self.findings.take_memberships()
+    }
+
+    /// What is to be asked of the kernel.
+    pub fn take_asks(&mut self) -> Vec<Ask> {
+        self.findings.take_asks()
     }
 
     /// Incidents opened until now.

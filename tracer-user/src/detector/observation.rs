@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    connection::ConnectionInfo,
+    connection::{ConnectionInfo, Role},
     event::{
         Timestamp,
         wire::{ProbeEvent, ThreadEvent},
@@ -60,6 +60,19 @@ pub struct Traffic {
     pub last: Option<Timestamp>,
 }
 
+/// Bytes that moved in one direction, without any in the other between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Which way, seen from the target: `direction::SEND` or `RECEIVE`.
+    pub direction: u8,
+    /// When the first of them moved.
+    pub since: Timestamp,
+    /// The thread that moved the last of them.
+    pub tid: u32,
+    /// How many turns there were, this one included.
+    pub number: u32,
+}
+
 /// A connection as it is now.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenConnection<'a> {
@@ -77,6 +90,12 @@ pub struct OpenConnection<'a> {
     pub received: Traffic,
     /// The peer sends no more.
     pub peer_closed: bool,
+    /// What the target is on it, where that is known.
+    pub role: Option<Role>,
+    /// Who moves bytes now, as far as it was seen.
+    pub turn: Option<Turn>,
+    /// The descriptor was seen by looking: what it did before is not known.
+    pub found: bool,
 }
 
 impl OpenConnection<'_> {

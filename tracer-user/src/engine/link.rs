@@ -11,10 +11,10 @@ use std::{collections::VecDeque, sync::Arc};
 use super::Environment;
 use crate::{
     connection::{ConnectionInfo, Protocol, Role},
-    detector::{Observation, OpenConnection, Traffic},
+    detector::{Observation, OpenConnection, Traffic, Turn},
     event::{
         Timestamp,
-        wire::{ProbeEvent, direction},
+        wire::{ProbeEvent, direction, tcp_state},
     },
     exchange::ProcessRef,
     protocol::{
@@ -74,6 +74,18 @@ pub enum Control {
         /// Position, as events have it (32 bits where they are sequence numbers).
         until: u64,
     },
+    /// What does the kernel say of this connection now? The answer is a PROBE event.
+    AskConnection {
+        /// The connection.
+        inode: u64,
+    },
+    /// What do the threads of this process do? The answers are THREAD events.
+    AskThreads {
+        /// The process.
+        pid: u32,
+        /// A thread that matters most; 0 for none.
+        tid: u32,
+    },
 }
 
 #[derive(Debug)]
@@ -104,6 +116,12 @@ pub(super) struct Link {
     pub(super) last_moved: [Option<Timestamp>; 2],
     /// That the target connects was told.
     pub(super) connecting_said: bool,
+    /// Who moves bytes now.
+    pub(super) turn: Option<Turn>,
+    /// What the target is on it, where that is known apart from its bytes.
+    pub(super) role: Option<Role>,
+    /// It was there before it was seen.
+    pub(super) found: bool,
     stalled: VecDeque<StalledPiece>,
     stalled_bytes: usize,
     stalled_since: Option<Timestamp>,
@@ -155,6 +173,9 @@ impl Link {
             probe: None,
             last_moved: [None; 2],
             connecting_said: false,
+            turn: None,
+            role: None,
+            found: false,
             stalled: VecDeque::new(),
             stalled_bytes: 0,
             stalled_since: None,
@@ -177,6 +198,24 @@ impl Link {
             sent: traffic(&self.send, direction::SEND),
             received: traffic(&self.receive, direction::RECEIVE),
             peer_closed: self.peer_closed,
+            role: match &self.content {
+                Content::Http1(http) => Some(http.role()),
+                _ => self.role,
+            },
+            turn: self.turn,
+            found: self.found,
+        }
+    }
+
+    /// Bytes moved.
+    pub(super) fn moved(&mut self, direction: u8, time: Timestamp, tid: u32) {
+        self.last_moved[usize::from(direction)] = Some(time);
+        match &mut self.turn {
+            Some(turn) if turn.direction == direction => turn.tid = tid,
+            turn => {
+                let number = turn.map_or(0, |turn| turn.number).saturating_add(1);
+                *turn = Some(Turn { direction, since: time, tid, number });
+            }
         }
     }
 
@@ -437,7 +476,7 @@ impl Link {
     pub(super) fn joined_with_ages(&mut self, event: &ProbeEvent, environment: &mut Environment) {
         let seen = self.send.next().or(self.receive.next()).is_some();
         let Content::Http1(http) = &mut self.content else { return };
-        if seen || self.info.opened.is_some() {
+        if seen || self.info.opened.is_some() || event.state == tcp_state::SYN_SENT {
             return;
         }
         let sent = (event.bytes_acked.saturating_add(u64::from(event.send_queue)), event.last_sent_ms);

@@ -12,14 +12,14 @@ use std::{collections::VecDeque, sync::Arc};
 
 pub use link::Control;
 use link::{Content, End, Link, ProbeMemory};
-use opening::{connect_failed, connect_returned, connected, errno, failed_call, new_link};
+use opening::{connect_failed, connect_returned, connected, connecting_found, errno, failed_call, new_link};
 use process_table::ProcessTable;
 use rustc_hash::FxHashMap;
 pub use update::{Attached, EngineOptions, Loss, Note, NoteKind, Summary, Target, Update};
 
 use crate::{
     connection::{ConnectionId, ConnectionInfo, Endpoint, Role},
-    detector::{Detectors, Observation, State},
+    detector::{Ask, Detectors, Observation, State},
     event::{Event, Timestamp, wire},
     exchange::{Exchange, OpenExchange, ProcessRef, Step},
     protocol::http1::pairing::{Context, Ending, Listener},
@@ -243,7 +243,7 @@ impl Engine {
         }
         let time = Timestamp(event.header.time_ns);
         if event.result > 0 {
-            link.last_moved[usize::from(event.direction)] = Some(time);
+            link.moved(event.direction, time, event.header.tid);
         }
         let (own, opposite) = if event.direction == wire::direction::SEND {
             (&link.send, &mut link.receive)
@@ -334,6 +334,8 @@ impl Engine {
         if let (Some(role), Content::Undecided(..)) = (role, &link.content) {
             link.set_content(Content::new(Some(role), true), environment);
         }
+        link.role = link.role.or(role);
+        link.found |= joined && link.info.opened.is_none() && event.origin == origin::FOUND;
         if event.fd >= 0 && event.header.tgid != 0 {
             link.holder = (event.header.tgid, event.fd);
             environment.processes.open(event.header.tgid, event.fd, event.connection);
@@ -345,6 +347,7 @@ impl Engine {
                 link.receive.start_at(event.receive_position, sequence);
             }
             origin::CONNECT => connect_returned(link, event, time, environment),
+            origin::FOUND if event.state == wire::tcp_state::SYN_SENT => connecting_found(link, time, environment),
             // The probes had forgotten it, and with it their count.
             origin::SEEN if !sequence && link.send.next().or(link.receive.next()).is_some() => {
                 link.send.restart();
@@ -528,6 +531,12 @@ impl Engine {
         self.attention.extend(attention);
         self.report_unseen();
         self.environment.told.observe(&Observation::Tick(&live::Links(&self.links)));
+        for ask in self.environment.told.detectors.take_asks() {
+            self.environment.controls.push_back(match ask {
+                Ask::Connection(inode) => Control::AskConnection { inode: inode.0 },
+                Ask::Threads { pid, tid } => Control::AskThreads { pid, tid },
+            });
+        }
         if self.loss.events != self.said_loss.events && now.since(self.said_loss.time) >= SAY_LOSS_EVERY_NS {
             self.said_loss = self.loss.clone();
             self.environment.told.updates.push_back(Update::Loss(self.loss.clone()));

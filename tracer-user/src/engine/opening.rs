@@ -105,12 +105,25 @@ pub(super) fn connect_returned(
     }
 }
 
+/// The kernel says that the target connects, and where to: the call that says so itself has not returned yet, or returned
+/// before tracing began.
+pub(super) fn connecting_found(link: &mut Link, time: Timestamp, environment: &mut Environment) {
+    if link.connected || link.failed || link.over.is_some() {
+        return;
+    }
+    link.connect_start.get_or_insert(time);
+    if !std::mem::replace(&mut link.connecting_said, true) {
+        link.observe(environment, |connection| Observation::Connecting(connection));
+    }
+}
+
 pub(super) fn connected(link: &mut Link, time: Timestamp, environment: &mut Environment) {
     if std::mem::replace(&mut link.connected, true) {
         return;
     }
     link.observe(environment, |connection| Observation::Connected(connection));
-    if let (Some(start), Content::Http1(http)) = (link.connect_start, &mut link.content) {
+    // Of a connect that began before tracing the time is not known.
+    if let (Some(start), Content::Http1(http), false) = (link.connect_start, &mut link.content, link.found) {
         http.set_connect(start, time);
     }
 }

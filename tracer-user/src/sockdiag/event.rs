@@ -7,7 +7,7 @@ use crate::{
     connection::{AF_INET, AF_INET6, AF_UNIX},
     event::{
         Event, Timestamp,
-        wire::{EventHeader, ProbeEvent, SocketEvent, SocketNameEvent, flag, origin, peer_window, tcp_state},
+        wire::{EventHeader, ProbeEvent, SocketEvent, SocketNameEvent, ThreadEvent, flag, origin, peer_window, tcp_state},
     },
 };
 
@@ -113,6 +113,20 @@ pub(super) fn probe(time: Timestamp, pid: u32, tcp: &TcpSocket, accepted: bool, 
         bytes_sent: info.bytes_sent,
     };
     Event::Probe(event).encode(buffer);
+}
+
+/// SOCKET of a connection that is being made: the call that says where to has not returned yet.
+pub(super) fn connecting(time: Timestamp, tcp: &TcpSocket, netns: u32, buffer: &mut Vec<u8>) {
+    if tcp.state == tcp_state::SYN_SENT {
+        tcp_found(time, Place { pid: 0, fd: -1, netns }, tcp, false, buffer);
+    }
+}
+
+/// Where the UDP socket that a thread waits on is connected to.
+pub(super) fn set_peer(thread: &mut ThreadEvent, peer: SocketAddr) {
+    thread.family = if peer.is_ipv4() { AF_INET } else { AF_INET6 };
+    thread.remote = address(peer);
+    thread.remote_port = peer.port();
 }
 
 fn address(address: SocketAddr) -> [u8; 16] {

@@ -7,12 +7,15 @@ use std::{
 
 use netlink_packet_core::{NlasIterator, Parseable as _};
 use netlink_packet_sock_diag::{
-    AF_INET, AF_INET6, INET_DIAG_INFO, IPPROTO_TCP, SockDiagMessage,
+    AF_INET, AF_INET6, INET_DIAG_INFO, IPPROTO_TCP, IPPROTO_UDP, SockDiagMessage,
     inet::{ExtensionFlags, InetRequest, InetResponseBuffer, InetResponseHeader, SocketId, StateFlags, nlas::TcpInfo},
 };
 
 use super::netlink::DiagSocket;
 use crate::event::wire::tcp_state;
+
+/// Bytes of `tcp_info` that are understood, or more.
+const TCP_INFO: usize = 512;
 
 /// One TCP connection as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,61 @@ pub(super) struct TcpSocket {
     pub(super) receive_queue: u32,
     pub(super) send_queue: u32,
     pub(super) info: Option<TcpInfo>,
+    /// By which the kernel finds it again without looking at all others.
+    pub(super) key: Key,
+}
+
+/// What names one socket to the kernel: family, addresses as they are there, and a number that no other socket gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    family: u8,
+    socket_id: SocketId,
+}
+
+/// The connection that has this key, as it is now; `None` where it is gone. One question of some microseconds.
+pub(super) fn read_one(socket: &mut DiagSocket, key: &Key) -> io::Result<Option<TcpSocket>> {
+    let request = InetRequest {
+        family: key.family,
+        protocol: IPPROTO_TCP,
+        extensions: ExtensionFlags::INFO,
+        states: StateFlags::all(),
+        socket_id: key.socket_id.clone(),
+    };
+    let mut table = TcpTable::default();
+    socket.one(SockDiagMessage::InetRequest(request), |answer| table.take(answer, |_| true))?;
+    Ok(table.connections.pop())
+}
+
+/// The remote addresses of those UDP sockets that `wanted` says yes to and that have one.
+pub(super) fn udp_peers(
+    socket: &mut DiagSocket,
+    wanted: impl Fn(u32) -> bool,
+    mut found: impl FnMut(u32, SocketAddr),
+) -> io::Result<()> {
+    for family in [AF_INET, AF_INET6] {
+        let socket_id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
+        let request = InetRequest {
+            family,
+            protocol: IPPROTO_UDP,
+            extensions: ExtensionFlags::empty(),
+            states: StateFlags::all(),
+            socket_id,
+        };
+        let result = socket.dump(SockDiagMessage::InetRequest(request), |answer| {
+            let Some(header) = answer.get(..size_of::<InetResponseBuffer>()) else { return };
+            let Ok(header) = InetResponseHeader::parse(header) else { return };
+            let (address, port) = (header.socket_id.destination_address, header.socket_id.destination_port);
+            if wanted(header.inode) && port != 0 {
+                found(header.inode, SocketAddr::new(address.to_canonical(), port));
+            }
+        });
+        match result {
+            // Without the module udp_diag, or without IPv6.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 /// What one look at a namespace gives.
@@ -79,7 +137,12 @@ impl TcpTable {
             let info = NlasIterator::new(attributes)
                 .map_while(Result::ok)
                 .find(|attribute| attribute.kind() == INET_DIAG_INFO)
-                .and_then(|attribute| TcpInfo::parse(attribute.value()).ok());
+                .and_then(|attribute| {
+                    // An older kernel tells less at the end.
+                    let mut value = attribute.value().to_vec();
+                    value.resize(value.len().max(TCP_INFO), 0);
+                    TcpInfo::parse(&value).ok()
+                });
             self.connections.push(TcpSocket {
                 inode: header.inode,
                 state: header.state,
@@ -88,6 +151,7 @@ impl TcpTable {
                 receive_queue: header.recv_queue,
                 send_queue: header.send_queue,
                 info,
+                key: Key { family: header.family, socket_id: header.socket_id },
             });
         }
     }

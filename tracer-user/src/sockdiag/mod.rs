@@ -19,11 +19,11 @@ use rustix::time::{ClockId, clock_gettime};
 
 use self::{
     event::Place,
-    inet::TcpTable,
+    inet::{Key, TcpTable},
     netlink::DiagSocket,
     unix::{UnixTable, holders},
 };
-use crate::event::{SocketInode, Timestamp};
+use crate::event::{SocketInode, Timestamp, wire::ThreadEvent};
 
 /// The moment now on the clock of all events.
 pub fn now() -> Timestamp {
@@ -49,10 +49,21 @@ struct Namespace {
     socket: DiagSocket,
 }
 
+/// With more questions than this, one look at all sockets is cheaper than to ask for each.
+const ASK_ONE_BY_ONE: usize = 64;
+/// Sockets whose keys, or of which it is known what they are not, are remembered. Beyond it all are forgotten.
+const REMEMBERED: usize = 40_000;
+
 /// Asks the kernel about connections, in whatever network namespaces the targets live.
 #[derive(Debug, Default)]
 pub struct Prober {
     namespaces: Vec<Namespace>,
+    /// By inode: index of the namespace, the key there, and whether it was accepted.
+    keys: FxHashMap<u32, (usize, Key, bool)>,
+    /// Asked for and not found: closed by now, or no TCP.
+    no_tcp: FxHashSet<u32>,
+    /// Sockets that threads waited on, which are no UDP ones with a peer.
+    no_udp: FxHashSet<u64>,
 }
 
 impl Prober {
@@ -142,15 +153,96 @@ impl Prober {
         }
         let wanted: FxHashSet<u32> = connections.iter().filter_map(|inode| u32::try_from(inode.0).ok()).collect();
         let mut count = 0;
-        for namespace in &mut self.namespaces {
+        for (index, namespace) in self.namespaces.iter_mut().enumerate() {
             let table = TcpTable::read(&mut namespace.socket, |inode| wanted.contains(&inode))?;
             let time = now();
             for tcp in &table.connections {
-                event::probe(time, 0, tcp, table.was_accepted(tcp), buffer);
+                let accepted = table.was_accepted(tcp);
+                event::probe(time, 0, tcp, accepted, buffer);
+                event::connecting(time, tcp, namespace.inode as u32, buffer);
+                if self.keys.len() < REMEMBERED {
+                    self.keys.insert(tcp.inode, (index, tcp.key.clone(), accepted));
+                }
             }
             count += table.connections.len();
         }
         Ok(count)
+    }
+
+    /// The same for the few connections of which calls are open: each is asked for alone, which costs some 5 us, where
+    /// it is known by which key. Others are looked for among all once. Of those that connect, SOCKET (`FOUND`) says
+    /// where to.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::probe`].
+    pub fn ask(&mut self, connections: &[SocketInode], buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let inodes = connections.iter().filter_map(|inode| u32::try_from(inode.0).ok());
+        let wanted: Vec<u32> = inodes.filter(|inode| !self.no_tcp.contains(inode)).collect();
+        let all_known = wanted.iter().all(|inode| self.keys.contains_key(inode));
+        if !all_known || wanted.len() > ASK_ONE_BY_ONE {
+            return self.look_for(&wanted, buffer);
+        }
+        let mut count = 0;
+        for inode in wanted {
+            let Some((index, key, accepted)) = self.keys.get(&inode) else { continue };
+            let Some(namespace) = self.namespaces.get_mut(*index) else { continue };
+            // The inode is compared as well: sockets that are being closed answer without one.
+            match inet::read_one(&mut namespace.socket, key)?.filter(|tcp| tcp.inode == inode) {
+                Some(tcp) => {
+                    let time = now();
+                    event::probe(time, 0, &tcp, *accepted, buffer);
+                    event::connecting(time, &tcp, namespace.inode as u32, buffer);
+                    count += 1;
+                }
+                None => drop(self.keys.remove(&inode)),
+            }
+        }
+        Ok(count)
+    }
+
+    fn look_for(&mut self, inodes: &[u32], buffer: &mut Vec<u8>) -> io::Result<usize> {
+        if self.keys.len() >= REMEMBERED || self.no_tcp.len() >= REMEMBERED {
+            self.keys.clear();
+            self.no_tcp.clear();
+        }
+        let connections: Vec<SocketInode> = inodes.iter().map(|inode| SocketInode(u64::from(*inode))).collect();
+        let count = self.probe(&connections, buffer)?;
+        if count < inodes.len() {
+            let keys = &self.keys;
+            self.no_tcp.extend(inodes.iter().filter(|inode| !keys.contains_key(inode)));
+        }
+        Ok(count)
+    }
+
+    /// Says of threads that wait on a UDP socket where its peer is. Looks at the UDP sockets only where a thread waits
+    /// on a socket that is not known to be another.
+    pub fn name_udp(&mut self, threads: &mut [ThreadEvent]) {
+        let waited: Vec<u64> = threads.iter().map(|thread| thread.connection).filter(|inode| *inode != 0).collect();
+        let is_tcp = |inode: &u64| u32::try_from(*inode).is_ok_and(|inode| self.keys.contains_key(&inode));
+        if waited.iter().all(|inode| self.no_udp.contains(inode) || is_tcp(inode)) {
+            return;
+        }
+        if self.no_udp.len() >= REMEMBERED {
+            self.no_udp.clear();
+        }
+        let mut peers = FxHashMap::default();
+        for namespace in &mut self.namespaces {
+            // What could not be looked at stays unnamed.
+            let _ = inet::udp_peers(
+                &mut namespace.socket,
+                |inode| waited.contains(&u64::from(inode)),
+                |inode, peer| {
+                    peers.insert(u64::from(inode), peer);
+                },
+            );
+        }
+        for thread in threads {
+            match peers.get(&thread.connection) {
+                Some(peer) => event::set_peer(thread, *peer),
+                None => drop(self.no_udp.insert(thread.connection)),
+            }
+        }
     }
 }
 

@@ -55,15 +55,33 @@ impl DiagSocket {
         Ok(Self { socket, buffer: vec![0; BUFFER_SIZE] })
     }
 
-    /// Asks for all sockets that `request` means and hands each answer to `take`.
-    pub(super) fn dump(&mut self, request: SockDiagMessage, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    /// Asks for the one socket that `request` means and hands the answer to `take`; whether there is such a socket.
+    pub(super) fn one(&mut self, request: SockDiagMessage, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
+        self.send(request, NLM_F_REQUEST)?;
+        let (length, _) = recv(&self.socket, &mut self.buffer[..], RecvFlags::empty())?;
+        match take_messages(&self.buffer[..length], &mut take) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            // Addresses and ports are another socket's by now.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::STALE.raw_os_error()) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn send(&mut self, request: SockDiagMessage, flags: u16) -> io::Result<()> {
         let mut header = NetlinkHeader::default();
-        header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+        header.flags = flags;
         let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
         sendto(&self.socket, &bytes, SendFlags::empty(), &netlink::SocketAddrNetlink::new(0, 0))?;
+        Ok(())
+    }
+
+    /// Asks for all sockets that `request` means and hands each answer to `take`.
+    pub(super) fn dump(&mut self, request: SockDiagMessage, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        self.send(request, NLM_F_REQUEST | NLM_F_DUMP)?;
         loop {
             let (length, _) = recv(&self.socket, &mut self.buffer[..], RecvFlags::empty())?;
             if length == 0 {
