@@ -7,7 +7,9 @@ use crate::{
     connection::{AF_INET, AF_INET6, AF_UNIX},
     event::{
         Event, Timestamp,
-        wire::{EventHeader, ProbeEvent, SocketEvent, SocketNameEvent, ThreadEvent, flag, origin, peer_window, tcp_state},
+        wire::{
+            EventHeader, ProbeEvent, SocketEvent, SocketNameEvent, ThreadEvent, flag, origin, peer_window, tcp_state,
+        },
     },
 };
 

@@ -31,10 +31,10 @@ enum Form {
 
 fn form(call: Sysno) -> Form {
     match call.name() {
-        "read" | "pread64" | "readv" | "preadv" | "preadv2" | "write" | "pwrite64" | "writev" | "pwritev" | "pwritev2"
-        | "recvfrom" | "recvmsg" | "recvmmsg" | "sendto" | "sendmsg" | "sendmmsg" | "connect" | "accept" | "accept4"
-        | "shutdown" | "close" | "ioctl" | "fcntl" | "flock" | "fsync" | "fdatasync" | "sendfile" | "splice"
-        | "epoll_wait" | "epoll_pwait" | "epoll_pwait2" | "io_uring_enter" => Form::Descriptor,
+        "read" | "pread64" | "readv" | "preadv" | "preadv2" | "write" | "pwrite64" | "writev" | "pwritev"
+        | "pwritev2" | "recvfrom" | "recvmsg" | "recvmmsg" | "sendto" | "sendmsg" | "sendmmsg" | "connect"
+        | "accept" | "accept4" | "shutdown" | "close" | "ioctl" | "fcntl" | "flock" | "fsync" | "fdatasync"
+        | "sendfile" | "splice" | "epoll_wait" | "epoll_pwait" | "epoll_pwait2" | "io_uring_enter" => Form::Descriptor,
         "poll" | "ppoll" => Form::Poll,
         "select" | "pselect6" => Form::Select,
         _ => Form::Other,
@@ -119,9 +119,11 @@ fn of_poll(bytes: &[u8]) -> Vec<i32> {
 fn of_select(reads: &[u8], writes: &[u8]) -> Vec<i32> {
     // On little-endian machines a set's bytes are in the order of its bits; the supported ones are.
     let bits = reads.iter().zip(writes).map(|(read, write)| read | write).enumerate();
-    bits.flat_map(|(index, byte)| (0..8).filter(move |bit| byte >> bit & 1 != 0).map(move |bit| (index * 8 + bit) as i32))
-        .take(MAX_POLLED)
-        .collect()
+    bits.flat_map(|(index, byte)| {
+        (0..8).filter(move |bit| byte >> bit & 1 != 0).map(move |bit| (index * 8 + bit) as i32)
+    })
+    .take(MAX_POLLED)
+    .collect()
 }
 
 #[cfg(test)]
