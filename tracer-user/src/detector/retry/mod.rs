@@ -170,6 +170,7 @@ impl Detect for Retry {
             Observation::Exchange(..)
             | Observation::Closed(_)
             | Observation::Probe(..)
+            | Observation::Thread(_)
             | Observation::Tick(_)
             | Observation::End => {}
         }
