@@ -32,6 +32,8 @@ pub const DUP_ONTO: u8 = 37;
 pub const FCNTL: u8 = 38;
 /// `socketpair`.
 pub const SOCKETPAIR: u8 = 39;
+/// `close_range`.
+pub const CLOSE_RANGE: u8 = 40;
 
 /// x86-64 (64-bit calls; `arch/x86/entry/syscalls/syscall_64.tbl`).
 pub const X86_64: Table = table(&[
@@ -59,6 +61,7 @@ pub const X86_64: Table = table(&[
     (307, call::SENDMMSG),
     (327, call::READV),
     (328, call::WRITEV),
+    (436, CLOSE_RANGE),
 ]);
 
 /// aarch64 (`include/uapi/asm-generic/unistd.h`).
@@ -86,6 +89,7 @@ pub const AARCH64: Table = table(&[
     (269, call::SENDMMSG),
     (286, call::READV),
     (287, call::WRITEV),
+    (436, CLOSE_RANGE),
 ]);
 
 const fn table(entries: &[(usize, u8)]) -> Table {
@@ -105,7 +109,7 @@ mod tests {
     use super::*;
 
     /// Calls of which each architecture has at least one, and how many numbers lead to each.
-    const CODES: [u8; 20] = [
+    const CODES: [u8; 21] = [
         call::READ,
         call::READV,
         call::RECVFROM,
@@ -126,6 +130,7 @@ mod tests {
         DUP_ONTO,
         FCNTL,
         SOCKETPAIR,
+        CLOSE_RANGE,
     ];
 
     #[test]
@@ -169,6 +174,7 @@ mod tests {
             (libc::SYS_dup3, DUP_ONTO),
             (libc::SYS_fcntl, FCNTL),
             (libc::SYS_socketpair, SOCKETPAIR),
+            (libc::SYS_close_range, CLOSE_RANGE),
         ];
         for (number, code) in common.into_iter().chain(only_here) {
             assert_eq!(table[usize::try_from(number).expect("a small number")], code, "system call {number}");

@@ -36,13 +36,25 @@ pub(crate) fn of_descriptor(task: Task, fd: i32) -> Option<Socket> {
     Some(Socket { inode: kernel(inode, &INODE_NUMBER)?, sk: pointer(socket, &SOCKET_SK)? })
 }
 
+/// `struct fdtable` of the running task.
+#[inline(always)]
+fn table(task: Task) -> Option<u64> {
+    pointer(pointer(task.address, &TASK_FILES)?, &FILES_FDT)
+}
+
+/// Descriptors that the running task's table has room for.
+#[inline(always)]
+pub(crate) fn descriptors(task: Task) -> Option<u32> {
+    kernel(table(task)?, &FDT_MAX_FDS)
+}
+
 /// `struct file` of a descriptor.
 #[inline(always)]
 fn file(task: Task, fd: i32) -> Option<u64> {
     if fd < 0 {
         return None;
     }
-    let table = pointer(pointer(task.address, &TASK_FILES)?, &FILES_FDT)?;
+    let table = table(task)?;
     if fd as u32 >= kernel::<u32>(table, &FDT_MAX_FDS)? {
         return None;
     }

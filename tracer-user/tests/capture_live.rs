@@ -410,6 +410,52 @@ data = pattern(0, 100000); a.sendall(data); a.close()
 }
 
 #[test]
+fn a_range_of_descriptors_that_is_closed_closes_its_connections() {
+    if !is_root() {
+        return;
+    }
+    let script = "
+SYS_close_range = 436
+def close_range(first, last, flags):
+    if ctypes.CDLL(None, use_errno=True).syscall(SYS_close_range, first, ctypes.c_uint(last), flags) != 0:
+        raise OSError(ctypes.get_errno(), 'close_range')
+pairs = [socket.socketpair() for _ in range(4)]
+numbers = sorted(end.fileno() for pair in pairs for end in pair)
+for a, b in pairs: a.sendall(pattern(0, 10)); b.recv(10)
+for pair in pairs:
+    for end in pair: end.detach()
+# Marked only; then the last two; then all from there on, as programs do before they execute another.
+close_range(numbers[0], numbers[-1], 4)
+close_range(numbers[6], numbers[7], 0)
+close_range(numbers[0], 0xffffffff, 0)
+";
+    let bytes = Tracee::start(script, |_| {}).finish();
+    let events = decode(&bytes);
+    let pairs: Vec<i32> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Socket(socket) if socket.origin == origin::PAIR => Some(socket.fd),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(pairs.len(), 8);
+    let closed: Vec<i32> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Descriptor(event) if event.action == descriptor::CLOSE && pairs.contains(&event.fd) => {
+                Some(event.fd)
+            }
+            _ => None,
+        })
+        .collect();
+    let mut expected = pairs;
+    expected.sort_unstable();
+    expected.rotate_right(2);
+    assert_eq!(closed, expected);
+    assert_eq!(lost(&events), NOTHING);
+}
+
+#[test]
 fn what_a_full_ring_loses_is_counted_to_the_byte() {
     if !is_root() {
         return;

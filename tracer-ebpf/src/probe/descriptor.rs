@@ -1,5 +1,8 @@
 //! Calls that make, copy, shut down and close connections.
 
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::bpf_loop;
 use tracer_common::event::{DescriptorEvent, descriptor, kind, origin};
 use tracer_common::syscall;
 
@@ -7,6 +10,7 @@ use crate::{
     arch::Call,
     connection::{self, Announcement},
     emit,
+    maps::DESCRIPTOR_SLOTS,
     memory::user,
     socket::{self, Socket},
     target::Task,
@@ -15,6 +19,8 @@ use crate::{
 const EBADF: i64 = -9;
 const EISCONN: i64 = -106;
 const EALREADY: i64 = -114;
+/// Marks, closes nothing.
+const CLOSE_RANGE_CLOEXEC: u64 = 4;
 const F_DUPFD: u64 = 0;
 const F_DUPFD_CLOEXEC: u64 = 1030;
 
@@ -38,6 +44,9 @@ pub(super) fn changed(task: Task, call: &Call, result: i64) {
         // Whatever else it returns, the descriptor is closed. That of a file says nothing about connections.
         syscall::CLOSE if result != EBADF && socket::forget_descriptor(task.tgid, fd) => {
             report(0, fd, -1, descriptor::CLOSE)
+        }
+        syscall::CLOSE_RANGE if result == 0 && arguments[2] & CLOSE_RANGE_CLOEXEC == 0 => {
+            closed_from(&task, arguments[0] as u32, arguments[1] as u32);
         }
         syscall::SHUTDOWN if result == 0 => {
             if let Some(socket) = socket::of_descriptor(task, fd) {
@@ -87,6 +96,35 @@ fn duplicated(task: Task, old: i32, new: i32, always: bool) {
     if inode != 0 || always {
         report(inode, old, new, descriptor::DUPLICATE);
     }
+}
+
+/// What a turn of the loop of [`closed_from`] needs.
+struct Range {
+    tgid: u32,
+    first: u32,
+}
+
+/// All descriptors from `first` to `last` are closed; those that may have named a connection are told.
+#[inline(always)]
+fn closed_from(task: &Task, first: u32, last: u32) {
+    // Programs name the highest number there is; what is beyond the table was never open.
+    let open = socket::descriptors(*task).unwrap_or(0);
+    let end = if last < open { last + 1 } else { open };
+    if first >= end {
+        return;
+    }
+    let count = if end - first > DESCRIPTOR_SLOTS { DESCRIPTOR_SLOTS } else { end - first };
+    let mut range = Range { tgid: task.tgid, first };
+    unsafe { bpf_loop(count, close_step as *mut c_void, (&raw mut range).cast(), 0) };
+}
+
+unsafe extern "C" fn close_step(index: u64, context: *mut c_void) -> i64 {
+    let range = context.cast::<Range>();
+    let (tgid, fd) = unsafe { ((*range).tgid, ((*range).first).wrapping_add(index as u32) as i32) };
+    if socket::forget_descriptor(tgid, fd) {
+        report(0, fd, -1, descriptor::CLOSE);
+    }
+    0
 }
 
 #[inline(always)]
