@@ -7,6 +7,7 @@ pub mod child;
 pub mod cli;
 pub mod compare;
 pub mod driver;
+pub mod flaky;
 pub mod guard;
 pub mod peer;
 pub mod report;

@@ -63,6 +63,15 @@ impl Program {
         truth::read(&self.folder.path().join("truth"))
     }
 
+    /// Its log as it is.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub fn log(&self) -> anyhow::Result<String> {
+        Ok(fs::read_to_string(self.folder.path().join("truth"))?)
+    }
+
     /// Its log once it has as many exchanges.
     ///
     /// # Errors

@@ -16,6 +16,8 @@ enum What {
     Program(&'static str),
     /// A module of Debian's own Python.
     PythonModule(&'static str),
+    /// A module that Debian has for Node.
+    NodeModule(&'static str),
 }
 
 const fn program(name: &'static str, package: &'static str) -> Need {
@@ -34,7 +36,9 @@ pub(crate) const ALL: &[Need] = &[
     program("node", "nodejs"),
     program("python3", "python3"),
     Need { what: What::PythonModule("urllib3"), package: "python3-urllib3" },
+    Need { what: What::NodeModule("retry"), package: "node-retry" },
     program("curl", "curl"),
+    program("wget", "wget"),
     program("ip", "iproute2"),
     program("bpftool", "bpftool"),
 ];
@@ -90,6 +94,7 @@ pub(crate) fn install(needs: &[Need]) -> anyhow::Result<()> {
 fn is_there(what: &What) -> bool {
     match what {
         What::Program(name) => find(name).is_some(),
+        What::NodeModule(name) => Path::new("/usr/share/nodejs").join(name).exists(),
         What::PythonModule(name) => {
             let python = Path::new("/usr/bin/python3");
             python.exists()

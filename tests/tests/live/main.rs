@@ -6,6 +6,7 @@ mod life;
 mod loss;
 mod mode;
 mod record;
+mod retry;
 mod scene;
 mod services;
 mod support;

@@ -24,23 +24,28 @@ fn record(name: &str, scene: impl FnOnce(&Path) -> anyhow::Result<Outcome>) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("it.tap");
     let outcome = scene(&path).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+    keep(name, &path, &outcome.json);
+}
+
+/// Replays the recording of a trace with the real program, and keeps it where it shall be kept.
+pub(crate) fn keep(name: &str, path: &Path, json: &str) {
     let replayed = Command::new(binary().expect("pidtap"))
         .args(["open", "-o", "json", "--show-secrets"])
-        .arg(&path)
+        .arg(path)
         .output()
         .expect("pidtap opens it");
     assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
     let replayed = String::from_utf8(replayed.stdout).expect("JSON is UTF-8");
-    for (live, replayed) in outcome.json.lines().zip(replayed.lines()) {
+    for (live, replayed) in json.lines().zip(replayed.lines()) {
         assert_eq!(live, replayed, "{name}: live, and replayed");
     }
-    assert_eq!(outcome.json, replayed, "{name}");
+    assert_eq!(json, replayed, "{name}");
     if let Some(folder) = env::var_os("PIDTAP_RECORDINGS") {
         let to = Path::new(&folder).join(name);
         fs::create_dir_all(&folder).expect("the folder can be made");
-        fs::copy(&path, to.with_extension("tap")).expect("the recording can be kept");
-        fs::write(to.with_extension("json"), &outcome.json).expect("the expectation can be kept");
-        eprintln!("kept {name}: {} bytes", fs::metadata(&path).map(|data| data.len()).unwrap_or_default());
+        fs::copy(path, to.with_extension("tap")).expect("the recording can be kept");
+        fs::write(to.with_extension("json"), json).expect("the expectation can be kept");
+        eprintln!("kept {name}: {} bytes", fs::metadata(path).map(|data| data.len()).unwrap_or_default());
     }
 }
 

@@ -4,11 +4,13 @@
 //! tracee client MODE ADDRESS PLAN COUNT     COUNT connections, each with the requests of PLAN
 //! tracee server MODE                        says `listening ADDRESS`; serves each connection in a thread
 //! tracee scene NAME ADDRESS [COUNT]
+//! tracee retry PATTERN CHAINS ATTEMPTS ADDRESS PATH
 //! ```
 //!
 //! The log is the file named by `TRUTH`. It says `ready`, waits for `go`, says `done` when it has done its work, and
 //! ends when its standard input ends. An ADDRESS is `IP:PORT` or `unix:PATH`.
 
+mod retry;
 mod scene;
 mod socket;
 mod sys;
@@ -44,6 +46,11 @@ fn main() -> anyhow::Result<()> {
         ["server", mode] => server(Mode::parse(mode).context("no such mode")?, &scribe)?,
         ["scene", name, address] => scene::run(name, address, 1, &scribe)?,
         ["scene", name, address, count] => scene::run(name, address, count.parse()?, &scribe)?,
+        ["retry", pattern, chains, attempts, address, path] => {
+            let (chains, attempts) = (chains.parse()?, attempts.parse()?);
+            start("")?;
+            retry::run(pattern, chains, attempts, address, path)?;
+        }
         _ => bail!("see the top of tracee/main.rs"),
     }
     say("done")?;

@@ -18,6 +18,9 @@ const LISTED: usize = 32;
 /// Gaps that the pattern is made of: what has not shown by then has none.
 const FITTED: usize = 24;
 
+/// A scheduler may be so late.
+const MISS_NS: u64 = 10_000_000;
+
 /// What a chain is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doing {
@@ -59,8 +62,10 @@ pub(super) struct Chain {
     /// The latest answer set a cookie, which the next attempt may bring.
     pub(super) cookie_set: bool,
     pub(super) answer: Option<u16>,
-    /// Something of the latest attempt was not seen.
+    /// Whom it is for.
     pub(super) upstream: u64,
+    /// How often the next attempt did not come when it was foretold.
+    misses: u32,
 }
 
 /// How an attempt ended.
@@ -97,6 +102,7 @@ impl Chain {
             cookie_set: false,
             answer: None,
             upstream,
+            misses: 0,
         }
     }
 
@@ -107,6 +113,11 @@ impl Chain {
 
     /// Another attempt began.
     pub(super) fn begin(&mut self, exchange: Option<ExchangeId>, started: Timestamp, thresholds: &RetryThresholds) {
+        if let Some(due) = self.next_due() {
+            let (_, ended) = self.span();
+            let (foretold, came) = (due.since(ended), started.since(ended));
+            self.misses += u32::from(foretold.abs_diff(came) > came / 4 + MISS_NS);
+        }
         self.attempts = self.attempts.saturating_add(1);
         let before = self.listed.last();
         let gap = before.and_then(|before| before.ended).map(|ended| started.since(ended));
@@ -205,6 +216,8 @@ impl Chain {
         let asked = last.retry_after.filter(|_| !self.pathologies.contains(&"retry_after_ignored"));
         // Where the server asked before and does not now, the client's own backoff is not known.
         let own = self.fit.next.filter(|_| self.fit.pattern != Some(Pattern::RetryAfter));
+        // Chance makes gaps that look like a pattern for a while.
+        let own = own.filter(|_| self.misses == 0 || (self.misses == 1 && self.fit.settled));
         Some(Timestamp(last.ended?.0.saturating_add(asked.or(own)?)))
     }
 

@@ -209,6 +209,27 @@ impl RetryEvidence {
         }
     }
 
+    /// How it waits, in words.
+    fn backoff(&self) -> Option<String> {
+        let ms = |nanoseconds: Option<u64>| match nanoseconds.unwrap_or_default() {
+            long @ 10_000_000_000.. => format!("{:.0} s", long as f64 / 1e9),
+            nanoseconds @ 1_000_000_000.. => format!("{:.1} s", nanoseconds as f64 / 1e9),
+            nanoseconds => format!("{:.0} ms", nanoseconds as f64 / 1e6),
+        };
+        let cap = self.cap.map_or_else(String::new, |cap| format!(" up to {}", ms(Some(cap))));
+        Some(match self.pattern? {
+            Pattern::Immediate => "no backoff".to_owned(),
+            Pattern::Constant => format!("always after {}", ms(self.base)),
+            Pattern::Linear => format!("after {} and {} more each time{cap}", ms(self.base), ms(self.step)),
+            Pattern::Exponential => {
+                format!("after {}, x{:.1} each time{cap}", ms(self.base), self.factor.unwrap_or_default())
+            }
+            Pattern::ExponentialJitter => "backoff with jitter".to_owned(),
+            Pattern::RetryAfter => "waits as the server asks".to_owned(),
+            Pattern::Irregular => "no regular backoff".to_owned(),
+        })
+    }
+
     /// The latest failure.
     pub fn last_failure(&self) -> Option<Failure> {
         self.listed.iter().rev().find_map(|attempt| attempt.failure)
@@ -218,8 +239,9 @@ impl RetryEvidence {
 impl Explain for RetryEvidence {
     fn title(&self, redactor: Redactor) -> String {
         let call = self.call(redactor);
-        let last = self.last_failure().map(Failure::words);
-        let last = last.map_or_else(String::new, |last| format!(" (last: {last})"));
+        let last = self.last_failure().map(|last| format!("last: {}", last.words()));
+        let known = last.into_iter().chain(self.backoff()).collect::<Vec<_>>().join("; ");
+        let last = if known.is_empty() { known } else { format!(" ({known})") };
         let attempts = self.attempts;
         match self.result {
             RetryResult::Ongoing => format!("{call} is being retried: attempt {attempts}{last}"),

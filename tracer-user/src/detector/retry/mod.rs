@@ -155,7 +155,7 @@ impl Detect for Retry {
             },
             Observation::Exchange(Step::ResponseHead, exchange) if exchange.role == Role::Client => {
                 if exchange.thread != exchange.process.tid {
-                    self.threads.hops(exchange.process.pid);
+                    self.threads.takes_turns(exchange.process.pid);
                 }
                 self.is_answered(exchange, now, findings);
             }
@@ -209,7 +209,7 @@ impl Retry {
         let upstream = Upstreams::key(request.authority().unwrap_or(remote));
         self.upstreams.attempt(upstream);
         self.asks_known(exchange, request, key, started, upstream, now, findings);
-        self.threads.calls(exchange.process.tid);
+        self.threads.asks(pid, exchange.process.tid);
     }
 
     #[expect(clippy::too_many_arguments, reason = "what the one caller has found out about the exchange")]
@@ -366,10 +366,9 @@ impl Retry {
         let same_thread = chain.process.tid == beginning.process.tid;
         let gap = started.since(span.1) as f64;
         if bond.explicit.is_empty() && !same_caller && !same_thread {
-            // Another thread's call may be another call: unless threads take turns here, or it comes from one of a pool.
-            let pid = beginning.process.pid;
-            let pooled = self.threads.hop(pid) || self.threads.knows(beginning.process.tid);
-            if !pooled || gap <= self.thresholds.immediate.as_nanos() as f64 {
+            // Another thread's call is another call, unless threads take turns here; and then one that comes at once may be.
+            let turns = self.threads.take_turns(beginning.process.pid);
+            if !turns || gap <= self.thresholds.immediate.as_nanos() as f64 {
                 return None;
             }
         }
@@ -536,6 +535,9 @@ impl Retry {
 
     fn finished(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
         let end = exchange.timing.end.unwrap_or(now);
+        if exchange.request.is_some() {
+            self.threads.is_done(exchange.process.tid);
+        }
         if exchange.request.is_none()
             && exchange.timing.connect_start.is_some()
             && exchange.timing.connect_end.is_none()

@@ -127,8 +127,7 @@ fn fit_values(values: &[f64]) -> Fit {
 /// Tries growth by a factor or by a step, up to a cap. Gives how far the gaps are from it, on average, with it.
 fn growth(values: &[f64], pattern: Pattern) -> Option<(f64, Fit)> {
     let count = values.len();
-    // The longest part that grows decides: it is what the parameters are best known from.
-    (2..=count).rev().find_map(|grown| {
+    let fits = (2..=count).rev().filter_map(|grown| {
         let (first, last) = (values[0], values[grown - 1]);
         let steps = (grown - 1) as f64;
         let (factor, step) = match pattern {
@@ -144,23 +143,24 @@ fn growth(values: &[f64], pattern: Pattern) -> Option<(f64, Fit)> {
         let tail = &values[grown..];
         let cap = mean(tail);
         let capped = !tail.is_empty();
-        let fits = grows
+        let fit = grows
             && (0..grown).all(|index| near(values[index], at(index)))
             && tail.iter().all(|gap| near(*gap, cap))
             && (!capped || (cap > last - tolerance(last) && cap < at(grown) + tolerance(at(grown))))
             // One gap that is too short is no cap.
             && (!capped || tail.len() >= 2 || grown >= 3);
-        if !fits {
+        if !fit {
             return None;
         }
+        let exact = (0..grown).all(|index| (values[index] - at(index)).abs() <= 0.025 * at(index) + 3e6);
         let error = (0..grown).map(|index| (values[index] / at(index) - 1.0).abs()).sum::<f64>() / grown as f64;
         // A cap explains what does not fit: without one is better.
-        let error = error + if capped { 0.05 * tail.len() as f64 } else { 0.0 };
+        let error = error + if capped { 0.02 * tail.len() as f64 } else { 0.0 };
         // The last gap before the cap may have been cut already.
         let next = if capped { cap } else { at(count) };
         let fit = Fit {
             pattern: Some(pattern),
-            settled: grown >= 3 || tail.len() >= 2,
+            settled: exact && (grown >= 3 || tail.len() >= 2),
             base: Some(first as u64),
             factor: (pattern == Pattern::Exponential).then_some(factor),
             step: (pattern == Pattern::Linear).then_some(step as u64),
@@ -169,7 +169,8 @@ fn growth(values: &[f64], pattern: Pattern) -> Option<(f64, Fit)> {
             next: Some(next as u64),
         };
         Some((error, fit))
-    })
+    });
+    fits.min_by(|one, other| one.0.total_cmp(&other.0))
 }
 
 /// Slope of the logarithms, and how far they are from it at most.
@@ -245,6 +246,8 @@ mod tests {
         assert!(fit.cap.is_some_and(|cap| cap.abs_diff(500_500_000) < 1_000_000), "{fit:?}");
         check(&[100.0, 200.0, 400.0, 500.0, 501.0], Pattern::Exponential, Some(500.0));
         check(&[1000.0, 2000.0, 3000.0, 3001.0, 3000.0], Pattern::Linear, Some(3000.0));
+        check(&[60.3, 120.2, 200.4, 200.1, 200.3], Pattern::Exponential, Some(200.0));
+        assert!(!fitted(&[60.3, 120.2, 200.4]).settled, "of a cap nothing is known yet");
     }
 
     #[test]

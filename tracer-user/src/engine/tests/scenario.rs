@@ -71,13 +71,19 @@ pub(crate) struct Told {
 
 impl Told {
     pub(crate) fn incidents(&self) -> Vec<&Incident> {
-        let incident = |update| if let &Update::Incident(ref incident) = update { Some(&**incident) } else { None };
-        self.updates.iter().filter_map(incident).collect()
+        let incidents = self.updates.iter().filter_map(|update| match update {
+            Update::Incident(incident) => Some(&**incident),
+            _ => None,
+        });
+        incidents.collect()
     }
 
     pub(crate) fn exchanges(&self) -> Vec<&Exchange> {
-        let exchange = |update| if let &Update::Exchange(ref exchange) = update { Some(&**exchange) } else { None };
-        self.updates.iter().filter_map(exchange).collect()
+        let exchanges = self.updates.iter().filter_map(|update| match update {
+            Update::Exchange(exchange) => Some(&**exchange),
+            _ => None,
+        });
+        exchanges.collect()
     }
 
     /// The latest that was said of each retry chain.
@@ -191,7 +197,7 @@ impl Scenario {
     }
 
     fn ask(&mut self, name: &str, tid: u32, inbound: bool, words: &[&str]) {
-        let keep = words.iter().any(|word| *word == "keep").then(|| format!("{inbound}{tid}"));
+        let keep = words.contains(&"keep").then(|| format!("{inbound}{tid}"));
         let keep = keep.or_else(|| option(words, "on").map(str::to_owned));
         let mut connection = match keep.as_ref().and_then(|name| self.kept.remove(name)) {
             Some(connection) => Connection { tid, ..connection },
