@@ -627,11 +627,11 @@ impl Retry {
 
     fn succeeded(&mut self, exchange: &Exchange, end: Timestamp, now: Timestamp, findings: &mut Findings) {
         let known = if self.by_exchange.is_empty() { None } else { self.by_exchange.get(&exchange.id).copied() };
-        if let Some(id) = known {
-            if let Some(chain) = self.chains.get_mut(&id).filter(|chain| chain.doing == Doing::Trying(exchange.id)) {
-                chain.answer = exchange.response.as_ref().map(|response| response.status);
-                self.recovered(id, end, now, findings);
-            }
+        if let Some(id) = known
+            && let Some(chain) = self.chains.get_mut(&id).filter(|chain| chain.doing == Doing::Trying(exchange.id))
+        {
+            chain.answer = exchange.response.as_ref().map(|response| response.status);
+            self.recovered(id, end, now, findings);
         }
         if let Some(request) = exchange.request.as_ref().filter(|_| exchange.response.is_some()) {
             let started = exchange.timing.connect_start.unwrap_or(exchange.started);
