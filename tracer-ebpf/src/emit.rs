@@ -64,13 +64,13 @@ pub(crate) fn room(credit: *mut u64, size: usize) -> Option<u64> {
         return Some(u64::from(BPF_RB_NO_WAKEUP));
     }
     let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
-    // The mark stands at an eighth.
+    // The mark stands at a quarter.
     let mark = u64::from(WAKE_BYTES.load());
-    if waiting + size > mark * 8 - mark / 2 {
+    if waiting + size > mark * 4 - mark / 4 {
         return None;
     }
     // Less of it as the ring fills, and never so much that all processors together reach the last sixteenth.
-    unsafe { *credit = if waiting < mark * 4 { mark / 64 } else { mark / 1024 } };
+    unsafe { *credit = if waiting < mark * 2 { mark / 128 } else { mark / 2048 } };
     Some(u64::from(if waiting >= mark { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }))
 }
 

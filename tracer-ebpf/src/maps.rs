@@ -20,7 +20,7 @@ pub(crate) const FAMILIAR_SLOTS: u32 = 16_384;
 
 /// The events. User space sets the size.
 #[map]
-pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(32 << 20, 0);
 
 /// Traced processes.
 #[map]

@@ -108,7 +108,7 @@ impl Trace {
         let (notice_sender, notices) = unbounded_channel();
         let worker = Worker {
             capture,
-            pipeline: Pipeline::new(pipeline::options(output, detect), sink.output, recorder),
+            pipeline: Pipeline::new(pipeline::options(output, detect), (sink.output, sink.written), recorder),
             population: Population::new(all, follow),
             probing: Probing::start(prober, handle.clone()),
             terminal: sink.terminal,

@@ -10,6 +10,7 @@ mod replay;
 mod run;
 mod sink;
 mod worker;
+mod writing;
 
 use std::io::{self, Write as _};
 

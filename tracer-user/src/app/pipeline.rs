@@ -4,6 +4,7 @@ use std::{fs::File, io};
 
 use tracer_common::event::loss;
 
+use super::writing::Written;
 use crate::{
     cli::{DetectArgs, OutputArgs},
     engine::{Control, Engine, EngineOptions, Update},
@@ -21,6 +22,7 @@ pub(super) fn options(output: &OutputArgs, detect: &DetectArgs) -> EngineOptions
 pub(super) struct Pipeline {
     engine: Engine,
     output: Box<dyn Output + Send>,
+    written: Written,
     recorder: Option<Recorder<File>>,
     /// The output failed, and is not written to any more.
     broken: bool,
@@ -29,10 +31,10 @@ pub(super) struct Pipeline {
 impl Pipeline {
     pub(super) fn new(
         options: EngineOptions,
-        output: Box<dyn Output + Send>,
+        (output, written): (Box<dyn Output + Send>, Written),
         recorder: Option<Recorder<File>>,
     ) -> Self {
-        Self { engine: Engine::new(options), output, recorder, broken: false }
+        Self { engine: Engine::new(options), output, written, recorder, broken: false }
     }
 
     /// Takes events that follow each other directly; each is shown to `look` on the way.
@@ -80,7 +82,7 @@ impl Pipeline {
         self.engine.poll_control()
     }
 
-    /// Hands what is printed on to the reader, who may wait for it.
+    /// Hands what is printed on to the thread that writes, for a reader who may wait for it.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         if self.broken { Ok(()) } else { self.guard(|output| output.flush()) }
     }
@@ -90,14 +92,15 @@ impl Pipeline {
         self.output.set_width(width);
     }
 
-    /// Ends it: what is open is printed, then the summary.
+    /// Ends it: what is open is printed, then the summary, and all of it is written.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         if let Some(recorder) = &mut self.recorder {
             recorder.finish();
         }
         self.engine.finish();
         self.print()?;
-        self.flush()
+        self.flush()?;
+        if self.broken { Ok(()) } else { self.written.wait() }
     }
 
     /// The recording, where there is one.

@@ -38,7 +38,7 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     };
     let mut reader = Reader::open(input).with_context(|| format!("cannot open {name}"))?;
     let sink = sink::open(&args.output)?;
-    let mut pipeline = Pipeline::new(pipeline::options(&args.output, &args.detect), sink.output, None);
+    let mut pipeline = Pipeline::new(pipeline::options(&args.output, &args.detect), (sink.output, sink.written), None);
     match feed(&mut reader, &mut pipeline, &*asked_to_end()?) {
         Ok(true) => {}
         Ok(false) => {

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use rustix::termios::tcgetwinsize;
 
+use super::writing::{self, Written};
 use crate::{
     cli::{Format, OutputArgs},
     content::DECODED_LIMIT,
@@ -27,6 +28,8 @@ const OWNER_ONLY: u32 = 0o600;
 /// An output, and what is to be known about it.
 pub(super) struct Sink {
     pub(super) output: Box<dyn Output + Send>,
+    /// Tells when what the output has flushed is written.
+    pub(super) written: Written,
     /// It writes to a terminal, whose width may change.
     pub(super) terminal: bool,
     pub(super) format: Format,
@@ -54,6 +57,7 @@ pub(super) fn open(args: &OutputArgs) -> anyhow::Result<Sink> {
         // Not `Stdout`, which buffers by lines what is buffered already.
         None => (Box::new(standard_output()?), io::stdout().is_terminal()),
     };
+    let (writer, written) = writing::behind(writer)?;
     let output: Box<dyn Output + Send> = match format {
         Format::Json => {
             let decoded_limit = DECODED_LIMIT.max(args.body_limit.saturating_mul(4));
@@ -69,7 +73,7 @@ pub(super) fn open(args: &OutputArgs) -> anyhow::Result<Sink> {
             },
         )),
     };
-    Ok(Sink { output, terminal, format, standard_output: args.output_file.is_none() })
+    Ok(Sink { output, written, terminal, format, standard_output: args.output_file.is_none() })
 }
 
 /// Columns of the terminal that standard output is.

@@ -24,18 +24,20 @@ use crate::event::Event;
 
 /// Time between two TICK events.
 const TICK: Duration = Duration::from_millis(40);
-/// How long the thread sleeps after it found events. The probes do not wake it unless the ring gets fuller than it
+/// How long the thread sleeps after it found [`MANY`] bytes of events. The probes do not wake it unless the ring gets fuller than it
 /// should, so this is the delay of an event at most. Where target and client fill the processors, each time that pidtap
 /// runs, one of them waits, and then the other for it: few long turns cost them less than many short ones.
-const BUSY_WAIT: Duration = Duration::from_millis(40);
-/// How long it sleeps after it found none.
-const IDLE_WAIT: Duration = Duration::from_millis(20);
+const BUSY_WAIT: Duration = Duration::from_millis(100);
+/// How long it sleeps after it found fewer, so that a quiet service is seen without delay.
+const QUIET_WAIT: Duration = Duration::from_millis(20);
+/// Some hundred exchanges.
+const MANY: usize = 128 << 10;
 
 /// What one look into the ring found.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
-    Nothing,
-    Some,
+    Few,
+    Many,
     /// The batch is full before the ring is empty.
     Full,
 }
@@ -71,6 +73,7 @@ impl Drain {
 
     /// Runs until the capture is stopped or nobody takes batches any more.
     pub(super) fn run(mut self) {
+        let mut filled = false;
         loop {
             // Asked first: what was sent before the stop is in the ring by now.
             let stopping = self.shared.stopping();
@@ -91,24 +94,26 @@ impl Drain {
             if !self.batch.is_empty() && !self.flush() {
                 return;
             }
+            // What is left after a full batch is few, but there was much.
+            let much = std::mem::replace(&mut filled, found == Found::Full);
             match found {
                 // More may be waiting.
                 Found::Full => {}
-                Found::Some => self.wait(BUSY_WAIT),
-                Found::Nothing => self.wait(IDLE_WAIT),
+                Found::Few if !much => self.wait(QUIET_WAIT),
+                Found::Few | Found::Many => self.wait(BUSY_WAIT),
             }
         }
     }
 
     /// Takes what is in the ring, up to a full batch.
     fn take(&mut self) -> Found {
-        let mut found = Found::Nothing;
         while self.batch.len() < BATCH_SIZE {
-            let Some(record) = self.ring.next() else { return found };
+            let Some(record) = self.ring.next() else {
+                return if self.batch.len() < MANY { Found::Few } else { Found::Many };
+            };
             // The record has slack at its end, by its size class.
             let length = EventHeader::ref_from_prefix(&record).map_or(0, |(header, _)| header.length as usize);
             self.batch.extend_from_slice(record.get(..length).unwrap_or(&record));
-            found = Found::Some;
         }
         Found::Full
     }

@@ -147,7 +147,7 @@ fn load_object(options: &CaptureOptions, kernel: &Kernel) -> Result<Ebpf, Captur
         (global::DIRECT, u32::from(kernel.cast.is_some())),
         (global::WORD_TYPE, kernel.cast.map_or(0, |cast| cast.word)),
         (global::CALL_CAPTURE, options.call_capture.clamp(1, most)),
-        (global::WAKE_BYTES, options.ring_size / 8),
+        (global::WAKE_BYTES, options.ring_size / 4),
     ];
     let mut loader = EbpfLoader::new();
     loader.map_max_entries(map::EVENTS, options.ring_size);

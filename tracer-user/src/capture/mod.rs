@@ -37,8 +37,8 @@ pub struct CaptureOptions {
     pub helper_reads: bool,
 }
 
-/// Ring that holds about a tenth of a second of a service that fills both cores.
-pub const DEFAULT_RING_SIZE: u32 = 16 << 20;
+/// Ring that holds about a third of a second of a service that serves 100,000 small requests a second.
+pub const DEFAULT_RING_SIZE: u32 = 32 << 20;
 
 impl Default for CaptureOptions {
     fn default() -> Self {

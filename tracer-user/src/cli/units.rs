@@ -25,7 +25,7 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
 pub(super) fn ring_size(text: &str) -> Result<RingSize, String> {
     let bytes = bytes(text)?;
     if !bytes.is_power_of_two() || !(MIN_RING..=MAX_RING).contains(&bytes) {
-        return Err("a power of two from 4KiB to 1GiB is needed, as in 16MiB".to_owned());
+        return Err("a power of two from 4KiB to 1GiB is needed, as in 32MiB".to_owned());
     }
     Ok(RingSize(bytes as u32))
 }
