@@ -38,6 +38,8 @@ pub(super) struct Results {
     pub(super) steady: Steady,
     pub(super) probes: Probes,
     pub(super) other_process: Spread,
+    /// Its processor time for a request at a fixed rate, with pidtap on the host / without.
+    pub(super) other_process_cpu: Spread,
     pub(super) replay: Replay,
     pub(super) memory: Vec<(u64, u64)>,
     pub(super) start: Start,
@@ -113,6 +115,7 @@ pub(super) fn everything(options: &Options, pidtap: &Path, replay: &Path) -> any
         steady: at_a_fixed_rate(options, pidtap, &nginx)?,
         probes: time_in_probes(pidtap, &nginx)?,
         other_process: other_process(options, pidtap, &nginx, &other)?,
+        other_process_cpu: other_process_cpu(options, pidtap, &nginx, &other)?,
         replay: from_a_recording(pidtap, replay, &nginx)?,
         memory: memory(options, pidtap, &nginx)?,
         start: start(pidtap, &nginx)?,
@@ -165,15 +168,18 @@ fn at_a_fixed_rate(options: &Options, pidtap: &Path, nginx: &Nginx) -> anyhow::R
     let mut ledger = Ledger::default();
     let time = Duration::from_secs(options.seconds.into());
     let pairs = pairs(options.pairs, "20,000 requests/s, CPU us of nginx for a request", |trace| {
-        let load = || {
-            let before = machine::cpu(nginx.worker())?;
-            let requests = steady(nginx.address(), RATE, time)?;
-            let used = machine::cpu(nginx.worker())?.saturating_sub(before);
-            Ok(used.as_secs_f64() * 1e6 / requests as f64)
-        };
+        let load = || cpu_for_a_request(nginx, time);
         if trace { ledger.traced(pidtap, nginx, load) } else { load() }
     })?;
     Ok(Steady { ratio: ratio(&pairs), untraced: untraced(&pairs), traced: traced(&pairs), work: ledger.balance() })
+}
+
+/// Processor time that a request costs nginx at the fixed rate, microseconds.
+fn cpu_for_a_request(nginx: &Nginx, time: Duration) -> anyhow::Result<f64> {
+    let before = machine::cpu(nginx.worker())?;
+    let requests = steady(nginx.address(), RATE, time)?;
+    let used = machine::cpu(nginx.worker())?.saturating_sub(before);
+    Ok(used.as_secs_f64() * 1e6 / requests as f64)
 }
 
 /// Not in pairs: the kernel's measuring costs something itself, so nothing else is taken from this run.
@@ -198,6 +204,20 @@ fn other_process(options: &Options, pidtap: &Path, nginx: &Nginx, other: &Nginx)
             tracer.finish()?;
         }
         Ok(requests)
+    })?;
+    Ok(ratio(&pairs))
+}
+
+/// The same at a fixed rate, where the other's own processor time is compared.
+fn other_process_cpu(options: &Options, pidtap: &Path, nginx: &Nginx, other: &Nginx) -> anyhow::Result<Spread> {
+    let time = Duration::from_secs(options.seconds.into());
+    let pairs = pairs(options.pairs, "another process, CPU us for a request", |trace| {
+        let tracer = trace.then(|| Tracer::attach(pidtap, nginx.worker(), None)).transpose()?;
+        let cpu = cpu_for_a_request(other, time)?;
+        if let Some(tracer) = tracer {
+            tracer.finish()?;
+        }
+        Ok(cpu)
     })?;
     Ok(ratio(&pairs))
 }

@@ -20,7 +20,19 @@ pub(super) fn markdown(results: &Results) -> String {
 }
 
 fn write_page(page: &mut String, results: &Results) -> std::fmt::Result {
-    let Results { machine, pairs, seconds, saturated, steady, probes, other_process, replay, memory, start } = results;
+    let Results {
+        machine,
+        pairs,
+        seconds,
+        saturated,
+        steady,
+        probes,
+        other_process,
+        other_process_cpu,
+        replay,
+        memory,
+        start,
+    } = results;
     let largest = memory.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     writeln!(
@@ -118,8 +130,9 @@ Values are medians, in brackets the quartiles; ratios are those of {pairs} pairs
 | nginx under `wrk`, requests/s | {:.0} | {:.0} |
 | nginx at {RATE} requests/s, CPU us for a request | {:.2} | {:.2} |
 
-What the target pays for a request is the difference of the last row: the probes run in its system calls. The kernel
-itself measures what they take; `sys_exit` runs at each system call of the whole machine and ends at once where the
+What the target pays for a request is the difference of the last row: the probes run in its system calls. A process that
+is not traced pays for the tracepoint alone: at {RATE} requests/s, another nginx used {other_process_cpu} of its CPU time
+without pidtap on the host. `docs/cost-of-a-call.md` takes the cost apart and says what was tried. The kernel itself measures what they take; `sys_exit` runs at each system call of the whole machine and ends at once where the
 process is not traced.
 
 | probe | runs for a request | ns for a run | us for a request |
