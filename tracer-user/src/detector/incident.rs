@@ -163,6 +163,10 @@ impl Findings {
         self.asks.push(ask);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.incidents.is_empty()
+    }
+
     pub(super) fn poll(&mut self) -> Option<Incident> {
         self.incidents.pop_front()
     }

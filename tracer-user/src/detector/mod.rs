@@ -28,7 +28,12 @@ pub use options::{TuneError, Tuned};
 pub use retry::{Attempt, Caller, Failure, Pattern, RetryEvidence, RetryResult, RetryThresholds};
 pub use threshold::{Setting, Threshold, Thresholds};
 
-use crate::{event::Timestamp, exchange::IncidentId, redact::Redactor};
+use crate::{
+    connection::Role,
+    event::Timestamp,
+    exchange::{IncidentId, Step},
+    redact::Redactor,
+};
 
 /// What a person is told of a detector.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +55,11 @@ pub trait Detect: fmt::Debug {
 
     /// A new one.
     fn new(thresholds: Self::Thresholds) -> Self;
+
+    /// Whether it would do anything with this step of an exchange; what is not wanted is not made.
+    fn wants(&self, _step: Step, _role: Role) -> bool {
+        true
+    }
 
     /// Something was seen at `now`.
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings);
@@ -169,6 +179,11 @@ macro_rules! detectors {
                 }
             }
 
+            /// Whether any of them wants this step of an exchange.
+            pub fn want(&self, step: Step, role: Role) -> bool {
+                $(self.$field.as_ref().is_some_and(|detector| detector.wants(step, role)))||*
+            }
+
             /// Something was seen at `now`.
             pub fn observe(&mut self, observation: &Observation<'_>, now: Timestamp) {
                 $(
@@ -196,6 +211,11 @@ impl Detectors {
     /// The next incident that was opened, updated or closed.
     pub fn poll(&mut self) -> Option<Incident> {
         self.findings.poll()
+    }
+
+    /// There is nothing to poll.
+    pub fn is_silent(&self) -> bool {
+        self.findings.is_empty()
     }
 
     /// Incidents that the exchange of the last observation belongs to.

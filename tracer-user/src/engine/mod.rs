@@ -98,14 +98,27 @@ impl Told {
 }
 
 impl Listener for Told {
+    fn wants(&self, step: Step, role: Role) -> bool {
+        self.detectors.want(step, role)
+    }
+
     fn step(&mut self, step: Step, exchange: &OpenExchange<'_>) {
         self.observe(&Observation::Exchange(step, exchange));
     }
 
-    fn finished(&mut self, mut exchange: Exchange) {
+    fn finished(&mut self, mut exchange: Arc<Exchange>) {
         self.reported += 1;
         self.detectors.observe(&Observation::Finished(&exchange), self.now);
-        exchange.incidents = self.detectors.take_memberships();
+        let memberships = self.detectors.take_memberships();
+        if !memberships.is_empty()
+            && let Some(exchange) = Arc::get_mut(&mut exchange)
+        {
+            exchange.incidents = memberships;
+        }
+        if self.detectors.is_silent() {
+            self.updates.push_back(Update::Exchange(exchange));
+            return;
+        }
         // What it means is said before it is shown, so that what shows it can say so; what ended with it, after it.
         let mut ended = Vec::new();
         while let Some(incident) = self.detectors.poll() {
@@ -113,7 +126,7 @@ impl Listener for Told {
             list.push(Update::Incident(Arc::new(incident)));
         }
         self.updates.extend(self.before.drain(..));
-        self.updates.push_back(Update::Exchange(Arc::new(exchange)));
+        self.updates.push_back(Update::Exchange(exchange));
         self.updates.extend(ended);
     }
 }

@@ -142,7 +142,7 @@ pub(super) fn connect_failed(link: &mut Link, error: Option<i32>, time: Timestam
         Some(_) => Outcome::ConnectTimeout,
         None => Outcome::ClientTimeout,
     };
-    environment.told.finished(Exchange {
+    environment.told.finished(Arc::new(Exchange {
         id: ExchangeId(environment.last_exchange),
         role: Role::Client,
         outcome,
@@ -156,6 +156,6 @@ pub(super) fn connect_failed(link: &mut Link, error: Option<i32>, time: Timestam
         timing: Timing { connect_start: Some(start), end: Some(time), ..Timing::default() },
         error,
         incidents: Vec::new(),
-    });
+    }));
     link.over = Some(time);
 }

@@ -51,6 +51,11 @@ impl Callers {
         self.wanted = true;
     }
 
+    /// Whether the target makes calls.
+    pub(super) fn are_wanted(&self) -> bool {
+        self.wanted
+    }
+
     /// The target is asked for something.
     pub(super) fn began(&mut self, exchange: &OpenExchange<'_>) {
         let Some(request) = exchange.request.filter(|_| self.wanted && self.open.len() < MOST) else { return };

@@ -147,6 +147,14 @@ impl Detect for Retry {
         }
     }
 
+    fn wants(&self, step: Step, role: Role) -> bool {
+        match (role, step) {
+            (_, Step::RequestHead) | (Role::Server, Step::ResponseHead) => false,
+            (Role::Client, _) => true,
+            (Role::Server, Step::RequestDone) => self.callers.are_wanted(),
+        }
+    }
+
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
         match observation {
             Observation::Exchange(Step::RequestDone, exchange) => match exchange.role {
@@ -207,41 +215,57 @@ impl Retry {
         // What made a connection began with that.
         let started = exchange.timing.connect_start.unwrap_or(exchange.started);
         let upstream = Upstreams::key(request.authority().unwrap_or(remote));
-        self.upstreams.attempt(upstream);
-        self.asks_known(exchange, request, key, started, upstream, now, findings);
+        // One look-up for a call that is no retry, as nearly all are.
+        let may_go_on = !self.chains.is_empty();
+        self.upstreams.attempt(upstream, may_go_on);
+        let goes_on = may_go_on && self.goes_on(exchange, request, key, started, now, findings);
+        if !goes_on {
+            if may_go_on {
+                self.upstreams.call(upstream);
+            }
+            self.begins(exchange, request, key, started, now, findings);
+        }
         self.threads.asks(pid, exchange.process.tid);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what the one caller has found out about the exchange")]
-    fn asks_known(
+    /// Whether the request is an attempt of a known chain, which it then joins.
+    fn goes_on(
         &mut self,
         exchange: &OpenExchange<'_>,
         request: &Request,
         key: u64,
         started: Timestamp,
-        upstream: u64,
+        now: Timestamp,
+        findings: &mut Findings,
+    ) -> bool {
+        if let Some(id) = self.by_connection.remove(&exchange.connection.id) {
+            self.adopt(id, exchange, request, key, now, findings);
+            return true;
+        }
+        if !self.by_key.contains_key(&key) {
+            return false;
+        }
+        let remote = &*exchange.connection.remote_text;
+        let marks = Marks::of(request);
+        let beginning = Beginning { process: exchange.process, started, request: Some((request, marks)), remote, key };
+        let Some((id, bond)) = self.find(&beginning) else { return false };
+        self.join(id, bond, &beginning, Doing::Trying(exchange.id), now, findings);
+        self.by_exchange.insert(exchange.id, id);
+        true
+    }
+
+    /// The request is a call of its own.
+    fn begins(
+        &mut self,
+        exchange: &OpenExchange<'_>,
+        request: &Request,
+        key: u64,
+        started: Timestamp,
         now: Timestamp,
         findings: &mut Findings,
     ) {
-        let remote = &*exchange.connection.remote_text;
-        let pid = exchange.process.pid;
-        if !self.chains.is_empty() {
-            if let Some(id) = self.by_connection.remove(&exchange.connection.id) {
-                self.adopt(id, exchange, request, key, now, findings);
-                return;
-            }
-            let marks = Marks::of(request);
-            let beginning =
-                Beginning { process: exchange.process, started, request: Some((request, marks)), remote, key };
-            if let Some((id, bond)) = self.find(&beginning) {
-                self.join(id, bond, &beginning, Doing::Trying(exchange.id), now, findings);
-                self.by_exchange.insert(exchange.id, id);
-                return;
-            }
-        }
-        self.upstreams.call(upstream);
         self.rhythms.began(key, started);
-        self.rhythms.began(call::connect_key(pid, remote), started);
+        self.rhythms.began(call::connect_key(exchange.process.pid, &exchange.connection.remote_text), started);
         if Marks::numbered(&request.headers).is_some_and(|number| number > 1) {
             self.joins_late(exchange, request, key, started, now, findings);
         }
@@ -290,6 +314,8 @@ impl Retry {
             attempt.exchange = Some(exchange.id);
         }
         if chain.call.method.is_none() {
+            // The connects before it were not counted.
+            self.upstreams.call(Upstreams::key(request.authority().unwrap_or(&exchange.connection.remote_text)));
             chain.call = Call::of(request, &exchange.connection.remote_text);
             chain.marks = Marks::of(request);
             let old = std::mem::replace(&mut chain.keys[0], key);

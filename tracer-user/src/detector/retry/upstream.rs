@@ -23,13 +23,16 @@ impl Upstreams {
         call::hash(&[authority.as_bytes()])
     }
 
-    pub(super) fn attempt(&mut self, upstream: u64) {
+    /// An attempt: another of a call, or the first.
+    pub(super) fn attempt(&mut self, upstream: u64, another: bool) {
         if self.counts.len() < MOST || self.counts.contains_key(&upstream) {
-            self.counts.entry(upstream).or_default().1 += 1;
+            let (calls, attempts) = self.counts.entry(upstream).or_default();
+            *attempts += 1;
+            *calls += u64::from(!another);
         }
     }
 
-    /// The last attempt was a call of its own.
+    /// The last attempt was the first of its call after all.
     pub(super) fn call(&mut self, upstream: u64) {
         if let Some((calls, _)) = self.counts.get_mut(&upstream) {
             *calls += 1;

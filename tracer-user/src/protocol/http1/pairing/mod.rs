@@ -56,11 +56,14 @@ pub struct Context<'a> {
 
 /// Who is told what becomes known of exchanges.
 pub trait Listener {
+    /// Whether this step of an exchange is of use. Most exchanges are in order, and nobody wants to know.
+    fn wants(&self, step: Step, role: Role) -> bool;
+
     /// An exchange went a step further.
     fn step(&mut self, step: Step, exchange: &OpenExchange<'_>);
 
     /// An exchange is over.
-    fn finished(&mut self, exchange: Exchange);
+    fn finished(&mut self, exchange: Arc<Exchange>);
 }
 
 /// Bytes of bodies, and of heads that are not whole, that open exchanges may hold, all connections together. Beyond it
@@ -78,7 +81,7 @@ impl Context<'_> {
     }
 
     fn finish(&mut self, draft: Draft, role: Role) {
-        let exchange = draft.into_exchange(role, Arc::clone(self.connection));
+        let exchange = Arc::new(draft.into_exchange(role, Arc::clone(self.connection)));
         let request = exchange.request.as_ref().map_or(0, |request| request.body.captured.len());
         let response = exchange.response.as_ref().map_or(0, |response| response.body.captured.len());
         *self.open_bytes = self.open_bytes.saturating_sub(request + response);
@@ -86,7 +89,9 @@ impl Context<'_> {
     }
 
     fn step(&mut self, step: Step, draft: &Draft, role: Role) {
-        self.listener.step(step, &draft.view(role, self.connection));
+        if self.listener.wants(step, role) {
+            self.listener.step(step, &draft.view(role, self.connection));
+        }
     }
 }
 
