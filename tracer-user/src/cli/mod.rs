@@ -195,6 +195,9 @@ pub struct OutputArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Detectors")]
 pub struct DetectArgs {
+    /// Silence after which an open call is said to hang (the same as --detector hang.after=TIME) [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = hang_after)]
+    pub hang_after: Option<String>,
     /// Switch a detector (or `all`) on or off, or set a threshold: `retry=off`, `retry.window=30s`
     #[arg(long, value_name = "NAME=on|off|NAME.THRESHOLD=VALUE", value_parser = tuning)]
     pub detector: Vec<String>,
@@ -204,12 +207,17 @@ impl DetectArgs {
     /// What was typed, in its order.
     pub fn options(&self) -> DetectorOptions {
         let mut options = DetectorOptions::default();
-        for text in &self.detector {
+        for text in self.hang_after.iter().chain(&self.detector) {
             // Refused when it was parsed, if it is wrong.
             let _ = options.tune(text);
         }
         options
     }
+}
+
+/// As the threshold that it is.
+fn hang_after(text: &str) -> Result<String, TuneError> {
+    tuning(&format!("hang.after={text}"))
 }
 
 fn tuning(text: &str) -> Result<String, TuneError> {

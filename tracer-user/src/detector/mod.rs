@@ -12,6 +12,7 @@
 //! A new detector is a file here with a type that is [`Detect`], and a line in the list below. It does not compile
 //! without a scenario that shows it (`detector/tests.rs`).
 
+mod hang;
 mod incident;
 mod observation;
 mod options;
@@ -22,6 +23,9 @@ mod threshold;
 
 use std::fmt;
 
+pub use hang::{
+    Call, Doing, HangEvidence, HangResult, HangThresholds, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn,
+};
 pub use incident::{Ask, Confidence, Facts, Findings, Incident, Opened, Report, State, Value};
 pub use observation::{Live, Observation, OpenConnection, Traffic, Turn};
 pub use options::{TuneError, Tuned};
@@ -199,6 +203,8 @@ macro_rules! detectors {
 detectors! {
     /// A call that failed is made again.
     Retry(retry: retry::Retry) = "retry";
+    /// A call is open and does not move.
+    Hang(hang: hang::Hang) = "hang";
 }
 
 impl Default for Detectors {

@@ -9,6 +9,7 @@ use crate::{
         wire::{ProbeEvent, ThreadEvent},
     },
     exchange::{Exchange, OpenExchange, ProcessRef, Step},
+    protocol::http1::pairing::Ending,
 };
 
 /// Something that was seen. Borrowed: nothing is copied for an observation that nobody wants.
@@ -94,8 +95,10 @@ pub struct OpenConnection<'a> {
     pub role: Option<Role>,
     /// Who moves bytes now, as far as it was seen.
     pub turn: Option<Turn>,
-    /// The descriptor was seen by looking: what it did before is not known.
+    /// It was there when tracing began, and was found by looking.
     pub found: bool,
+    /// How it ended, once it has; `Unfinished` where tracing ended first, or it was forgotten.
+    pub ending: Option<Ending>,
 }
 
 impl OpenConnection<'_> {

@@ -10,6 +10,7 @@ fn scenarios(kind: Kind) -> (&'static str, &'static str) {
             "+0 t1 GET /a > 503\n+100 t1 GET /a > 503\n+200 t1 GET /a > 200",
             "+0 t1 GET /a > 200\n+100 t1 GET /a > 200\n+100 t1 GET /a > 503\n+100 t1 GET /a > 200",
         ),
+        Kind::Hang => ("+0 t1 GET /a\n+9000 t1 > 200", "+0 t1 GET /a > 200 took=4000\n+9000 t1 GET /b > 200"),
     }
 }
 

@@ -122,6 +122,8 @@ pub(super) struct Link {
     pub(super) role: Option<Role>,
     /// It was there before it was seen.
     pub(super) found: bool,
+    /// How it ended.
+    pub(super) ended: Option<Ending>,
     stalled: VecDeque<StalledPiece>,
     stalled_bytes: usize,
     stalled_since: Option<Timestamp>,
@@ -176,6 +178,7 @@ impl Link {
             turn: None,
             role: None,
             found: false,
+            ended: None,
             stalled: VecDeque::new(),
             stalled_bytes: 0,
             stalled_since: None,
@@ -204,6 +207,7 @@ impl Link {
             },
             turn: self.turn,
             found: self.found,
+            ending: self.ended,
         }
     }
 
@@ -539,6 +543,7 @@ impl Link {
             let error = self.error;
             environment.with_context(&self.info, None, None, |context| http.close(ending, error, time, context));
         }
+        self.ended = Some(ending);
         self.observe(environment, |connection| Observation::Closed(connection));
         self.set_content(Content::Opaque, environment);
         self.ending = None;

@@ -91,8 +91,11 @@ impl Told {
         let mut latest = BTreeMap::new();
         for incident in self.incidents() {
             match &incident.report.evidence {
-                Evidence::Retry(evidence) => latest.insert(incident.id, (incident.state, (**evidence).clone())),
-            };
+                Evidence::Retry(evidence) => {
+                    latest.insert(incident.id, (incident.state, (**evidence).clone()));
+                }
+                Evidence::Hang(_) => {}
+            }
         }
         latest.into_values().collect()
     }

@@ -39,6 +39,9 @@ impl Incidents {
             line.style(Style::Slow);
             match &incident.report.evidence {
                 Evidence::Retry(evidence) => retry(line, evidence, exchange.id),
+                Evidence::Hang(evidence) => {
+                    line.put(format_args!("  [hung, waiting on {}]", evidence.waiting_on.words()));
+                }
             }
         }
     }
@@ -70,6 +73,7 @@ impl<W: Write> LineOutput<W> {
         let style = match (incident.state, &incident.report.evidence) {
             (State::Update, _) => return Ok(()),
             (State::Closed, Evidence::Retry(evidence)) if evidence.result != RetryResult::GaveUp => Style::Good,
+            (State::Closed, Evidence::Hang(evidence)) if evidence.result.is_good() => Style::Good,
             (State::Open | State::Closed, _) => Style::Bad,
         };
         self.time(incident.updated, self.options.width.is_none_or(|width| width >= super::WIDE));

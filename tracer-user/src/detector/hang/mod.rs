@@ -1,0 +1,416 @@
+//! Calls that hang: open for longer than such calls take, with nothing moving.
+//!
+//! ```text
+//! silent for half the threshold -> the kernel is asked, again and again
+//! silent for all of it, and the kernel has answered (or has had its time to) -> open
+//! another verdict, or twice the age -> update
+//! a byte moves, or it ends -> closed, with its total
+//! ```
+//!
+//! What is looked at is everything that is open, a few times within the threshold: nothing is done when bytes move.
+
+mod call;
+mod evidence;
+mod history;
+mod kernel;
+mod purpose;
+#[cfg(test)]
+mod tests;
+mod threads;
+mod timeout;
+mod verdict;
+
+use std::{sync::Arc, time::Duration};
+
+use call::{AllMade, Candidate, Known, Subject};
+pub use evidence::{
+    Call, Doing, HangEvidence, HangResult, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn,
+};
+use history::{Endpoint, History};
+use kernel::Kernels;
+use rustc_hash::{FxHashMap, FxHashSet};
+use threads::Threads;
+use timeout::Timeouts;
+use verdict::{Court, Verdict};
+
+use super::{
+    About, Ask, Detect, Findings, Live, Observation, OpenConnection, Opened, Report, threshold::thresholds,
+};
+use crate::{
+    connection::Role,
+    event::{SocketInode, Timestamp},
+    exchange::{Exchange, ExchangeId, Outcome},
+    protocol::http1::pairing::Ending,
+};
+
+thresholds! {
+    /// What the hang detector goes by.
+    pub struct HangThresholds {
+        /// A call hangs when nothing of it moved for so long (also --hang-after)
+        after: Duration = Duration::from_secs(5),
+        /// It does not yet where calls of its endpoint usually take long: so many times their 99th percentile
+        factor: f64 = 4.0,
+        /// Nor, for so long, where the request looks as if it asks the server to wait for news
+        long_poll: Duration = Duration::from_secs(90),
+        /// A call that the process gave up after so long, without any answer, is told even if it was shorter than that
+        give_up: Duration = Duration::from_secs(1),
+    }
+}
+
+/// Incidents that are open at once, at most: the others of a great many calls that hang are counted.
+const MAX_OPEN: usize = 1000;
+/// Looks at all that is open come so often within the threshold.
+const LOOKS: u64 = 8;
+/// Not more often than this, nor less often than that.
+const EVERY: (u64, u64) = (50_000_000, 1_000_000_000);
+/// A call is asked about at least so often.
+const ASK_AT_LEAST: u64 = 5_000_000_000;
+/// Another verdict is told no sooner than this after the last one, so that one that swings does not fill the screen.
+const UPDATE_NS: u64 = 1_000_000_000;
+/// The kernel has so long to answer, beyond the threshold.
+const GRACE: (u64, u64) = (300_000_000, 2_000_000_000);
+
+/// A call that is watched.
+#[derive(Debug)]
+struct Watched {
+    candidate: Candidate,
+    /// The look that saw it last.
+    look: u64,
+    next_ask: Timestamp,
+    told: Option<Told>,
+}
+
+/// What was said of it.
+#[derive(Debug)]
+struct Told {
+    opened: Opened,
+    verdict: Verdict,
+    /// When, and when at the latest the next time.
+    updated: Timestamp,
+    next: Timestamp,
+}
+
+/// Finds calls that hang.
+#[derive(Debug)]
+pub struct Hang {
+    thresholds: HangThresholds,
+    watched: FxHashMap<Subject, Watched>,
+    /// Incidents of open exchanges that went on.
+    past: FxHashMap<ExchangeId, Vec<Opened>>,
+    kernels: Kernels,
+    threads: Threads,
+    history: History,
+    timeouts: Timeouts,
+    look: u64,
+    next_look: Timestamp,
+    open: usize,
+    hanging: u32,
+}
+
+impl Detect for Hang {
+    type Thresholds = HangThresholds;
+    type Evidence = HangEvidence;
+    const ABOUT: About = About {
+        looks_for: "a call that is open and does not move: since when, in which phase, and on whose side it stalls",
+        example: "GET stock:8080/v1/items hangs for 5.2s: the peer's host has acknowledged all, its application does \
+                  not answer",
+    };
+
+    fn new(thresholds: Self::Thresholds) -> Self {
+        Self {
+            thresholds,
+            watched: FxHashMap::default(),
+            past: FxHashMap::default(),
+            kernels: Kernels::default(),
+            threads: Threads::default(),
+            history: History::default(),
+            timeouts: Timeouts::default(),
+            look: 0,
+            next_look: Timestamp(0),
+            open: 0,
+            hanging: 0,
+        }
+    }
+
+    fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
+        match observation {
+            Observation::Tick(live) if now >= self.next_look => self.look(*live, now, findings),
+            Observation::Finished(exchange) => self.finished(exchange, now, findings),
+            Observation::Connected(connection) => {
+                let subject = Subject::Connection(connection.info.id);
+                self.close(subject, HangResult::Connected, now, now, findings);
+                self.kernels.forget(connection.info.inode.0);
+            }
+            Observation::Closed(connection) => self.closed(connection, now, findings),
+            Observation::Probe(event, _) => self.kernels.take(event),
+            Observation::Thread(event) => self.threads.take(event),
+            Observation::ProcessEnded(pid) => self.threads.forget(*pid),
+            Observation::Exchange(..) | Observation::Connecting(_) | Observation::Tick(_) | Observation::End => {}
+        }
+    }
+}
+
+impl Hang {
+    fn after(&self) -> u64 {
+        self.thresholds.after.as_nanos() as u64
+    }
+
+    fn every(&self) -> u64 {
+        (self.after() / LOOKS).clamp(EVERY.0, EVERY.1)
+    }
+
+    fn look(&mut self, live: &dyn Live, now: Timestamp, findings: &mut Findings) {
+        self.next_look = Timestamp(now.0 + self.every());
+        self.look += 1;
+        let known = Known {
+            now,
+            thresholds: &self.thresholds,
+            history: &self.history,
+            kernels: &self.kernels,
+            threads: &self.threads,
+        };
+        let mut seen = FxHashSet::default();
+        let mut candidates = call::exchanges(live, known, &mut seen);
+        call::connections(live, known, &seen, &mut candidates);
+        candidates.extend(self.queries(now));
+        let silent = |candidate: &&Candidate| now.since(candidate.progress) >= candidate.threshold;
+        self.hanging = candidates.iter().filter(silent).count() as u32;
+        let waits = |candidate: &Candidate| {
+            verdict::needs_threads(candidate, self.kernels.get(candidate.connection.inode.0))
+        };
+        let made = if candidates.iter().any(waits) { call::made(live, known) } else { AllMade::default() };
+        for candidate in candidates {
+            self.watch(candidate, &made, now, findings);
+        }
+        self.sweep(now, findings);
+    }
+
+    /// Threads that wait for a name server.
+    fn queries(&self, now: Timestamp) -> Vec<Candidate> {
+        let watch = self.after() / 2;
+        let waits = self.threads.queries().filter(|thread| {
+            // Looked at lately, and not run since.
+            now.since(thread.time()) < ASK_AT_LEAST * 2 && now.since(thread.still) >= watch
+        });
+        waits.map(|thread| timeout::query(thread, self.after())).collect()
+    }
+
+    fn watch(&mut self, candidate: Candidate, made: &AllMade, now: Timestamp, findings: &mut Findings) {
+        let (subject, stall) = (candidate.subject, now.since(candidate.progress));
+        let inode = candidate.connection.inode.0;
+        let kernel = self.kernels.get(inode);
+        let needs_threads = verdict::needs_threads(&candidate, kernel);
+        let every = self.every();
+        let court = Court { now, kernel, threads: &self.threads, made };
+        let verdict = verdict::judge(&candidate, court);
+        let watched = self.watched.entry(subject).or_insert_with(|| Watched {
+            candidate: candidate.clone(),
+            look: 0,
+            next_ask: now,
+            told: None,
+        });
+        watched.look = self.look;
+        if now >= watched.next_ask {
+            watched.next_ask = Timestamp(now.0 + (stall / 4).clamp(every, ASK_AT_LEAST));
+            if inode != 0 {
+                findings.ask(Ask::Connection(SocketInode(inode)));
+            }
+            if needs_threads {
+                findings.ask(Ask::Threads { pid: candidate.process.pid, tid: candidate.tid });
+            }
+        }
+        let age = now.since(candidate.started);
+        watched.candidate = candidate;
+        let after = self.thresholds.after.as_nanos() as u64;
+        let grace = after.clamp(GRACE.0, GRACE.1);
+        let threshold = watched.candidate.threshold;
+        let due = stall >= threshold || (verdict.stuck && stall >= after);
+        let Some(told) = &mut watched.told else {
+            let ready = verdict.settled || stall >= threshold.saturating_add(grace);
+            if due && ready && self.open < MAX_OPEN {
+                let report = report(&watched.candidate, &verdict, HangResult::Ongoing, now, now, self.hanging);
+                let opened = findings.open(now, report);
+                self.open += 1;
+                watched.told = Some(Told { opened, verdict, updated: now, next: Timestamp(now.0 + age.max(UPDATE_NS)) });
+            }
+            return;
+        };
+        let changed = verdict.settled
+            && verdict.key() != told.verdict.key()
+            && now.since(told.updated) >= UPDATE_NS.min(after);
+        if changed || now >= told.next {
+            findings.update(
+                told.opened,
+                now,
+                report(&watched.candidate, &verdict, HangResult::Ongoing, now, now, self.hanging),
+            );
+            told.updated = now;
+            told.next = Timestamp(now.0 + age.max(UPDATE_NS));
+            told.verdict = verdict;
+        }
+    }
+
+    /// What was not seen by this look moves again, or is over.
+    fn sweep(&mut self, now: Timestamp, findings: &mut Findings) {
+        let look = self.look;
+        let mut gone: Vec<Subject> =
+            self.watched.iter().filter(|(_, watched)| watched.look != look).map(|(subject, _)| *subject).collect();
+        gone.sort_unstable();
+        for subject in gone {
+            let result = match subject {
+                Subject::Exchange(_) => HangResult::Resumed,
+                Subject::Connection(_) | Subject::Query(..) => HangResult::Answered,
+            };
+            let closed = self.close(subject, result, now, now, findings);
+            if let (Subject::Exchange(id), Some(opened)) = (subject, closed)
+                && self.past.len() < MAX_OPEN
+            {
+                self.past.entry(id).or_default().push(opened);
+            }
+        }
+    }
+
+    /// It is over, or goes on. Gives the incident's number, where it was one.
+    fn close(
+        &mut self,
+        subject: Subject,
+        result: HangResult,
+        end: Timestamp,
+        now: Timestamp,
+        findings: &mut Findings,
+    ) -> Option<Opened> {
+        let watched = self.watched.remove(&subject)?;
+        let told = watched.told?;
+        self.open -= 1;
+        let mut report = report(&watched.candidate, &told.verdict, result, end, now, self.hanging);
+        if result == HangResult::ClientTimeout
+            && let super::Evidence::Hang(evidence) = &mut report.evidence
+        {
+            let candidate = &watched.candidate;
+            let endpoint = timeout::endpoint_of(candidate);
+            let (timeout, times) =
+                self.timeouts.add(endpoint, end.since(candidate.started), end.since(candidate.progress));
+            (evidence.timeout, evidence.equal_timeouts) = (Some(timeout), times);
+        }
+        if matches!(result, HangResult::Answered | HangResult::Connected)
+            && matches!(subject, Subject::Connection(_))
+        {
+            let candidate = &watched.candidate;
+            let endpoint = || Endpoint::of(candidate.role, &candidate.connection.remote_text, None);
+            self.history.add(endpoint, end.since(candidate.started), 0);
+        }
+        findings.close(told.opened, now, end, report);
+        Some(told.opened)
+    }
+
+    fn finished(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
+        let result = match exchange.outcome {
+            Outcome::Complete | Outcome::Upgraded => HangResult::Answered,
+            Outcome::Reset => HangResult::Reset,
+            Outcome::Closed => HangResult::Closed,
+            Outcome::Refused => HangResult::Refused,
+            Outcome::ConnectTimeout => HangResult::ConnectTimeout,
+            Outcome::ClientTimeout => HangResult::ClientTimeout,
+            // Tracing ends; it does not.
+            Outcome::InFlight => return,
+        };
+        let end = exchange.timing.end.unwrap_or(now);
+        for opened in self.past.remove(&exchange.id).unwrap_or_default() {
+            findings.belongs(opened);
+        }
+        if exchange.outcome == Outcome::Complete {
+            let slow = (self.after() as f64 / self.thresholds.factor.max(1.0)) as u64;
+            let endpoint =
+                || Endpoint::of(exchange.role, &exchange.connection.remote_text, exchange.request.as_ref());
+            self.history.add(endpoint, end.since(exchange.started), slow);
+        }
+        if self.watched.is_empty() && exchange.outcome != Outcome::ClientTimeout {
+            return;
+        }
+        let was = self.close(Subject::Exchange(exchange.id), result, end, now, findings);
+        let also = self.close(Subject::Connection(exchange.connection.id), result, end, now, findings);
+        if let Some(opened) = was.or(also) {
+            findings.belongs(opened);
+        } else if exchange.outcome == Outcome::ClientTimeout && exchange.role == Role::Client {
+            self.gave_up(exchange, end, now, findings);
+        }
+        if exchange.request.is_none() {
+            self.kernels.forget(exchange.connection.inode.0);
+        }
+    }
+
+    fn closed(&mut self, connection: &OpenConnection<'_>, now: Timestamp, findings: &mut Findings) {
+        self.kernels.forget(connection.info.inode.0);
+        let result = match connection.ending {
+            Some(Ending::Unfinished) => return,
+            Some(Ending::Reset) => HangResult::Reset,
+            Some(Ending::ByTarget) if connection.role != Some(Role::Server) => HangResult::ClientTimeout,
+            Some(_) => HangResult::Closed,
+            None => HangResult::Over,
+        };
+        self.close(Subject::Connection(connection.info.id), result, now, now, findings);
+    }
+
+    /// The process closed a call before it was said to hang.
+    fn gave_up(&mut self, exchange: &Exchange, end: Timestamp, now: Timestamp, findings: &mut Findings) {
+        let response = exchange.response.as_ref();
+        if purpose::of(exchange.request.as_ref(), response) != purpose::Purpose::None {
+            return;
+        }
+        let candidate = timeout::candidate_of(exchange, self.after());
+        let (age, stall) = (end.since(candidate.started), end.since(candidate.progress));
+        let (timeout, times) = self.timeouts.add(timeout::endpoint_of(&candidate), age, stall);
+        let long = stall >= self.thresholds.give_up.as_nanos() as u64;
+        if !long && (times < 2 || stall < timeout::SHORTEST_NS) {
+            return;
+        }
+        let kernel = self.kernels.get(candidate.connection.inode.0);
+        let made = AllMade::default();
+        let court = Court { now: end, kernel, threads: &self.threads, made: &made };
+        let verdict = verdict::judge(&candidate, court);
+        let mut first = report(&candidate, &verdict, HangResult::ClientTimeout, end, now, self.hanging);
+        if let super::Evidence::Hang(evidence) = &mut first.evidence {
+            (evidence.timeout, evidence.equal_timeouts) = (Some(timeout), times);
+        }
+        let opened = findings.open(now, first.clone());
+        findings.close(opened, now, end, first);
+        findings.belongs(opened);
+    }
+}
+
+fn report(
+    candidate: &Candidate,
+    verdict: &Verdict,
+    result: HangResult,
+    end: Timestamp,
+    now: Timestamp,
+    hanging: u32,
+) -> Report {
+    let evidence = HangEvidence {
+        call: candidate.call.clone(),
+        phase: verdict.phase,
+        waiting_on: verdict.waiting_on,
+        reason: verdict.reason,
+        age: end.since(candidate.started),
+        age_is_lower_bound: candidate.lower_bound,
+        stalled: end.min(now).since(candidate.progress),
+        threshold: candidate.threshold,
+        result,
+        socket: verdict.socket,
+        threads: verdict.threads.clone(),
+        doing: verdict.doing,
+        outbound: verdict.outbound.clone(),
+        timeout: None,
+        equal_timeouts: 0,
+        hanging,
+    };
+    let mut exchanges: Vec<ExchangeId> = candidate.exchange.into_iter().collect();
+    exchanges.extend(verdict.outbound.as_ref().and_then(|outbound| outbound.exchange));
+    Report {
+        exchanges,
+        connection: (candidate.connection.inode.0 != 0).then(|| Arc::clone(&candidate.connection)),
+        process: candidate.process.clone(),
+        confidence: verdict.confidence.clone(),
+        evidence: evidence.into(),
+    }
+}

@@ -1,0 +1,152 @@
+//! What threads were seen to do, look after look.
+
+use rustc_hash::FxHashMap;
+
+use super::evidence::{Doing, ThreadFact};
+use crate::event::{
+    Timestamp,
+    wire::{ThreadEvent, waits_on},
+};
+
+/// Threads that are remembered at once. Looks see 64 of each process.
+const REMEMBERED: usize = 8192;
+/// Looks closer to each other say nothing about the use of a processor: it is counted in timer ticks.
+const SHARE_FROM_NS: u64 = 20_000_000;
+/// A thread that is on a processor for this share of the time computes.
+const COMPUTES: f64 = 0.5;
+
+/// One thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Thread {
+    pub(super) latest: ThreadEvent,
+    /// Share of the time on a processor since the look before.
+    pub(super) share: Option<f64>,
+    /// Since when it is known not to have run at all.
+    pub(super) still: Timestamp,
+}
+
+fn time_of(event: &ThreadEvent) -> Timestamp {
+    Timestamp(event.header.time_ns)
+}
+
+fn text(field: &[u8]) -> String {
+    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
+    String::from_utf8_lossy(&field[..end]).into_owned()
+}
+
+impl Thread {
+    fn take(&mut self, event: &ThreadEvent) {
+        let passed = time_of(event).since(time_of(&self.latest));
+        if passed >= SHARE_FROM_NS {
+            let used = event.cpu_ns.saturating_sub(self.latest.cpu_ns);
+            self.share = Some((used as f64 / passed as f64).min(1.0));
+        }
+        // Without the counter (0), nothing is known of what happened between two looks.
+        let same = event.runs == self.latest.runs && event.runs != 0 && event.call == self.latest.call;
+        if !same {
+            self.still = time_of(event);
+        }
+        self.latest = *event;
+    }
+
+    pub(super) fn time(&self) -> Timestamp {
+        time_of(&self.latest)
+    }
+
+    fn call(&self) -> String {
+        text(&self.latest.call_name)
+    }
+
+    /// What it does, by its state and system call alone.
+    pub(super) fn doing(&self) -> Doing {
+        let call = self.call();
+        match self.latest.state {
+            b'T' | b't' => return Doing::Stopped,
+            b'D' => return Doing::Uninterruptible,
+            _ => {}
+        }
+        if self.share.is_some_and(|share| share >= COMPUTES) {
+            return Doing::OnCpu;
+        }
+        match &*call {
+            "" => Doing::Runs,
+            call if call.starts_with("futex") => Doing::Lock,
+            call if call.contains("nanosleep") => Doing::Sleep,
+            "poll" | "ppoll" | "select" | "pselect6" if self.latest.waits_on == waits_on::NOTHING => Doing::Sleep,
+            "accept" | "accept4" => Doing::EventLoop,
+            _ => match self.latest.waits_on {
+                waits_on::SOCKET => Doing::Socket,
+                waits_on::EPOLL | waits_on::SEVERAL => Doing::EventLoop,
+                waits_on::PIPE => Doing::Pipe,
+                waits_on::FILE => Doing::File,
+                _ => Doing::Other,
+            },
+        }
+    }
+
+    /// For a person, and for JSON.
+    pub(super) fn fact(&self, now: Timestamp) -> ThreadFact {
+        let call = self.call();
+        ThreadFact {
+            tid: self.latest.header.tid,
+            name: text(&self.latest.name).into(),
+            state: char::from(self.latest.state),
+            call: (!call.is_empty()).then(|| call.into()),
+            wait_channel: Some(text(&self.latest.wait_channel)).filter(|channel| !channel.is_empty()).map(Into::into),
+            doing: self.doing(),
+            cpu: self.share,
+            still_ns: now.since(self.still),
+            socket: (self.latest.connection != 0).then_some(self.latest.connection),
+        }
+    }
+}
+
+/// All of them, by process and thread.
+#[derive(Debug, Default)]
+pub(super) struct Threads(FxHashMap<u32, FxHashMap<u32, Thread>>);
+
+impl Threads {
+    pub(super) fn take(&mut self, event: &ThreadEvent) {
+        if self.0.values().map(FxHashMap::len).sum::<usize>() >= REMEMBERED {
+            self.0.clear();
+        }
+        let thread = Thread { latest: *event, share: None, still: time_of(event) };
+        let threads = self.0.entry(event.header.tgid).or_default();
+        threads.entry(event.header.tid).and_modify(|known| known.take(event)).or_insert(thread);
+    }
+
+    pub(super) fn forget(&mut self, pid: u32) {
+        self.0.remove(&pid);
+    }
+
+    pub(super) fn get(&self, pid: u32, tid: u32) -> Option<&Thread> {
+        self.0.get(&pid)?.get(&tid)
+    }
+
+    /// Those of a process that were seen at or after a moment, in the order of their numbers.
+    pub(super) fn of(&self, pid: u32, since: Timestamp) -> Vec<&Thread> {
+        let mut threads: Vec<&Thread> =
+            self.0.get(&pid).into_iter().flat_map(FxHashMap::values).filter(|thread| thread.time() >= since).collect();
+        threads.sort_unstable_by_key(|thread| thread.latest.header.tid);
+        threads
+    }
+
+    /// The thread that waits on this connection alone, as last seen at or after a moment.
+    pub(super) fn blocked_on(&self, pid: u32, inode: u64, since: Timestamp) -> Option<&Thread> {
+        let waits = |thread: &&Thread| {
+            thread.latest.connection == inode && thread.latest.waits_on == waits_on::SOCKET && thread.time() >= since
+        };
+        let threads = self.0.get(&pid)?;
+        threads.values().filter(waits).min_by_key(|thread| thread.latest.header.tid)
+    }
+
+    /// Threads that wait for the answer to a query: on a UDP socket whose peer is a name server.
+    pub(super) fn queries(&self) -> impl Iterator<Item = &Thread> {
+        /// `domain`
+        const PORT: u16 = 53;
+        self.0.values().flat_map(FxHashMap::values).filter(|thread| {
+            let event = &thread.latest;
+            event.family != 0 && event.remote_port == PORT && event.waits_on == waits_on::SOCKET
+        })
+    }
+}

@@ -1,0 +1,147 @@
+//! Calls that the target gave up itself: the time-out that it evidently uses, and how often it was the same.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::{
+    call::{Candidate, Stage, Subject, call_of},
+    evidence::Call,
+    history::Endpoint,
+    threads::Thread,
+};
+use crate::{
+    connection::{ConnectionId, ConnectionInfo, Endpoint as Address, Protocol, Role},
+    event::{SocketInode, Timestamp},
+    exchange::{Exchange, ProcessRef},
+};
+
+/// A call that is closed sooner than this was not waited for.
+pub(super) const SHORTEST_NS: u64 = 50_000_000;
+/// Time-outs are the same within a twentieth, or this.
+const SAME_NS: u64 = 20_000_000;
+/// Endpoints of which the last time-out is remembered; beyond it all are forgotten.
+const ENDPOINTS: usize = 4096;
+
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    whole: u64,
+    silent: u64,
+    /// Of the time-out that was equal last.
+    timeout: u64,
+    times: u32,
+}
+
+/// By endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Timeouts(FxHashMap<Endpoint, Last>);
+
+fn same(one: u64, other: u64) -> bool {
+    one.abs_diff(other) <= SAME_NS.max(one.max(other) / 20)
+}
+
+impl Timeouts {
+    /// The target gave up after `whole` since the call began and `silent` since anything of it moved. Gives the time-out
+    /// that it evidently uses, and how often in a row that was the same. Some count from the start, some from the last
+    /// byte: what is the same again tells which.
+    pub(super) fn add(&mut self, endpoint: Endpoint, whole: u64, silent: u64) -> (u64, u32) {
+        if self.0.len() >= ENDPOINTS {
+            self.0.clear();
+        }
+        let last = self.0.entry(endpoint).or_insert(Last { whole: 0, silent: 0, timeout: 0, times: 0 });
+        let times = last.times + 1;
+        let (timeout, times) = if last.times > 0 && same(last.silent, silent) {
+            (silent, times)
+        } else if last.times > 0 && same(last.whole, whole) {
+            (whole, times)
+        } else {
+            (silent, 1)
+        };
+        *last = Last { whole, silent, timeout, times };
+        (last.timeout, last.times)
+    }
+}
+
+/// Of one endpoint, calls are given up alike.
+pub(super) fn endpoint_of(candidate: &Candidate) -> Endpoint {
+    // Requests and bare connections to one authority are not alike.
+    Endpoint::of_call(candidate.role, &candidate.call)
+}
+
+/// A finished exchange, as if it hung when it was given up.
+pub(super) fn candidate_of(exchange: &Exchange, threshold: u64) -> Candidate {
+    let timing = &exchange.timing;
+    let started = timing.connect_start.filter(|_| exchange.request.is_none()).unwrap_or(exchange.started);
+    let progress = [timing.request_end, timing.response_end].into_iter().flatten().max().unwrap_or(started);
+    let stage = match (&exchange.request, &exchange.response) {
+        (None, None) if timing.request_start.is_none() => Stage::Connect,
+        (_, Some(_)) => Stage::ReceiveResponse,
+        _ => Stage::AwaitResponse,
+    };
+    Candidate {
+        subject: Subject::Exchange(exchange.id),
+        stage,
+        role: exchange.role,
+        started,
+        progress,
+        lower_bound: false,
+        threshold,
+        doubtful: false,
+        process: exchange.process.clone(),
+        tid: exchange.process.tid,
+        connection: Arc::clone(&exchange.connection),
+        exchange: Some(exchange.id),
+        call: call_of(exchange.role, &exchange.connection, exchange.request.as_ref()),
+    }
+}
+
+/// A thread that waits for a name server.
+pub(super) fn query(thread: &Thread, threshold: u64) -> Candidate {
+    let event = &thread.latest;
+    let remote = Address::from_wire(event.family, event.remote, event.remote_port);
+    let text: Box<str> = remote.to_string().into();
+    let name: Arc<str> = thread.fact(Timestamp(0)).name.into();
+    let (pid, tid) = (event.header.tgid, event.header.tid);
+    // No connection of the engine's: none is shown.
+    let connection = ConnectionInfo {
+        id: ConnectionId(0),
+        inode: SocketInode(0),
+        local: Address::Unknown,
+        remote,
+        local_text: Address::Unknown.to_string().into(),
+        remote_text: text.clone(),
+        protocol: Protocol::Other,
+        opened: None,
+    };
+    Candidate {
+        subject: Subject::Query(pid, tid),
+        stage: Stage::Query,
+        role: Role::Client,
+        started: thread.still,
+        progress: thread.still,
+        lower_bound: true,
+        threshold,
+        doubtful: false,
+        process: ProcessRef { pid, tid, name },
+        tid,
+        connection: Arc::new(connection),
+        exchange: None,
+        call: Call { method: None, authority: text, path: "".into(), inbound: false },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_the_same_again_is_the_time_out() {
+        const MS: u64 = 1_000_000;
+        let mut timeouts = Timeouts::default();
+        let endpoint = || Endpoint::of(Role::Client, "h", None);
+        assert_eq!(timeouts.add(endpoint(), 2100 * MS, 2000 * MS), (2000 * MS, 1));
+        assert_eq!(timeouts.add(endpoint(), 2300 * MS, 2010 * MS), (2010 * MS, 2), "from the last byte on");
+        assert_eq!(timeouts.add(endpoint(), 2290 * MS, 1000 * MS), (2290 * MS, 3), "from the start on");
+        assert_eq!(timeouts.add(endpoint(), 9000 * MS, 8000 * MS), (8000 * MS, 1));
+    }
+}

@@ -1,0 +1,348 @@
+//! Who does not move: what the kernel says of the connection, and what the target's threads do, put together.
+
+use super::{
+    call::{AllMade, Candidate, Made, Stage},
+    evidence::{Doing, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn},
+    kernel::Kernel,
+    threads::{Thread, Threads},
+};
+use crate::{
+    connection::{Endpoint, Role},
+    detector::Confidence,
+    event::{Timestamp, wire::tcp_state},
+};
+
+/// Threads that are listed, at most.
+const LISTED: usize = 8;
+
+/// What is said of a call.
+#[derive(Clone, Debug)]
+pub(super) struct Verdict {
+    pub(super) phase: Phase,
+    pub(super) waiting_on: WaitingOn,
+    pub(super) reason: Reason,
+    pub(super) confidence: Confidence,
+    /// All is known that can be.
+    pub(super) settled: bool,
+    /// The kernel itself says that it does not move, whatever the call's purpose.
+    pub(super) stuck: bool,
+    pub(super) socket: Option<Sockets>,
+    pub(super) threads: Vec<ThreadFact>,
+    pub(super) doing: Option<Doing>,
+    pub(super) outbound: Option<Outbound>,
+}
+
+impl Verdict {
+    /// What makes it another one.
+    pub(super) fn key(&self) -> (Phase, WaitingOn, Reason, Option<Doing>) {
+        (self.phase, self.waiting_on, self.reason, self.doing)
+    }
+}
+
+/// What it is judged by.
+#[derive(Clone, Copy)]
+pub(super) struct Court<'a> {
+    pub(super) now: Timestamp,
+    pub(super) kernel: Option<&'a Kernel>,
+    pub(super) threads: &'a Threads,
+    pub(super) made: &'a AllMade,
+}
+
+struct Finding {
+    waiting_on: WaitingOn,
+    reason: Reason,
+    /// The kernel's own words that show it.
+    explicit: Option<&'static str>,
+    inferred: Option<&'static str>,
+    doubtful: bool,
+    settled: bool,
+}
+
+impl Finding {
+    fn told(waiting_on: WaitingOn, reason: Reason, explicit: &'static str) -> Self {
+        Self { waiting_on, reason, explicit: Some(explicit), inferred: None, doubtful: false, settled: true }
+    }
+
+    fn concluded(waiting_on: WaitingOn, reason: Reason, inferred: &'static str) -> Self {
+        Self { waiting_on, reason, explicit: None, inferred: Some(inferred), doubtful: false, settled: true }
+    }
+
+    fn unknown() -> Self {
+        Self {
+            waiting_on: WaitingOn::Unknown,
+            reason: Reason::Unknown,
+            explicit: None,
+            inferred: Some("the kernel has not told anything about the connection"),
+            doubtful: true,
+            settled: false,
+        }
+    }
+
+    fn and(self, inferred: &'static str) -> Self {
+        Self { inferred: Some(inferred), ..self }
+    }
+}
+
+fn phase(call: &Candidate, reason: Reason, kernel: Option<&Kernel>) -> Phase {
+    match (call.stage, reason) {
+        (Stage::Query, _) => Phase::Dns,
+        (Stage::Connect, _) => Phase::Connect,
+        (Stage::TlsPeer | Stage::TlsOwn, _) => Phase::Tls,
+        // Whatever was to be sent is not through.
+        (_, Reason::Unacknowledged | Reason::ZeroWindow) => Phase::Send,
+        (Stage::SendRequest | Stage::AwaitContinue | Stage::Stuck, _) => Phase::Send,
+        (Stage::AwaitResponse, Reason::Unread) => Phase::Receive,
+        (Stage::AwaitResponse, _) => Phase::Wait,
+        (Stage::ReceiveResponse | Stage::ReceiveRequest | Stage::Unread, _) => Phase::Receive,
+        (Stage::SendResponse, _) if kernel.is_some_and(|kernel| kernel.latest.send_queue > 0) => Phase::Send,
+        (Stage::Serve | Stage::SendResponse, _) => Phase::Serve,
+    }
+}
+
+/// By the connection alone.
+fn by_connection(call: &Candidate, kernel: Option<&Kernel>) -> Finding {
+    use Reason as R;
+    use WaitingOn as W;
+    if call.stage == Stage::Query {
+        let found = Finding::told(W::Unknown, R::QueryUnanswered, "a thread waits on a socket to a name server");
+        return found.and("whether the name server or the way to it is at fault, UDP does not tell");
+    }
+    let kernel = match kernel {
+        Some(kernel) => kernel,
+        None if call.stage == Stage::Connect => {
+            let finding = Finding::concluded(W::Network, R::SynUnanswered, "the connection is not up");
+            return Finding { settled: false, ..finding };
+        }
+        None => return without_kernel(call),
+    };
+    let event = &kernel.latest;
+    if call.stage == Stage::Connect || event.state == tcp_state::SYN_SENT {
+        let finding = Finding::told(W::Network, R::SynUnanswered, "the kernel has sent SYN and got no answer");
+        return if event.retransmits > 0 {
+            finding.and("the network drops it, or the peer's host does")
+        } else {
+            Finding { doubtful: true, ..finding.and("it was not sent again yet") }
+        };
+    }
+    let sends = matches!(call.stage, Stage::SendRequest | Stage::SendResponse | Stage::Stuck);
+    if kernel.zero_window() {
+        return Finding::told(W::PeerHost, R::ZeroWindow, "the peer's window is zero");
+    }
+    if event.receive_queue > 0 && call.stage != Stage::Serve && !(sends && event.send_queue > 0) {
+        return Finding::told(W::ThisProcess, R::Unread, "bytes lie in the receive queue");
+    }
+    if kernel.resends() {
+        return Finding::told(W::Network, R::Unacknowledged, "bytes in flight are sent again")
+            .and("the network drops them, or the peer's host is gone");
+    }
+    if event.unacknowledged > 0 || (sends && event.send_queue > 0) {
+        let finding = Finding::told(W::Network, R::Unacknowledged, "bytes in flight are not acknowledged");
+        return Finding { doubtful: true, settled: false, ..finding };
+    }
+    let peer_closed = event.state == tcp_state::CLOSE_WAIT;
+    let acknowledged = "the kernel: all that was sent is acknowledged, nothing has come";
+    match call.stage {
+        Stage::AwaitResponse | Stage::ReceiveResponse if peer_closed => {
+            Finding::told(W::ThisProcess, R::CloseUnnoticed, "the kernel: the peer has closed")
+        }
+        Stage::AwaitContinue => Finding::told(W::PeerApplication, R::NoContinue, acknowledged),
+        Stage::AwaitResponse | Stage::TlsPeer => Finding::told(W::PeerApplication, R::Unanswered, acknowledged),
+        Stage::ReceiveResponse => {
+            Finding::told(W::PeerApplication, R::BodyStalled, "the kernel: the receive queue is empty, nothing more has come")
+                .and("the peer's application sends no more; what was lost on the way would look the same")
+        }
+        Stage::ReceiveRequest => {
+            Finding::told(W::PeerApplication, R::RequestStalled, "the kernel: the receive queue is empty, nothing more has come")
+        }
+        Stage::SendRequest => {
+            Finding::told(W::ThisProcess, R::RequestUnwritten, "the kernel: the send queue is empty, the request is not over")
+        }
+        Stage::SendResponse => {
+            Finding::told(W::ThisProcess, R::ResponseUnwritten, "the kernel: the send queue is empty, the response is not over")
+        }
+        Stage::Serve | Stage::TlsOwn => {
+            Finding::told(W::ThisProcess, R::NotServed, "the request was read, and nothing was sent")
+        }
+        // It was stuck, or unread, a moment ago.
+        Stage::Stuck | Stage::Unread | Stage::Query | Stage::Connect => Finding { settled: false, ..Finding::unknown() },
+    }
+}
+
+/// A Unix socket hands over at once what is sent; of other connections the kernel has not been asked yet.
+fn without_kernel(call: &Candidate) -> Finding {
+    use Reason as R;
+    use WaitingOn as W;
+    let unix = matches!(call.connection.remote, Endpoint::Unix(_)) || matches!(call.connection.local, Endpoint::Unix(_));
+    let finding = match call.stage {
+        Stage::Serve | Stage::TlsOwn => {
+            Finding::told(W::ThisProcess, R::NotServed, "the request was read, and nothing was sent")
+        }
+        _ if !unix => return Finding::unknown(),
+        Stage::AwaitResponse | Stage::TlsPeer => {
+            Finding::concluded(W::PeerApplication, R::Unanswered, "a Unix socket hands over at once what is sent")
+        }
+        Stage::AwaitContinue => {
+            Finding::concluded(W::PeerApplication, R::NoContinue, "a Unix socket hands over at once what is sent")
+        }
+        Stage::ReceiveResponse => {
+            Finding::concluded(W::PeerApplication, R::BodyStalled, "a Unix socket hands over at once what is sent")
+        }
+        Stage::ReceiveRequest => {
+            Finding::concluded(W::PeerApplication, R::RequestStalled, "a Unix socket hands over at once what is sent")
+        }
+        _ => return Finding::unknown(),
+    };
+    Finding { settled: unix, ..finding }
+}
+
+/// The thread that should move, what it does, and the call that it waits for.
+struct Hands<'a> {
+    thread: Option<&'a Thread>,
+    doing: Option<Doing>,
+    outbound: Option<Outbound>,
+    doubtful: bool,
+}
+
+fn hands<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
+    let pid = call.process.pid;
+    let Some(thread) = court.threads.get(pid, call.tid).filter(|thread| thread.time() >= call.progress) else {
+        return elsewhere(call, court);
+    };
+    let doing = thread.doing();
+    let outbound = |made: &Made, by: &'static str| {
+        Some(Outbound { exchange: made.exchange, remote: made.connection.remote_text.clone(), by })
+    };
+    let socket = thread.latest.connection;
+    let own = socket == call.connection.inode.0;
+    if doing == Doing::Socket
+        && !own
+        && let Some(made) = court.made.on(pid, socket)
+    {
+        let outbound = outbound(made, "same socket");
+        return Hands { thread: Some(thread), doing: Some(Doing::OutboundCall), outbound, doubtful: false };
+    }
+    if matches!(doing, Doing::Lock | Doing::EventLoop | Doing::Runs | Doing::Other | Doing::Socket) {
+        // The same thread's first; then any that began since, unless it serves another request.
+        let other = |made: &&Made| made.inode != call.connection.inode.0;
+        let same = court.made.by(pid, call.tid, call.started).filter(other);
+        let after = || court.made.after(pid, call.started).filter(other);
+        if let Some((made, by)) = same.map(|made| (made, "same thread")).or_else(|| Some((after()?, "time"))) {
+            return Hands {
+                thread: Some(thread),
+                doing: Some(Doing::OutboundCall),
+                outbound: outbound(made, by),
+                doubtful: by == "time",
+            };
+        }
+    }
+    if doing == Doing::EventLoop || (doing == Doing::Socket && own) {
+        let elsewhere = elsewhere(call, court);
+        if elsewhere.thread.is_some() {
+            return elsewhere;
+        }
+    }
+    // Idle threads of a runtime wait as those do that want a lock.
+    let parked = doing == Doing::Lock
+        && court.threads.of(pid, call.progress).iter().any(|other| other.doing() == Doing::EventLoop);
+    Hands { thread: Some(thread), doing: Some(doing), outbound: None, doubtful: parked || doing == Doing::EventLoop }
+}
+
+/// The thread that read the request has handed it on: another one may compute, or be stopped.
+fn elsewhere<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
+    let threads = court.threads.of(call.process.pid, call.progress);
+    let busy = threads.iter().find(|thread| matches!(thread.doing(), Doing::OnCpu | Doing::Stopped));
+    Hands { thread: busy.copied(), doing: busy.map(|thread| thread.doing()), outbound: None, doubtful: true }
+}
+
+/// Looks at all that is known.
+pub(super) fn judge(call: &Candidate, court: Court<'_>) -> Verdict {
+    // What was said before the last byte moved says nothing about now.
+    let kernel = court.kernel.filter(|kernel| kernel.time() >= call.progress || call.lower_bound);
+    let finding = by_connection(call, kernel);
+    let mut confidence = Confidence {
+        explicit: finding.explicit.into_iter().collect(),
+        inferred: finding.inferred.into_iter().collect(),
+        doubtful: finding.doubtful || call.doubtful,
+    };
+    if call.doubtful {
+        confidence.inferred.push("what the connection carries is not known; the target sent last, and nothing came");
+    }
+    let mut verdict = Verdict {
+        phase: phase(call, finding.reason, kernel),
+        waiting_on: finding.waiting_on,
+        reason: finding.reason,
+        confidence,
+        settled: finding.settled,
+        stuck: matches!(finding.reason, Reason::Unread | Reason::ZeroWindow | Reason::Unacknowledged)
+            && finding.settled,
+        socket: kernel.map(sockets),
+        threads: Vec::new(),
+        doing: None,
+        outbound: None,
+    };
+    if finding.waiting_on == WaitingOn::ThisProcess {
+        own_threads(call, court, &mut verdict);
+    } else {
+        // Who waits for it, so that it can be found in the program.
+        let pid = call.process.pid;
+        let waits = court.threads.blocked_on(pid, call.connection.inode.0, call.progress);
+        let waits = waits.or_else(|| court.threads.get(pid, call.tid).filter(|thread| thread.time() >= call.progress));
+        if let Some(thread) = waits {
+            verdict.doing = Some(thread.doing());
+            verdict.threads.push(thread.fact(court.now));
+        }
+    }
+    verdict
+}
+
+fn own_threads(call: &Candidate, court: Court<'_>, verdict: &mut Verdict) {
+    let hands = hands(call, court);
+    let all = court.threads.of(call.process.pid, call.progress);
+    // Two looks, or the use of a processor is not known.
+    let looked = hands.thread.or(all.first().copied());
+    verdict.settled &= looked.is_some_and(|thread| thread.share.is_some() || thread.doing() == Doing::Stopped);
+    verdict.doing = hands.doing;
+    verdict.outbound = hands.outbound;
+    if let Some(thread) = hands.thread {
+        verdict.threads.push(thread.fact(court.now));
+        verdict.confidence.explicit.push("what its threads do, by /proc");
+        if hands.doubtful {
+            verdict.confidence.inferred.push(match hands.doing {
+                Some(Doing::OutboundCall) => "that call began while this one was open; another thread makes it",
+                Some(Doing::Lock) => "threads of a runtime that have nothing to do wait in the same way",
+                Some(Doing::EventLoop) => "what the request waits for is not a thread",
+                _ => "another thread than the one that read the request does that",
+            });
+            verdict.confidence.doubtful |= verdict.reason != Reason::Unread && verdict.outbound.is_none();
+        }
+    }
+    let first = verdict.threads.first().map(|thread| thread.tid);
+    let rest = all.iter().filter(|thread| Some(thread.latest.header.tid) != first);
+    verdict.threads.extend(rest.take(LISTED - verdict.threads.len()).map(|thread| thread.fact(court.now)));
+}
+
+fn sockets(kernel: &Kernel) -> Sockets {
+    let event = &kernel.latest;
+    Sockets {
+        time: kernel.time(),
+        state: event.state,
+        receive_queue: event.receive_queue,
+        send_queue: event.send_queue,
+        in_flight: event.unacknowledged,
+        retransmits: event.retransmits,
+        backoff: event.backoff,
+        window_probes: event.window_probes,
+        peer_window: event.peer_window,
+        last_sent_ms: event.last_sent_ms,
+        last_received_ms: event.last_received_ms,
+    }
+}
+
+/// Whether what the threads do matters for this call.
+pub(super) fn needs_threads(call: &Candidate, kernel: Option<&Kernel>) -> bool {
+    call.role == Role::Server
+        || call.lower_bound
+        || call.exchange.is_none()
+        || call.stage == Stage::SendRequest
+        || kernel.is_some_and(|kernel| kernel.latest.receive_queue > 0 || kernel.latest.state == tcp_state::CLOSE_WAIT)
+}
