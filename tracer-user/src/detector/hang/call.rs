@@ -232,9 +232,8 @@ fn moved(candidate: &mut Candidate, connection: &OpenConnection<'_>, known: Know
     if sends {
         progress = progress.max(connection.sent.last.unwrap_or_default());
         // A call that is blocked moves what it moves when it returns; the kernel tells meanwhile.
-        if let Some(kernel) = known.kernels.get(connection.info.inode.0).filter(|kernel| kernel.latest.send_queue > 0) {
-            progress = progress.max(kernel.acknowledged.min(known.now));
-        }
+        let acknowledged = known.kernels.get(connection.info.inode.0).and_then(|kernel| kernel.acknowledged);
+        progress = progress.max(acknowledged.unwrap_or_default());
     }
     if receives {
         progress = progress.max(connection.received.last.unwrap_or_default());
@@ -303,8 +302,8 @@ fn without_exchange(connection: &OpenConnection<'_>, known: Known<'_>) -> Option
         return Some(make(Stage::Connect, Role::Client, since, connection.found, false, connection.process.tid));
     }
     let role = connection.role?;
-    if let Some(kernel) = kernel.filter(|kernel| kernel.is_stuck()) {
-        let since = kernel.acknowledged.min(Timestamp(known.now.0.saturating_sub(kernel.resending_for())));
+    if let Some((kernel, stuck)) = kernel.and_then(|kernel| Some((kernel, kernel.stuck?))) {
+        let since = stuck.min(Timestamp(known.now.0.saturating_sub(kernel.resending_for())));
         return Some(make(Stage::Stuck, role, since, true, false, connection.process.tid));
     }
     // What a client does not read of an idle connection is the peer's farewell.
@@ -322,21 +321,29 @@ fn without_exchange(connection: &OpenConnection<'_>, known: Known<'_>) -> Option
         let tid = waits.map_or(last.tid, |thread| thread.latest.header.tid);
         Some(make(stage, role, last.since, last.before, doubtful, tid))
     };
+    // What a thread does is only known of those that were asked for: so these are asked for, and not told of.
+    let suspected = || {
+        let candidate = make(Stage::AwaitResponse, role, last.since, last.before, true, last.tid);
+        Some(Candidate { threshold: u64::MAX, ..candidate })
+    };
     match (role, info.protocol) {
         (Role::Client, Protocol::Tls) if connection.received.bytes == 0 && !last.before => found(Stage::TlsPeer, false),
         // Control frames need no answer: only a thread that waits right after it sent something shows a call.
         (Role::Client, Protocol::Tls | Protocol::Http2 | Protocol::Tunnel) => {
-            waits.filter(|thread| thread.latest.header.tid == last.tid)?;
-            found(Stage::AwaitResponse, true)
+            match waits.filter(|thread| thread.latest.header.tid == last.tid) {
+                Some(_) => found(Stage::AwaitResponse, true),
+                None => suspected(),
+            }
         }
         (Role::Client, Protocol::Other) if waits.is_some() => found(Stage::AwaitResponse, false),
         (Role::Client, Protocol::Other) if last.number >= BACK_AND_FORTH => found(Stage::AwaitResponse, true),
+        (Role::Client, Protocol::Other) => suspected(),
         // Nothing was seen of it yet, or nothing that tells.
         (Role::Client, Protocol::Unknown | Protocol::Http1) => {
             let never = kernel.is_some_and(Kernel::never_answered);
             let secret = matches!(&info.remote, Address::Inet(address) if address.port() == 443);
             if waits.is_none() && !never && (secret || !last.before) {
-                return None;
+                return suspected();
             }
             found(Stage::AwaitResponse, waits.is_none() && !never)
         }

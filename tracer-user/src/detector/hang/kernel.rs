@@ -18,8 +18,10 @@ const SYN_RESEND_NS: u64 = 1_000_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kernel {
     pub(super) latest: ProbeEvent,
-    /// Since when the peer has acknowledged nothing more.
-    pub(super) acknowledged: Timestamp,
+    /// When the peer was last seen to have acknowledged more, or all.
+    pub(super) acknowledged: Option<Timestamp>,
+    /// Since when nothing of what was sent gets through, as far as it was seen.
+    pub(super) stuck: Option<Timestamp>,
     /// Since when bytes are in the receive queue that the target does not read.
     pub(super) unread: Option<Timestamp>,
     /// When the target last sent and received before tracing began, by the first answer.
@@ -39,12 +41,15 @@ fn ago(event: &ProbeEvent, milliseconds: u32) -> Timestamp {
 
 impl Kernel {
     fn new(event: &ProbeEvent) -> Self {
-        Self {
+        let mut new = Self {
             latest: *event,
-            acknowledged: Self::time_of(event),
+            acknowledged: None,
+            stuck: None,
             unread: Self::unread_of(event),
             first: Ages { sent: ago(event, event.last_sent_ms), received: ago(event, event.last_received_ms) },
-        }
+        };
+        new.stuck = new.is_stuck().then(|| new.time());
+        new
     }
 
     fn time_of(event: &ProbeEvent) -> Timestamp {
@@ -57,8 +62,9 @@ impl Kernel {
     }
 
     fn take(&mut self, event: &ProbeEvent) {
-        if event.bytes_acked != self.latest.bytes_acked || event.send_queue == 0 {
-            self.acknowledged = Self::time_of(event);
+        let more = event.bytes_acked != self.latest.bytes_acked;
+        if more {
+            self.acknowledged = Some(Self::time_of(event));
         }
         let read = |event: &ProbeEvent| event.bytes_received.saturating_sub(event.receive_queue.into());
         self.unread = match self.unread {
@@ -67,6 +73,7 @@ impl Kernel {
             _ => Self::unread_of(event),
         };
         self.latest = *event;
+        self.stuck = self.stuck.filter(|_| !more && self.is_stuck()).or(self.is_stuck().then(|| self.time()));
     }
 
     /// When it was said.

@@ -74,6 +74,8 @@ const GRACE: (u64, u64) = (300_000_000, 2_000_000_000);
 #[derive(Debug)]
 struct Watched {
     candidate: Candidate,
+    /// Since when.
+    since: Timestamp,
     /// The look that saw it last.
     look: u64,
     next_ask: Timestamp,
@@ -205,6 +207,7 @@ impl Hang {
         let verdict = verdict::judge(&candidate, court);
         let watched = self.watched.entry(subject).or_insert_with(|| Watched {
             candidate: candidate.clone(),
+            since: now,
             look: 0,
             next_ask: now,
             told: None,
@@ -226,7 +229,7 @@ impl Hang {
         let threshold = watched.candidate.threshold;
         let due = stall >= threshold || (verdict.stuck && stall >= after);
         let Some(told) = &mut watched.told else {
-            let ready = verdict.settled || stall >= threshold.saturating_add(grace);
+            let ready = verdict.settled || now.since(watched.since) >= after / 2 + grace;
             if due && ready && self.open < MAX_OPEN {
                 let report = report(&watched.candidate, &verdict, HangResult::Ongoing, now, now, self.hanging);
                 let opened = findings.open(now, report);

@@ -123,6 +123,11 @@ impl Threads {
         self.0.get(&pid)?.get(&tid)
     }
 
+    /// Whether any of a process was looked at since a moment.
+    pub(super) fn seen(&self, pid: u32, since: Timestamp) -> bool {
+        self.0.get(&pid).is_some_and(|threads| threads.values().any(|thread| thread.time() >= since))
+    }
+
     /// Those of a process that were seen at or after a moment, in the order of their numbers.
     pub(super) fn of(&self, pid: u32, since: Timestamp) -> Vec<&Thread> {
         let mut threads: Vec<&Thread> =

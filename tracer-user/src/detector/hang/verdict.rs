@@ -212,6 +212,9 @@ fn hands<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
     let outbound = |made: &Made, by: &'static str| {
         Some(Outbound { exchange: made.exchange, remote: made.connection.remote_text.clone(), by })
     };
+    if call.exchange.is_none() && doing == Doing::EventLoop {
+        return elsewhere(call, court);
+    }
     let socket = thread.latest.connection;
     let own = socket == call.connection.inode.0;
     if doing == Doing::Socket
@@ -247,11 +250,34 @@ fn hands<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
     Hands { thread: Some(thread), doing: Some(doing), outbound: None, doubtful: parked || doing == Doing::EventLoop }
 }
 
-/// The thread that read the request has handed it on: another one may compute, or be stopped.
+/// The thread that read the request has handed it on: another one may compute, or be stopped. Where it is not known which
+/// one read it, any that waits for something may be the one.
 fn elsewhere<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
-    let threads = court.threads.of(call.process.pid, call.progress);
-    let busy = threads.iter().find(|thread| matches!(thread.doing(), Doing::OnCpu | Doing::Stopped));
-    Hands { thread: busy.copied(), doing: busy.map(|thread| thread.doing()), outbound: None, doubtful: true }
+    let pid = call.process.pid;
+    let threads = court.threads.of(pid, call.progress);
+    if call.exchange.is_none() {
+        let waits_for = |thread: &Thread| match thread.doing() {
+            Doing::Socket => court.made.on(pid, thread.latest.connection),
+            _ => None,
+        };
+        if let Some((thread, made)) = threads.iter().find_map(|thread| Some((*thread, waits_for(thread)?))) {
+            let remote = made.connection.remote_text.clone();
+            let outbound = Some(Outbound { exchange: made.exchange, remote, by: "time" });
+            return Hands { thread: Some(thread), doing: Some(Doing::OutboundCall), outbound, doubtful: true };
+        }
+    }
+    let rank = |thread: &Thread| match thread.doing() {
+        Doing::OnCpu => Some(0),
+        Doing::Stopped => Some(1),
+        _ if call.exchange.is_some() => None,
+        Doing::Uninterruptible => Some(2),
+        Doing::Lock => Some(3),
+        Doing::Sleep => Some(4),
+        Doing::Pipe | Doing::File | Doing::Other => Some(5),
+        _ => None,
+    };
+    let thread = threads.into_iter().filter(|thread| rank(thread).is_some()).min_by_key(|thread| rank(thread));
+    Hands { thread, doing: thread.map(Thread::doing), outbound: None, doubtful: true }
 }
 
 /// Looks at all that is known.
@@ -287,6 +313,8 @@ pub(super) fn judge(call: &Candidate, court: Court<'_>) -> Verdict {
         let pid = call.process.pid;
         let waits = court.threads.blocked_on(pid, call.connection.inode.0, call.progress);
         let waits = waits.or_else(|| court.threads.get(pid, call.tid).filter(|thread| thread.time() >= call.progress));
+        // Who waits belongs to what is said of a call that began before: it is looked for first.
+        verdict.settled &= !call.lower_bound || call.stage == Stage::Query || court.threads.seen(pid, call.progress);
         if let Some(thread) = waits {
             verdict.doing = Some(thread.doing());
             verdict.threads.push(thread.fact(court.now));

@@ -1,0 +1,352 @@
+//! Calls that hang, each for another reason, and what is said of them.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpStream, UdpSocket},
+    process::Command,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tracer_tests::{
+    child::{PATIENCE, wait_for},
+    guard,
+    report::{Incident, Report},
+    service::{Program, python},
+    tracer::Tracer,
+};
+
+use crate::support::Outcome;
+
+/// A side of a call, by `hang.py`.
+fn side(role: &str, mode: &str, address: &str) -> Program {
+    let mut command: Command = python("hang.py");
+    Program::start(command.args([role, mode, address])).expect("python starts")
+}
+
+fn address(program: &Program) -> String {
+    format!("127.0.0.1:{}", program.ready)
+}
+
+/// Short, and still longer than the kernel takes to send again for the first time.
+const AFTER: [&str; 2] = ["--hang-after", "500ms"];
+
+fn attach(program: &Program, options: &[&str]) -> Tracer {
+    let all: Vec<&str> = AFTER.iter().chain(options).copied().collect();
+    Tracer::attach(&[program.pid()], &all).expect("pidtap attaches")
+}
+
+/// What a hang is, but for its numbers.
+#[derive(Debug, PartialEq, Eq)]
+struct Said<'a> {
+    phase: &'a str,
+    waiting_on: &'a str,
+    reason: &'a str,
+    doing: Option<&'a str>,
+}
+
+fn said(incident: &Incident) -> Said<'_> {
+    let text = |name: &str| incident.evidence[name].as_str();
+    Said {
+        phase: text("phase").unwrap_or_default(),
+        waiting_on: text("waiting_on").unwrap_or_default(),
+        reason: text("reason").unwrap_or_default(),
+        doing: text("doing"),
+    }
+}
+
+fn hangs(report: &Report) -> Vec<&Incident> {
+    report.incidents.iter().filter(|incident| incident.kind == "hang").collect()
+}
+
+/// The first hang, once pidtap has told of it.
+fn first(trace: Tracer) -> (Incident, Outcome) {
+    trace.wait_for_output(r#""kind":"hang""#).unwrap_or_else(|error| panic!("{error}: {}", trace.output()));
+    let (report, json) = trace.stop_with_text().expect("pidtap ends");
+    let incident = hangs(&report)[0].clone();
+    assert_eq!(incident.state, "open");
+    let ended = report.exchanges.iter().filter(|exchange| exchange.outcome != "in_flight");
+    assert!(ended.count() <= 1, "{:?}", report.exchanges);
+    (incident, Outcome { report, json })
+}
+
+/// A client against a peer: attached before it begins.
+pub(crate) fn client(mode: &str, peer: &str, options: &[&str]) -> (Incident, Outcome) {
+    let peer = side("peer", peer, "");
+    let mut target = side("client", mode, &address(&peer));
+    let trace = attach(&target, options);
+    target.process.say("go").expect("it waits");
+    first(trace)
+}
+
+/// The same, attached when it has hung for a while: `waits` says when.
+fn client_late(mode: &str, peer: &str, waits: &str) -> Incident {
+    let peer = side("peer", peer, "");
+    let mut target = side("client", mode, &address(&peer));
+    target.process.say("go").expect("it waits");
+    hung_in(target.pid(), waits);
+    first(attach(&target, &[])).0
+}
+
+/// The process is in this system call for longer than a call may hang. (What is late must be older than the attach.)
+fn hung_in(pid: u32, call: &str) {
+    let channel = || std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    wait_for(&format!("{call} in wchan"), PATIENCE, || channel().contains(call).then_some(())).expect("it hangs");
+    let since = std::time::Instant::now();
+    wait_for("it hangs on", PATIENCE, || (since.elapsed().as_millis() > 700).then_some(())).expect("time passes");
+}
+
+fn check(incident: &Incident, phase: &str, waiting_on: &str, reason: &str, doing: Option<&str>) {
+    assert_eq!(said(incident), Said { phase, waiting_on, reason, doing }, "{incident:#?}");
+    let age = incident.evidence["age_ms"].as_u64().expect("an age");
+    assert!((400..20_000).contains(&age), "{age} ms: {incident:?}");
+    assert_eq!(incident.evidence["result"], "ongoing");
+}
+
+macro_rules! client_tests {
+    ($($name:ident: $mode:literal, $peer:literal => $phase:literal, $waiting_on:literal, $reason:literal, $doing:expr;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let Some(_guard) = guard::live() else { return };
+                let (incident, _) = client($mode, $peer, &[]);
+                check(&incident, $phase, $waiting_on, $reason, $doing);
+                assert_eq!(incident.evidence["age_is_lower_bound"], false);
+            }
+        )*
+    };
+}
+
+client_tests! {
+    peer_application_asleep: "get", "asleep" => "wait", "peer_application", "unanswered", None;
+    body_stalled_in_the_middle: "get", "half_body" => "receive", "peer_application", "body_stalled", None;
+    peer_does_not_read: "upload", "never_reads" => "send", "peer_host", "zero_window", Some("socket");
+    syn_dropped: "get", "dropped" => "connect", "network", "syn_unanswered", Some("socket");
+    peer_host_silent: "twice", "silent_then" => "send", "network", "unacknowledged", None;
+    request_half_sent: "half", "asleep" => "send", "this_process", "request_unwritten", Some("sleep");
+    answer_not_read: "does_not_read", "answers" => "receive", "this_process", "unread", Some("sleep");
+    answer_not_read_by_a_busy_loop: "busy", "answers" => "receive", "this_process", "unread", Some("on_cpu");
+    not_http: "redis", "redis" => "wait", "peer_application", "unanswered", Some("socket");
+}
+
+#[test]
+fn what_is_not_http_is_told_without_content() {
+    let Some(_guard) = guard::live() else { return };
+    let (incident, outcome) = client("redis", "redis", &[]);
+    assert_eq!(incident.evidence["method"], Value::Null);
+    assert!(incident.exchanges.is_empty() && outcome.report.exchanges.is_empty());
+    let connection = incident.connection.expect("it is about one");
+    assert_eq!(incident.evidence["authority"], *connection.remote);
+}
+
+#[test]
+fn a_stopped_process_does_not_read() {
+    let Some(_guard) = guard::live() else { return };
+    let peer = side("peer", "late", "");
+    let mut target = side("client", "get", &address(&peer));
+    let trace = Tracer::attach(&[target.pid()], &["--hang-after", "1200ms"]).expect("pidtap attaches");
+    target.process.say("go").expect("it waits");
+    wait_for("it waits for the answer", PATIENCE, || in_call(target.pid(), "wait_woken").then_some(())).expect("it does");
+    let pid = stop(&target);
+    let (incident, _) = first(trace);
+    kill_process(pid, Signal::CONT).expect("ours");
+    check(&incident, "receive", "this_process", "unread", Some("stopped"));
+}
+
+fn in_call(pid: u32, channel: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|name| name.contains(channel))
+}
+
+/// Stops all threads of the process.
+fn stop(program: &Program) -> Pid {
+    let pid = Pid::from_raw(program.pid() as i32).expect("a number");
+    kill_process(pid, Signal::STOP).expect("ours");
+    let folder = format!("/proc/{}/task", program.pid());
+    let stopped = || {
+        let tasks = std::fs::read_dir(&folder).ok()?;
+        let states = tasks.flatten().map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap_or_default());
+        let all = states.into_iter().all(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T")));
+        all.then_some(())
+    };
+    wait_for("all threads are stopped", PATIENCE, stopped).expect("they are");
+    pid
+}
+
+#[test]
+fn attached_to_a_call_that_hangs() {
+    let Some(_guard) = guard::live() else { return };
+    let incident = client_late("get", "asleep", "wait_woken");
+    check(&incident, "wait", "peer_application", "unanswered", Some("socket"));
+    assert_late(&incident, "recvfrom");
+}
+
+#[test]
+fn attached_to_a_connect_that_hangs() {
+    let Some(_guard) = guard::live() else { return };
+    let incident = client_late("get", "dropped", "wait_woken");
+    check(&incident, "connect", "network", "syn_unanswered", Some("socket"));
+    assert_late(&incident, "connect");
+}
+
+#[test]
+fn attached_to_a_silent_host() {
+    let Some(_guard) = guard::live() else { return };
+    let incident = client_late("twice", "silent_then", "wait_woken");
+    check(&incident, "send", "network", "unacknowledged", Some("socket"));
+    assert_late(&incident, "recvfrom");
+}
+
+fn assert_late(incident: &Incident, call: &str) {
+    assert_eq!(incident.evidence["age_is_lower_bound"], true);
+    let thread = &incident.evidence["threads"][0];
+    assert_eq!((&thread["call"], &thread["tid"]), (&call.into(), &incident.process.tid.into()), "{incident:#?}");
+    assert!(incident.connection.as_ref().is_some_and(|connection| connection.remote.starts_with("127.0.0.1:")));
+}
+
+/// A server that is asked and does not answer.
+fn server(mode: &str, upstream: &str, late: bool) -> Incident {
+    let upstream = if upstream.is_empty() { None } else { Some(side("peer", upstream, "")) };
+    let target = side("server", mode, &upstream.as_ref().map(address).unwrap_or_default());
+    let ask = || {
+        let mut client = TcpStream::connect(address(&target)).expect("it listens");
+        client.write_all(b"GET /orders/7 HTTP/1.1\r\nHost: shop.test\r\n\r\n").expect("it reads");
+        client
+    };
+    if late {
+        let _client = ask();
+        let since = std::time::Instant::now();
+        wait_for("it hangs", PATIENCE, || (since.elapsed().as_millis() > 700).then_some(())).expect("time passes");
+        return first(attach(&target, &[])).0;
+    }
+    let trace = attach(&target, &[]);
+    let _client = ask();
+    first(trace).0
+}
+
+#[test]
+fn served_behind_a_lock() {
+    let Some(_guard) = guard::live() else { return };
+    let incident = server("locked", "", false);
+    check(&incident, "serve", "this_process", "not_served", Some("lock"));
+    assert_eq!(incident.evidence["threads"][0]["call"], "futex");
+    assert_eq!(incident.evidence["path"], "/orders/7");
+}
+
+#[test]
+fn served_behind_a_call_of_its_own() {
+    let Some(_guard) = guard::live() else { return };
+    let target = server("calls", "asleep", false);
+    // Both are said: that the call hangs, and that the request waits for it.
+    let outbound = &target.evidence["outbound"];
+    if target.evidence["phase"] == "serve" {
+        check(&target, "serve", "this_process", "not_served", Some("outbound_call"));
+        assert_eq!(outbound["by"], "same socket");
+    } else {
+        check(&target, "wait", "peer_application", "unanswered", None);
+    }
+}
+
+#[test]
+fn served_by_a_thread_that_computes() {
+    let Some(_guard) = guard::live() else { return };
+    let incident = server("burns", "", false);
+    check(&incident, "serve", "this_process", "not_served", Some("on_cpu"));
+}
+
+#[test]
+fn attached_to_a_request_behind_a_lock() {
+    let Some(_guard) = guard::live() else { return };
+    let incident = server("locked", "", true);
+    check(&incident, "serve", "this_process", "not_served", Some("lock"));
+    assert_eq!(incident.evidence["age_is_lower_bound"], true);
+}
+
+#[test]
+fn a_request_of_which_only_half_comes() {
+    let Some(_guard) = guard::live() else { return };
+    let target = side("server", "reads_on", "");
+    let trace = attach(&target, &[]);
+    let mut client = TcpStream::connect(address(&target)).expect("it listens");
+    client.write_all(b"GET /orders/8 HTTP/1.1\r\nHost: shop.te").expect("it reads");
+    let (incident, _) = first(trace);
+    check(&incident, "receive", "peer_application", "request_stalled", Some("socket"));
+}
+
+#[test]
+fn a_request_that_a_stopped_server_does_not_read() {
+    let Some(_guard) = guard::live() else { return };
+    let target = side("server", "reads_on", "");
+    let mut client = TcpStream::connect(address(&target)).expect("it listens");
+    client.write_all(b"GET /orders/9 HTTP/1.1\r\nHost: shop.test\r\n\r\n").expect("it reads");
+    client.read_exact(&mut [0; 40]).expect("it answers");
+    let trace = attach(&target, &[]);
+    let pid = stop(&target);
+    client.write_all(b"GET /orders/10 HTTP/1.1\r\nHost: shop.test\r\n\r\n").expect("it is queued");
+    let (incident, _) = first(trace);
+    kill_process(pid, Signal::CONT).expect("ours");
+    check(&incident, "receive", "this_process", "unread", Some("stopped"));
+}
+
+#[test]
+fn a_hang_that_ends_is_closed_with_its_total() {
+    let Some(_guard) = guard::live() else { return };
+    let peer = side("peer", "late", "");
+    let mut target = side("client", "get", &address(&peer));
+    let trace = attach(&target, &[]);
+    target.process.say("go").expect("it waits");
+    target.process.expect("done").expect("it is answered");
+    let report = trace.stop().expect("pidtap ends");
+    let [open, .., closed] = &hangs(&report)[..] else { panic!("{:?}", report.incidents) };
+    check(open, "wait", "peer_application", "unanswered", None);
+    assert_eq!((&*closed.state, &closed.evidence["result"], closed.id), ("closed", &"answered".into(), open.id));
+    let total = closed.evidence["age_ms"].as_u64().expect("a total");
+    assert!((1000..3000).contains(&total), "{total}");
+    assert_eq!(report.exchanges[0].incidents, [open.id]);
+}
+
+#[test]
+fn time_outs_of_the_client_are_told_and_that_they_are_the_same() {
+    let Some(_guard) = guard::live() else { return };
+    let peer = side("peer", "asleep", "");
+    let mut target = side("client", "impatient", &address(&peer));
+    let trace = Tracer::attach(&[target.pid()], &["--hang-after", "200ms"]).expect("pidtap attaches");
+    target.process.say("go").expect("it waits");
+    target.process.expect("done").expect("it gives up");
+    let report = trace.stop().expect("pidtap ends");
+    let closed: Vec<_> = hangs(&report).into_iter().filter(|incident| incident.state == "closed").collect();
+    assert_eq!(closed.len(), 3, "{closed:?}");
+    for (index, incident) in closed.iter().enumerate() {
+        assert_eq!(incident.evidence["result"], "client_timeout");
+        assert_eq!(incident.evidence["equal_timeouts"], index + 1, "{incident:?}");
+        let timeout = incident.evidence["timeout_ms"].as_u64().expect("a time");
+        assert!((400..440).contains(&timeout), "{timeout}");
+    }
+}
+
+#[test]
+fn a_name_server_that_does_not_answer() {
+    let Some(_guard) = guard::live() else { return };
+    // Port 53 is what tells a name server; the address is nobody else's.
+    let id = std::process::id();
+    let place = format!("127.{}.{}.{}:53", 1 + id % 250, id / 250 % 250, 1 + id / 62_500 % 250);
+    let _server = UdpSocket::bind(&place).expect("root may");
+    let mut target = side("client", "dns", &place);
+    target.process.say("go").expect("it waits");
+    hung_in(target.pid(), "wait_for_more_packets");
+    let (incident, _) = first(attach(&target, &[]));
+    check(&incident, "dns", "unknown", "query_unanswered", Some("socket"));
+    assert_eq!(incident.evidence["authority"], *place);
+}
+
+#[test]
+fn what_takes_long_on_purpose_does_not_hang() {
+    let Some(_guard) = guard::live() else { return };
+    let peer = side("peer", "purposes", "");
+    let mut target = side("client", "purposes", &address(&peer));
+    let trace = attach(&target, &[]);
+    target.process.say("go").expect("it waits");
+    target.process.expect("done").expect("all end");
+    let report = trace.stop().expect("pidtap ends");
+    assert!(hangs(&report).is_empty(), "{:#?}", report.incidents);
+    assert_eq!(report.exchanges.len(), 4, "{:#?}", report.exchanges);
+}
