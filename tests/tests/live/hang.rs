@@ -146,7 +146,8 @@ fn a_stopped_process_does_not_read() {
     let mut target = side("client", "get", &address(&peer));
     let trace = Tracer::attach(&[target.pid()], &["--hang-after", "1200ms"]).expect("pidtap attaches");
     target.process.say("go").expect("it waits");
-    wait_for("it waits for the answer", PATIENCE, || in_call(target.pid(), "wait_woken").then_some(())).expect("it does");
+    wait_for("it waits for the answer", PATIENCE, || in_call(target.pid(), "wait_woken").then_some(()))
+        .expect("it does");
     let pid = stop(&target);
     let (incident, _) = first(trace);
     kill_process(pid, Signal::CONT).expect("ours");

@@ -309,7 +309,8 @@ fn without_exchange(connection: &OpenConnection<'_>, known: Known<'_>) -> Option
     // What a client does not read of an idle connection is the peer's farewell.
     if let Some(since) = kernel.and_then(|kernel| kernel.unread).filter(|_| role == Role::Server) {
         let read = connection.received.last.unwrap_or_default();
-        return (read < since).then(|| make(Stage::Unread, role, since, connection.found, false, connection.process.tid));
+        return (read < since)
+            .then(|| make(Stage::Unread, role, since, connection.found, false, connection.process.tid));
     }
     let last = last(connection, kernel)?;
     let waits = known.threads.blocked_on(connection.process.pid, info.inode.0, last.since);

@@ -534,10 +534,14 @@ impl Explain for HangEvidence {
             (Reason::RequestStalled, _) => "Look at the client; a server should have a time-out for reading requests.",
             (_, Some(Doing::Stopped)) => "The process is stopped: continue it (kill -CONT), or let the debugger go on.",
             (_, Some(Doing::OnCpu)) => "The thread computes: take a profile of it (perf top -t TID).",
-            (_, Some(Doing::Lock)) => "The thread waits for another: take a stack of all threads (gdb, jstack, py-spy).",
+            (_, Some(Doing::Lock)) => {
+                "The thread waits for another: take a stack of all threads (gdb, jstack, py-spy)."
+            }
             (_, Some(Doing::OutboundCall)) => "This process waits itself: look at the call it makes.",
             (_, Some(Doing::Uninterruptible)) => "The kernel holds it: look at disks and network file systems.",
-            (Reason::Unknown, _) => "The kernel could not be asked about this connection; `pidtap doctor` may tell why.",
+            (Reason::Unknown, _) => {
+                "The kernel could not be asked about this connection; `pidtap doctor` may tell why."
+            }
             _ => "Look at what this process does: a stack of its threads tells (gdb, jstack, py-spy).",
         };
         advice.to_owned()

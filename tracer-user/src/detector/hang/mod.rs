@@ -23,9 +23,7 @@ mod verdict;
 use std::{sync::Arc, time::Duration};
 
 use call::{AllMade, Candidate, Known, Subject};
-pub use evidence::{
-    Call, Doing, HangEvidence, HangResult, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn,
-};
+pub use evidence::{Call, Doing, HangEvidence, HangResult, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn};
 use history::{Endpoint, History};
 use kernel::Kernels;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -33,9 +31,7 @@ use threads::Threads;
 use timeout::Timeouts;
 use verdict::{Court, Verdict};
 
-use super::{
-    About, Ask, Detect, Findings, Live, Observation, OpenConnection, Opened, Report, threshold::thresholds,
-};
+use super::{About, Ask, Detect, Findings, Live, Observation, OpenConnection, Opened, Report, threshold::thresholds};
 use crate::{
     connection::Role,
     event::{SocketInode, Timestamp},
@@ -177,9 +173,8 @@ impl Hang {
         candidates.extend(self.queries(now));
         let silent = |candidate: &&Candidate| now.since(candidate.progress) >= candidate.threshold;
         self.hanging = candidates.iter().filter(silent).count() as u32;
-        let waits = |candidate: &Candidate| {
-            verdict::needs_threads(candidate, self.kernels.get(candidate.connection.inode.0))
-        };
+        let waits =
+            |candidate: &Candidate| verdict::needs_threads(candidate, self.kernels.get(candidate.connection.inode.0));
         let made = if candidates.iter().any(waits) { call::made(live, known) } else { AllMade::default() };
         for candidate in candidates {
             self.watch(candidate, &made, now, findings);
@@ -234,13 +229,13 @@ impl Hang {
                 let report = report(&watched.candidate, &verdict, HangResult::Ongoing, now, now, self.hanging);
                 let opened = findings.open(now, report);
                 self.open += 1;
-                watched.told = Some(Told { opened, verdict, updated: now, next: Timestamp(now.0 + age.max(UPDATE_NS)) });
+                watched.told =
+                    Some(Told { opened, verdict, updated: now, next: Timestamp(now.0 + age.max(UPDATE_NS)) });
             }
             return;
         };
-        let changed = verdict.settled
-            && verdict.key() != told.verdict.key()
-            && now.since(told.updated) >= UPDATE_NS.min(after);
+        let changed =
+            verdict.settled && verdict.key() != told.verdict.key() && now.since(told.updated) >= UPDATE_NS.min(after);
         if changed || now >= told.next {
             findings.update(
                 told.opened,
@@ -295,9 +290,7 @@ impl Hang {
                 self.timeouts.add(endpoint, end.since(candidate.started), end.since(candidate.progress));
             (evidence.timeout, evidence.equal_timeouts) = (Some(timeout), times);
         }
-        if matches!(result, HangResult::Answered | HangResult::Connected)
-            && matches!(subject, Subject::Connection(_))
-        {
+        if matches!(result, HangResult::Answered | HangResult::Connected) && matches!(subject, Subject::Connection(_)) {
             let candidate = &watched.candidate;
             let endpoint = || Endpoint::of(candidate.role, &candidate.connection.remote_text, None);
             self.history.add(endpoint, end.since(candidate.started), 0);
@@ -323,8 +316,7 @@ impl Hang {
         }
         if exchange.outcome == Outcome::Complete {
             let slow = (self.after() as f64 / self.thresholds.factor.max(1.0)) as u64;
-            let endpoint =
-                || Endpoint::of(exchange.role, &exchange.connection.remote_text, exchange.request.as_ref());
+            let endpoint = || Endpoint::of(exchange.role, &exchange.connection.remote_text, exchange.request.as_ref());
             self.history.add(endpoint, end.since(exchange.started), slow);
         }
         if self.watched.is_empty() && exchange.outcome != Outcome::ClientTimeout {

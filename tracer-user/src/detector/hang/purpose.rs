@@ -83,8 +83,8 @@ fn parameter(name: &str, value: &str) -> Purpose {
     let wait = match &*name {
         "watch" | "follow" | "longpoll" | "long_poll" | "long-poll" | "tail" if flag => return Purpose::Stream,
         "wait" | "poll" if value == "true" => return Purpose::Perhaps,
-        "wait" | "timeout" | "poll_timeout" | "polltimeout" | "longpoll" | "long_poll" => seconds(value),
-        "timeoutseconds" | "timeout_seconds" | "wait_seconds" | "waitseconds" => seconds(value),
+        "wait" | "timeout" | "poll_timeout" | "polltimeout" | "longpoll" | "long_poll" | "timeoutseconds"
+        | "timeout_seconds" | "wait_seconds" | "waitseconds" => seconds(value),
         "timeout_ms" | "timeoutms" | "wait_ms" | "waitms" | "block" => value.parse().ok().map(milliseconds),
         _ => None,
     };

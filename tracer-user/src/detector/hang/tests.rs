@@ -153,7 +153,9 @@ fn a_server_does_not_answer() {
 #[test]
 fn a_server_waits_for_a_call_of_its_own() {
     // By a thread that waits on the very socket, and by an event loop.
-    for (call, on, by) in [("recvfrom", waits_on::SOCKET, "same socket"), ("epoll_wait", waits_on::EPOLL, "same thread")] {
+    for (call, on, by) in
+        [("recvfrom", waits_on::SOCKET, "same socket"), ("epoll_wait", waits_on::EPOLL, "same thread")]
+    {
         let mut play = Play::server();
         play.receive(GET).pass(20);
         play.call_out(b"GET /stock HTTP/1.1\r\nHost: stock\r\n\r\n");

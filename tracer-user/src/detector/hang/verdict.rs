@@ -84,18 +84,18 @@ impl Finding {
 }
 
 fn phase(call: &Candidate, reason: Reason, kernel: Option<&Kernel>) -> Phase {
-    match (call.stage, reason) {
-        (Stage::Query, _) => Phase::Dns,
-        (Stage::Connect, _) => Phase::Connect,
-        (Stage::TlsPeer | Stage::TlsOwn, _) => Phase::Tls,
-        // Whatever was to be sent is not through.
-        (_, Reason::Unacknowledged | Reason::ZeroWindow) => Phase::Send,
-        (Stage::SendRequest | Stage::AwaitContinue | Stage::Stuck, _) => Phase::Send,
-        (Stage::AwaitResponse, Reason::Unread) => Phase::Receive,
-        (Stage::AwaitResponse, _) => Phase::Wait,
-        (Stage::ReceiveResponse | Stage::ReceiveRequest | Stage::Unread, _) => Phase::Receive,
-        (Stage::SendResponse, _) if kernel.is_some_and(|kernel| kernel.latest.send_queue > 0) => Phase::Send,
-        (Stage::Serve | Stage::SendResponse, _) => Phase::Serve,
+    // Whatever was to be sent is not through.
+    let unsent = matches!(reason, Reason::Unacknowledged | Reason::ZeroWindow);
+    match call.stage {
+        Stage::Query => Phase::Dns,
+        Stage::Connect => Phase::Connect,
+        Stage::TlsPeer | Stage::TlsOwn => Phase::Tls,
+        _ if unsent => Phase::Send,
+        Stage::SendRequest | Stage::AwaitContinue | Stage::Stuck => Phase::Send,
+        Stage::AwaitResponse if reason != Reason::Unread => Phase::Wait,
+        Stage::AwaitResponse | Stage::ReceiveResponse | Stage::ReceiveRequest | Stage::Unread => Phase::Receive,
+        Stage::SendResponse if kernel.is_some_and(|kernel| kernel.latest.send_queue > 0) => Phase::Send,
+        Stage::Serve | Stage::SendResponse => Phase::Serve,
     }
 }
 
@@ -147,24 +147,34 @@ fn by_connection(call: &Candidate, kernel: Option<&Kernel>) -> Finding {
         }
         Stage::AwaitContinue => Finding::told(W::PeerApplication, R::NoContinue, acknowledged),
         Stage::AwaitResponse | Stage::TlsPeer => Finding::told(W::PeerApplication, R::Unanswered, acknowledged),
-        Stage::ReceiveResponse => {
-            Finding::told(W::PeerApplication, R::BodyStalled, "the kernel: the receive queue is empty, nothing more has come")
-                .and("the peer's application sends no more; what was lost on the way would look the same")
-        }
-        Stage::ReceiveRequest => {
-            Finding::told(W::PeerApplication, R::RequestStalled, "the kernel: the receive queue is empty, nothing more has come")
-        }
-        Stage::SendRequest => {
-            Finding::told(W::ThisProcess, R::RequestUnwritten, "the kernel: the send queue is empty, the request is not over")
-        }
-        Stage::SendResponse => {
-            Finding::told(W::ThisProcess, R::ResponseUnwritten, "the kernel: the send queue is empty, the response is not over")
-        }
+        Stage::ReceiveResponse => Finding::told(
+            W::PeerApplication,
+            R::BodyStalled,
+            "the kernel: the receive queue is empty, nothing more has come",
+        )
+        .and("the peer's application sends no more; what was lost on the way would look the same"),
+        Stage::ReceiveRequest => Finding::told(
+            W::PeerApplication,
+            R::RequestStalled,
+            "the kernel: the receive queue is empty, nothing more has come",
+        ),
+        Stage::SendRequest => Finding::told(
+            W::ThisProcess,
+            R::RequestUnwritten,
+            "the kernel: the send queue is empty, the request is not over",
+        ),
+        Stage::SendResponse => Finding::told(
+            W::ThisProcess,
+            R::ResponseUnwritten,
+            "the kernel: the send queue is empty, the response is not over",
+        ),
         Stage::Serve | Stage::TlsOwn => {
             Finding::told(W::ThisProcess, R::NotServed, "the request was read, and nothing was sent")
         }
         // It was stuck, or unread, a moment ago.
-        Stage::Stuck | Stage::Unread | Stage::Query | Stage::Connect => Finding { settled: false, ..Finding::unknown() },
+        Stage::Stuck | Stage::Unread | Stage::Query | Stage::Connect => {
+            Finding { settled: false, ..Finding::unknown() }
+        }
     }
 }
 
@@ -172,7 +182,8 @@ fn by_connection(call: &Candidate, kernel: Option<&Kernel>) -> Finding {
 fn without_kernel(call: &Candidate) -> Finding {
     use Reason as R;
     use WaitingOn as W;
-    let unix = matches!(call.connection.remote, Endpoint::Unix(_)) || matches!(call.connection.local, Endpoint::Unix(_));
+    let unix =
+        matches!(call.connection.remote, Endpoint::Unix(_)) || matches!(call.connection.local, Endpoint::Unix(_));
     let finding = match call.stage {
         Stage::Serve | Stage::TlsOwn => {
             Finding::told(W::ThisProcess, R::NotServed, "the request was read, and nothing was sent")
