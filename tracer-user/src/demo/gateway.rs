@@ -19,7 +19,9 @@ use super::http::{Connection, Message};
 pub(super) enum Mood {
     /// Answers at once.
     Healthy,
-    /// 503, every other one with `Retry-After: 1`.
+    /// 429 with `Retry-After: 1`.
+    Throttling,
+    /// 503.
     Overloaded,
     /// Answers after the caller has stopped waiting, now and then just before.
     Slow,
@@ -30,9 +32,9 @@ pub(super) enum Mood {
 /// One turn: moods with how long they last. It starts well, so that a person first sees what normal is, and trouble
 /// begins within the first seconds of looking. Some bursts outlast all retries (the caller gets 502), some do not.
 const TURN: [(Mood, Duration); 7] = [
-    (Mood::Healthy, Duration::from_secs(3)),
-    (Mood::Overloaded, Duration::from_secs(2)),
-    (Mood::Healthy, Duration::from_secs(3)),
+    (Mood::Healthy, Duration::from_secs(2)),
+    (Mood::Throttling, Duration::from_secs(1)),
+    (Mood::Healthy, Duration::from_secs(2)),
     (Mood::Overloaded, Duration::from_secs(6)),
     (Mood::Healthy, Duration::from_secs(4)),
     (Mood::Slow, Duration::from_secs(5)),
@@ -87,11 +89,12 @@ impl Gateway {
             let number = self.charges.fetch_add(1, Ordering::Relaxed);
             match self.mood() {
                 Mood::Healthy => {}
-                Mood::Overloaded => {
-                    let mut answer = Message::response(503, &json!({ "error": "overloaded", "queue": 480 + number }));
-                    if number.is_multiple_of(2) {
-                        answer = answer.with("Retry-After", "1");
-                    }
+                mood @ (Mood::Throttling | Mood::Overloaded) => {
+                    let answer = if mood == Mood::Throttling {
+                        Message::response(429, &json!({ "error": "too_many_requests" })).with("Retry-After", "1")
+                    } else {
+                        Message::response(503, &json!({ "error": "overloaded", "queue": 480 + number }))
+                    };
                     if connection.write(&answer.with("Server", "cardgate/7.0")).is_err() {
                         return;
                     }

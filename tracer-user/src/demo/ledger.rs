@@ -1,15 +1,20 @@
-//! The healthy upstream: books holds and entries.
+//! The healthy upstream: books holds and entries, and closes the books of a day, which takes long.
 
 use std::{
     net::TcpStream,
     sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::Duration,
 };
 
 use serde_json::json;
 
 use super::http::{Connection, Message, Start};
 
-/// Always answers, at once.
+/// How long it takes to close a day: longer than pidtap lets a call be silent before it looks into it.
+const CLOSING: Duration = Duration::from_secs(11);
+
+/// Always answers, nearly always at once.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     entries: AtomicU64,
@@ -36,6 +41,11 @@ impl Ledger {
                     "balance": 1_250_000 - number, "status": "booked",
                 });
                 Message::response(201, &answer)
+            }
+            ("POST", "/v1/settlements") => {
+                // Not waiting for anything: this is what a long transaction is.
+                thread::sleep(CLOSING);
+                Message::response(200, &json!({ "day": body["day"], "status": "closed" }))
             }
             _ => Message::response(404, &json!({ "error": "no_such_resource" })),
         }

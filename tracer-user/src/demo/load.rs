@@ -1,4 +1,4 @@
-//! The load: a few customers who pay, over kept-alive connections.
+//! The load: a few customers who pay, over kept-alive connections, and a back office that closes days.
 
 use std::{
     net::SocketAddr,
@@ -14,6 +14,9 @@ use super::http::{Connection, Headers, Message};
 const CUSTOMERS: u64 = 3;
 /// From the end of one payment to the next.
 const PAUSE: Duration = Duration::from_millis(700);
+/// When the back office closes its first day, and how long it waits after each.
+const SETTLE_FIRST: Duration = Duration::from_millis(1_300);
+const SETTLE_PAUSE: Duration = Duration::from_secs(20);
 /// The payments service answers within its attempts and their backoff.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The demo ends by itself after this, should it ever be forgotten.
@@ -25,6 +28,7 @@ const CURRENCIES: [&str; 3] = ["EUR", "USD", "SEK"];
 pub(super) fn run(payments: SocketAddr) {
     let end = Instant::now() + LONGEST;
     thread::scope(|scope| {
+        scope.spawn(move || settle_repeatedly(payments, end));
         for customer in 0..CUSTOMERS {
             scope.spawn(move || {
                 // Spread, so that the customers do not pay in step.
@@ -53,6 +57,30 @@ fn pay_repeatedly(payments: SocketAddr, customer: u64, end: Instant) {
         }
         thread::sleep(PAUSE);
     }
+}
+
+fn settle_repeatedly(payments: SocketAddr, end: Instant) {
+    let mut day = 0;
+    thread::sleep(SETTLE_FIRST);
+    while Instant::now() < end {
+        day += 1;
+        if let Ok(mut connection) = Connection::connect(payments, TIMEOUT)
+            && connection.write(&settlement(payments, day)).is_ok()
+        {
+            // What it was told does not matter: tomorrow is another day.
+            let _ = connection.read(false);
+        }
+        thread::sleep(SETTLE_PAUSE);
+    }
+}
+
+fn settlement(payments: SocketAddr, day: u64) -> Message {
+    let headers: Headers = vec![
+        host(payments),
+        ("User-Agent".to_owned(), "back-office/0.4".to_owned()),
+        ("traceparent".to_owned(), format!("00-{:032x}-{:016x}-01", 0xb00c_0000_u64 + day, 0xdad0_0000_u64 + day)),
+    ];
+    Message::request("POST", "/v1/settlements", headers, Some(&json!({ "day": day })))
 }
 
 fn host(payments: SocketAddr) -> (String, String) {

@@ -1,8 +1,8 @@
 //! A small flaky payments service that ships with pidtap, so that there is something to look at on any machine.
 //!
 //! ```text
-//! load --> payments --> ledger     healthy
-//!                  \--> gateway    fails and recovers: 503 bursts, slow answers, resets
+//! load --> payments --> ledger     healthy, but takes its time over the books of a day
+//!                  \--> gateway    fails and recovers: throttles, 503 bursts, slow answers, resets
 //! ```
 //!
 //! Each part is a process of its own (this same program with a hidden subcommand) on an ephemeral loopback port, so

@@ -16,32 +16,35 @@ use serde_json::{Value, json};
 use super::http::{Connection, Headers, Message, Start};
 
 /// Calls to the gateway for one payment, the first one included.
-const ATTEMPTS: u32 = 4;
+const ATTEMPTS: u32 = 5;
 /// Wait before the second attempt; doubles from there.
 const BACKOFF_BASE: Duration = Duration::from_millis(200);
 /// A `Retry-After` longer than this is cut: the caller waits too.
 const RETRY_AFTER_MAX: u64 = 2;
 /// How long an upstream may stay silent.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// The same while the ledger closes a day: whoever set it was generous.
+const SETTLEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An upstream with its idle connections.
 #[derive(Debug)]
 struct Upstream {
     name: &'static str,
     address: SocketAddr,
+    timeout: Duration,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Upstream {
-    fn new(name: &'static str, address: SocketAddr) -> Self {
-        Self { name, address, idle: Mutex::default() }
+    fn new(name: &'static str, address: SocketAddr, timeout: Duration) -> Self {
+        Self { name, address, timeout, idle: Mutex::default() }
     }
 
     fn call(&self, path: &str, headers: &Headers, body: &Value) -> io::Result<Message> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => Connection::connect(self.address, UPSTREAM_TIMEOUT)?,
+            None => Connection::connect(self.address, self.timeout)?,
         };
         let mut all: Headers = vec![("Host".to_owned(), format!("{}.internal:{}", self.name, self.address.port()))];
         all.extend(headers.iter().cloned());
@@ -57,6 +60,8 @@ impl Upstream {
 pub(super) struct Payments {
     ledger: Upstream,
     gateway: Upstream,
+    /// The ledger again, for calls that take long.
+    books: Upstream,
     backoff_base: Duration,
     accepted: AtomicU64,
 }
@@ -64,8 +69,9 @@ pub(super) struct Payments {
 impl Payments {
     pub(super) fn new(ledger: SocketAddr, gateway: SocketAddr) -> Self {
         Self {
-            ledger: Upstream::new("ledger", ledger),
-            gateway: Upstream::new("gateway", gateway),
+            ledger: Upstream::new("ledger", ledger, UPSTREAM_TIMEOUT),
+            gateway: Upstream::new("gateway", gateway, UPSTREAM_TIMEOUT),
+            books: Upstream::new("ledger", ledger, SETTLEMENT_TIMEOUT),
             backoff_base: BACKOFF_BASE,
             accepted: AtomicU64::new(0),
         }
@@ -91,8 +97,21 @@ impl Payments {
         let Start::Request { method, path } = &request.start else { return Message::response(400, &json!({})) };
         match (method.as_str(), path.as_str()) {
             ("POST", "/v1/payments") => self.pay(request),
+            ("POST", "/v1/settlements") => self.settle(request),
             ("GET", "/healthz") => Message::response(200, &json!({ "status": "ok" })),
             _ => Message::response(404, &json!({ "error": "no_such_resource" })),
+        }
+    }
+
+    /// Closes a day: the ledger does it.
+    fn settle(&self, request: &Message) -> Message {
+        let mut headers: Headers = vec![("User-Agent".to_owned(), "payments/1.4".to_owned())];
+        headers.extend(request.header("traceparent").map(|parent| ("traceparent".to_owned(), parent.to_owned())));
+        match self.books.call("/v1/settlements", &headers, &request.json()) {
+            Ok(answer) => Message::response(200, &answer.json()),
+            Err(error) => {
+                Message::response(504, &json!({ "error": "ledger_unavailable", "detail": error.to_string() }))
+            }
         }
     }
 
@@ -132,13 +151,13 @@ impl Payments {
         }
     }
 
-    /// Charges the card; tries again after 5xx, timeout and reset.
+    /// Charges the card; tries again after 429, 5xx, timeout and reset.
     fn charge(&self, headers: &Headers, body: &Value) -> Result<Value, String> {
         let mut why = String::new();
         for attempt in 0..ATTEMPTS {
             let mut wait = self.backoff_base * 2u32.pow(attempt);
             match self.gateway.call("/v1/charges", headers, body) {
-                Ok(answer) if answer.status() < 500 => return Ok(answer.json()),
+                Ok(answer) if answer.status() < 500 && answer.status() != 429 => return Ok(answer.json()),
                 Ok(answer) => {
                     why = format!("status {}", answer.status());
                     let asked = answer.header("retry-after").and_then(|value| value.parse::<u64>().ok());

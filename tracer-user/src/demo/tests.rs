@@ -45,7 +45,7 @@ fn a_payment_succeeds_when_the_gateway_is_healthy() {
 fn a_payment_is_given_up_with_502_when_the_gateway_stays_overloaded() {
     let answer = pay(Mood::Overloaded);
     assert_eq!(answer.status(), 502);
-    assert_eq!(answer.json()["detail"], "gave up after 4 attempts: status 503");
+    assert_eq!(answer.json()["detail"], "gave up after 5 attempts: status 503");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_payment_is_given_up_with_502_when_the_gateway_resets() {
 fn every_mood_comes_within_half_a_minute_and_the_first_is_healthy() {
     let moods: Vec<Mood> = (0..30).map(|second| mood_at(Duration::from_secs(second))).collect();
     assert_eq!(moods[0], Mood::Healthy);
-    for mood in [Mood::Healthy, Mood::Overloaded, Mood::Slow, Mood::Resetting] {
+    for mood in [Mood::Healthy, Mood::Throttling, Mood::Overloaded, Mood::Slow, Mood::Resetting] {
         assert!(moods.contains(&mood), "{mood:?} is missing in {moods:?}");
     }
 }
