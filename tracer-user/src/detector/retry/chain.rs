@@ -194,6 +194,16 @@ impl Chain {
         self.deadline = Timestamp(ended.time.0.saturating_add(self.patience(ended.retry_after, thresholds)));
     }
 
+    /// The latest attempt is over, but how it was answered is lost.
+    pub(super) fn unseen(&mut self, time: Timestamp, thresholds: &RetryThresholds) {
+        if let Some(attempt) = self.listed.last_mut() {
+            attempt.ended = Some(time);
+        }
+        self.confidence.doubtful = true;
+        self.doing = Doing::Waiting;
+        self.deadline = Timestamp(time.0.saturating_add(self.patience(None, thresholds)));
+    }
+
     /// How long an attempt is waited for: well beyond when it is due.
     fn patience(&self, retry_after: Option<u64>, thresholds: &RetryThresholds) -> u64 {
         const SECOND: u64 = 1_000_000_000;

@@ -1,5 +1,6 @@
 //! What is said of a retry chain.
 
+use super::pattern::{self, Gap};
 use crate::{
     detector::{Explain, Facts, Value},
     event::Timestamp,
@@ -194,6 +195,13 @@ impl RetryEvidence {
     /// The gap before the attempt with this number.
     pub fn gap_before(&self, number: u32) -> Option<u64> {
         self.listed.iter().rev().find(|attempt| attempt.number == number)?.gap
+    }
+
+    /// Whether the attempt with this number came when the server had asked for it.
+    pub fn came_as_asked(&self, number: u32) -> bool {
+        let before = self.listed.iter().rev().find(|attempt| attempt.number + 1 == number);
+        let gap = |length| Gap { length, retry_after: before.and_then(|before| before.retry_after), resent: false };
+        self.gap_before(number).is_some_and(|length| pattern::obeys(&gap(length)))
     }
 
     /// Method and URL.

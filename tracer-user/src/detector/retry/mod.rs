@@ -85,6 +85,8 @@ const FALLBACK_NS: u64 = 300_000_000;
 /// Events of two threads may be this much out of order.
 const SKEW_NS: u64 = 1_000_000;
 
+/// A client that closes after so long a silence within the answer did not want to wait any longer.
+const STALLED_NS: u64 = 500_000_000;
 /// What a response's body adds to the end of an attempt is told from here on.
 const WORTH_TELLING_NS: u64 = 5_000_000;
 
@@ -657,7 +659,12 @@ impl Retry {
             && let Some(chain) = self.chains.get_mut(&id).filter(|chain| chain.doing == Doing::Trying(exchange.id))
         {
             chain.answer = exchange.response.as_ref().map(|response| response.status);
-            self.recovered(id, end, now, findings);
+            if chain.answer.is_some() {
+                self.recovered(id, end, now, findings);
+            } else {
+                chain.unseen(end, &self.thresholds);
+                self.next_look = self.next_look.min(chain.deadline);
+            }
         }
         if let Some(request) = exchange.request.as_ref().filter(|_| exchange.response.is_some()) {
             let started = exchange.timing.connect_start.unwrap_or(exchange.started);
@@ -951,8 +958,12 @@ fn failure_of(exchange: &Exchange, end: Timestamp) -> Option<Ended> {
         Outcome::Closed => Failure::Closed,
         Outcome::Refused => Failure::Refused,
         Outcome::ConnectTimeout => Failure::Unreachable,
-        // What was answered and is not wanted any more has not failed.
-        Outcome::ClientTimeout if status != 0 => return None,
+        // What was answered and is not wanted any more has not failed, unless it stood still.
+        Outcome::ClientTimeout
+            if status != 0 && end.since(exchange.timing.response_end.unwrap_or(end)) < STALLED_NS =>
+        {
+            return None;
+        }
         Outcome::ClientTimeout => Failure::ClientTimeout,
     };
     if exchange.quality >= Quality::JoinedLate && response.is_none() {

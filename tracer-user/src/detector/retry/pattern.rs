@@ -44,7 +44,13 @@ const RISE: f64 = 0.2;
 /// Finds the pattern of gaps.
 pub(super) fn fit(gaps: &[Gap], thresholds: &RetryThresholds) -> Fit {
     let asked: Vec<&Gap> = gaps.iter().filter(|gap| !gap.resent).collect();
-    let own: Vec<f64> = asked.iter().filter(|gap| !obeys(gap)).map(|gap| gap.length as f64).collect();
+    // A client that counts its attempts goes on counting while it does as the server asks.
+    let own: Vec<Numbered> = asked
+        .iter()
+        .enumerate()
+        .filter(|(_, gap)| !obeys(gap))
+        .map(|(number, gap)| (number as f64, gap.length as f64))
+        .collect();
     if own.is_empty() {
         return match asked.last() {
             Some(last) => Fit {
@@ -58,7 +64,7 @@ pub(super) fn fit(gaps: &[Gap], thresholds: &RetryThresholds) -> Fit {
         };
     }
     let immediate = thresholds.immediate.as_nanos() as f64;
-    if own.iter().all(|gap| *gap <= immediate) {
+    if own.iter().all(|(_, gap)| *gap <= immediate) {
         let base = Some(mean(&own) as u64);
         return Fit {
             pattern: Some(Pattern::Immediate),
@@ -68,10 +74,13 @@ pub(super) fn fit(gaps: &[Gap], thresholds: &RetryThresholds) -> Fit {
             ..Fit::default()
         };
     }
-    let first_immediate = own.len() >= 2 && own[0] <= immediate && own[1] > 2.0 * own[0].max(immediate / 2.0);
+    let first_immediate = own.len() >= 2 && own[0].1 <= immediate && own[1].1 > 2.0 * own[0].1.max(immediate / 2.0);
     let values = if first_immediate { &own[1..] } else { &own[..] };
-    Fit { first_immediate, ..fit_values(values) }
+    Fit { first_immediate, ..fit_values(values, asked.len() as f64) }
 }
+
+/// Number of a gap among all, and its length.
+type Numbered = (f64, f64);
 
 /// The gap is what the server asked for, with the little more that clients add.
 pub(super) fn obeys(gap: &Gap) -> bool {
@@ -88,35 +97,42 @@ fn near(gap: f64, expected: f64) -> bool {
     (gap - expected).abs() <= tolerance(expected)
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
+fn mean(values: &[Numbered]) -> f64 {
+    values.iter().map(|(_, gap)| gap).sum::<f64>() / values.len().max(1) as f64
 }
 
-fn fit_values(values: &[f64]) -> Fit {
+/// As near as timers are on a machine that has time.
+fn exact(gap: f64, expected: f64) -> bool {
+    (gap - expected).abs() <= 0.025 * expected + 3e6
+}
+
+/// Finds what made the gaps; the next would have the number `next`.
+fn fit_values(values: &[Numbered], next: f64) -> Fit {
     let count = values.len();
     if count < 2 {
-        return Fit { base: values.first().map(|gap| *gap as u64), ..Fit::default() };
+        return Fit { base: values.first().map(|(_, gap)| *gap as u64), ..Fit::default() };
     }
-    let mut sorted = values.to_vec();
+    let mut sorted: Vec<f64> = values.iter().map(|(_, gap)| *gap).collect();
     sorted.sort_by(f64::total_cmp);
     let median = sorted[count / 2];
-    if values.iter().all(|gap| near(*gap, median)) {
+    if values.iter().all(|(_, gap)| near(*gap, median)) {
         let base = Some(mean(values) as u64);
-        return Fit { pattern: Some(Pattern::Constant), settled: true, base, next: base, ..Fit::default() };
+        let settled = values.iter().all(|(_, gap)| exact(*gap, median));
+        return Fit { pattern: Some(Pattern::Constant), settled, base, next: base, ..Fit::default() };
     }
-    let growths = [growth(values, Pattern::Exponential), growth(values, Pattern::Linear)];
+    let growths = [growth(values, next, Pattern::Exponential), growth(values, next, Pattern::Linear)];
     let best = growths.into_iter().flatten().min_by(|one, other| one.0.total_cmp(&other.0));
     if let Some((_, fit)) = best {
         return fit;
     }
     let (slope, scatter) = line(values);
-    let rising = values.windows(2).all(|pair| pair[1] > pair[0]);
+    let rising = values.windows(2).all(|pair| pair[1].1 > pair[0].1);
     let little = count >= 3 && rising && slope >= RISE && scatter <= SMALL_JITTER;
     if little || (count >= 5 && slope >= RISE) {
         return Fit {
             pattern: Some(Pattern::ExponentialJitter),
             settled: count >= 5,
-            base: Some(values[0] as u64),
+            base: Some(values[0].1 as u64),
             factor: Some(slope.exp()),
             ..Fit::default()
         };
@@ -125,48 +141,47 @@ fn fit_values(values: &[f64]) -> Fit {
 }
 
 /// Tries growth by a factor or by a step, up to a cap. Gives how far the gaps are from it, on average, with it.
-fn growth(values: &[f64], pattern: Pattern) -> Option<(f64, Fit)> {
-    let count = values.len();
-    let fits = (2..=count).rev().filter_map(|grown| {
-        let (first, last) = (values[0], values[grown - 1]);
-        let steps = (grown - 1) as f64;
+fn growth(values: &[Numbered], next: f64, pattern: Pattern) -> Option<(f64, Fit)> {
+    let fits = (2..=values.len()).rev().filter_map(|grown| {
+        let ((begin, first), (end, last)) = (values[0], values[grown - 1]);
+        let steps = end - begin;
         let (factor, step) = match pattern {
             Pattern::Linear => (1.0, (last - first) / steps),
             _ => ((last / first).powf(1.0 / steps), 0.0),
         };
-        let at = |index: usize| first * factor.powi(index as i32) + step * index as f64;
+        let at = |number: f64| first * factor.powf(number - begin) + step * (number - begin);
         let grows = match pattern {
             // Two gaps are on a line of any kind; most clients multiply.
             Pattern::Linear => step > tolerance(first) && grown >= 3,
             _ => FACTORS.contains(&factor) && last - first > tolerance(first),
         };
-        let tail = &values[grown..];
+        let (rising, tail) = values.split_at(grown);
         let cap = mean(tail);
         let capped = !tail.is_empty();
         let fit = grows
-            && (0..grown).all(|index| near(values[index], at(index)))
-            && tail.iter().all(|gap| near(*gap, cap))
-            && (!capped || (cap > last - tolerance(last) && cap < at(grown) + tolerance(at(grown))))
+            && rising.iter().all(|(number, gap)| near(*gap, at(*number)))
+            && tail.iter().all(|(_, gap)| near(*gap, cap))
+            && tail.first().is_none_or(|(number, _)| {
+                cap > last - tolerance(last) && cap < at(*number) + tolerance(at(*number))
+            })
             // One gap that is too short is no cap.
             && (!capped || tail.len() >= 2 || grown >= 3);
         if !fit {
             return None;
         }
-        let exact = (0..grown).all(|index| (values[index] - at(index)).abs() <= 0.025 * at(index) + 3e6);
-        let error = (0..grown).map(|index| (values[index] / at(index) - 1.0).abs()).sum::<f64>() / grown as f64;
+        let precise = rising.iter().all(|(number, gap)| exact(*gap, at(*number)));
+        let error = rising.iter().map(|(number, gap)| (gap / at(*number) - 1.0).abs()).sum::<f64>() / grown as f64;
         // A cap explains what does not fit: without one is better.
-        let error = error + if capped { 0.02 * tail.len() as f64 } else { 0.0 };
-        // The last gap before the cap may have been cut already.
-        let next = if capped { cap } else { at(count) };
+        let error = error + 0.02 * tail.len() as f64;
         let fit = Fit {
             pattern: Some(pattern),
-            settled: exact && (grown >= 3 || tail.len() >= 2),
+            settled: precise && (grown >= 3 || tail.len() >= 2),
             base: Some(first as u64),
             factor: (pattern == Pattern::Exponential).then_some(factor),
             step: (pattern == Pattern::Linear).then_some(step as u64),
             cap: capped.then_some(cap as u64),
             first_immediate: false,
-            next: Some(next as u64),
+            next: Some(if capped { cap } else { at(next) } as u64),
         };
         Some((error, fit))
     });
@@ -174,23 +189,18 @@ fn growth(values: &[f64], pattern: Pattern) -> Option<(f64, Fit)> {
 }
 
 /// Slope of the logarithms, and how far they are from it at most.
-fn line(values: &[f64]) -> (f64, f64) {
-    let logarithms: Vec<f64> = values.iter().map(|gap| gap.max(1e6).ln()).collect();
-    let middle = (values.len() - 1) as f64 / 2.0;
+fn line(values: &[Numbered]) -> (f64, f64) {
+    let logarithms: Vec<Numbered> = values.iter().map(|(number, gap)| (*number, gap.max(1e6).ln())).collect();
+    let middle = values.iter().map(|(number, _)| number).sum::<f64>() / values.len() as f64;
     let average = mean(&logarithms);
     let (mut products, mut squares) = (0.0, 0.0);
-    for (index, logarithm) in logarithms.iter().enumerate() {
-        let distance = index as f64 - middle;
-        products += distance * (logarithm - average);
-        squares += distance * distance;
+    for (number, logarithm) in &logarithms {
+        products += (number - middle) * (logarithm - average);
+        squares += (number - middle) * (number - middle);
     }
     let slope = products / squares;
-    let scatter = logarithms
-        .iter()
-        .enumerate()
-        .map(|(index, logarithm)| (logarithm - average - slope * (index as f64 - middle)).abs())
-        .fold(0.0, f64::max);
-    (slope, scatter)
+    let distance = |(number, logarithm): &Numbered| (logarithm - average - slope * (number - middle)).abs();
+    (slope, logarithms.iter().map(distance).fold(0.0, f64::max))
 }
 
 #[cfg(test)]
@@ -270,6 +280,9 @@ mod tests {
         let thresholds = RetryThresholds::default();
         let fit = fit(&[asked(1001.0, 1), asked(1003.0, 1), asked(2001.0, 2)], &thresholds);
         assert_eq!((fit.pattern, fit.next), (Some(Pattern::RetryAfter), Some(2_000_000_000)));
+        let own = |ms: f64| Gap { length: (ms * 1e6) as u64, retry_after: None, resent: false };
+        let fit = super::fit(&[own(200.4), asked(1001.0, 1), own(800.9)], &thresholds);
+        assert_eq!((fit.pattern, fit.next.map(|next| next / 10_000_000)), (Some(Pattern::Exponential), Some(160)));
         let ignored = super::fit(&[asked(100.0, 5), asked(200.0, 5), asked(400.0, 5)], &thresholds);
         assert_eq!(ignored.pattern, Some(Pattern::Exponential));
     }

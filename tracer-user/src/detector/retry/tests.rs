@@ -1,9 +1,16 @@
 //! Chains of every kind, and what looks like one.
 
+use proptest::prelude::*;
+
 use super::{Pattern, RetryEvidence, RetryResult};
 use crate::{
     detector::State,
     engine::tests::scenario::{Scenario, Told},
+    output::{
+        Output as _,
+        json::{JsonOptions, JsonOutput},
+        line::{LineOptions, LineOutput},
+    },
 };
 
 /// Plays it, and lets a minute pass.
@@ -112,6 +119,67 @@ fn trap_an_obeyed_retry_after_hides_the_backoff() {
     assert!(evidence.pathologies.is_empty(), "{:?}", evidence.pathologies);
     let mixed = "+0 t1 GET /a > 503\n+100 t1 GET /a > 503\n+200 t1 GET /a > 503\n+400 t1 GET /a > 503 Retry-After=3\n+3001 t1 GET /a > 200";
     check(mixed, 5, Pattern::Exponential, RetryResult::Recovered);
+}
+
+#[test]
+fn trap_a_client_counts_on_while_it_does_as_it_is_asked() {
+    let text = "+0 t1 GET /a > 503\n+200 t1 GET /a > 503 Retry-After=1\n+1000 t1 GET /a > 503\n+800 t1 GET /a > 200";
+    let evidence = check(text, 4, Pattern::Exponential, RetryResult::Recovered);
+    assert!(evidence.factor.is_some_and(|factor| (factor - 2.0).abs() < 0.05), "{:?}", evidence.factor);
+    assert!(evidence.came_as_asked(3) && !evidence.came_as_asked(4));
+}
+
+#[test]
+fn lines_mark_each_attempt_and_say_how_it_ended() {
+    let text = "+0 t9 GET /warm > 200\n+0 t1 in POST /pay\n+1 t1 GET /g?token=hidden > 503\n+1000 t1 GET /g?token=hidden > 503\n\
+                +2000 t1 GET /g?token=hidden > 503\n+4000 t1 GET /g?token=hidden > 503\n+1 t1 in > 502";
+    let mut lines = LineOutput::new(Vec::new(), LineOptions::default());
+    let mut json = JsonOutput::new(Vec::new(), JsonOptions::default());
+    for update in &told(text).updates {
+        lines.write(update).expect("memory");
+        json.write(update).expect("memory");
+    }
+    lines.flush().and_then(|()| json.flush()).expect("memory");
+    let lines = String::from_utf8(lines.get_ref().clone()).expect("UTF-8");
+    for part in [
+        "[retry 1, after 1.00s]",
+        "[retry 2, after 2.00s, x2.0, next in about 4.00s]",
+        "[retry 3, after 4.00s, x2.0, next in about 8.00s]",
+        "was given up after 4 attempts (last: 503; after 1.0 s, x2.0 each time); the caller got 502",
+        "1 incident",
+    ] {
+        assert!(lines.contains(part), "{part}: {lines}");
+    }
+    let json = String::from_utf8(json.get_ref().clone()).expect("UTF-8");
+    for line in json.lines() {
+        serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+    }
+    assert!(json.contains(r#""incidents":[1]"#) && json.contains(r#""gaps_ms":[1000,2000,4000]"#), "{json}");
+    assert!(!lines.contains("hidden") && !json.contains("hidden"), "secrets are masked");
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_called_chains_are_what_was_called(
+        calls in prop::collection::vec((0_u32..3000, 0_u8..4, 0_u8..3, 0_usize..8), 0..80),
+    ) {
+        const ENDS: [&str; 8] = ["200", "503", "429 Retry-After=1", "404", "closed", "reset", "timeout took=700", "500"];
+        let line = |(gap, thread, path, end): &(u32, u8, u8, usize)| {
+            format!("+{gap} t{thread} GET /{path} > {}\n", ENDS[*end])
+        };
+        let told = told(&calls.iter().map(line).collect::<Vec<_>>().concat());
+        let exchanges = told.exchanges().len();
+        let mut attempts = 0;
+        for (_, evidence) in told.chains() {
+            prop_assert!(evidence.attempts >= 2);
+            prop_assert_eq!(evidence.listed.len().min(32), (evidence.attempts as usize).min(32));
+            attempts += evidence.attempts as usize;
+            // Each attempt but the last failed.
+            let failed = evidence.listed.iter().rev().skip(1).all(|attempt| attempt.failure.is_some());
+            prop_assert!(failed, "{:?}", evidence.listed);
+        }
+        prop_assert!(attempts <= exchanges, "no call is in two chains");
+    }
 }
 
 #[test]

@@ -53,7 +53,12 @@ fn retry(line: &mut StyledLine, evidence: &RetryEvidence, exchange: ExchangeId) 
     line.put(format_args!("  [retry {}", attempt.number - 1));
     if let Some(gap) = attempt.gap {
         line.put(format_args!(", after {}", measure::duration(Some(gap))));
-        if let Some(before) = evidence.gap_before(attempt.number - 1).filter(|before| *before >= WORTH_A_FACTOR) {
+        let own = !evidence.came_as_asked(attempt.number) && !evidence.came_as_asked(attempt.number - 1);
+        if !own && evidence.came_as_asked(attempt.number) {
+            line.text.push_str(" as asked");
+        }
+        let before = evidence.gap_before(attempt.number - 1).filter(|before| own && *before >= WORTH_A_FACTOR);
+        if let Some(before) = before {
             line.put(format_args!(", x{:.1}", gap as f64 / before as f64));
         }
     }
