@@ -50,9 +50,18 @@ fn events(path: &Path) -> Vec<Vec<u8>> {
     events
 }
 
+/// What the trace was told to look for: in those of hanging calls, a call hangs soon.
+fn options(path: &Path) -> EngineOptions {
+    let mut options = EngineOptions::default();
+    if path.file_stem().is_some_and(|name| name.to_string_lossy().starts_with("hang_")) {
+        options.detectors.tune("hang.after=500ms").expect("there is such a threshold");
+    }
+    options
+}
+
 /// As `pidtap open -o json --show-secrets` does it.
-fn replay(events: &[Vec<u8>]) -> String {
-    let mut engine = Engine::new(EngineOptions::default());
+fn replay(path: &Path, events: &[Vec<u8>]) -> String {
+    let mut engine = Engine::new(options(path));
     let options = JsonOptions { show_secrets: true, ..JsonOptions::default() };
     let mut output = JsonOutput::new(Vec::new(), options);
     let mut print = |engine: &mut Engine| {
@@ -85,7 +94,7 @@ fn same(path: &Path, expected: &str, found: &str, what: &str) {
 fn every_recording_gives_what_was_printed_live() {
     for path in recordings() {
         let expected = fs::read_to_string(path.with_extension("json")).expect("each recording has an expectation");
-        same(&path, &expected, &replay(&events(&path)), "replayed");
+        same(&path, &expected, &replay(&path, &events(&path)), "replayed");
     }
 }
 
@@ -170,7 +179,7 @@ fn every_recording_cut_at_every_point_gives_the_same() {
         let events = events(&path);
         for size in [1, 2, 3, 7, 64, 997] {
             let pieces = in_pieces(&events, || size);
-            same_or_honest(&path, &expected, &replay(&pieces), &format!("in pieces of {size}"));
+            same_or_honest(&path, &expected, &replay(&path, &pieces), &format!("in pieces of {size}"));
         }
     }
 }
@@ -188,6 +197,6 @@ proptest! {
         let expected = fs::read_to_string(path.with_extension("json")).expect("each recording has an expectation");
         let mut sizes = sizes.iter().cycle();
         let pieces = in_pieces(&events(path), || *sizes.next().expect("it is endless"));
-        same_or_honest(path, &expected, &replay(&pieces), "in pieces");
+        same_or_honest(path, &expected, &replay(path, &pieces), "in pieces");
     }
 }

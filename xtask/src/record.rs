@@ -9,16 +9,20 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only recordings whose name contains this.
+    /// Only those of live tests whose name begins with this.
     name: Option<String>,
 }
 
-/// The live tests whose names begin with `record` write what they traced where PIDTAP_RECORDINGS says.
+/// Live tests that keep recordings: they write what they traced where PIDTAP_RECORDINGS says.
+const KEEPERS: [&str; 3] = ["record::", "retry::", "hang::"];
+
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     setup::to_test()?;
     let binary = compile::release()?;
     let folder = root().join("tests/recordings");
     say(&format!("recording real services into {}", folder.display()));
-    let filter = options.name.as_ref().map_or_else(|| "record".to_owned(), |name| format!("record::{name}"));
-    test::live(&binary, &[("PIDTAP_RECORDINGS", &folder)], &[filter, "--nocapture".to_owned()])
+    let mut arguments: Vec<String> =
+        KEEPERS.iter().map(|module| format!("{module}{}", options.name.as_deref().unwrap_or_default())).collect();
+    arguments.push("--nocapture".to_owned());
+    test::live(&binary, &[("PIDTAP_RECORDINGS", &folder)], &arguments)
 }

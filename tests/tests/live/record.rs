@@ -29,8 +29,14 @@ fn record(name: &str, scene: impl FnOnce(&Path) -> anyhow::Result<Outcome>) {
 
 /// Replays the recording of a trace with the real program, and keeps it where it shall be kept.
 pub(crate) fn keep(name: &str, path: &Path, json: &str) {
+    keep_with(name, path, json, &[]);
+}
+
+/// The same for a trace with options that decide what is found. Those of the committed ones are known to `replay.rs`.
+pub(crate) fn keep_with(name: &str, path: &Path, json: &str, options: &[&str]) {
     let replayed = Command::new(binary().expect("pidtap"))
         .args(["open", "-o", "json", "--show-secrets"])
+        .args(options)
         .arg(path)
         .output()
         .expect("pidtap opens it");

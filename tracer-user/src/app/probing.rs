@@ -5,6 +5,7 @@
 //! [`SHARE`] of one processor.
 
 use std::{
+    collections::BTreeSet,
     io,
     sync::{
         Arc,
@@ -34,6 +35,8 @@ const SHARE: u64 = 50;
 const MAX_CONNECTIONS: usize = 20_000;
 /// Processes whose threads are looked at in one answer, at most.
 const MAX_PROCESSES: usize = 16;
+/// Port of name servers.
+const DOMAIN: u16 = 53;
 /// `IPPROTO_TCP`.
 const TCP: u16 = 6;
 
@@ -45,6 +48,8 @@ struct Question {
     all: bool,
     /// Processes, and the threads of each that matter most.
     threads: Vec<(u32, Vec<u32>)>,
+    /// Processes that are looked over for threads that wait for a name server.
+    resolving: Vec<u32>,
     /// These may live in a namespace of their own.
     new_processes: Vec<u32>,
 }
@@ -56,6 +61,10 @@ pub(super) struct Probing {
     asked_all: u64,
     wanted: FxHashSet<u64>,
     wanted_threads: FxHashMap<u32, Vec<u32>>,
+    /// Traced processes, and which of them is looked over next.
+    processes: BTreeSet<u32>,
+    next_process: u32,
+    looked_over: u64,
     /// Time of the last tick.
     now: u64,
     /// Until when the thread rests.
@@ -68,7 +77,13 @@ impl Probing {
     pub(super) fn start(prober: Prober, handle: Handle) -> Self {
         let (sender, receiver) = sync_channel(1);
         let rest = Arc::new(AtomicU64::new(0));
-        let answerer = Answerer { prober, handle, rest: Arc::clone(&rest), after: FxHashMap::default() };
+        let answerer = Answerer {
+            prober,
+            handle,
+            rest: Arc::clone(&rest),
+            after: FxHashMap::default(),
+            resolving: FxHashSet::default(),
+        };
         let thread = thread::Builder::new().name("pidtap-probe".to_owned()).spawn(move || answerer.run(&receiver));
         Self {
             open: FxHashSet::default(),
@@ -76,6 +91,9 @@ impl Probing {
             asked_all: 0,
             wanted: FxHashSet::default(),
             wanted_threads: FxHashMap::default(),
+            processes: BTreeSet::new(),
+            next_process: 0,
+            looked_over: 0,
             now: 0,
             rest,
             questions: thread.is_ok().then_some(sender),
@@ -109,7 +127,18 @@ impl Probing {
             Event::Tcp(event) if event.what == tcp::STATE && event.new_state == tcp_state::CLOSE => {
                 self.open.remove(&event.connection);
             }
-            Event::Process(event) if event.action == process::EXEC => self.new_processes.push(event.header.tgid),
+            Event::Process(event) => match event.action {
+                process::EXIT => drop(self.processes.remove(&event.header.tgid)),
+                action => {
+                    if action == process::EXEC {
+                        self.new_processes.push(event.header.tgid);
+                    }
+                    let pid = if action == process::FORK { event.other_tgid } else { event.header.tgid };
+                    if self.processes.len() < MAX_CONNECTIONS {
+                        self.processes.insert(pid);
+                    }
+                }
+            },
             Event::Tick(tick) => self.now = tick.header.time_ns,
             _ => {}
         }
@@ -121,20 +150,23 @@ impl Probing {
         if now < self.rest.load(Ordering::Relaxed) {
             return;
         }
-        let Some(questions) = &self.questions else { return };
         let all = now.saturating_sub(self.asked_all) >= INTERVAL_NS
             && !self.open.is_empty()
             && self.open.len() < MAX_CONNECTIONS;
-        if !all && self.wanted.is_empty() && self.wanted_threads.is_empty() {
+        let look_over = now.saturating_sub(self.looked_over) >= INTERVAL_NS && !self.processes.is_empty();
+        if !all && !look_over && self.wanted.is_empty() && self.wanted_threads.is_empty() {
             return;
         }
+        let resolving = if look_over { self.next_processes() } else { Vec::new() };
         let connections = if all { &self.open } else { &self.wanted };
         let question = Question {
             connections: connections.iter().map(|inode| SocketInode(*inode)).collect(),
             all,
+            resolving,
             threads: self.wanted_threads.iter().map(|(pid, tids)| (*pid, tids.clone())).collect(),
             new_processes: std::mem::take(&mut self.new_processes),
         };
+        let Some(questions) = &self.questions else { return };
         match questions.try_send(question) {
             Ok(()) => {
                 self.wanted.clear();
@@ -142,11 +174,24 @@ impl Probing {
                 if all {
                     self.asked_all = now;
                 }
+                if look_over {
+                    self.looked_over = now;
+                }
             }
             // Still at the last one.
             Err(TrySendError::Full(question)) => self.new_processes = question.new_processes,
             Err(TrySendError::Disconnected(_)) => self.questions = None,
         }
+    }
+}
+
+impl Probing {
+    /// The next few processes, in turn.
+    fn next_processes(&mut self) -> Vec<u32> {
+        let (later, first) = (self.processes.range(self.next_process..), self.processes.range(..self.next_process));
+        let some: Vec<u32> = later.chain(first).take(MAX_PROCESSES).copied().collect();
+        self.next_process = some.last().map_or(0, |pid| pid + 1);
+        some
     }
 }
 
@@ -157,6 +202,8 @@ struct Answerer {
     rest: Arc<AtomicU64>,
     /// By process: after which thread the next look at the others begins.
     after: FxHashMap<u32, u32>,
+    /// Threads that were last seen to wait for a name server.
+    resolving: FxHashSet<(u32, u32)>,
 }
 
 impl Answerer {
@@ -194,6 +241,31 @@ impl Answerer {
             let after = self.after.entry(*pid).or_default();
             let wanted = Wanted { tids, connections: &connections, after: *after };
             *after = look(&mut self.prober, *pid, wanted, buffer);
+        }
+        for pid in &question.resolving {
+            self.look_for_queries(*pid, buffer);
+        }
+    }
+
+    /// Tells of threads that wait for a name server, and once of those that did and do no longer. There are no events of
+    /// datagrams: only by looking is it known that a name is being resolved.
+    fn look_for_queries(&mut self, pid: u32, buffer: &mut Vec<u8>) {
+        let after = self.after.entry(pid).or_default();
+        let (mut waiting, last) = threads::receiving(pid, *after, sockdiag::now());
+        *after = last;
+        self.prober.name_udp(&mut waiting);
+        waiting.retain(|thread| thread.family != 0 && thread.remote_port == DOMAIN);
+        let now: FxHashSet<(u32, u32)> = waiting.iter().map(|thread| (pid, thread.header.tid)).collect();
+        let gone: Vec<u32> =
+            self.resolving.iter().filter(|at| at.0 == pid && !now.contains(at)).map(|(_, tid)| *tid).collect();
+        self.resolving.retain(|(of, _)| *of != pid);
+        self.resolving.extend(now);
+        for thread in waiting {
+            Event::Thread(thread).encode(buffer);
+        }
+        if !gone.is_empty() {
+            let connections = FxHashSet::default();
+            look(&mut self.prober, pid, Wanted { tids: &gone, connections: &connections, after: last }, buffer);
         }
     }
 }

@@ -41,6 +41,12 @@ fn form(call: Sysno) -> Form {
     }
 }
 
+/// Whether the call waits for something to come.
+pub(super) fn receives(call: i32) -> bool {
+    let name = usize::try_from(call).ok().and_then(Sysno::new).map(|call| call.name());
+    matches!(name, Some("recvfrom" | "recvmsg" | "recvmmsg" | "read" | "poll" | "ppoll" | "select" | "pselect6"))
+}
+
 /// Names the call, and what it waits on.
 pub(super) fn explain(event: &mut ThreadEvent, pid: u32, wanted: &FxHashSet<u64>, memory: &mut Option<File>) {
     let Some(call) = usize::try_from(event.call).ok().and_then(Sysno::new) else { return };

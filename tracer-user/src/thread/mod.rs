@@ -4,7 +4,7 @@
 //! `/proc/PID/fd`, those of `poll` and `select` in the process's memory, which is read only. Nothing is stopped and
 //! nothing is changed.
 //!
-//! Cost: about 20 us of CPU for each thread looked at; see [`look`].
+//! Cost: about 15 us of CPU for each thread looked at; see [`look`].
 
 mod call;
 mod task;
@@ -55,6 +55,30 @@ pub fn look(pid: u32, wanted: Wanted<'_>, time: Timestamp) -> Vec<wire::ThreadEv
         last.header.flags |= wire::flag::LOOKED;
     }
     events
+}
+
+/// Threads of a process that wait for something to come on a single socket: [`MAX_THREADS`] are looked at, from `after` on
+/// in turn. Also gives the last that was looked at. Costs 3 system calls a thread, and what [`look`] does for those that
+/// wait so.
+pub fn receiving(pid: u32, after: u32, time: Timestamp) -> (Vec<wire::ThreadEvent>, u32) {
+    let Ok(folder) = fs::read_dir(format!("/proc/{pid}/task")) else { return (Vec::new(), 0) };
+    let mut all: Vec<u32> = folder.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let threads = all.len() as u32;
+    all.sort_unstable_by_key(|tid| (*tid <= after, *tid));
+    all.truncate(MAX_THREADS);
+    let last = all.last().copied().unwrap_or(0);
+    let connections = FxHashSet::default();
+    let mut memory: Option<File> = None;
+    let receiving = all.into_iter().filter_map(|tid| {
+        if !task::call(pid, tid).is_some_and(call::receives) {
+            return None;
+        }
+        let mut event = task::read(pid, tid, time)?;
+        event.threads = threads;
+        call::explain(&mut event, pid, &connections, &mut memory);
+        (event.waits_on == wire::waits_on::SOCKET).then_some(event)
+    });
+    (receiving.collect(), last)
 }
 
 /// Wanted ones first, then the process's first thread, then the others in turn.

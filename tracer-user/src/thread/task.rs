@@ -56,6 +56,12 @@ fn parse_syscall(text: &[u8]) -> Option<(i32, u64)> {
     Some((number, argument))
 }
 
+/// Number of the call that a thread is in.
+pub(super) fn call(pid: u32, tid: u32) -> Option<i32> {
+    let text = fs::read(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
+    parse_syscall(&text).map(|(call, _)| call)
+}
+
 /// All arguments of the call that a thread is in: asked for where the first does not tell.
 pub(super) fn arguments(pid: u32, tid: u32) -> Option<[u64; 6]> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;

@@ -185,11 +185,11 @@ impl Hang {
     /// Threads that wait for a name server.
     fn queries(&self, now: Timestamp) -> Vec<Candidate> {
         let watch = self.after() / 2;
-        let waits = self.threads.queries().filter(|thread| {
-            // Looked at lately, and not run since.
-            now.since(thread.time()) < ASK_AT_LEAST * 2 && now.since(thread.still) >= watch
+        let waits = self.threads.queries().filter(|(thread, since)| {
+            // Looked at lately.
+            now.since(thread.time()) < ASK_AT_LEAST * 2 && now.since(*since) >= watch
         });
-        waits.map(|thread| timeout::query(thread, self.after())).collect()
+        waits.map(|(thread, since)| timeout::query(thread, since, self.after())).collect()
     }
 
     fn watch(&mut self, candidate: Candidate, made: &AllMade, now: Timestamp, findings: &mut Findings) {

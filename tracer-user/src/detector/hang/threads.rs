@@ -23,6 +23,18 @@ pub(super) struct Thread {
     pub(super) share: Option<f64>,
     /// Since when it is known not to have run at all.
     pub(super) still: Timestamp,
+    /// Since when it is known to wait for a name server.
+    pub(super) query: Option<Timestamp>,
+}
+
+/// `domain`
+const PORT: u16 = 53;
+/// A resolver that asks again after some seconds runs for it so often between two looks; one whose queries are answered
+/// runs for each.
+const RUNS_TO_ASK_AGAIN: u64 = 4;
+
+fn is_query(event: &ThreadEvent) -> bool {
+    event.family != 0 && event.remote_port == PORT && event.waits_on == waits_on::SOCKET
 }
 
 fn time_of(event: &ThreadEvent) -> Timestamp {
@@ -46,6 +58,8 @@ impl Thread {
         if !same {
             self.still = time_of(event);
         }
+        let goes_on = event.runs.saturating_sub(self.latest.runs) <= RUNS_TO_ASK_AGAIN;
+        self.query = is_query(event).then(|| self.query.filter(|_| goes_on).unwrap_or(time_of(event)));
         self.latest = *event;
     }
 
@@ -110,7 +124,8 @@ impl Threads {
         if self.0.values().map(FxHashMap::len).sum::<usize>() >= REMEMBERED {
             self.0.clear();
         }
-        let thread = Thread { latest: *event, share: None, still: time_of(event) };
+        let query = is_query(event).then(|| time_of(event));
+        let thread = Thread { latest: *event, share: None, still: time_of(event), query };
         let threads = self.0.entry(event.header.tgid).or_default();
         threads.entry(event.header.tid).and_modify(|known| known.take(event)).or_insert(thread);
     }
@@ -145,13 +160,8 @@ impl Threads {
         threads.values().filter(waits).min_by_key(|thread| thread.latest.header.tid)
     }
 
-    /// Threads that wait for the answer to a query: on a UDP socket whose peer is a name server.
-    pub(super) fn queries(&self) -> impl Iterator<Item = &Thread> {
-        /// `domain`
-        const PORT: u16 = 53;
-        self.0.values().flat_map(FxHashMap::values).filter(|thread| {
-            let event = &thread.latest;
-            event.family != 0 && event.remote_port == PORT && event.waits_on == waits_on::SOCKET
-        })
+    /// Threads that wait for the answer to a query, on a UDP socket whose peer is a name server, and since when.
+    pub(super) fn queries(&self) -> impl Iterator<Item = (&Thread, Timestamp)> {
+        self.0.values().flat_map(FxHashMap::values).filter_map(|thread| Some((thread, thread.query?)))
     }
 }

@@ -96,7 +96,7 @@ pub(super) fn candidate_of(exchange: &Exchange, threshold: u64) -> Candidate {
 }
 
 /// A thread that waits for a name server.
-pub(super) fn query(thread: &Thread, threshold: u64) -> Candidate {
+pub(super) fn query(thread: &Thread, since: Timestamp, threshold: u64) -> Candidate {
     let event = &thread.latest;
     let remote = Address::from_wire(event.family, event.remote, event.remote_port);
     let text: Box<str> = remote.to_string().into();
@@ -117,8 +117,8 @@ pub(super) fn query(thread: &Thread, threshold: u64) -> Candidate {
         subject: Subject::Query(pid, tid),
         stage: Stage::Query,
         role: Role::Client,
-        started: thread.still,
-        progress: thread.still,
+        started: since,
+        progress: since,
         lower_bound: true,
         threshold,
         doubtful: false,
