@@ -196,7 +196,8 @@ Resident memory while the exchanges passed:
   the ratio there holds pidtap's own work too. At the fixed rate ({CONNECTIONS} connections, a request every {} us in
   turn) the machine is not full, and the target's own CPU time from `/proc/PID/task/*/schedstat` is what is compared.
 - pidtap's CPU time is that of its threads from `attached` until it has nothing more to do.
-- The engine alone: `tracer-user/examples/replay.rs`.",
+- The engine alone: `tracer-user/examples/replay.rs`.
+- What it costs to ask the kernel about open calls, with 10,000 connections: [detectors.md](detectors.md), under `hang`.",
         machine.cores,
         1_000_000 / RATE,
     )
