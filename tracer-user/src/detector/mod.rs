@@ -60,9 +60,10 @@ pub trait Detect: fmt::Debug {
     /// A new one.
     fn new(thresholds: Self::Thresholds) -> Self;
 
-    /// Whether it would do anything with this step of an exchange; what is not wanted is not made.
+    /// Whether it wants to be shown this step of exchanges. Nothing is made of what nobody wants, so one that looks at
+    /// [`Observation::Exchange`] must say so here.
     fn wants(&self, _step: Step, _role: Role) -> bool {
-        true
+        false
     }
 
     /// Something was seen at `now`.

@@ -4,7 +4,7 @@ use std::hash::Hasher as _;
 
 use rustc_hash::FxHasher;
 
-use crate::exchange::{Body, Fields, Request};
+use crate::exchange::{Body, ExchangeId, Fields, Request};
 
 /// Bytes of a method, authority or path that are kept to be shown and compared; what is longer is compared by its hash.
 const TEXT_LIMIT: usize = 1024;
@@ -21,13 +21,43 @@ pub(super) fn hash(parts: &[&[u8]]) -> u64 {
 
 /// What a call is for, without its body: cheap enough for every request.
 pub(super) fn key(pid: u32, request: &Request, remote: &str) -> u64 {
-    let authority = request.authority().unwrap_or(remote);
+    key_with(pid, request, request.authority().unwrap_or(remote))
+}
+
+/// The same where the authority is at hand.
+pub(super) fn key_with(pid: u32, request: &Request, authority: &str) -> u64 {
     hash(&[&pid.to_ne_bytes(), request.method.as_bytes(), authority.as_bytes(), request.path().as_bytes()])
 }
 
 /// What connects to an address are the same call.
 pub(super) fn connect_key(pid: u32, remote: &str) -> u64 {
     hash(&[&pid.to_ne_bytes(), b"connect", remote.as_bytes()])
+}
+
+/// Keys of the latest calls, to be had again when they end.
+#[derive(Debug)]
+pub(super) struct Keys(Vec<(ExchangeId, u64)>);
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self(vec![(ExchangeId(0), 0); 512])
+    }
+}
+
+impl Keys {
+    fn place(&mut self, exchange: ExchangeId) -> &mut (ExchangeId, u64) {
+        let place = exchange.0 as usize % self.0.len();
+        &mut self.0[place]
+    }
+
+    pub(super) fn keep(&mut self, exchange: ExchangeId, key: u64) {
+        *self.place(exchange) = (exchange, key);
+    }
+
+    pub(super) fn of(&mut self, exchange: ExchangeId) -> Option<u64> {
+        let (id, key) = *self.place(exchange);
+        (id == exchange).then_some(key)
+    }
 }
 
 /// The body, as far as it was kept.

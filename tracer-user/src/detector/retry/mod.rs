@@ -31,7 +31,7 @@ mod upstream;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use call::{Call, Marks};
+use call::{Call, Keys, Marks};
 use caller::Callers;
 use chain::{Chain, Doing, Ended};
 pub use evidence::{Attempt, Caller, Failure, Pattern, RetryEvidence, RetryResult};
@@ -108,6 +108,7 @@ pub struct Retry {
     chains: BTreeMap<ChainId, Chain>,
     last_chain: ChainId,
     by_key: FxHashMap<u64, Vec<ChainId>>,
+    keys: Keys,
     by_exchange: FxHashMap<ExchangeId, ChainId>,
     by_connection: FxHashMap<ConnectionId, ChainId>,
     /// Chains that an inbound exchange waits for.
@@ -136,6 +137,7 @@ impl Detect for Retry {
             chains: BTreeMap::new(),
             last_chain: 0,
             by_key: FxHashMap::default(),
+            keys: Keys::default(),
             by_exchange: FxHashMap::default(),
             by_connection: FxHashMap::default(),
             awaited: FxHashMap::default(),
@@ -213,10 +215,12 @@ impl Retry {
         self.callers.want();
         let remote = &*exchange.connection.remote_text;
         let pid = exchange.process.pid;
-        let key = call::key(pid, request, remote);
+        let authority = request.authority().unwrap_or(remote);
+        let key = call::key_with(pid, request, authority);
+        self.keys.keep(exchange.id, key);
         // What made a connection began with that.
         let started = exchange.timing.connect_start.unwrap_or(exchange.started);
-        let upstream = Upstreams::key(request.authority().unwrap_or(remote));
+        let upstream = Upstreams::key(authority);
         // One look-up for a call that is no retry, as nearly all are.
         let may_go_on = !self.chains.is_empty();
         self.upstreams.attempt(upstream, may_go_on);
@@ -669,7 +673,8 @@ impl Retry {
         if let Some(request) = exchange.request.as_ref().filter(|_| exchange.response.is_some()) {
             let started = exchange.timing.connect_start.unwrap_or(exchange.started);
             let (pid, remote) = (exchange.process.pid, &*exchange.connection.remote_text);
-            self.rhythms.succeeded(call::key(pid, request, remote), (started, end));
+            let key = self.keys.of(exchange.id).unwrap_or_else(|| call::key(pid, request, remote));
+            self.rhythms.succeeded(key, (started, end));
             self.rhythms.succeeded(call::connect_key(pid, remote), (started, end));
         }
     }
