@@ -368,8 +368,8 @@ pub(super) struct AllMade {
     all: Vec<Made>,
     by_thread: FxHashMap<(u32, u32), Vec<usize>>,
     by_inode: FxHashMap<u64, usize>,
-    /// Threads that serve requests: what they wait for, another request does not.
-    serving: FxHashSet<(u32, u32)>,
+    /// Threads that serve requests, and how many: what they wait for, another request does not.
+    serving: FxHashMap<(u32, u32), u32>,
 }
 
 impl AllMade {
@@ -390,18 +390,23 @@ impl AllMade {
         const LOOK_AT: usize = 64;
         let begin = self.all.partition_point(|made| made.since < since);
         let mut later = self.all[begin..].iter().take(LOOK_AT);
-        later.find(|made| made.pid == pid && !self.serving.contains(&(made.pid, made.tid)))
+        later.find(|made| made.pid == pid && !self.serving.contains_key(&(made.pid, made.tid)))
+    }
+
+    /// The thread serves several requests at once: which of them a call of its own is for is not known.
+    pub(super) fn serves_several(&self, pid: u32, tid: u32) -> bool {
+        self.serving.get(&(pid, tid)).is_some_and(|requests| *requests > 1)
     }
 }
 
 /// All calls that these processes make now, and who serves.
 pub(super) fn made(live: &dyn Live, known: Known<'_>) -> AllMade {
-    let mut serving = FxHashSet::default();
+    let mut serving = FxHashMap::default();
     let mut all = Vec::new();
     let mut seen = FxHashSet::default();
     live.exchanges(&mut |exchange| {
         if exchange.role == Role::Server {
-            serving.insert((exchange.process.pid, exchange.thread));
+            *serving.entry((exchange.process.pid, exchange.thread)).or_default() += 1;
         } else if seen.insert(exchange.connection.id) {
             all.push(Made {
                 pid: exchange.process.pid,

@@ -440,6 +440,8 @@ pub struct HangEvidence {
     pub threads: Vec<ThreadFact>,
     /// What the one does that should move; it is the first of `threads`.
     pub doing: Option<Doing>,
+    /// That it is this thread which should move, and `outbound` which it waits for, is not known for certain.
+    pub doing_is_likely: bool,
     /// The call of the target that it waits for.
     pub outbound: Option<Outbound>,
     /// The time-out that the target evidently uses, in nanoseconds, where it gave up.
@@ -488,7 +490,8 @@ impl HangEvidence {
             Some(outbound) => format!(" to {}", outbound.remote),
             None => String::new(),
         };
-        format!("; thread {} ({}) {}{whom}{call}", thread.tid, thread.name, doing.words())
+        let likely = if self.doing_is_likely { "perhaps " } else { "" };
+        format!("; {likely}thread {} ({}) {}{whom}{call}", thread.tid, thread.name, doing.words())
     }
 }
 
@@ -532,6 +535,9 @@ impl Explain for HangEvidence {
                  if it has none."
             }
             (Reason::RequestStalled, _) => "Look at the client; a server should have a time-out for reading requests.",
+            _ if self.doing_is_likely => {
+                "Look at what this process does: a stack of its threads tells for certain (gdb, jstack, py-spy)."
+            }
             (_, Some(Doing::Stopped)) => "The process is stopped: continue it (kill -CONT), or let the debugger go on.",
             (_, Some(Doing::OnCpu)) => "The thread computes: take a profile of it (perf top -t TID).",
             (_, Some(Doing::Lock)) => {
@@ -565,6 +571,7 @@ impl Explain for HangEvidence {
             ("equal_timeouts", Value::Count(self.equal_timeouts.into())),
             ("hanging", Value::Count(self.hanging.into())),
             ("doing", Value::from(self.doing.map(Doing::name))),
+            ("doing_is_likely", Value::Flag(self.doing_is_likely)),
             (
                 "outbound",
                 self.outbound.as_ref().map_or(Value::Null, |outbound| {

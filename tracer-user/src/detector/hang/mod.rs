@@ -356,7 +356,9 @@ impl Hang {
         let (age, stall) = (end.since(candidate.started), end.since(candidate.progress));
         let (timeout, times) = self.timeouts.add(timeout::endpoint_of(&candidate), age, stall);
         let long = stall >= self.thresholds.give_up.as_nanos() as u64;
-        if !long && (times < 2 || stall < timeout::SHORTEST_NS) {
+        // One that retries for ever gives up for ever.
+        let news = times.is_power_of_two();
+        if !news || (!long && (times < 2 || stall < timeout::SHORTEST_NS)) {
             return;
         }
         let kernel = self.kernels.get(candidate.connection.inode.0);
@@ -394,6 +396,7 @@ fn report(
         socket: verdict.socket,
         threads: verdict.threads.clone(),
         doing: verdict.doing,
+        doing_is_likely: verdict.doing_is_likely,
         outbound: verdict.outbound.clone(),
         timeout: None,
         equal_timeouts: 0,

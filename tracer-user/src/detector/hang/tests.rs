@@ -171,6 +171,15 @@ fn a_server_waits_for_a_call_of_its_own() {
 }
 
 #[test]
+fn an_event_loop_that_serves_several_may_wait_for_any() {
+    let mut play = Play::server();
+    play.receive(GET).reconnect().receive(GET).pass(20);
+    play.call_out(b"GET /stock HTTP/1.1\r\nHost: stock\r\n\r\n");
+    play.thread(Who::HANDLER, b'S', "epoll_wait", waits_on::EPOLL, 0, 0).pass(7_000);
+    assert_eq!((play.hangs()[0].1.doing, play.level()), (Some(Doing::OutboundCall), "possible"));
+}
+
+#[test]
 fn a_server_stops_within_its_response_or_its_client_within_its_request() {
     let mut play = Play::server();
     play.receive(GET).send(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhalf");
@@ -320,12 +329,12 @@ fn what_goes_on_and_stops_again_is_two_hangs() {
 #[test]
 fn calls_that_were_given_up_tell_the_time_out() {
     let mut play = Play::client();
-    for _ in 0..3 {
+    for _ in 0..5 {
         play.send(GET).pass(2_000).close().pass(300).reconnect();
     }
     let closed: Vec<_> = play.hangs().into_iter().filter(|(state, _)| *state == State::Closed).collect();
     let times: Vec<_> = closed.iter().map(|(_, evidence)| (evidence.result, evidence.equal_timeouts)).collect();
-    assert_eq!(times, [1, 2, 3].map(|times| (HangResult::ClientTimeout, times)));
+    assert_eq!(times, [1, 2, 4].map(|times| (HangResult::ClientTimeout, times)));
     assert!(closed.iter().all(|(_, evidence)| evidence.timeout.is_some_and(|timeout| timeout / 50_000_000 == 40)));
     // A person who changes their mind.
     let mut play = Play::client();

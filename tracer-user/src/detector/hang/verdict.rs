@@ -9,7 +9,10 @@ use super::{
 use crate::{
     connection::{Endpoint, Role},
     detector::Confidence,
-    event::{Timestamp, wire::tcp_state},
+    event::{
+        Timestamp,
+        wire::{tcp_state, waits_on},
+    },
 };
 
 /// Threads that are listed, at most.
@@ -29,6 +32,7 @@ pub(super) struct Verdict {
     pub(super) socket: Option<Sockets>,
     pub(super) threads: Vec<ThreadFact>,
     pub(super) doing: Option<Doing>,
+    pub(super) doing_is_likely: bool,
     pub(super) outbound: Option<Outbound>,
 }
 
@@ -245,7 +249,7 @@ fn hands<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
                 thread: Some(thread),
                 doing: Some(Doing::OutboundCall),
                 outbound: outbound(made, by),
-                doubtful: by == "time",
+                doubtful: by == "time" || court.made.serves_several(pid, call.tid),
             };
         }
     }
@@ -282,13 +286,23 @@ fn elsewhere<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
         Doing::Stopped => Some(1),
         _ if call.exchange.is_some() => None,
         Doing::Uninterruptible => Some(2),
-        Doing::Lock => Some(3),
-        Doing::Sleep => Some(4),
-        Doing::Pipe | Doing::File | Doing::Other => Some(5),
+        // Where there is an event loop, threads that wait for locks mostly have nothing to do.
+        Doing::EventLoop if thread.latest.waits_on == waits_on::EPOLL => Some(3),
+        Doing::Lock => Some(4),
+        Doing::Sleep => Some(5),
+        Doing::Pipe | Doing::File | Doing::Other => Some(6),
         _ => None,
     };
     let thread = threads.into_iter().filter(|thread| rank(thread).is_some()).min_by_key(|thread| rank(thread));
-    Hands { thread, doing: thread.map(Thread::doing), outbound: None, doubtful: true }
+    let mut hands = Hands { thread, doing: thread.map(Thread::doing), outbound: None, doubtful: true };
+    if hands.doing == Some(Doing::EventLoop)
+        && let Some(made) = court.made.after(pid, Timestamp(0)).filter(|made| made.inode != call.connection.inode.0)
+    {
+        let remote = made.connection.remote_text.clone();
+        hands.outbound = Some(Outbound { exchange: made.exchange, remote, by: "time" });
+        hands.doing = Some(Doing::OutboundCall);
+    }
+    hands
 }
 
 /// Looks at all that is known.
@@ -315,6 +329,7 @@ pub(super) fn judge(call: &Candidate, court: Court<'_>) -> Verdict {
         socket: kernel.map(sockets),
         threads: Vec::new(),
         doing: None,
+        doing_is_likely: false,
         outbound: None,
     };
     if finding.waiting_on == WaitingOn::ThisProcess {
@@ -341,18 +356,19 @@ fn own_threads(call: &Candidate, court: Court<'_>, verdict: &mut Verdict) {
     let looked = hands.thread.or(all.first().copied());
     verdict.settled &= looked.is_some_and(|thread| thread.share.is_some() || thread.doing() == Doing::Stopped);
     verdict.doing = hands.doing;
+    verdict.doing_is_likely = hands.doubtful && hands.doing.is_some();
     verdict.outbound = hands.outbound;
     if let Some(thread) = hands.thread {
         verdict.threads.push(thread.fact(court.now));
         verdict.confidence.explicit.push("what its threads do, by /proc");
         if hands.doubtful {
             verdict.confidence.inferred.push(match hands.doing {
-                Some(Doing::OutboundCall) => "that call began while this one was open; another thread makes it",
+                Some(Doing::OutboundCall) => "that call began while this one was open; it may be for another request",
                 Some(Doing::Lock) => "threads of a runtime that have nothing to do wait in the same way",
                 Some(Doing::EventLoop) => "what the request waits for is not a thread",
                 _ => "another thread than the one that read the request does that",
             });
-            verdict.confidence.doubtful |= verdict.reason != Reason::Unread && verdict.outbound.is_none();
+            verdict.confidence.doubtful |= verdict.reason != Reason::Unread;
         }
     }
     let first = verdict.threads.first().map(|thread| thread.tid);

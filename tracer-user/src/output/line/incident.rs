@@ -13,7 +13,7 @@ use super::{
     visible::Visible,
 };
 use crate::{
-    detector::{Evidence, Incident, RetryEvidence, RetryResult, State},
+    detector::{Evidence, HangResult, Incident, RetryEvidence, RetryResult, State},
     exchange::{Exchange, ExchangeId, IncidentId},
 };
 
@@ -77,6 +77,8 @@ impl<W: Write> LineOutput<W> {
         self.incidents.remember(incident);
         let style = match (incident.state, &incident.report.evidence) {
             (State::Update, _) => return Ok(()),
+            // What was over when it was found is said once.
+            (State::Open, Evidence::Hang(evidence)) if evidence.result != HangResult::Ongoing => return Ok(()),
             (State::Closed, Evidence::Retry(evidence)) if evidence.result != RetryResult::GaveUp => Style::Good,
             (State::Closed, Evidence::Hang(evidence)) if evidence.result.is_good() => Style::Good,
             (State::Open | State::Closed, _) => Style::Bad,
