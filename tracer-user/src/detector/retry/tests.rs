@@ -231,6 +231,31 @@ fn not_a_retry_a_poller_with_a_steady_rhythm() {
 }
 
 #[test]
+fn not_a_retry_a_load_generator_with_many_connections() {
+    let mut text = Vec::new();
+    let mut chance = 7_u32;
+    for round in 0..400 {
+        let connection = round % 8;
+        if round >= 8 {
+            chance = chance.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let status = if round > 40 && (chance >> 24) % 5 == 0 { 503 } else { 200 };
+            text.push(format!("+0.1 t1 > {status} as=c{connection}\n"));
+        }
+        text.push(format!("+0.02 t1 on=c{connection} GET / as=c{connection}\n"));
+    }
+    none(&text.concat());
+}
+
+#[test]
+fn threads_that_take_turns_go_on_with_each_others_calls() {
+    let turns = "+0 t1 GET /x as=a\n+0 t1 GET /y as=b\n+0 t1 GET /z as=c\n*1 +1 t1 > 200 as=a\n+1 t1 > 200 as=b\n+1 t1 > 200 as=c\n";
+    let calls = "+10 t1 GET /g > 503\n+100 t2 GET /g > 503\n+200 t3 GET /g > 503\n+400 t1 GET /g > 200";
+    check(&format!("{turns}{calls}"), 4, Pattern::Exponential, RetryResult::Recovered);
+    // Threads that wait for their answers come back themselves: others' calls are others'.
+    none("+10 t1 GET /g > 503\n+100 t2 GET /g > 503\n+200 t3 GET /g > 503\n+400 t4 GET /g > 200");
+}
+
+#[test]
 fn a_poller_that_retries_is_seen_to() {
     let text = "*4 +10000 t1 GET /p > 200\n+10000 t1 GET /p > 503\n+100 t1 GET /p > 503\n+200 t1 GET /p > 200\n*2 +10000 t1 GET /p > 200";
     assert_eq!(one(text).attempts, 3);

@@ -8,6 +8,7 @@
 //! Without `>` the call stays open, until a line like `+10 t1 > 200` ends it: by a status, `closed`, `reset` or
 //! `timeout` (the process waits no longer). Of a thread, `in` calls are those that it is asked for. Further words:
 //!
+//! * `as=NAME` tells calls of one thread apart that are open at once;
 //! * `keep` uses the thread's kept connection; `on=NAME` another that is kept;
 //! * `port=N` and `host=NAME` say where to, `body=TEXT` what with;
 //! * `connect` is a connect alone, which ends `refused`, `unreachable`, `timeout` or `up`; `v6` where to is an IPv6 address;
@@ -185,7 +186,10 @@ impl Scenario {
                 asks.push(word);
             }
         }
-        let name = format!("{}{tid}", if inbound { "in" } else { "" });
+        let named = option(&asks, "as").or(option(&answers, "as"));
+        let name = named.map_or_else(|| format!("{}{tid}", if inbound { "in" } else { "" }), str::to_owned);
+        asks.retain(|word| !word.starts_with("as="));
+        answers.retain(|word| !word.starts_with("as="));
         if asks.first() == Some(&"connect") {
             return self.connect_alone(tid + 1000, &asks, &answers);
         }
