@@ -236,6 +236,16 @@ def main():
         silence(listener)
         print("ready", port, flush=True)
         time.sleep(FOREVER)
+    if mode == "full":
+        # Two wait to be accepted, which is one more than there is room for: the next SYN is dropped.
+        listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        port = listener.getsockname()[1]
+        waiting = [socket.socket() for _ in range(2)]
+        for sock in waiting:
+            sock.setblocking(False)
+            sock.connect_ex(("127.0.0.1", port))
+        print("ready", port, flush=True)
+        time.sleep(FOREVER)
     if role == "server":
         server = Server(address)
         if mode == "locked":

@@ -131,6 +131,7 @@ client_tests! {
     peer_application_asleep: "get", "asleep" => "wait", "peer_application", "unanswered", None;
     body_stalled_in_the_middle: "get", "half_body" => "receive", "peer_application", "body_stalled", None;
     syn_dropped: "get", "dropped" => "connect", "network", "syn_unanswered", Some("socket");
+    backlog_full: "get", "full" => "connect", "network", "syn_unanswered", Some("socket");
     peer_host_silent: "twice", "silent_then" => "send", "network", "unacknowledged", None;
     request_half_sent: "half", "asleep" => "send", "this_process", "request_unwritten", Some("sleep");
     answer_not_read: "does_not_read", "answers" => "receive", "this_process", "unread", Some("sleep");

@@ -158,7 +158,7 @@ impl Hang {
     }
 
     fn look(&mut self, live: &dyn Live, now: Timestamp, findings: &mut Findings) {
-        self.next_look = Timestamp(now.0 + self.every());
+        self.next_look = Timestamp(now.0.saturating_add(self.every()));
         self.look += 1;
         let known = Known {
             now,
@@ -209,7 +209,7 @@ impl Hang {
         });
         watched.look = self.look;
         if now >= watched.next_ask {
-            watched.next_ask = Timestamp(now.0 + (stall / 4).clamp(every, ASK_AT_LEAST));
+            watched.next_ask = Timestamp(now.0.saturating_add((stall / 4).clamp(every, ASK_AT_LEAST)));
             if inode != 0 {
                 findings.ask(Ask::Connection(SocketInode(inode)));
             }
@@ -229,8 +229,12 @@ impl Hang {
                 let report = report(&watched.candidate, &verdict, HangResult::Ongoing, now, now, self.hanging);
                 let opened = findings.open(now, report);
                 self.open += 1;
-                watched.told =
-                    Some(Told { opened, verdict, updated: now, next: Timestamp(now.0 + age.max(UPDATE_NS)) });
+                watched.told = Some(Told {
+                    opened,
+                    verdict,
+                    updated: now,
+                    next: Timestamp(now.0.saturating_add(age.max(UPDATE_NS))),
+                });
             }
             return;
         };
@@ -243,7 +247,7 @@ impl Hang {
                 report(&watched.candidate, &verdict, HangResult::Ongoing, now, now, self.hanging),
             );
             told.updated = now;
-            told.next = Timestamp(now.0 + age.max(UPDATE_NS));
+            told.next = Timestamp(now.0.saturating_add(age.max(UPDATE_NS)));
             told.verdict = verdict;
         }
     }
