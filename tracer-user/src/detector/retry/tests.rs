@@ -238,7 +238,7 @@ fn not_a_retry_a_load_generator_with_many_connections() {
         let connection = round % 8;
         if round >= 8 {
             chance = chance.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let status = if round > 40 && (chance >> 24) % 5 == 0 { 503 } else { 200 };
+            let status = if round > 40 && (chance >> 24).is_multiple_of(5) { 503 } else { 200 };
             text.push(format!("+0.1 t1 > {status} as=c{connection}\n"));
         }
         text.push(format!("+0.02 t1 on=c{connection} GET / as=c{connection}\n"));
