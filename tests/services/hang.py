@@ -156,7 +156,7 @@ class Client:
     def impatient(self):
         for _ in range(3):
             sock = connect(self.address)
-            sock.settimeout(0.4)
+            sock.settimeout(0.8)
             sock.sendall(GET)
             try:
                 sock.recv(100)

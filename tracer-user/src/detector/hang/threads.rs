@@ -14,6 +14,8 @@ const REMEMBERED: usize = 8192;
 const SHARE_FROM_NS: u64 = 20_000_000;
 /// A thread that is on a processor for this share of the time computes.
 const COMPUTES: f64 = 0.5;
+/// The same for one that is found running, in no system call.
+const RUNNABLE: f64 = 0.1;
 
 /// One thread.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +81,9 @@ impl Thread {
             b'D' => return Doing::Uninterruptible,
             _ => {}
         }
-        if self.share.is_some_and(|share| share >= COMPUTES) {
+        // Where others want the processors too, it gets less of them than it could use.
+        let runnable = self.latest.state == b'R' && call.is_empty();
+        if self.share.is_some_and(|share| share >= if runnable { RUNNABLE } else { COMPUTES }) {
             return Doing::OnCpu;
         }
         match &*call {
