@@ -12,24 +12,38 @@
 //! A new detector is a file here with a type that is [`Detect`], and a line in the list below. It does not compile
 //! without a scenario that shows it (`detector/tests.rs`).
 
+mod duplicate;
+mod endpoint;
+mod errors;
 mod hang;
 mod incident;
+mod leak;
 mod observation;
 mod options;
+mod pool;
 mod retry;
+mod slow;
+mod stale;
 #[cfg(test)]
 mod tests;
 mod threshold;
 
 use std::fmt;
 
+pub use duplicate::{DuplicateEvidence, DuplicateThresholds};
+pub use endpoint::Endpoint;
+pub use errors::{ErrorBurstEvidence, ErrorBurstThresholds, Trend};
 pub use hang::{
     Call, Doing, HangEvidence, HangResult, HangThresholds, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn,
 };
 pub use incident::{Ask, Confidence, Facts, Findings, Incident, Opened, Report, State, Value};
+pub use leak::{LeakEvidence, LeakThresholds};
 pub use observation::{Live, Observation, OpenConnection, Traffic, Turn};
 pub use options::{TuneError, Tuned};
+pub use pool::{PoolEvidence, PoolThresholds};
 pub use retry::{Attempt, Caller, Failure, Pattern, RetryEvidence, RetryResult, RetryThresholds};
+pub use slow::{SlowEvidence, SlowThresholds};
+pub use stale::{StaleEvidence, StaleThresholds};
 pub use threshold::{Setting, Threshold, Thresholds};
 
 use crate::{
@@ -206,6 +220,18 @@ detectors! {
     Retry(retry: retry::Retry) = "retry";
     /// A call is open and does not move.
     Hang(hang: hang::Hang) = "hang";
+    /// Many calls fail of late.
+    ErrorBurst(error_burst: errors::ErrorBurst) = "error-burst";
+    /// An endpoint is slow against its own past.
+    Slow(slow: slow::Slow) = "slow";
+    /// The same request twice at once.
+    Duplicate(duplicate: duplicate::Duplicate) = "duplicate";
+    /// A kept connection failed after it had idled.
+    Stale(stale: stale::Stale) = "stale-connection";
+    /// Connections only grow.
+    Leak(leak: leak::Leak) = "connection-leak";
+    /// Callers wait for a connection of a pool.
+    Pool(pool: pool::Pool) = "pool-exhaustion";
 }
 
 impl Default for Detectors {

@@ -4,14 +4,43 @@ use super::{Kind, State};
 use crate::engine::tests::scenario::{Scenario, Told};
 
 /// One scenario that the detector finds something in, and one that looks much like it and has nothing.
-fn scenarios(kind: Kind) -> (&'static str, &'static str) {
-    match kind {
+fn scenarios(kind: Kind) -> (String, String) {
+    let (positive, negative) = match kind {
+        Kind::ErrorBurst => {
+            let calls = |first: u32, status: &str| -> String {
+                (first..first + 20).map(|number| format!("+100 t1 GET /{number} > {status}\n")).collect()
+            };
+            return (calls(0, "200") + &calls(20, "503"), calls(0, "200") + &calls(20, "404"));
+        }
+        Kind::Leak => {
+            let calls = |gap: u32| -> String {
+                (0..60).map(|number| format!("+{gap} t1 GET /a on=c{number} > 200\n")).collect()
+            };
+            return (calls(700), calls(10));
+        }
+        Kind::Slow => (
+            "*80 +20 t1 GET /a keep > 200 took=5\n*12 +20 t1 GET /a keep > 200 took=200",
+            "*80 +20 t1 GET /a keep > 200 took=200\n*12 +20 t1 GET /a keep > 200 took=5",
+        ),
+        Kind::Duplicate => (
+            "+0 t1 POST /a body=12345678\n+1 t2 POST /a body=12345678\n+5 t1 > 200\n+5 t2 > 200",
+            "+0 t1 POST /a body=12345678 > 200\n+1 t2 POST /a body=12345678 > 200",
+        ),
+        Kind::Stale => (
+            "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > reset",
+            "+0 t1 GET /a keep > 200\n+5000 t1 GET /a > reset",
+        ),
+        Kind::Pool => (
+            "+0 t5 in GET /x\n+0 t6 in GET /x\n+0 t7 in GET /x\n*30 +1 t1 GET /a keep > 200 took=20",
+            "+0 t5 in GET /x\n*30 +20 t1 GET /a keep > 200",
+        ),
         Kind::Retry => (
             "+0 t1 GET /a > 503\n+100 t1 GET /a > 503\n+200 t1 GET /a > 200",
             "+0 t1 GET /a > 200\n+100 t1 GET /a > 200\n+100 t1 GET /a > 503\n+100 t1 GET /a > 200",
         ),
         Kind::Hang => ("+0 t1 GET /a\n+9000 t1 > 200", "+0 t1 GET /a > 200 took=4000\n+9000 t1 GET /b > 200"),
-    }
+    };
+    (positive.to_owned(), negative.to_owned())
 }
 
 fn found(told: &Told, kind: Kind) -> Vec<State> {
@@ -22,9 +51,9 @@ fn found(told: &Told, kind: Kind) -> Vec<State> {
 fn every_detector_finds_what_it_is_for_and_nothing_else() {
     for kind in Kind::ALL {
         let (positive, negative) = scenarios(*kind);
-        let told = Scenario::told(positive);
+        let told = Scenario::told(&positive);
         assert!(found(&told, *kind).contains(&State::Open), "{}: nothing found", kind.name());
-        assert!(found(&Scenario::told(negative), *kind).is_empty(), "{}: found where nothing is", kind.name());
+        assert!(found(&Scenario::told(&negative), *kind).is_empty(), "{}: found where nothing is", kind.name());
         // In JSON and as lines, without a mark that is missing.
         let summary = told.updates.last().expect("there is a summary");
         let crate::engine::Update::Summary(summary) = summary else { panic!("{summary:?} is no summary") };
@@ -38,7 +67,7 @@ fn what_is_switched_off_finds_nothing() {
         let mut options = crate::engine::EngineOptions::default();
         options.detectors.tune(&format!("{}=off", kind.name())).expect("it can be switched off");
         let mut scenario = Scenario::new(options);
-        scenario.play(scenarios(*kind).0);
+        scenario.play(&scenarios(*kind).0);
         assert!(found(&scenario.end(), *kind).is_empty(), "{}", kind.name());
     }
 }

@@ -95,7 +95,7 @@ impl Told {
                 Evidence::Retry(evidence) => {
                     latest.insert(incident.id, (incident.state, (**evidence).clone()));
                 }
-                Evidence::Hang(_) => {}
+                _ => {}
             }
         }
         latest.into_values().collect()

@@ -307,7 +307,7 @@ impl Play {
     pub(super) fn hangs(&self) -> Vec<(State, HangEvidence)> {
         let evidence = |incident: &Incident| match &incident.report.evidence {
             Evidence::Hang(evidence) => Some((incident.state, (**evidence).clone())),
-            Evidence::Retry(_) => None,
+            _ => None,
         };
         self.incidents().filter_map(evidence).collect()
     }

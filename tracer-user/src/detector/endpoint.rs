@@ -1,0 +1,98 @@
+//! What calls have in common: endpoints and upstreams, by name.
+
+use std::hash::{Hash as _, Hasher as _};
+
+use rustc_hash::FxHasher;
+
+use crate::{connection::Role, exchange::Exchange};
+
+/// Bytes of a name that are kept to be shown.
+const TEXT_LIMIT: usize = 256;
+
+/// Method, host and path of calls that are alike; numbers and the like in the path are folded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// What the target is in them.
+    pub role: Role,
+    /// Method, as on the wire.
+    pub method: Box<str>,
+    /// Whom the calls are for.
+    pub authority: Box<str>,
+    /// Path without query; segments that name one thing of many are `{}`.
+    pub path: Box<str>,
+}
+
+/// Whom a call is for: the authority, else the address.
+pub(super) fn authority(exchange: &Exchange) -> &str {
+    let connection = &exchange.connection;
+    exchange.request.as_ref().and_then(|request| request.authority()).unwrap_or(match exchange.role {
+        Role::Client => &connection.remote_text,
+        Role::Server => &connection.local_text,
+    })
+}
+
+/// A segment that is a number, a UUID, a hash, or has digits among few letters.
+fn names_one_of_many(segment: &str) -> bool {
+    let digits = segment.bytes().filter(u8::is_ascii_digit).count();
+    // `v1` and `oauth2` name no single thing.
+    digits > 0
+        && (digits * 2 >= segment.len().min(16) || segment.len() >= 16)
+        && !(segment.len() <= 3 && segment.starts_with(['v', 'V']))
+}
+
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    let path = path.split(['?', '#']).next().unwrap_or(path);
+    path.split('/').map(|segment| if names_one_of_many(segment) { "{}" } else { segment })
+}
+
+/// The endpoint of an exchange as a number; cheap enough for every exchange.
+pub(super) fn key(exchange: &Exchange) -> Option<u64> {
+    let request = exchange.request.as_ref()?;
+    let mut hasher = FxHasher::default();
+    (exchange.role == Role::Client).hash(&mut hasher);
+    hasher.write(request.method.as_bytes());
+    hasher.write(authority(exchange).as_bytes());
+    for segment in segments(request.path()) {
+        hasher.write(segment.as_bytes());
+        hasher.write_u8(b'/');
+    }
+    Some(hasher.finish())
+}
+
+pub(super) fn cut(text: &str) -> Box<str> {
+    let mut end = text.len().min(TEXT_LIMIT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].into()
+}
+
+impl Endpoint {
+    /// That of an exchange whose request was seen.
+    pub(super) fn of(exchange: &Exchange) -> Option<Self> {
+        let request = exchange.request.as_ref()?;
+        let path: Vec<&str> = segments(request.path()).collect();
+        Some(Self {
+            role: exchange.role,
+            method: cut(&request.method),
+            authority: cut(authority(exchange)),
+            path: cut(&path.join("/")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_names_one_of_many_is_folded() {
+        let folded = |path| segments(path).collect::<Vec<_>>().join("/");
+        assert_eq!(folded("/v1/users/12/orders?x=1"), "/v1/users/{}/orders");
+        assert_eq!(folded("/a/550e8400-e29b-41d4-a716-446655440000"), "/a/{}");
+        assert_eq!(folded("/a/9f86d081884c7d659a2feaa0c55ad015"), "/a/{}");
+        assert_eq!(folded("/oauth2/token"), "/oauth2/token");
+        assert_eq!(folded("/api/v12/x"), "/api/v12/x");
+        assert_eq!(folded("/orders/ord_8812"), "/orders/{}");
+    }
+}

@@ -1,0 +1,259 @@
+//! Connections to one upstream that only grow: each is used once, none is used again, none is closed.
+//!
+//! ```text
+//! open connections   . : | |  never fewer, for long; nearly all have carried one exchange and idle
+//! ```
+
+use std::{sync::Arc, time::Duration};
+
+use rustc_hash::FxHashMap;
+
+use super::{
+    About, Confidence, Detect, Explain, Facts, Findings, Observation, OpenConnection, Opened, Report, Value, endpoint,
+    threshold::thresholds,
+};
+use crate::{
+    connection::{ConnectionId, ConnectionInfo, Role},
+    event::Timestamp,
+    exchange::{Exchange, ProcessRef, Step},
+    protocol::http1::pairing::Ending,
+    redact::Redactor,
+};
+
+thresholds! {
+    /// What the connection-leak detector goes by.
+    pub struct LeakThresholds {
+        /// So many connections that were used once are open
+        connections: u32 = 50,
+        /// ... and for so long none was closed
+        growing: Duration = Duration::from_secs(30),
+        /// ... and they are this share of all open ones to the upstream
+        share: f64 = 0.9,
+    }
+}
+
+/// Connections that are counted at once; beyond it new ones are not.
+const MAX_CONNECTIONS: usize = 65_536;
+/// Upstreams; likewise.
+const MAX_UPSTREAMS: usize = 1024;
+
+/// What a leak rests on.
+#[derive(Clone, Debug)]
+pub struct LeakEvidence {
+    /// Where the connections go.
+    pub remote: Box<str>,
+    /// How many are open that were made while tracing.
+    pub open: u64,
+    /// Those of them that carried one exchange, and no other.
+    pub used_once: u64,
+    /// Since when none was closed.
+    pub since: Timestamp,
+    /// So long, nanoseconds.
+    pub growing: u64,
+    /// When there were closes again.
+    pub over: bool,
+}
+
+#[derive(Debug)]
+struct Upstream {
+    open: u64,
+    used_once: u64,
+    /// The first connection after the last close.
+    since: Option<Timestamp>,
+    told: Option<(Opened, u64)>,
+}
+
+/// Finds connections that are made and forgotten.
+#[derive(Debug)]
+pub struct Leak {
+    thresholds: LeakThresholds,
+    upstreams: FxHashMap<(u32, Box<str>), Upstream>,
+    /// Exchanges that a connection has carried: 0, 1, or more (2).
+    connections: FxHashMap<ConnectionId, u8>,
+}
+
+impl Detect for Leak {
+    type Thresholds = LeakThresholds;
+    type Evidence = LeakEvidence;
+    const ABOUT: About = About {
+        looks_for: "connections to one upstream that only grow: used once, then neither used again nor closed",
+        example: "connections to 10.0.0.7:8080 only grow: 128 open, 128 of them used once, none closed for 92 s",
+    };
+
+    fn new(thresholds: Self::Thresholds) -> Self {
+        Self { thresholds, upstreams: FxHashMap::default(), connections: FxHashMap::default() }
+    }
+
+    fn wants(&self, _step: Step, _role: Role) -> bool {
+        false
+    }
+
+    fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
+        match observation {
+            Observation::Connected(connection) => self.connected(connection, now),
+            Observation::Closed(connection) if connection.role != Some(Role::Server) => {
+                self.closed(connection, now, findings);
+            }
+            Observation::Finished(exchange) if exchange.role == Role::Client => self.finished(exchange, now, findings),
+            _ => {}
+        }
+    }
+}
+
+fn key(process: &ProcessRef, info: &ConnectionInfo) -> (u32, Box<str>) {
+    (process.pid, endpoint::cut(&info.remote_text))
+}
+
+impl Leak {
+    fn connected(&mut self, connection: &OpenConnection<'_>, now: Timestamp) {
+        let key = key(connection.process, connection.info);
+        if self.connections.len() >= MAX_CONNECTIONS
+            || (self.upstreams.len() >= MAX_UPSTREAMS && !self.upstreams.contains_key(&key))
+        {
+            return;
+        }
+        self.connections.insert(connection.info.id, 0);
+        let upstream = self.upstreams.entry(key).or_insert(Upstream { open: 0, used_once: 0, since: None, told: None });
+        upstream.open += 1;
+        upstream.since.get_or_insert(now);
+    }
+
+    fn closed(&mut self, connection: &OpenConnection<'_>, now: Timestamp, findings: &mut Findings) {
+        let Some(carried) = self.connections.remove(&connection.info.id) else { return };
+        let key = key(connection.process, connection.info);
+        let Some(upstream) = self.upstreams.get_mut(&key) else { return };
+        upstream.open = upstream.open.saturating_sub(1);
+        upstream.used_once = upstream.used_once.saturating_sub(u64::from(carried == 1));
+        // Tracing ends, or pidtap forgets the connection: nobody has closed it.
+        if connection.ending.is_none_or(|ending| ending == Ending::Unfinished) {
+            return;
+        }
+        if let Some((opened, _)) = upstream.told.take() {
+            let report = upstream.report(connection.info, connection.process, now, true);
+            findings.close(opened, now, now, report);
+        }
+        upstream.since = None;
+        if upstream.open == 0 {
+            self.upstreams.remove(&key);
+        }
+    }
+
+    fn finished(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
+        let Some(carried) = self.connections.get_mut(&exchange.connection.id) else { return };
+        if *carried >= 2 {
+            return;
+        }
+        *carried += 1;
+        let first = *carried == 1;
+        let Some(upstream) = self.upstreams.get_mut(&key(&exchange.process, &exchange.connection)) else { return };
+        if !first {
+            upstream.used_once = upstream.used_once.saturating_sub(1);
+            return;
+        }
+        upstream.used_once += 1;
+        let since = *upstream.since.get_or_insert(now);
+        let leaks = upstream.used_once >= u64::from(self.thresholds.connections)
+            && now.since(since) >= self.thresholds.growing.as_nanos() as u64
+            && upstream.used_once as f64 >= self.thresholds.share * upstream.open as f64;
+        match upstream.told {
+            None if leaks => {
+                let opened = findings.open(now, upstream.report(&exchange.connection, &exchange.process, now, false));
+                upstream.told = Some((opened, upstream.open));
+            }
+            Some((opened, told)) if upstream.open >= 2 * told => {
+                upstream.told = Some((opened, upstream.open));
+                findings.update(opened, now, upstream.report(&exchange.connection, &exchange.process, now, false));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Upstream {
+    fn report(&self, connection: &Arc<ConnectionInfo>, process: &ProcessRef, now: Timestamp, over: bool) -> Report {
+        let since = self.since.unwrap_or(now);
+        let evidence = LeakEvidence {
+            remote: endpoint::cut(&connection.remote_text),
+            open: self.open,
+            used_once: self.used_once,
+            since,
+            growing: now.since(since),
+            over,
+        };
+        Report {
+            exchanges: Vec::new(),
+            connection: Some(Arc::clone(connection)),
+            process: process.clone(),
+            confidence: Confidence {
+                explicit: vec![],
+                inferred: vec!["no connection was used twice or closed"],
+                doubtful: false,
+            },
+            evidence: evidence.into(),
+        }
+    }
+}
+
+impl Explain for LeakEvidence {
+    fn title(&self, redactor: Redactor) -> String {
+        let remote = redactor.authority(&self.remote);
+        let (open, once, seconds) = (self.open, self.used_once, self.growing / 1_000_000_000);
+        if self.over {
+            return format!("connections to {remote} are closed again: {open} are open");
+        }
+        format!("connections to {remote} only grow: {open} open, {once} of them used once, none closed for {seconds} s")
+    }
+
+    fn advice(&self) -> String {
+        "Something makes a connection for each call and neither reuses nor closes it: read answers to their end and close \
+         them, and share one client (its pool) instead of making one for each call."
+            .to_owned()
+    }
+
+    fn facts(&self, redactor: Redactor) -> Facts {
+        vec![
+            ("remote", Value::Text(redactor.authority(&self.remote).into_owned())),
+            ("open", Value::Count(self.open)),
+            ("used_once", Value::Count(self.used_once)),
+            ("since", self.since.into()),
+            ("growing_ms", Value::milliseconds(self.growing)),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        detector::{Kind, State},
+        engine::tests::scenario::Scenario,
+    };
+
+    fn found(text: &str) -> Vec<State> {
+        let told = Scenario::told(text);
+        let of = told.incidents().into_iter().filter(|incident| incident.kind() == Kind::Leak);
+        of.map(|incident| incident.state).collect()
+    }
+
+    /// A connection for each call, which stays.
+    fn calls(count: u32, gap: u32) -> String {
+        (0..count).map(|number| format!("+{gap} t1 GET /a on=c{number} > 200\n")).collect()
+    }
+
+    #[test]
+    fn connections_that_only_grow_are_found() {
+        assert_eq!(found(&calls(60, 700)), [State::Open]);
+        let ends = calls(60, 700) + "+10 t1 GET /a on=c1 > closed\n";
+        assert_eq!(found(&ends), [State::Open, State::Closed]);
+        assert_eq!(found(&calls(160, 700)), [State::Open, State::Update]);
+    }
+
+    #[test]
+    fn what_is_no_leak() {
+        // A pool that is used again; a few; quick; closed after each call.
+        let pool: String = (0..200).map(|call| format!("+300 t1 GET /a on=c{} > 200\n", call % 60)).collect();
+        let closed: String = (0..100).map(|_| "+700 t1 GET /a > 200\n").collect();
+        for text in [pool + &calls(0, 0), calls(40, 1000), calls(60, 100), closed] {
+            assert!(found(&text).is_empty(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! A failure on a kept connection that had idled: the other side had closed it, or somebody between had forgotten it.
+//!
+//! ```text
+//! connection: request, answer, ... idle ..., request, RST or FIN without a byte of an answer
+//! ```
+
+use std::{sync::Arc, time::Duration};
+
+use rustc_hash::FxHashMap;
+
+use super::{
+    About, Confidence, Detect, Explain, Facts, Findings, Observation, Opened, Report, Value, endpoint,
+    threshold::thresholds,
+};
+use crate::{
+    connection::{ConnectionId, ConnectionInfo, Role},
+    event::Timestamp,
+    exchange::{Exchange, ExchangeId, Outcome, ProcessRef, Step},
+    redact::Redactor,
+};
+
+thresholds! {
+    /// What the stale-connection detector goes by.
+    pub struct StaleThresholds {
+        /// The connection had been idle for so long
+        idle: Duration = Duration::from_millis(500),
+        /// It failed so soon after the request: later, the server had taken it
+        within: Duration = Duration::from_secs(2),
+        /// An upstream where it did not happen again for so long is no incident any more
+        quiet: Duration = Duration::from_mins(1),
+    }
+}
+
+/// Connections whose last exchange is remembered; beyond it those of all are forgotten.
+const MAX_CONNECTIONS: usize = 65_536;
+/// Upstreams with an incident, at most.
+const MAX_UPSTREAMS: usize = 256;
+/// Idle times and exchanges that are kept to be shown.
+const SHOWN: usize = 8;
+
+/// What a stale connection rests on.
+#[derive(Clone, Debug)]
+pub struct StaleEvidence {
+    /// Whom the calls were for.
+    pub authority: Box<str>,
+    /// Failures.
+    pub failures: u64,
+    /// How long the connections had been idle, the latest ones, nanoseconds.
+    pub idle: Vec<u64>,
+    /// The shortest of all.
+    pub shortest: u64,
+    /// How the latest failed.
+    pub outcome: &'static str,
+    /// The latest request may have been carried out.
+    pub idempotent: bool,
+}
+
+#[derive(Debug)]
+struct Upstream {
+    opened: Opened,
+    last: Timestamp,
+    exchanges: Vec<ExchangeId>,
+    connection: Arc<ConnectionInfo>,
+    process: ProcessRef,
+    evidence: StaleEvidence,
+}
+
+/// Finds failures of connections that had idled.
+#[derive(Debug)]
+pub struct Stale {
+    thresholds: StaleThresholds,
+    /// When the last exchange of a connection ended well.
+    ended: FxHashMap<ConnectionId, Timestamp>,
+    upstreams: FxHashMap<Box<str>, Upstream>,
+}
+
+impl Detect for Stale {
+    type Thresholds = StaleThresholds;
+    type Evidence = StaleEvidence;
+    const ABOUT: About = About {
+        looks_for: "a failure without any answer on a kept connection that had idled",
+        example: "a kept connection to stock:8080 failed after 5.0 s idle (reset), 3 times: its keep-alive is over before ours",
+    };
+
+    fn new(thresholds: Self::Thresholds) -> Self {
+        Self { thresholds, ended: FxHashMap::default(), upstreams: FxHashMap::default() }
+    }
+
+    fn wants(&self, _step: Step, _role: Role) -> bool {
+        false
+    }
+
+    fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
+        match observation {
+            Observation::Finished(exchange) if exchange.role == Role::Client => self.finished(exchange, now, findings),
+            Observation::Closed(connection) => {
+                self.ended.remove(&connection.info.id);
+            }
+            Observation::Tick(_) if !self.upstreams.is_empty() => self.look(now, findings),
+            _ => {}
+        }
+    }
+}
+
+impl Stale {
+    fn finished(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
+        let end = exchange.timing.end.unwrap_or(now);
+        if exchange.outcome == Outcome::Complete {
+            if self.ended.len() >= MAX_CONNECTIONS {
+                self.ended.clear();
+            }
+            self.ended.insert(exchange.connection.id, end);
+            return;
+        }
+        let before = self.ended.remove(&exchange.connection.id);
+        let (Some(before), Some(asked)) = (before, exchange.timing.request_start) else { return };
+        let idle = asked.since(before);
+        let unanswered = exchange.response.is_none() && exchange.timing.response_start.is_none();
+        let dropped = matches!(exchange.outcome, Outcome::Reset | Outcome::Closed);
+        if !dropped
+            || !unanswered
+            || idle < self.thresholds.idle.as_nanos() as u64
+            || end.since(asked) > self.thresholds.within.as_nanos() as u64
+        {
+            return;
+        }
+        self.failed(exchange, idle, now, findings);
+    }
+
+    fn failed(&mut self, exchange: &Exchange, idle: u64, now: Timestamp, findings: &mut Findings) {
+        let authority = endpoint::cut(endpoint::authority(exchange));
+        let idempotent = exchange.request.as_ref().is_some_and(|request| !matches!(&*request.method, "POST" | "PATCH"));
+        if let Some(upstream) = self.upstreams.get_mut(&authority) {
+            let evidence = &mut upstream.evidence;
+            evidence.failures += 1;
+            evidence.shortest = evidence.shortest.min(idle);
+            (evidence.outcome, evidence.idempotent) = (exchange.outcome.name(), idempotent);
+            keep(&mut evidence.idle, idle);
+            keep(&mut upstream.exchanges, exchange.id);
+            upstream.last = now;
+            findings.update(upstream.opened, now, upstream.report());
+            findings.belongs(upstream.opened);
+            return;
+        }
+        if self.upstreams.len() >= MAX_UPSTREAMS {
+            return;
+        }
+        let mut upstream = Upstream {
+            opened: Opened { id: crate::exchange::IncidentId(0), since: now },
+            last: now,
+            exchanges: vec![exchange.id],
+            connection: Arc::clone(&exchange.connection),
+            process: exchange.process.clone(),
+            evidence: StaleEvidence {
+                authority: authority.clone(),
+                failures: 1,
+                idle: vec![idle],
+                shortest: idle,
+                outcome: exchange.outcome.name(),
+                idempotent,
+            },
+        };
+        upstream.opened = findings.open(now, upstream.report());
+        findings.belongs(upstream.opened);
+        self.upstreams.insert(authority, upstream);
+    }
+
+    fn look(&mut self, now: Timestamp, findings: &mut Findings) {
+        let quiet = self.thresholds.quiet.as_nanos() as u64;
+        self.upstreams.retain(|_, upstream| {
+            let goes_on = now.since(upstream.last) < quiet;
+            if !goes_on {
+                findings.close(upstream.opened, now, upstream.last, upstream.report());
+            }
+            goes_on
+        });
+    }
+}
+
+/// The first stays, of the others the latest.
+fn keep<T>(list: &mut Vec<T>, item: T) {
+    if list.len() >= SHOWN {
+        list.remove(1);
+    }
+    list.push(item);
+}
+
+impl Upstream {
+    fn report(&self) -> Report {
+        Report {
+            exchanges: self.exchanges.clone(),
+            connection: Some(Arc::clone(&self.connection)),
+            process: self.process.clone(),
+            confidence: Confidence {
+                explicit: vec![],
+                inferred: vec!["the connection had worked, had idled, and failed before any answer"],
+                doubtful: self.evidence.failures < 2,
+            },
+            evidence: self.evidence.clone().into(),
+        }
+    }
+}
+
+impl Explain for StaleEvidence {
+    fn title(&self, redactor: Redactor) -> String {
+        let authority = redactor.authority(&self.authority);
+        let idle = self.idle.last().copied().unwrap_or_default() as f64 / 1e9;
+        let times = if self.failures > 1 { format!(", {} times", self.failures) } else { String::new() };
+        format!("a kept connection to {authority} failed after {idle:.1} s idle ({}){times}", self.outcome)
+    }
+
+    fn advice(&self) -> String {
+        let shortest = self.shortest as f64 / 1e9;
+        let repeat = if self.idempotent {
+            "The client may send the request again by itself."
+        } else {
+            "The request is not idempotent: whether it was carried out is not known."
+        };
+        format!(
+            "The server, or a proxy or firewall between, gives up idle connections before the client does: let the client \
+             keep them for less than {shortest:.1} s idle, or the server for longer. {repeat}"
+        )
+    }
+
+    fn facts(&self, redactor: Redactor) -> Facts {
+        vec![
+            ("authority", Value::Text(redactor.authority(&self.authority).into_owned())),
+            ("failures", Value::Count(self.failures)),
+            ("idle_ms", Value::list(&self.idle, |idle| Value::milliseconds(*idle))),
+            ("shortest_idle_ms", Value::milliseconds(self.shortest)),
+            ("outcome", self.outcome.into()),
+            ("idempotent", Value::Flag(self.idempotent)),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        detector::{Evidence, Kind, State},
+        engine::tests::scenario::Scenario,
+    };
+
+    fn found(text: &str) -> Vec<(State, u64)> {
+        let told = Scenario::told(text);
+        let of = told.incidents().into_iter().filter(|incident| incident.kind() == Kind::Stale).map(|incident| {
+            let Evidence::Stale(evidence) = &incident.report.evidence else { unreachable!() };
+            (incident.state, evidence.failures)
+        });
+        of.collect()
+    }
+
+    #[test]
+    fn a_reset_after_idling_is_found_and_counted_by_upstream() {
+        let text = "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > reset\n+10 t1 GET /a keep > 200\n\
+                    +5000 t1 GET /a keep > closed\n+61000 t1 GET /b keep > 200";
+        assert_eq!(found(text), [(State::Open, 1), (State::Update, 2), (State::Closed, 2)]);
+    }
+
+    #[test]
+    fn what_is_not_stale() {
+        // At once; a first request; an answer; long after the request; given up by the client.
+        for text in [
+            "+0 t1 GET /a keep > 200\n+10 t1 GET /a keep > reset",
+            "+0 t1 GET /a keep > reset",
+            "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > 500",
+            "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > reset took=3000",
+            "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > timeout",
+        ] {
+            assert!(found(text).is_empty(), "{text}");
+        }
+    }
+}
