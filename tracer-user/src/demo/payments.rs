@@ -24,7 +24,7 @@ const RETRY_AFTER_MAX: u64 = 2;
 /// How long an upstream may stay silent.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// The same while the ledger closes a day: whoever set it was generous.
-const SETTLEMENT_TIMEOUT: Duration = Duration::from_secs(60);
+const SETTLEMENT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// An upstream with its idle connections.
 #[derive(Debug)]

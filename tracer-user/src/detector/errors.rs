@@ -440,7 +440,7 @@ mod tests {
 
     /// Different calls one after the other.
     fn calls(range: std::ops::Range<u32>, gap: u32, status: &str) -> String {
-        range.map(|number| format!("+{gap} t{} GET /o/{number} > {status}\n", number % 7)).collect()
+        range.map(|number| format!("+{gap} t{} GET /o/{number} > {status}\n", number % 7)).collect::<Vec<_>>().concat()
     }
 
     #[test]

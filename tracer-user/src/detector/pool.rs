@@ -10,7 +10,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     About, Confidence, Detect, Explain, Facts, Findings, Observation, Opened, Report, Value, endpoint,
@@ -77,7 +77,7 @@ struct Upstream {
 pub struct Pool {
     thresholds: PoolThresholds,
     upstreams: FxHashMap<(u32, Box<str>), Upstream>,
-    open: FxHashMap<ExchangeId, ()>,
+    open: FxHashSet<ExchangeId>,
     /// Open inbound calls by process.
     inbound: FxHashMap<u32, u64>,
     told: u32,
@@ -95,7 +95,7 @@ impl Detect for Pool {
         Self {
             thresholds,
             upstreams: FxHashMap::default(),
-            open: FxHashMap::default(),
+            open: FxHashSet::default(),
             inbound: FxHashMap::default(),
             told: 0,
         }
@@ -118,7 +118,7 @@ impl Detect for Pool {
 
 impl Pool {
     fn began(&mut self, exchange: &OpenExchange<'_>, now: Timestamp, findings: &mut Findings) {
-        if self.open.len() >= MAX_OPEN || self.open.insert(exchange.id, ()).is_some() {
+        if self.open.len() >= MAX_OPEN || !self.open.insert(exchange.id) {
             return;
         }
         let pid = exchange.process.pid;
@@ -151,7 +151,7 @@ impl Pool {
     }
 
     fn ended(&mut self, exchange: &Exchange, now: Timestamp) {
-        if self.open.is_empty() || self.open.remove(&exchange.id).is_none() {
+        if self.open.is_empty() || !self.open.remove(&exchange.id) {
             return;
         }
         let pid = exchange.process.pid;

@@ -8,13 +8,16 @@ fn scenarios(kind: Kind) -> (String, String) {
     let (positive, negative) = match kind {
         Kind::ErrorBurst => {
             let calls = |first: u32, status: &str| -> String {
-                (first..first + 20).map(|number| format!("+100 t1 GET /{number} > {status}\n")).collect()
+                (first..first + 20)
+                    .map(|number| format!("+100 t1 GET /{number} > {status}\n"))
+                    .collect::<Vec<_>>()
+                    .concat()
             };
             return (calls(0, "200") + &calls(20, "503"), calls(0, "200") + &calls(20, "404"));
         }
         Kind::Leak => {
             let calls = |gap: u32| -> String {
-                (0..60).map(|number| format!("+{gap} t1 GET /a on=c{number} > 200\n")).collect()
+                (0..60).map(|number| format!("+{gap} t1 GET /a on=c{number} > 200\n")).collect::<Vec<_>>().concat()
             };
             return (calls(700), calls(10));
         }
@@ -70,4 +73,29 @@ fn what_is_switched_off_finds_nothing() {
         scenario.play(&scenarios(*kind).0);
         assert!(found(&scenario.end(), *kind).is_empty(), "{}", kind.name());
     }
+}
+
+#[test]
+fn ten_minutes_of_healthy_traffic_have_no_incident() {
+    let mut text = Vec::new();
+    for second in 0..600 {
+        text.push(format!("+300 t1 keep GET /feed > 200\n+100 t2 GET /items/{} > 200\n", second % 7));
+        text.push(format!("+50 t3 keep POST /events body=e{second} > 202\n+50 t4 GET /healthz > 200\n"));
+        // Now and then something fails, and nobody minds.
+        if second % 40 == 7 {
+            text.push(format!("+20 t2 GET /items/x{second} > 500\n+10 t2 GET /items/y{second} > 404\n"));
+        }
+        if second % 60 == 11 {
+            text.push("+10 t1 keep GET /feed > 503\n".to_owned());
+        }
+        if second % 45 == 3 {
+            text.push("+10 t5 GET /private > 401\n+5 t5 GET /private Authorization=Basic > 200\n".to_owned());
+        }
+        text.push("+480 t6 GET /l?page=1 > 200\n".to_owned());
+        // Users of its own, two of whom post the same form; connections that are opened for a while.
+        text.push(format!("+2 t7 in POST /form body=subscribe{}\n+9 t7 in > 200\n", second / 2));
+        text.push(format!("+1 t8 GET /p/{second} on=c{} > 200 took={}\n", second % 20, 3 + second % 9));
+    }
+    let told = Scenario::told(&text.concat());
+    assert!(told.incidents().is_empty(), "{:?}", told.incidents());
 }

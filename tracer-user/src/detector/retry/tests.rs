@@ -434,24 +434,3 @@ fn what_waits_is_bounded() {
     scenario.play(&lines.concat()).play("+1 t1 GET /5999 > 200\n+1 t1 GET /0 > 200");
     assert_eq!(scenario.end().chains().len(), 1, "the oldest are forgotten");
 }
-
-#[test]
-fn ten_minutes_of_healthy_traffic_have_no_chain() {
-    let mut text = Vec::new();
-    for second in 0..600 {
-        text.push(format!("+300 t1 keep GET /feed > 200\n+100 t2 GET /items/{} > 200\n", second % 7));
-        text.push(format!("+50 t3 keep POST /events body=e{second} > 202\n+50 t4 GET /healthz > 200\n"));
-        // Now and then something fails, and nobody minds.
-        if second % 40 == 7 {
-            text.push(format!("+20 t2 GET /items/x{second} > 500\n+10 t2 GET /items/y{second} > 404\n"));
-        }
-        if second % 60 == 11 {
-            text.push("+10 t1 keep GET /feed > 503\n".to_owned());
-        }
-        if second % 45 == 3 {
-            text.push("+10 t5 GET /private > 401\n+5 t5 GET /private Authorization=Basic > 200\n".to_owned());
-        }
-        text.push("+480 t6 GET /l?page=1 > 200\n".to_owned());
-    }
-    none(&text.concat());
-}

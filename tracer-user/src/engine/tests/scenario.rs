@@ -91,11 +91,8 @@ impl Told {
     pub(crate) fn chains(&self) -> Vec<(State, RetryEvidence)> {
         let mut latest = BTreeMap::new();
         for incident in self.incidents() {
-            match &incident.report.evidence {
-                Evidence::Retry(evidence) => {
-                    latest.insert(incident.id, (incident.state, (**evidence).clone()));
-                }
-                _ => {}
+            if let Evidence::Retry(evidence) = &incident.report.evidence {
+                latest.insert(incident.id, (incident.state, (**evidence).clone()));
             }
         }
         latest.into_values().collect()
