@@ -176,13 +176,10 @@ impl ErrorBurst {
         let authority = if exchange.role == Role::Client { endpoint::authority(exchange) } else { "" };
         let key = hash(&[&[u8::from(exchange.role == Role::Client)], authority.as_bytes()]);
         let failure = failure(exchange);
-        if !self.groups.contains_key(&key) {
-            if self.groups.len() >= MAX_GROUPS {
-                return;
-            }
-            self.groups.insert(key, Group::new(exchange, authority));
+        if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&key) {
+            return;
         }
-        let Some(group) = self.groups.get_mut(&key) else { return };
+        let group = self.groups.entry(key).or_insert_with(|| Group::new(exchange, authority));
         let window = self.thresholds.window.as_nanos() as u64;
         group.advance(now, window);
         if let Some(part) = group.parts.back_mut() {

@@ -80,6 +80,8 @@ pub struct Pool {
     open: FxHashSet<ExchangeId>,
     /// Open inbound calls by process.
     inbound: FxHashMap<u32, u64>,
+    /// A process that makes calls was seen: before, nobody can wait for one.
+    asks: bool,
     told: u32,
 }
 
@@ -97,13 +99,14 @@ impl Detect for Pool {
             upstreams: FxHashMap::default(),
             open: FxHashSet::default(),
             inbound: FxHashMap::default(),
+            asks: false,
             told: 0,
         }
     }
 
     fn wants(&self, step: Step, role: Role) -> bool {
         // Without callers of its own, a process has nobody who waits.
-        step == Step::RequestDone && (role == Role::Server || !self.inbound.is_empty())
+        step == Step::RequestDone && if role == Role::Server { self.asks } else { !self.inbound.is_empty() }
     }
 
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
@@ -151,6 +154,7 @@ impl Pool {
     }
 
     fn ended(&mut self, exchange: &Exchange, now: Timestamp) {
+        self.asks |= exchange.role == Role::Client;
         if self.open.is_empty() || !self.open.remove(&exchange.id) {
             return;
         }
@@ -294,7 +298,8 @@ mod tests {
     /// Calls on two kept connections in turn, each beginning so long after the one before on its connection ended, with
     /// so many callers.
     fn pool(callers: u32, pause: u32, calls: u32) -> String {
-        let mut text = String::new();
+        // Somebody who asks is known before there are callers.
+        let mut text = "+0 t1 GET /a port=99 > 200\n".to_owned();
         for caller in 0..callers {
             let _ = writeln!(text, "+0 t{} in GET /in", 50 + caller);
         }

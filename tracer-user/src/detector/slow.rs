@@ -137,17 +137,16 @@ impl Slow {
     fn finished(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
         let Some(wait) = wait(exchange) else { return };
         let Some(key) = endpoint::key(exchange) else { return };
-        if !self.endpoints.contains_key(&key) {
-            if self.endpoints.len() >= MAX_ENDPOINTS {
-                self.endpoints.retain(|_, watched| watched.slow.is_some());
-            }
-            let Some(endpoint) = Endpoint::of(exchange) else { return };
-            let watched = Watched { endpoint, buckets: [0; BUCKETS], count: 0, last: VecDeque::new(), slow: None };
-            self.endpoints.insert(key, Box::new(watched));
-        }
         if let Some(watched) = self.endpoints.get_mut(&key) {
-            watched.takes(wait, exchange, now, &self.thresholds, findings);
+            return watched.takes(wait, exchange, now, &self.thresholds, findings);
         }
+        if self.endpoints.len() >= MAX_ENDPOINTS {
+            self.endpoints.retain(|_, watched| watched.slow.is_some());
+        }
+        let Some(endpoint) = Endpoint::of(exchange) else { return };
+        let last = VecDeque::from([wait]);
+        let watched = Watched { endpoint, buckets: [0; BUCKETS], count: 0, last, slow: None };
+        self.endpoints.insert(key, Box::new(watched));
     }
 }
 

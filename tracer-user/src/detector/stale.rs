@@ -2,7 +2,11 @@
 //!
 //! ```text
 //! connection: request, answer, ... idle ..., request, RST or FIN without a byte of an answer
+//! another:    request, answer               the upstream itself is well
 //! ```
+//!
+//! An upstream that is down drops its connections as well, idle or not. So it is held back until the next call to the
+//! same upstream has ended: well, and it is said; dropped too, and it is not.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,9 +27,11 @@ thresholds! {
     /// What the stale-connection detector goes by.
     pub struct StaleThresholds {
         /// The connection had been idle for so long
-        idle: Duration = Duration::from_millis(500),
+        idle: Duration = Duration::from_secs(1),
         /// It failed so soon after the request: later, the server had taken it
         within: Duration = Duration::from_secs(2),
+        /// What the next call would tell is waited for, so long
+        hold: Duration = Duration::from_secs(10),
         /// An upstream where it did not happen again for so long is no incident any more
         quiet: Duration = Duration::from_mins(1),
     }
@@ -62,6 +68,8 @@ struct Upstream {
     exchanges: Vec<ExchangeId>,
     connection: Arc<ConnectionInfo>,
     process: ProcessRef,
+    /// Nothing tells that the upstream was well.
+    doubtful: bool,
     evidence: StaleEvidence,
 }
 
@@ -71,7 +79,21 @@ pub struct Stale {
     thresholds: StaleThresholds,
     /// When the last exchange of a connection ended well.
     ended: FxHashMap<ConnectionId, Timestamp>,
+    /// Failures of which it is not known yet whether the upstream is well.
+    held: Vec<Held>,
     upstreams: FxHashMap<Box<str>, Upstream>,
+}
+
+#[derive(Debug)]
+struct Held {
+    authority: Box<str>,
+    exchange: ExchangeId,
+    connection: Arc<ConnectionInfo>,
+    process: ProcessRef,
+    idle: u64,
+    outcome: &'static str,
+    idempotent: bool,
+    since: Timestamp,
 }
 
 impl Detect for Stale {
@@ -83,7 +105,7 @@ impl Detect for Stale {
     };
 
     fn new(thresholds: Self::Thresholds) -> Self {
-        Self { thresholds, ended: FxHashMap::default(), upstreams: FxHashMap::default() }
+        Self { thresholds, ended: FxHashMap::default(), held: Vec::new(), upstreams: FxHashMap::default() }
     }
 
     fn wants(&self, _step: Step, _role: Role) -> bool {
@@ -96,7 +118,7 @@ impl Detect for Stale {
             Observation::Closed(connection) => {
                 self.ended.remove(&connection.info.id);
             }
-            Observation::Tick(_) if !self.upstreams.is_empty() => self.look(now, findings),
+            Observation::Tick(_) if !self.upstreams.is_empty() || !self.held.is_empty() => self.look(now, findings),
             _ => {}
         }
     }
@@ -110,13 +132,22 @@ impl Stale {
                 self.ended.clear();
             }
             self.ended.insert(exchange.connection.id, end);
+            if !self.held.is_empty() {
+                self.next_call(exchange, true, now, findings);
+            }
             return;
         }
         let before = self.ended.remove(&exchange.connection.id);
-        let (Some(before), Some(asked)) = (before, exchange.timing.request_start) else { return };
+        let (Some(before), Some(asked)) = (before, exchange.timing.request_start) else {
+            // Fails on a connection that had never worked: so does the upstream.
+            return self.next_call(exchange, false, now, findings);
+        };
         let idle = asked.since(before);
         let unanswered = exchange.response.is_none() && exchange.timing.response_start.is_none();
         let dropped = matches!(exchange.outcome, Outcome::Reset | Outcome::Closed);
+        if dropped && unanswered && idle < self.thresholds.idle.as_nanos() as u64 {
+            self.next_call(exchange, false, now, findings);
+        }
         if !dropped
             || !unanswered
             || idle < self.thresholds.idle.as_nanos() as u64
@@ -124,22 +155,48 @@ impl Stale {
         {
             return;
         }
-        self.failed(exchange, idle, now, findings);
+        if self.held.len() < MAX_UPSTREAMS {
+            self.held.push(Held {
+                authority: endpoint::cut(endpoint::authority(exchange)),
+                exchange: exchange.id,
+                connection: Arc::clone(&exchange.connection),
+                process: exchange.process.clone(),
+                idle,
+                outcome: exchange.outcome.name(),
+                idempotent: exchange
+                    .request
+                    .as_ref()
+                    .is_some_and(|request| !matches!(&*request.method, "POST" | "PATCH")),
+                since: now,
+            });
+        }
     }
 
-    fn failed(&mut self, exchange: &Exchange, idle: u64, now: Timestamp, findings: &mut Findings) {
+    /// A call to an upstream has ended that may be well.
+    fn next_call(&mut self, exchange: &Exchange, well: bool, now: Timestamp, findings: &mut Findings) {
         let authority = endpoint::cut(endpoint::authority(exchange));
-        let idempotent = exchange.request.as_ref().is_some_and(|request| !matches!(&*request.method, "POST" | "PATCH"));
+        let (of, others) = std::mem::take(&mut self.held).into_iter().partition(|held| held.authority == authority);
+        self.held = others;
+        if well {
+            let of: Vec<Held> = of;
+            for held in of {
+                self.failed(held, false, now, findings);
+            }
+        }
+    }
+
+    fn failed(&mut self, held: Held, doubtful: bool, now: Timestamp, findings: &mut Findings) {
+        let Held { authority, exchange, connection, process, idle, outcome, idempotent, .. } = held;
         if let Some(upstream) = self.upstreams.get_mut(&authority) {
             let evidence = &mut upstream.evidence;
             evidence.failures += 1;
             evidence.shortest = evidence.shortest.min(idle);
-            (evidence.outcome, evidence.idempotent) = (exchange.outcome.name(), idempotent);
+            (evidence.outcome, evidence.idempotent) = (outcome, idempotent);
             keep(&mut evidence.idle, idle);
-            keep(&mut upstream.exchanges, exchange.id);
+            keep(&mut upstream.exchanges, exchange);
             upstream.last = now;
+            upstream.doubtful &= doubtful;
             findings.update(upstream.opened, now, upstream.report());
-            findings.belongs(upstream.opened);
             return;
         }
         if self.upstreams.len() >= MAX_UPSTREAMS {
@@ -148,24 +205,32 @@ impl Stale {
         let mut upstream = Upstream {
             opened: Opened { id: crate::exchange::IncidentId(0), since: now },
             last: now,
-            exchanges: vec![exchange.id],
-            connection: Arc::clone(&exchange.connection),
-            process: exchange.process.clone(),
+            exchanges: vec![exchange],
+            connection,
+            process,
+            doubtful,
             evidence: StaleEvidence {
                 authority: authority.clone(),
                 failures: 1,
                 idle: vec![idle],
                 shortest: idle,
-                outcome: exchange.outcome.name(),
+                outcome,
                 idempotent,
             },
         };
         upstream.opened = findings.open(now, upstream.report());
-        findings.belongs(upstream.opened);
         self.upstreams.insert(authority, upstream);
     }
 
     fn look(&mut self, now: Timestamp, findings: &mut Findings) {
+        let hold = self.thresholds.hold.as_nanos() as u64;
+        let (over, waiting) =
+            std::mem::take(&mut self.held).into_iter().partition(|held| now.since(held.since) >= hold);
+        self.held = waiting;
+        let over: Vec<Held> = over;
+        for held in over {
+            self.failed(held, true, now, findings);
+        }
         let quiet = self.thresholds.quiet.as_nanos() as u64;
         self.upstreams.retain(|_, upstream| {
             let goes_on = now.since(upstream.last) < quiet;
@@ -193,8 +258,10 @@ impl Upstream {
             process: self.process.clone(),
             confidence: Confidence {
                 explicit: vec![],
-                inferred: vec!["the connection had worked, had idled, and failed before any answer"],
-                doubtful: self.evidence.failures < 2,
+                inferred: vec![
+                    "the connection had worked, had idled, and failed before any answer; other calls went well",
+                ],
+                doubtful: self.doubtful,
             },
             evidence: self.evidence.clone().into(),
         }
@@ -253,8 +320,10 @@ mod tests {
     #[test]
     fn a_reset_after_idling_is_found_and_counted_by_upstream() {
         let text = "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > reset\n+10 t1 GET /a keep > 200\n\
-                    +5000 t1 GET /a keep > closed\n+61000 t1 GET /b keep > 200";
+                    +5000 t1 GET /a keep > closed\n+10 t1 GET /a keep > 200\n+61000 t1 GET /b keep > 200";
         assert_eq!(found(text), [(State::Open, 1), (State::Update, 2), (State::Closed, 2)]);
+        let alone = "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > reset\n+11000 t1 GET /b port=99 host=x > 200";
+        assert_eq!(found(alone), [(State::Open, 1)], "nothing more is known of the upstream");
     }
 
     #[test]
@@ -266,6 +335,8 @@ mod tests {
             "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > 500",
             "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > reset took=3000",
             "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > timeout",
+            // The upstream drops new connections as well.
+            "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > reset\n+100 t1 GET /a keep > reset\n+100 t1 GET /a keep > 200",
         ] {
             assert!(found(text).is_empty(), "{text}");
         }

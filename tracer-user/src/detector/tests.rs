@@ -30,11 +30,11 @@ fn scenarios(kind: Kind) -> (String, String) {
             "+0 t1 POST /a body=12345678 > 200\n+1 t2 POST /a body=12345678 > 200",
         ),
         Kind::Stale => (
-            "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > reset",
+            "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > reset\n+10 t1 GET /a keep > 200",
             "+0 t1 GET /a keep > 200\n+5000 t1 GET /a > reset",
         ),
         Kind::Pool => (
-            "+0 t5 in GET /x\n+0 t6 in GET /x\n+0 t7 in GET /x\n*30 +1 t1 GET /a keep > 200 took=20",
+            "+0 t1 GET /b port=99 > 200\n+0 t5 in GET /x\n+0 t6 in GET /x\n+0 t7 in GET /x\n*30 +1 t1 GET /a keep > 200 took=20",
             "+0 t5 in GET /x\n*30 +20 t1 GET /a keep > 200",
         ),
         Kind::Retry => (
