@@ -26,7 +26,7 @@ thresholds! {
     pub struct ErrorBurstThresholds {
         /// Calls are counted over so long
         window: Duration = Duration::from_secs(10),
-        /// So many different calls must have failed in it: what one retry chain makes is one call
+        /// So many different calls must have failed in it (one retry chain is one call), twice as many without a past
         calls: u32 = 5,
         /// ... which are this share of all, at least
         share: f64 = 0.2,
@@ -43,6 +43,8 @@ const PARTS: u64 = 10;
 const MAX_FAILING: usize = 256;
 /// Calls before the window that say what is usual; older ones count half.
 const USUAL: u64 = 10_000;
+/// Fewer calls before say nothing.
+const KNOWN: u64 = 20;
 const SHOWN: usize = 8;
 
 /// How the share of failures develops.
@@ -299,7 +301,8 @@ impl Group {
         let share = self.share();
         match &mut self.burst {
             None => {
-                let enough = self.failing.len() >= thresholds.calls as usize;
+                let needed = thresholds.calls * if self.before.0 < KNOWN { 2 } else { 1 };
+                let enough = self.failing.len() >= needed as usize;
                 if enough && share >= thresholds.share && share >= thresholds.times * self.share_before() {
                     let opened = findings.open(now, self.report(now, window));
                     findings.belongs(opened);
@@ -356,7 +359,7 @@ impl Group {
                 explicit: vec![],
                 inferred: vec!["the share of failures, against the share before"],
                 // Of what was before, too little is known.
-                doubtful: self.before.0 < 20,
+                doubtful: self.before.0 < KNOWN,
             },
             evidence: evidence.into(),
         }
