@@ -1,6 +1,11 @@
 //! `pidtap demo` shows a real process, and takes its parts with it however it ends.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tracer_tests::{
@@ -40,6 +45,31 @@ fn demo_shows_failures_of_a_real_process_and_masks_secrets() {
     }
     assert!(json.contains("authorization") && !json.contains("not-a-real-token"), "secrets are masked");
     assert_eq!(report.summary.lost_events, 0);
+}
+
+/// Without a key: a chain with its backoff that ends in a give-up, with what the caller got; one that recovers; a call that
+/// hangs, with its verdict.
+#[test]
+fn the_demo_shows_what_pidtap_is_for_within_fifteen_seconds() {
+    let Some(_guard) = guard::live() else { return };
+    let trace = Tracer::demo().expect("the demo starts");
+    let begin = Instant::now();
+    trace.wait_for_output(r#""result":"recovered""#).expect("a chain recovers");
+    trace.wait_for_output(r#""kind":"hang","state":"open""#).expect("a call hangs");
+    trace.wait_for_output(r#""result":"gave_up""#).expect("a chain is given up");
+    let took = begin.elapsed();
+    let (report, _) = trace.stop_with_text().expect("it ends in order");
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    let of = |kind: &str| report.incidents.iter().filter(|incident| incident.kind == kind).collect::<Vec<_>>();
+    let given_up =
+        of("retry").into_iter().find(|incident| incident.evidence["result"] == "gave_up").expect("seen above");
+    assert_eq!(given_up.evidence["pattern"], "exponential", "{given_up:?}");
+    assert_eq!(given_up.evidence["caller"]["got"], "502", "{given_up:?}");
+    let on: Vec<&str> = of("hang").iter().filter_map(|hang| hang.evidence["waiting_on"].as_str()).collect();
+    assert!(
+        on.contains(&"peer_application") && on.contains(&"this_process"),
+        "the ledger, and who waits for it: {on:?}"
+    );
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub(super) fn changed(task: Task, call: &Call, result: i64) {
         }
         // Whatever else it returns, the descriptor is closed. That of a file says nothing about connections.
         syscall::CLOSE if result != EBADF && socket::forget_descriptor(task.tgid, fd) => {
-            report(0, fd, -1, descriptor::CLOSE)
+            report(0, fd, -1, descriptor::CLOSE);
         }
         syscall::CLOSE_RANGE if result == 0 && arguments[2] & CLOSE_RANGE_CLOEXEC == 0 => {
             closed_from(&task, arguments[0] as u32, arguments[1] as u32);

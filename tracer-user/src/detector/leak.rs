@@ -90,7 +90,11 @@ impl Detect for Leak {
 
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
         match observation {
-            Observation::Connected(connection) => self.connected(connection, now),
+            // Where to is known only once the call that connects has returned, which may be after it is up: so it counts
+            // from its first exchange on.
+            Observation::Connected(connection) if self.connections.len() < MAX_CONNECTIONS => {
+                self.connections.insert(connection.info.id, 0);
+            }
             Observation::Closed(connection) if connection.role != Some(Role::Server) => {
                 self.closed(connection, now, findings);
             }
@@ -105,21 +109,11 @@ fn key(process: &ProcessRef, info: &ConnectionInfo) -> (u32, Box<str>) {
 }
 
 impl Leak {
-    fn connected(&mut self, connection: &OpenConnection<'_>, now: Timestamp) {
-        let key = key(connection.process, connection.info);
-        if self.connections.len() >= MAX_CONNECTIONS
-            || (self.upstreams.len() >= MAX_UPSTREAMS && !self.upstreams.contains_key(&key))
-        {
-            return;
-        }
-        self.connections.insert(connection.info.id, 0);
-        let upstream = self.upstreams.entry(key).or_insert(Upstream { open: 0, used_once: 0, since: None, told: None });
-        upstream.open += 1;
-        upstream.since.get_or_insert(now);
-    }
-
     fn closed(&mut self, connection: &OpenConnection<'_>, now: Timestamp, findings: &mut Findings) {
         let Some(carried) = self.connections.remove(&connection.info.id) else { return };
+        if carried == 0 {
+            return;
+        }
         let key = key(connection.process, connection.info);
         let Some(upstream) = self.upstreams.get_mut(&key) else { return };
         upstream.open = upstream.open.saturating_sub(1);
@@ -145,11 +139,19 @@ impl Leak {
         }
         *carried += 1;
         let first = *carried == 1;
-        let Some(upstream) = self.upstreams.get_mut(&key(&exchange.process, &exchange.connection)) else { return };
+        let key = key(&exchange.process, &exchange.connection);
         if !first {
-            upstream.used_once = upstream.used_once.saturating_sub(1);
+            if let Some(upstream) = self.upstreams.get_mut(&key) {
+                upstream.used_once = upstream.used_once.saturating_sub(1);
+            }
             return;
         }
+        if self.upstreams.len() >= MAX_UPSTREAMS && !self.upstreams.contains_key(&key) {
+            self.connections.remove(&exchange.connection.id);
+            return;
+        }
+        let upstream = self.upstreams.entry(key).or_insert(Upstream { open: 0, used_once: 0, since: None, told: None });
+        upstream.open += 1;
         upstream.used_once += 1;
         let since = *upstream.since.get_or_insert(now);
         let leaks = upstream.used_once >= u64::from(self.thresholds.connections)
