@@ -153,7 +153,6 @@ impl Duplicate {
             evidence,
         };
         pair.opened = findings.open(now, pair.report());
-        findings.belongs(pair.opened);
         if self.pairs.len() < MAX_OPEN {
             self.pairs.push(pair);
         }
@@ -289,6 +288,8 @@ mod tests {
         assert_eq!(said.len(), 2, "{said:?}");
         assert_eq!((said[0].0, &*said[0].2), (State::Open, "possible"));
         assert_eq!((said[1].0, &*said[1].1), (State::Closed, "201,409"));
+        let told = Scenario::told(text);
+        assert!(told.exchanges().iter().all(|exchange| exchange.incidents.len() == 1), "{:?}", told.exchanges());
     }
 
     #[test]

@@ -81,6 +81,8 @@ pub struct ErrorBurstEvidence {
     pub trend: Trend,
     /// What failed how often since the onset: statuses and outcomes.
     pub kinds: Vec<(Box<str>, u64)>,
+    /// Nothing fails any more.
+    pub over: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -206,7 +208,7 @@ impl ErrorBurst {
             let (opened, last) = (burst.opened, burst.last_failure);
             if now.since(last) >= window {
                 group.advance(now, window);
-                findings.close(opened, now, last, group.report(now, window));
+                findings.close(opened, now, last, group.report(now, window, true));
                 group.burst = None;
                 group.forget_onset();
                 self.open -= 1;
@@ -304,7 +306,7 @@ impl Group {
                 let needed = thresholds.calls * if self.before.0 < KNOWN { 2 } else { 1 };
                 let enough = self.failing.len() >= needed as usize;
                 if enough && share >= thresholds.share && share >= thresholds.times * self.share_before() {
-                    let opened = findings.open(now, self.report(now, window));
+                    let opened = findings.open(now, self.report(now, window, false));
                     findings.belongs(opened);
                     self.burst = Some(Burst { opened, told_share: share, last_failure: now });
                     *open += 1;
@@ -313,7 +315,7 @@ impl Group {
             Some(burst) if share >= 2.0 * burst.told_share || share <= 0.5 * burst.told_share => {
                 burst.told_share = share;
                 let opened = burst.opened;
-                findings.update(opened, now, self.report(now, window));
+                findings.update(opened, now, self.report(now, window, false));
             }
             Some(_) => {}
         }
@@ -336,7 +338,7 @@ impl Group {
         }
     }
 
-    fn report(&self, now: Timestamp, window: u64) -> Report {
+    fn report(&self, now: Timestamp, window: u64, over: bool) -> Report {
         let mut kinds = self.kinds.clone();
         kinds.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
         let evidence = ErrorBurstEvidence {
@@ -350,6 +352,7 @@ impl Group {
             share_before: self.share_before(),
             trend: self.trend(now, window),
             kinds,
+            over,
         };
         Report {
             exchanges: self.exchanges.clone(),
@@ -379,6 +382,11 @@ impl Explain for ErrorBurstEvidence {
         };
         let mostly = self.kinds.first().map_or_else(String::new, |(kind, _)| format!("; mostly {kind}"));
         let (share, before) = (self.share * 100.0, self.share_before * 100.0);
+        if self.over {
+            let what = what.trim_end_matches(" fail");
+            let (failures, total) = (self.failures, self.total);
+            return format!("{what} fail no longer: {failures} of {total} had failed{mostly}");
+        }
         format!(
             "{what}: {} of {} since the first failure, {share:.0} % of late ({before:.0} % before){trend}{mostly}",
             self.failures, self.total

@@ -153,7 +153,7 @@ impl Findings {
         self.incidents.push_back(Incident { id, state, opened: since, updated: now, closed, report });
     }
 
-    /// The exchange of this observation belongs to an incident.
+    /// The exchange of this observation, which is [`super::Observation::Finished`], belongs to an incident.
     pub fn belongs(&mut self, opened: Opened) {
         self.memberships.push(opened.id);
     }

@@ -57,6 +57,8 @@ pub struct PoolEvidence {
     pub share: f64,
     /// Since when, nanoseconds.
     pub lasting: u64,
+    /// Nobody waits any more.
+    pub over: bool,
 }
 
 #[derive(Debug)]
@@ -148,9 +150,6 @@ impl Pool {
         }
         upstream.last.push_back((waited, upstream.busy, inbound));
         upstream.judge(&self.thresholds, now, findings, &mut self.told);
-        if let Some(opened) = upstream.told {
-            findings.belongs(opened);
-        }
     }
 
     fn ended(&mut self, exchange: &Exchange, now: Timestamp) {
@@ -179,7 +178,7 @@ impl Pool {
             if let Some(opened) = upstream.told
                 && now.since(upstream.last_call) >= QUIET
             {
-                findings.close(opened, now, upstream.last_call, upstream.report(now));
+                findings.close(opened, now, upstream.last_call, upstream.report(now, true));
                 upstream.told = None;
                 upstream.last.clear();
                 self.told -= 1;
@@ -220,11 +219,11 @@ impl Upstream {
         let exhausted = share >= thresholds.share && busiest >= 1 && most(full) && most(crowded);
         match self.told {
             None if exhausted => {
-                self.told = Some(findings.open(now, self.report(now)));
+                self.told = Some(findings.open(now, self.report(now, false)));
                 *told += 1;
             }
             Some(opened) if share < thresholds.share / 2.0 => {
-                findings.close(opened, now, now, self.report(now));
+                findings.close(opened, now, now, self.report(now, true));
                 self.told = None;
                 *told -= 1;
             }
@@ -232,12 +231,13 @@ impl Upstream {
         }
     }
 
-    fn report(&self, now: Timestamp) -> Report {
+    fn report(&self, now: Timestamp, over: bool) -> Report {
         let evidence = PoolEvidence {
             remote: endpoint::cut(&self.connection.remote_text),
             busy: self.last.iter().map(|(_, busy, _)| *busy).max().unwrap_or_default(),
             inbound: self.last.iter().map(|(_, _, inbound)| *inbound).max().unwrap_or_default(),
             share: self.share(),
+            over,
             lasting: self.told.map_or(0, |opened| now.since(opened.since)),
         };
         Report {
@@ -258,6 +258,12 @@ impl Explain for PoolEvidence {
     fn title(&self, redactor: Redactor) -> String {
         let remote = redactor.authority(&self.remote);
         let (busy, inbound) = (self.busy, self.inbound);
+        if self.over {
+            let seconds = self.lasting as f64 / 1e9;
+            return format!(
+                "callers wait no longer for one of the {busy} connections to {remote}, after {seconds:.1} s"
+            );
+        }
         format!(
             "all {busy} connections to {remote} are busy while {inbound} callers wait: each next call begins as one ends"
         )

@@ -62,6 +62,8 @@ pub struct SlowEvidence {
     pub calls: u64,
     /// The longest wait since it began.
     pub longest: u64,
+    /// It is no longer slow.
+    pub over: bool,
 }
 
 #[derive(Debug)]
@@ -196,21 +198,21 @@ impl Watched {
                     exchanges: vec![exchange.id],
                     process: exchange.process.clone(),
                 };
-                slow.opened = findings.open(now, self.report(&slow, median, usual));
+                slow.opened = findings.open(now, self.report(&slow, median, usual, false));
                 findings.belongs(slow.opened);
                 self.slow = Some(slow);
             }
             Some(slow) if median >= 2 * slow.told => {
                 slow.told = median;
                 if let Some(slow) = self.slow.take() {
-                    findings.update(slow.opened, now, self.report(&slow, median, usual));
+                    findings.update(slow.opened, now, self.report(&slow, median, usual, false));
                     self.slow = Some(slow);
                 }
             }
             // Half the way back is back, so that it does not swing.
             Some(_) if median < usual.0 + (more.max(((thresholds.times - 1.0) * usual.0 as f64) as u64)) / 2 => {
                 if let Some(slow) = self.slow.take() {
-                    findings.close(slow.opened, now, now, self.report(&slow, median, usual));
+                    findings.close(slow.opened, now, now, self.report(&slow, median, usual, true));
                 }
             }
             _ => {}
@@ -236,7 +238,7 @@ impl Watched {
         value(found.unwrap_or(0))
     }
 
-    fn report(&self, slow: &Slowness, median: u64, usual: (u64, u64)) -> Report {
+    fn report(&self, slow: &Slowness, median: u64, usual: (u64, u64), over: bool) -> Report {
         let evidence = SlowEvidence {
             endpoint: self.endpoint.clone(),
             now: median,
@@ -244,6 +246,7 @@ impl Watched {
             history: self.count,
             calls: slow.calls,
             longest: slow.longest,
+            over,
         };
         Report {
             exchanges: slow.exchanges.clone(),
@@ -276,6 +279,12 @@ impl Explain for SlowEvidence {
         let Endpoint { method, authority, path, .. } = &self.endpoint;
         let (authority, path) = (redactor.authority(authority), redactor.url(path));
         let (now, usual) = (words(self.now), words(self.usual.0));
+        if self.over {
+            let (calls, longest) = (self.calls, words(self.longest));
+            return format!(
+                "{method} {authority}{path} is no longer slow: {now}, after {calls} calls of up to {longest}"
+            );
+        }
         format!("{method} {authority}{path} has become slow: {now} instead of {usual}")
     }
 

@@ -108,6 +108,8 @@ impl Listener for Told {
 
     fn finished(&mut self, mut exchange: Arc<Exchange>) {
         self.reported += 1;
+        // What was said at other occasions was of other exchanges.
+        drop(self.detectors.take_memberships());
         self.detectors.observe(&Observation::Finished(&exchange), self.now);
         let memberships = self.detectors.take_memberships();
         if !memberships.is_empty()
