@@ -113,7 +113,10 @@ impl Detect for Pool {
 
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
         match observation {
-            Observation::Exchange(Step::RequestDone, exchange) => self.began(exchange, now, findings),
+            // Shown also where only others want it.
+            Observation::Exchange(Step::RequestDone, exchange) if self.wants(Step::RequestDone, exchange.role) => {
+                self.began(exchange, now, findings);
+            }
             Observation::Finished(exchange) => self.ended(exchange, now),
             Observation::Tick(_) if self.told > 0 => self.look(now, findings),
             _ => {}
