@@ -119,6 +119,9 @@ impl Detect for Pool {
             }
             Observation::Finished(exchange) => self.ended(exchange, now),
             Observation::Tick(_) if self.told > 0 => self.look(now, findings),
+            Observation::ProcessEnded(pid) => {
+                self.inbound.remove(pid);
+            }
             _ => {}
         }
     }
