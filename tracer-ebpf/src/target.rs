@@ -19,7 +19,7 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// The task that runs now. Every system call of the machine asks this: one helper call.
+    /// The task that runs now: one helper call.
     #[inline(always)]
     pub(crate) fn current() -> Self {
         let address = unsafe { bpf_get_current_task() };
@@ -48,8 +48,8 @@ fn filter(tgid: u32) -> Option<*mut u64> {
     TARGET_FILTER.get_ptr_mut(filter_slot(u64::from(tgid)))
 }
 
-/// True if the process may be traced. Every system call of the machine asks this, so the answer "no" must be cheap:
-/// one comparison where there is one target, else one array element.
+/// True if the process may be traced. Calls of all processes ask this, so the answer "no" must be cheap: one comparison
+/// where there is one target, else one array element.
 #[inline(always)]
 pub(crate) fn may_be_traced(tgid: u32) -> bool {
     let single = SINGLE_TARGET.load();
