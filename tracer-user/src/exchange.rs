@@ -302,6 +302,18 @@ pub struct Exchange {
     pub incidents: Vec<IncidentId>,
 }
 
+impl Exchange {
+    /// When it was over; `None` while it is open, whatever was seen of it.
+    pub fn end(&self) -> Option<Timestamp> {
+        self.timing.end.filter(|_| self.outcome != Outcome::InFlight)
+    }
+
+    /// The connection was not made, so there was no request to be seen.
+    pub fn never_connected(&self) -> bool {
+        self.request.is_none() && self.timing.connect_start.is_some() && self.timing.connect_end.is_none()
+    }
+}
+
 /// An exchange that is not over, as far as it was seen. Borrowed from where it is put together.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenExchange<'a> {

@@ -19,6 +19,14 @@ pub mod connection;
 
 pub mod exchange;
 
+pub mod visible;
+
+pub mod measure;
+
+pub mod clock;
+
+pub mod errno;
+
 pub mod reassembly;
 
 pub mod protocol;
@@ -27,11 +35,16 @@ pub mod content;
 
 pub mod redact;
 
+pub mod url;
+
 pub mod detector;
 
 pub mod engine;
 
 pub mod output;
+
+#[cfg(test)]
+mod fixture;
 
 #[cfg(feature = "live")]
 pub mod capture;

@@ -2,18 +2,9 @@
 
 use std::io;
 
-use crate::{
-    connection::{Endpoint, Role},
-    engine::Update,
-    event::Timestamp,
-    exchange::{Exchange, Outcome, Request},
-};
+use crate::engine::Update;
 
 mod buffer;
-mod clock;
-pub mod errno;
-#[cfg(test)]
-mod fixture;
 pub mod json;
 pub mod line;
 
@@ -41,51 +32,4 @@ pub trait Output {
     ///
     /// Those of the writer.
     fn flush(&mut self) -> io::Result<()>;
-}
-
-/// What stands before the path in the URL of a request in origin form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Base<'a> {
-    /// `http://` and this authority.
-    Authority(&'a str),
-    /// `http+unix://` and this path of a Unix socket, percent-encoded.
-    Unix(&'a str),
-    /// The target says it all (absolute and authority form).
-    Target,
-    /// Nothing is known: the URL is the path alone.
-    Nothing,
-}
-
-/// Where a request went (RFC 9112 section 3.3). Without an authority of its own (HTTP/1.0, or no `Host`), that is the
-/// address of the connection's serving end.
-fn base<'a>(exchange: &'a Exchange, request: &'a Request) -> Base<'a> {
-    let origin_form = request.target.starts_with('/');
-    if !origin_form
-        && (&*request.method == "CONNECT"
-            || request.target.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme)))
-    {
-        return Base::Target;
-    }
-    if let Some(authority) = request.authority().filter(|authority| !authority.is_empty()) {
-        return Base::Authority(authority);
-    }
-    let connection = &exchange.connection;
-    let (server, text) = match exchange.role {
-        Role::Client => (&connection.remote, &connection.remote_text),
-        Role::Server => (&connection.local, &connection.local_text),
-    };
-    match server {
-        Endpoint::Inet(_) => Base::Authority(text),
-        Endpoint::Unix(path) if !path.is_empty() => Base::Unix(path),
-        Endpoint::Unix(_) | Endpoint::Unknown => Base::Nothing,
-    }
-}
-
-/// When the exchange was over; `None` while it is open, whatever was seen of it.
-fn end(exchange: &Exchange) -> Option<Timestamp> {
-    exchange.timing.end.filter(|_| exchange.outcome != Outcome::InFlight)
-}
-
-fn is_scheme(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }

@@ -1,15 +1,13 @@
 //! The object of an exchange.
 
-use std::fmt::Write as _;
-
 use super::{ObjectWriter, connection, escape, number, process, raw};
 use crate::{
     connection::Role,
+    errno,
     event::Timestamp,
-    exchange::Outcome,
-    exchange::{Exchange, Fields, InterimResponse, Request, Response},
-    output::{Base, base, end, errno},
+    exchange::{Exchange, Fields, InterimResponse, Outcome, Request, Response},
     redact::Redactor,
+    url::{self, Base},
 };
 
 /// The last header section and what became of it: requests of a client, and responses of a server, mostly have the same
@@ -138,19 +136,17 @@ impl ObjectWriter {
 
     /// See the module's documentation for the forms.
     fn url(&self, out: &mut Vec<u8>, exchange: &Exchange, request: &Request, path: &str) {
-        let (scheme, authority) = match base(exchange, request) {
+        let (scheme, authority) = match url::base(exchange, request) {
             Base::Authority(authority) => ("http://", self.redactor.authority(authority)),
-            Base::Unix(path) => ("http+unix://", percent_encoded(path).into()),
+            Base::Unix(path) => ("http+unix://", url::percent_encoded(path).into()),
             Base::Target => return escape::string(out, &self.redactor.url(&request.target)),
             Base::Nothing => return escape::string(out, path),
         };
-        let path = if path == "*" { "" } else { path };
+        let (slash, path) = url::after_authority(path);
         out.push(b'"');
         raw(out, scheme);
         escape::contents(out, authority.as_bytes());
-        if !path.is_empty() && !path.starts_with(['/', '?']) {
-            out.push(b'/');
-        }
+        raw(out, slash);
         escape::contents(out, path.as_bytes());
         out.push(b'"');
     }
@@ -184,19 +180,6 @@ fn fields(redactor: Redactor, out: &mut Vec<u8>, fields: &Fields) {
     out.push(b']');
 }
 
-fn percent_encoded(path: &str) -> String {
-    let mut out = String::with_capacity(path.len() + 8);
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // A String takes everything.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
-}
-
 fn timing(out: &mut Vec<u8>, exchange: &Exchange) {
     let timing = &exchange.timing;
     let mut phase = |name: &str, from: Option<Timestamp>, to: Option<Timestamp>| {
@@ -210,7 +193,7 @@ fn timing(out: &mut Vec<u8>, exchange: &Exchange) {
     phase(r#","tls_us":null,"send_us":"#, timing.request_start, timing.request_end);
     phase(r#","wait_us":"#, timing.request_end, timing.response_start);
     phase(r#","receive_us":"#, timing.response_start, timing.response_end);
-    phase(r#","total_us":"#, Some(exchange.started), end(exchange));
+    phase(r#","total_us":"#, Some(exchange.started), exchange.end());
     if exchange.outcome == Outcome::InFlight {
         phase(r#","open_us":"#, Some(exchange.started), timing.end);
     }

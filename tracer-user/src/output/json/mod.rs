@@ -37,8 +37,9 @@ use std::io::{self, Write};
 use exchange::Remembered;
 use tracer_common::event::loss;
 
-use super::{Output, buffer::LineBuffer, clock::Clock};
+use super::{Output, buffer::LineBuffer};
 use crate::{
+    clock::Clock,
     connection::ConnectionInfo,
     content::DECODED_LIMIT,
     engine::{Attached, Loss, Note, NoteKind, Summary, Update},

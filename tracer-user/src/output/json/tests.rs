@@ -5,7 +5,7 @@ use super::*;
 use crate::{
     connection::{Endpoint, Role},
     exchange::{Body, Fields, InterimResponse, Outcome},
-    output::fixture,
+    fixture,
 };
 
 /// The wire format once more, as a reader has it: a change to either side shows.

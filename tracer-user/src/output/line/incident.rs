@@ -8,13 +8,14 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    LineOutput, measure,
+    LineOutput,
     styled::{Style, StyledLine},
-    visible::Visible,
 };
 use crate::{
     detector::{Evidence, HangResult, Incident, RetryEvidence, RetryResult, State},
     exchange::{Exchange, ExchangeId, IncidentId},
+    measure,
+    visible::Visible,
 };
 
 /// Open incidents whose latest state is remembered, for the remarks on their exchanges.

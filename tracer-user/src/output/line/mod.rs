@@ -13,24 +13,26 @@
 //! brackets behind that.
 
 mod incident;
-mod measure;
 mod styled;
-mod visible;
 
 use std::io::{self, Write};
 
 use incident::Incidents;
 use styled::{Style, StyledLine};
 use tracer_common::event::loss;
-use visible::Visible;
 
-use super::{Base, Output, base, buffer::LineBuffer, clock::Clock, end, errno};
+use super::{Output, buffer::LineBuffer};
 use crate::{
+    clock::Clock,
     connection::{Protocol, Role},
     engine::{Attached, Loss, Note, NoteKind, Summary, Update},
+    errno,
     event::Timestamp,
     exchange::{Exchange, Outcome, Quality},
+    measure,
     redact::Redactor,
+    url::{self, Base},
+    visible::Visible,
 };
 
 /// What can be chosen.
@@ -142,7 +144,7 @@ impl<W: Write> LineOutput<W> {
 
     fn count(&mut self, exchange: &Exchange) -> Mark {
         let status = exchange.response.as_ref().map_or(0, |response| response.status);
-        let slow = end(exchange).is_some_and(|end| end.since(exchange.started) > SLOW_NS);
+        let slow = exchange.end().is_some_and(|end| end.since(exchange.started) > SLOW_NS);
         self.slow += u64::from(slow);
         match exchange.outcome {
             Outcome::InFlight => {
@@ -264,11 +266,11 @@ impl<W: Write> LineOutput<W> {
 
     fn url(&mut self, exchange: &Exchange) {
         let Some(request) = &exchange.request else {
-            let why = if never_connected(exchange) { "" } else { " (request not seen)" };
+            let why = if exchange.never_connected() { "" } else { " (request not seen)" };
             self.line.put(format_args!("{}{why}", Visible(&exchange.connection.remote_text)));
             return;
         };
-        match base(exchange, request) {
+        match url::base(exchange, request) {
             Base::Target => return self.line.put(format_args!("{}", Visible(&self.redactor.url(&request.target)))),
             Base::Authority(authority) => {
                 self.line.put(format_args!("{}", Visible(&self.redactor.authority(authority))));
@@ -382,13 +384,8 @@ const LOSS_WHY: [&str; loss::CAUSES] = {
 };
 
 fn method(exchange: &Exchange) -> &str {
-    let without = if never_connected(exchange) { "connect" } else { "?" };
+    let without = if exchange.never_connected() { "connect" } else { "?" };
     exchange.request.as_ref().map_or(without, |request| &request.method)
-}
-
-/// The connection was not made, so there was no request to be seen.
-fn never_connected(exchange: &Exchange) -> bool {
-    exchange.request.is_none() && exchange.timing.connect_start.is_some() && exchange.timing.connect_end.is_none()
 }
 
 impl<W: Write> Output for LineOutput<W> {

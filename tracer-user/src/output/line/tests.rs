@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     connection::{ConnectionInfo, Endpoint},
     exchange::{Body, ProcessRef},
-    output::fixture::{self, START},
+    fixture::{self, START},
 };
 
 /// Updates of all kinds, as a trace has them.

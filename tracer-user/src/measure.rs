@@ -1,7 +1,7 @@
 //! Sizes and durations in few columns.
 
 /// `612B`, `1.2kB`, `34MB`: at most six columns; `-` where unknown.
-pub(super) fn size(bytes: Option<u64>) -> String {
+pub fn size(bytes: Option<u64>) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
     let Some(bytes) = bytes else { return "-".to_owned() };
     if bytes < 1_000 {
@@ -18,7 +18,7 @@ pub(super) fn size(bytes: Option<u64>) -> String {
 }
 
 /// `85µs`, `12.3ms`, `1.52s`, `2m05s`, `3h07m`: at most six columns up to 99 hours; `…` where there is no end.
-pub(super) fn duration(nanoseconds: Option<u64>) -> String {
+pub fn duration(nanoseconds: Option<u64>) -> String {
     let Some(nanoseconds) = nanoseconds else { return "…".to_owned() };
     let seconds = nanoseconds as f64 / 1e9;
     if seconds < 999.5e-6 {

@@ -1,4 +1,4 @@
-//! Updates for the tests of outputs.
+//! Updates for tests.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::{
 };
 
 /// Makes [`START`] 2026-11-21T04:05:06.123456Z.
-pub(super) const REALTIME_OFFSET: i64 = 1_795_233_906_123_456_000 - START.0 as i64;
+pub(crate) const REALTIME_OFFSET: i64 = 1_795_233_906_123_456_000 - START.0 as i64;
 /// When everything begins.
-pub(super) const START: Timestamp = Timestamp(5_000_000_000);
+pub(crate) const START: Timestamp = Timestamp(5_000_000_000);
 
-pub(super) fn fields(lines: &[(&str, &str)]) -> Fields {
+pub(crate) fn fields(lines: &[(&str, &str)]) -> Fields {
     let mut fields = Fields::default();
     for (name, value) in lines {
         fields.push(name.as_bytes(), value.as_bytes());
@@ -22,11 +22,11 @@ pub(super) fn fields(lines: &[(&str, &str)]) -> Fields {
     fields
 }
 
-pub(super) fn process() -> ProcessRef {
+pub(crate) fn process() -> ProcessRef {
     ProcessRef { pid: 1, tid: 2, name: "x".into() }
 }
 
-pub(super) fn connection() -> Arc<ConnectionInfo> {
+pub(crate) fn connection() -> Arc<ConnectionInfo> {
     Arc::new(ConnectionInfo {
         id: ConnectionId(3),
         inode: SocketInode(4),
@@ -40,7 +40,7 @@ pub(super) fn connection() -> Arc<ConnectionInfo> {
 }
 
 /// The exchange of the contract's example.
-pub(super) fn exchange() -> Exchange {
+pub(crate) fn exchange() -> Exchange {
     let at = |micros: u64| Some(Timestamp(START.0 + micros * 1_000));
     Exchange {
         id: ExchangeId(1),
@@ -81,18 +81,18 @@ pub(super) fn exchange() -> Exchange {
     }
 }
 
-pub(super) fn attached() -> Update {
+pub(crate) fn attached() -> Update {
     Update::Attached(Attached { time: START, targets: vec![Target { pid: 1, name: "nginx".into() }] })
 }
 
-pub(super) fn note(kind: NoteKind) -> Update {
+pub(crate) fn note(kind: NoteKind) -> Update {
     Update::Note(Note { time: START, connection: connection(), process: process(), kind })
 }
 
-pub(super) fn summary() -> Update {
+pub(crate) fn summary() -> Update {
     Update::Summary(Summary { exchanges: 10, incidents: 2, duration_ns: 9_000_000_000, loss: loss() })
 }
 
-pub(super) fn loss() -> Loss {
+pub(crate) fn loss() -> Loss {
     Loss { time: Timestamp(START.0 + 9_000_000_000), events: [4, 0, 0, 0, 0, 3], bytes: [400, 0, 0, 0, 0, 300] }
 }

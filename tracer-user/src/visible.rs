@@ -6,8 +6,8 @@ use unicode_width::UnicodeWidthChar as _;
 
 /// Shows text with control characters, escape sequences, and characters that have no width or turn the direction of
 /// writing, spelled out: `\x1b`, `\u{202e}`. Understands width and alignment to the left, in columns.
-#[derive(Clone, Copy)]
-pub(super) struct Visible<'a>(pub(super) &'a str);
+#[derive(Clone, Copy, Debug)]
+pub struct Visible<'a>(pub &'a str);
 
 impl fmt::Display for Visible<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@ use crate::event::Timestamp;
 
 /// Turns timestamps into RFC 3339.
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub struct Clock {
     offset_ns: i64,
     utc_offset_s: i32,
     /// The second that `text` stands for.
@@ -15,22 +15,22 @@ pub(super) struct Clock {
 /// Length of `2026-11-21T04:05:06`.
 const SECONDS: usize = 19;
 /// Length of `2026-11-21T04:05:06.123456`.
-pub(super) const MICROSECONDS: usize = SECONDS + 7;
+pub const MICROSECONDS: usize = SECONDS + 7;
 
 impl Clock {
     /// `utc_offset_s` is added to what is shown: 0 for UTC.
-    pub(super) fn new(utc_offset_s: i32) -> Self {
+    pub fn new(utc_offset_s: i32) -> Self {
         Self { utc_offset_s, ..Self::default() }
     }
 
-    /// See [`super::Output::set_realtime_offset`].
-    pub(super) fn set_offset(&mut self, nanoseconds: i64) {
+    /// Nanoseconds to add to a timestamp to get Unix time: `Engine::realtime_offset_ns`.
+    pub fn set_offset(&mut self, nanoseconds: i64) {
         self.offset_ns = nanoseconds;
         self.second = None;
     }
 
     /// `2026-11-21T04:05:06.123456`, without a zone.
-    pub(super) fn micros(&mut self, time: Timestamp) -> [u8; MICROSECONDS] {
+    pub fn micros(&mut self, time: Timestamp) -> [u8; MICROSECONDS] {
         let unix_ns = i128::from(time.0) + i128::from(self.offset_ns) + i128::from(self.utc_offset_s) * 1_000_000_000;
         let second = unix_ns.div_euclid(1_000_000_000) as i64;
         let mut micros = (unix_ns.rem_euclid(1_000_000_000) / 1_000) as u32;
