@@ -345,6 +345,38 @@ pub struct OpenExchange<'a> {
     pub late: bool,
 }
 
+impl OpenExchange<'_> {
+    /// A copy that outlives this look: an exchange that is in flight, whose end is `now`.
+    pub fn to_exchange(&self, now: Timestamp) -> Exchange {
+        Exchange {
+            id: self.id,
+            role: self.role,
+            outcome: Outcome::InFlight,
+            quality: self.quality,
+            started: self.started,
+            process: self.process.clone(),
+            connection: Arc::clone(self.connection),
+            request: self.request.cloned(),
+            interim: Vec::new(),
+            response: self.response.cloned(),
+            timing: Timing { end: Some(now), ..*self.timing },
+            error: None,
+            incidents: Vec::new(),
+        }
+    }
+
+    /// Whether nothing but the time has changed since the copy was made.
+    pub fn is_as_in(&self, copy: &Exchange) -> bool {
+        let size = |request: Option<&Request>, response: Option<&Response>| {
+            (request.map(|request| request.body.bytes), response.map(|response| response.body.bytes))
+        };
+        copy.id == self.id
+            && size(copy.request.as_ref(), copy.response.as_ref()) == size(self.request, self.response)
+            && copy.connection.protocol == self.connection.protocol
+            && Timing { end: None, ..copy.timing } == Timing { end: None, ..*self.timing }
+    }
+}
+
 /// What became known of an exchange that is not over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {

@@ -41,10 +41,15 @@ pub mod detector;
 
 pub mod engine;
 
+pub mod store;
+
 pub mod output;
 
 #[cfg(test)]
 mod fixture;
+
+#[cfg(feature = "tui")]
+pub mod tui;
 
 #[cfg(feature = "live")]
 pub mod capture;

@@ -73,8 +73,21 @@ impl Pipeline {
             tick.lost_events[loss::RECORDING] += lost.events;
             tick.lost_bytes[loss::RECORDING] += lost.bytes;
         }
+        if matches!(event, Event::Detached(_)) {
+            // From then on nothing is open any more.
+            self.look();
+        }
+        let tick = matches!(event, Event::Tick(_));
         self.engine.handle_event(&event);
-        self.print()
+        let result = self.print();
+        if tick && self.output.wants_look() {
+            self.look();
+        }
+        result
+    }
+
+    fn look(&mut self) {
+        self.output.look(self.engine.now(), &self.engine.live());
     }
 
     /// What the engine wants of the probes.
@@ -96,6 +109,9 @@ impl Pipeline {
     pub(super) fn finish(&mut self) -> io::Result<()> {
         if let Some(recorder) = &mut self.recorder {
             recorder.finish();
+        }
+        if !self.engine.is_finished() {
+            self.look();
         }
         self.engine.finish();
         self.print()?;

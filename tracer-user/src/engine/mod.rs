@@ -19,7 +19,7 @@ pub use update::{Attached, EngineOptions, Loss, Note, NoteKind, Summary, Target,
 
 use crate::{
     connection::{ConnectionId, ConnectionInfo, Endpoint, Role},
-    detector::{Ask, Detectors, Observation, State},
+    detector::{Ask, Detectors, Live, Observation, State},
     event::{Event, Timestamp, wire},
     exchange::{Exchange, OpenExchange, ProcessRef, Step},
     protocol::http1::pairing::{Context, Ending, Listener},
@@ -171,6 +171,21 @@ impl Engine {
     /// Nanoseconds to add to a [`Timestamp`] to get Unix time.
     pub fn realtime_offset_ns(&self) -> i64 {
         self.realtime_offset_ns
+    }
+
+    /// What is open now, for outputs that show it.
+    pub fn live(&self) -> impl Live + '_ {
+        live::Links(&self.links)
+    }
+
+    /// Whether the trace is over: nothing is open any more, and all updates are there.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Time of the latest event.
+    pub fn now(&self) -> Timestamp {
+        self.last
     }
 
     /// Connections that are remembered now.
