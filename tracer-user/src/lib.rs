@@ -37,6 +37,8 @@ pub mod redact;
 
 pub mod url;
 
+pub mod body;
+
 pub mod detector;
 
 pub mod engine;

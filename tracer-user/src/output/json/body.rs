@@ -1,12 +1,11 @@
 //! The object of a body.
 
-use std::borrow::Cow;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{ObjectWriter, escape, number, raw};
 use crate::{
-    content::{self, End},
+    body::Content,
+    content::End,
     exchange::{Body, Fields},
 };
 
@@ -32,65 +31,33 @@ impl ObjectWriter {
     }
 
     fn contents(&self, out: &mut Vec<u8>, headers: &Fields, body: &Body) {
-        let mut shown = Cow::Borrowed(&body.captured[..]);
-        let mut truncated = (body.captured.len() as u64) < body.bytes;
-        let mut damaged = false;
-        let mut decoded = None;
-        let mut undecoded = None;
-        if headers.get("content-encoding").is_some() {
-            let result = content::decode(headers.get_all("content-encoding"), &body.captured, self.decoded_limit);
-            truncated |= result.end != End::Whole;
-            shown = result.bytes;
-            damaged = result.end == End::Damaged;
-            if !result.undone.is_empty() {
-                decoded = Some(result.undone.iter().map(|coding| coding.name()).collect::<Vec<_>>().join(", "));
-            }
-            undecoded = result.left;
-        }
-        let masked = match self.redactor.body(headers.get("content-type"), &shown) {
-            Cow::Owned(masked) => {
-                shown = Cow::Owned(masked);
-                true
-            }
-            Cow::Borrowed(_) => false,
-        };
-        if let Some(text) = text(&shown, truncated) {
+        let content = Content::of(headers, body, self.redactor, self.decoded_limit);
+        if let Some(text) = content.text() {
             raw(out, r#","text":"#);
             escape::string(out, text);
         } else {
             raw(out, r#","base64":""#);
-            base64(out, &shown);
+            base64(out, &content.bytes);
             out.push(b'"');
         }
-        if let Some(decoded) = decoded {
+        if !content.undone.is_empty() {
             raw(out, r#","decoded":"#);
-            escape::string(out, &decoded);
+            let names: Vec<_> = content.undone.iter().map(|coding| coding.name()).collect();
+            escape::string(out, &names.join(", "));
         }
-        if let Some(undecoded) = undecoded {
+        if let Some(undecoded) = &content.left {
             raw(out, r#","undecoded":"#);
-            escape::string(out, &undecoded);
+            escape::string(out, undecoded);
         }
-        if truncated {
+        if content.truncated {
             raw(out, r#","truncated":true"#);
         }
-        if damaged {
+        if content.end == End::Damaged {
             raw(out, r#","damaged":true"#);
         }
-        if masked {
+        if content.masked {
             raw(out, r#","masked":true"#);
         }
-    }
-}
-
-/// The bytes as text, where they are UTF-8. A limit may have cut the last character of `truncated` text in two: then
-/// the half is left out.
-fn text(bytes: &[u8], truncated: bool) -> Option<&str> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Some(text),
-        Err(error) if truncated && error.error_len().is_none() => {
-            std::str::from_utf8(&bytes[..error.valid_up_to()]).ok().filter(|text| !text.is_empty())
-        }
-        Err(_) => None,
     }
 }
 

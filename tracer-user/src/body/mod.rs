@@ -1,0 +1,144 @@
+//! What is shown of a body: decoded, with secrets hidden, laid out in lines for a person to read.
+//!
+//! What arrives here was written by a stranger and may have been cut anywhere. So nothing here fails: what is no JSON
+//! is laid out as far as it looks like it, what is no text is shown as bytes, and what is missing is said in a
+//! [`Remark`]. Time and output are bounded by the size of the input and by [`Limits`].
+
+mod event_stream;
+mod form;
+mod hex;
+mod json;
+mod layout;
+mod multipart;
+mod remark;
+mod shape;
+mod text;
+
+use std::borrow::Cow;
+
+pub use layout::{Kind, Line, Piece};
+pub use remark::Remark;
+pub use shape::Shape;
+
+use crate::{
+    content::{self, Coding, DECODED_LIMIT, End},
+    exchange::{Body, Fields},
+    redact::Redactor,
+};
+use layout::Lines;
+
+/// A body without its codings and secrets.
+#[derive(Clone, Debug)]
+pub struct Content<'a> {
+    /// What is to be shown.
+    pub bytes: Cow<'a, [u8]>,
+    /// Codings that were undone, in the order in which they had been applied.
+    pub undone: Vec<Coding>,
+    /// Codings that are still on, as the header names them.
+    pub left: Option<String>,
+    /// Why the decoders stopped.
+    pub end: End,
+    /// There is more than is shown: of the body itself, or of what came out of the decoders.
+    pub truncated: bool,
+    /// Secrets in it were replaced.
+    pub masked: bool,
+}
+
+impl<'a> Content<'a> {
+    /// Of the part of a body that was kept. At most `limit` bytes come out of each decoder.
+    pub fn of(headers: &Fields, body: &'a Body, redactor: Redactor, limit: usize) -> Self {
+        let mut content = Self {
+            bytes: Cow::Borrowed(&body.captured),
+            undone: Vec::new(),
+            left: None,
+            end: End::Whole,
+            truncated: (body.captured.len() as u64) < body.bytes,
+            masked: false,
+        };
+        // Decoding may find that there is nothing to do, but to ask costs something too.
+        if headers.get("content-encoding").is_some() {
+            let decoded = content::decode(headers.get_all("content-encoding"), &body.captured, limit);
+            content.truncated |= decoded.end != End::Whole;
+            content.bytes = decoded.bytes;
+            content.undone = decoded.undone;
+            content.left = decoded.left;
+            content.end = decoded.end;
+        }
+        if let Cow::Owned(masked) = redactor.body(headers.get("content-type"), &content.bytes) {
+            content.bytes = Cow::Owned(masked);
+            content.masked = true;
+        }
+        content
+    }
+
+    /// The bytes as text, where they are UTF-8. A limit may have cut the last character of truncated text in two: then
+    /// the half is left out.
+    pub fn text(&self) -> Option<&str> {
+        match std::str::from_utf8(&self.bytes) {
+            Ok(text) => Some(text),
+            Err(error) if self.truncated && error.error_len().is_none() => {
+                std::str::from_utf8(&self.bytes[..error.valid_up_to()]).ok().filter(|text| !text.is_empty())
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+/// How much is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes that come out of each decoder.
+    pub decoded: usize,
+    /// Lines.
+    pub lines: usize,
+}
+
+impl Default for Limits {
+    /// Nobody scrolls through more than 20,000 lines: whoever wants more takes the body to a pager.
+    fn default() -> Self {
+        Self { decoded: DECODED_LIMIT, lines: 20_000 }
+    }
+}
+
+/// A body, laid out.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// What it was taken for.
+    pub shape: Shape,
+    /// Its lines; harmless for a terminal.
+    pub lines: Vec<Line>,
+    /// What there is to know about it: what was undone, cut, hidden, and why.
+    pub remarks: Vec<Remark>,
+    /// Secrets in it were replaced.
+    pub masked: bool,
+}
+
+/// Lays a body out.
+pub fn show(headers: &Fields, body: &Body, redactor: Redactor, limits: Limits) -> Shown {
+    let content = Content::of(headers, body, redactor, limits.decoded);
+    let content_type = headers.get("content-type").unwrap_or_default();
+    let shape = if content.left.is_some() { Shape::of(b"", &content) } else { Shape::of(content_type, &content) };
+    let mut lines = Lines::new(limits.lines);
+    lay_out(shape, content_type, &content.bytes, content.truncated, redactor, &mut lines);
+    let more = lines.overflowed();
+    let mut remarks = remark::of(body, &content, limits.decoded);
+    if more {
+        remarks.push(Remark::Lines(limits.lines));
+    }
+    Shown { shape, lines: lines.finish(), remarks, masked: content.masked }
+}
+
+fn lay_out(shape: Shape, content_type: &[u8], bytes: &[u8], truncated: bool, redactor: Redactor, lines: &mut Lines) {
+    match shape {
+        Shape::Empty => {}
+        Shape::Json => json::lay_out(bytes, truncated, lines),
+        Shape::Form => form::lay_out(bytes, redactor, lines),
+        Shape::EventStream => event_stream::lay_out(bytes, lines),
+        Shape::Multipart => multipart::lay_out(content_type, bytes, truncated, redactor, lines),
+        Shape::Text => text::lay_out(bytes, shape::is_latin1(content_type), lines),
+        Shape::Binary => hex::lay_out(bytes, lines),
+    }
+}
+
+#[cfg(test)]
+mod tests;

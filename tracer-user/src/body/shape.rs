@@ -1,0 +1,139 @@
+//! What a body is, by what its sender says and by how it looks.
+
+use super::Content;
+
+/// How a body is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Nothing is there.
+    Empty,
+    /// JSON (RFC 8259), one or several after each other.
+    Json,
+    /// `a=1&b=2` (`application/x-www-form-urlencoded`).
+    Form,
+    /// `text/event-stream`.
+    EventStream,
+    /// Parts with headers of their own (RFC 2046 section 5.1).
+    Multipart,
+    /// Any other text.
+    Text,
+    /// Anything else.
+    Binary,
+}
+
+impl Shape {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Json => "JSON",
+            Self::Form => "form",
+            Self::EventStream => "events",
+            Self::Multipart => "multipart",
+            Self::Text => "text",
+            Self::Binary => "bytes",
+        }
+    }
+
+    /// `content_type` is empty where the sender does not say, or where what is there is not what it says.
+    pub(super) fn of(content_type: &[u8], content: &Content<'_>) -> Self {
+        Self::of_bytes(content_type, &content.bytes, content.text().is_some())
+    }
+
+    pub(super) fn of_bytes(content_type: &[u8], bytes: &[u8], is_utf8: bool) -> Self {
+        if bytes.is_empty() {
+            return Self::Empty;
+        }
+        let media_type = media_type(content_type);
+        let is = |name: &str| media_type.eq_ignore_ascii_case(name.as_bytes());
+        let textual = is_utf8 || is_mostly_text(bytes);
+        if textual && (looks_like_json(bytes) || is_json(media_type) && begins_like_json(bytes)) {
+            return Self::Json;
+        }
+        if starts_with(media_type, "multipart/") {
+            return Self::Multipart;
+        }
+        // A few stray bytes are shown as such.
+        if has_controls(bytes) || !textual && !is_latin1(content_type) {
+            return Self::Binary;
+        }
+        if is("application/x-www-form-urlencoded") || media_type.is_empty() && looks_like_form(bytes) {
+            Self::Form
+        } else if is("text/event-stream") {
+            Self::EventStream
+        } else {
+            Self::Text
+        }
+    }
+}
+
+/// `text/plain` of `text/plain; charset=utf-8`.
+fn media_type(content_type: &[u8]) -> &[u8] {
+    content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii()
+}
+
+fn starts_with(text: &[u8], prefix: &str) -> bool {
+    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+}
+
+/// `application/json`, `application/problem+json`, `application/x-ndjson`.
+fn is_json(media_type: &[u8]) -> bool {
+    media_type.len() >= 4 && media_type[media_type.len() - 4..].eq_ignore_ascii_case(b"json")
+        || starts_with(media_type, "application/json")
+}
+
+fn begins_like_json(bytes: &[u8]) -> bool {
+    matches!(bytes.trim_ascii_start(), [b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n', ..])
+}
+
+/// Whatever its sender calls it: many send JSON as a form, as text, or do not say.
+fn looks_like_json(bytes: &[u8]) -> bool {
+    let (first, rest) = match bytes.trim_ascii_start() {
+        [first, rest @ ..] => (first, rest.trim_ascii_start()),
+        [] => return false,
+    };
+    match first {
+        b'{' => matches!(rest, [b'"' | b'}', ..]),
+        b'[' => matches!(
+            rest,
+            [b'{' | b'[' | b'"' | b']' | b'-' | b'0'..=b'9', ..]
+                | [b't', b'r', ..]
+                | [b'f', b'a', ..]
+                | [b'n', b'u', ..]
+        ),
+        _ => false,
+    }
+}
+
+/// `a=1&b=2`, without anything that a form would encode.
+fn looks_like_form(bytes: &[u8]) -> bool {
+    bytes.contains(&b'=') && !bytes.iter().any(|byte| *byte <= b' ' || b"{}<>\"".contains(byte))
+}
+
+/// One byte a character: `charset=iso-8859-1` or what browsers take for the same.
+pub(super) fn is_latin1(content_type: &[u8]) -> bool {
+    const NAMES: [&[u8]; 4] = [b"iso-8859-1", b"latin1", b"windows-1252", b"us-ascii"];
+    let lower = content_type.to_ascii_lowercase();
+    let Some(at) = memchr::memmem::find(&lower, b"charset=") else { return false };
+    let name = lower[at + 8..].trim_ascii_start();
+    let name = name.strip_prefix(b"\"").unwrap_or(name);
+    NAMES.iter().any(|known| name.starts_with(known))
+}
+
+/// What is UTF-8 by chance.
+fn has_controls(bytes: &[u8]) -> bool {
+    let start = &bytes[..bytes.len().min(4096)];
+    let controls = start.iter().filter(|byte| is_control(**byte)).count();
+    // Escape sequences are text, if not of a kind to be shown as they are.
+    start.contains(&0) || controls * 10 > start.len()
+}
+
+fn is_mostly_text(bytes: &[u8]) -> bool {
+    let start = &bytes[..bytes.len().min(4096)];
+    let odd: usize = start.utf8_chunks().map(|chunk| chunk.invalid().len()).sum();
+    !has_controls(bytes) && odd * 10 <= start.len()
+}
+
+fn is_control(byte: u8) -> bool {
+    byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c | 0x1b)
+}
