@@ -50,6 +50,19 @@ impl Outcome {
             Self::Upgraded => "upgraded",
         }
     }
+
+    /// What stands for a person where a status does not say it all; at most seven columns.
+    pub fn word(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Complete | Self::Upgraded => return None,
+            Self::Reset => "RESET",
+            Self::Closed => "CLOSED",
+            Self::Refused => "REFUSED",
+            Self::ConnectTimeout => "NO CONN",
+            Self::ClientTimeout => "GAVE UP",
+            Self::InFlight => "OPEN",
+        })
+    }
 }
 
 /// How much of an exchange was seen. Ordered: a later one is worse.

@@ -93,6 +93,12 @@ impl Exchanges {
         Sequence(self.next)
     }
 
+    /// From here on all are remembered; of those before, some.
+    pub fn complete_from(&self) -> Sequence {
+        let first = |queue: &Queue| queue.items.front().map_or(self.next, |(sequence, _)| sequence.0);
+        Sequence(first(&self.notable).max(first(&self.ordinary)))
+    }
+
     /// The one with this sequence number, where it is remembered.
     pub fn get(&self, sequence: Sequence) -> Option<&Arc<Exchange>> {
         self.ordinary.get(sequence).or_else(|| self.notable.get(sequence))

@@ -84,7 +84,7 @@ impl Incidents {
     }
 
     /// All that are remembered, oldest first.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Incident>> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Incident>> + ExactSizeIterator {
         self.items.values()
     }
 

@@ -1,1 +1,415 @@
-//! The screens.
+//! Screens: what is wrong, on the first one, without a key press.
+//!
+//! [`Ui`] takes keys and draws; it reads nothing but the [`Store`], whose time is that of the trace, so a recording draws the
+//! same screens each time. What must happen outside (copy, page, quit) it gives back as [`Effect`]s.
+
+mod connections;
+mod endpoints;
+mod exchange;
+mod header;
+mod help;
+mod incident;
+mod keys;
+mod log;
+mod overview;
+mod pen;
+mod prompt;
+mod spark;
+mod status;
+#[cfg(test)]
+mod tests;
+mod theme;
+mod view;
+
+use ratatui::{
+    Frame,
+    crossterm::event::{Event, KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind},
+    layout::{Constraint, Layout, Position, Rect},
+};
+
+pub use theme::{Palette, Theme};
+pub use view::Effect;
+
+use self::{
+    connections::ConnectionsView,
+    endpoints::EndpointsView,
+    exchange::ExchangeView,
+    help::Help,
+    incident::IncidentView,
+    keys::{Action, On},
+    log::LogView,
+    overview::Overview,
+    pen::Pen,
+    prompt::{Prompt, Prompted},
+    theme::Tone,
+    view::{Context, Reaction, View, Wanted},
+};
+use crate::{redact::Redactor, store::Store};
+
+/// Below this nothing useful can be shown.
+const LEAST: (u16, u16) = (60, 12);
+
+/// What can be chosen.
+#[derive(Clone, Debug, Default)]
+pub struct UiOptions {
+    /// Colours.
+    pub palette: Palette,
+    /// Seconds to add to UTC for the times shown.
+    pub utc_offset_s: i32,
+    /// Show secrets from the start.
+    pub show_secrets: bool,
+    /// Filter from the start.
+    pub filter: String,
+}
+
+/// How the input stands, where it is a recording.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Name of the recording.
+    pub recording: Option<String>,
+    /// Percent of it that were read; `None` where its size is not known, or all was read.
+    pub read_percent: Option<u8>,
+}
+
+/// One of the screens that have a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Tab {
+    #[default]
+    Overview,
+    Endpoints,
+    Connections,
+    Log,
+}
+
+impl Tab {
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Overview, "Overview"),
+        (Self::Endpoints, "Endpoints"),
+        (Self::Connections, "Connections"),
+        (Self::Log, "Log"),
+    ];
+
+    fn step(self, by: usize) -> Self {
+        Self::ALL[(self as usize + by) % Self::ALL.len()].0
+    }
+}
+
+/// All screens, and where in them the user is.
+pub struct Ui {
+    theme: Theme,
+    redactor: Redactor,
+    utc_offset_s: i32,
+    show_secrets: bool,
+    filter: Wanted,
+    source: Source,
+    /// What is shown while the view is held.
+    held: Option<Box<Store>>,
+    tab: Tab,
+    overview: Overview,
+    endpoints: EndpointsView,
+    connections: ConnectionsView,
+    log: LogView,
+    /// Screens that were opened over the others.
+    opened: Vec<Box<dyn View + Send>>,
+    help: Option<Help>,
+    prompt: Option<Prompt>,
+    filter_history: Vec<String>,
+    search_history: Vec<String>,
+    /// Said until the next key.
+    message: Option<String>,
+    body_area: Rect,
+}
+
+impl Ui {
+    /// The first screen.
+    pub fn new(options: &UiOptions) -> Self {
+        Self {
+            theme: Theme::new(options.palette),
+            redactor: Redactor::new(options.show_secrets),
+            utc_offset_s: options.utc_offset_s,
+            show_secrets: options.show_secrets,
+            filter: Wanted { text: options.filter.clone(), ..Wanted::default() },
+            source: Source::default(),
+            held: None,
+            tab: Tab::Overview,
+            overview: Overview::default(),
+            endpoints: EndpointsView::default(),
+            connections: ConnectionsView::default(),
+            log: LogView::default(),
+            opened: Vec::new(),
+            help: None,
+            prompt: None,
+            filter_history: Vec::new(),
+            search_history: Vec::new(),
+            message: None,
+            body_area: Rect::default(),
+        }
+    }
+
+    /// Something was said that is no result: it stands in the log, and below until the next key.
+    pub fn say(&mut self, text: &str) {
+        self.log.say(text);
+        self.message = Some(text.to_owned());
+    }
+
+    /// The traced command wrote a line.
+    pub fn said_by_command(&mut self, line: &str) {
+        self.log.said_by_command(line);
+    }
+
+    /// How the input stands.
+    pub fn set_source(&mut self, source: Source) {
+        self.source = source;
+    }
+
+    /// Takes what the terminal says.
+    pub fn handle(&mut self, event: &Event, store: &Store) -> Vec<Effect> {
+        match event {
+            Event::Key(key) if key.kind != KeyEventKind::Release => self.key(key, store),
+            Event::Mouse(mouse) => self.mouse(*mouse, store),
+            Event::Paste(text) => {
+                if let Some(prompt) = &mut self.prompt {
+                    prompt.paste(text);
+                    self.prompted(Prompted::Changed, store);
+                }
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn key(&mut self, key: &KeyEvent, store: &Store) -> Vec<Effect> {
+        self.message = None;
+        if let Some(prompt) = &mut self.prompt {
+            // Ctrl-C ends, whatever is being typed.
+            if keys::action(key, On::ALL) != Some(Action::Quit) || !key.modifiers.is_empty() {
+                let prompted = prompt.key(key);
+                if prompted != Prompted::Ignored {
+                    self.prompted(prompted, store);
+                    return Vec::new();
+                }
+            }
+        }
+        if let Some(help) = &mut self.help {
+            match keys::action(key, On::ALL) {
+                Some(Action::Quit | Action::Back | Action::Help | Action::Open) => self.help = None,
+                Some(action) => help.act(action),
+                None => {}
+            }
+            return Vec::new();
+        }
+        let on = self.view().on();
+        keys::action(key, on).map_or_else(Vec::new, |action| self.act(action, store))
+    }
+
+    fn view(&self) -> &dyn View {
+        match self.opened.last() {
+            Some(view) => &**view,
+            None => match self.tab {
+                Tab::Overview => &self.overview,
+                Tab::Endpoints => &self.endpoints,
+                Tab::Connections => &self.connections,
+                Tab::Log => &self.log,
+            },
+        }
+    }
+
+    /// Runs something with the screen that is shown, and what it draws from.
+    fn with_view<T>(&mut self, store: &Store, step: impl FnOnce(&mut dyn View, &Context<'_>) -> T) -> T {
+        let store = self.held.as_deref().unwrap_or(store);
+        let context = Context {
+            store,
+            theme: self.theme,
+            redactor: self.redactor,
+            filter: &self.filter,
+            utc_offset_s: self.utc_offset_s,
+        };
+        let view: &mut dyn View = match self.opened.last_mut() {
+            Some(view) => &mut **view,
+            None => match self.tab {
+                Tab::Overview => &mut self.overview,
+                Tab::Endpoints => &mut self.endpoints,
+                Tab::Connections => &mut self.connections,
+                Tab::Log => &mut self.log,
+            },
+        };
+        step(view, &context)
+    }
+
+    fn act(&mut self, action: Action, store: &Store) -> Vec<Effect> {
+        match action {
+            Action::Quit => return vec![Effect::Quit],
+            Action::Suspend => return vec![Effect::Suspend],
+            Action::Redraw => return vec![Effect::Redraw],
+            Action::Help => self.help = Some(Help::new(self.view().on())),
+            Action::Secrets => {
+                self.show_secrets = !self.show_secrets;
+                self.redactor = Redactor::new(self.show_secrets);
+                self.filter.version += 1;
+                let now = if self.show_secrets { "shown; X hides them" } else { "hidden" };
+                self.message = Some(format!("secrets are {now}"));
+            }
+            Action::Pause => {
+                self.held = match self.held.take() {
+                    Some(_) => None,
+                    None => Some(Box::new(store.clone())),
+                };
+            }
+            Action::Screen(number) => {
+                if let Some((tab, _)) = Tab::ALL.get(usize::from(number).wrapping_sub(1)) {
+                    return self.show_tab(*tab);
+                }
+            }
+            Action::NextScreen => return self.show_tab(self.tab.step(1)),
+            Action::PreviousScreen => return self.show_tab(self.tab.step(Tab::ALL.len() - 1)),
+            Action::Find => {
+                self.prompt = Some(if self.view().on().meets(On::EXCHANGE) {
+                    Prompt::search(&self.search_history)
+                } else {
+                    Prompt::filter(&self.filter.text, &self.filter_history)
+                });
+            }
+            Action::Back if self.opened.pop().is_some() => {}
+            action => {
+                let reactions = self.with_view(store, |view, context| view.act(action, context));
+                return self.react(action, reactions);
+            }
+        }
+        Vec::new()
+    }
+
+    fn show_tab(&mut self, tab: Tab) -> Vec<Effect> {
+        let left_connections = self.tab == Tab::Connections && tab != Tab::Connections;
+        self.tab = tab;
+        self.opened.clear();
+        if left_connections { vec![Effect::Watch(Vec::new())] } else { Vec::new() }
+    }
+
+    fn react(&mut self, action: Action, reactions: Vec<Reaction>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for reaction in reactions {
+            match reaction {
+                Reaction::OpenExchange(id) => self.open(Box::new(ExchangeView::new(id))),
+                Reaction::OpenIncident(id) => self.open(Box::new(IncidentView::new(id))),
+                Reaction::Narrow(filter) => {
+                    self.set_filter(filter);
+                    effects.extend(self.show_tab(Tab::Overview));
+                }
+                Reaction::Do(effect) => effects.push(effect),
+                Reaction::Say(text) => self.message = Some(text),
+                Reaction::Back => {
+                    // On the first screen, one step back is to see all again.
+                    if self.opened.pop().is_none() && action == Action::Back && !self.filter.text.is_empty() {
+                        self.set_filter(String::new());
+                        self.message = Some("the filter is off".to_owned());
+                    }
+                }
+            }
+        }
+        effects
+    }
+
+    fn open(&mut self, view: Box<dyn View + Send>) {
+        /// Screens over each other: from exchange to incident and on.
+        const DEPTH: usize = 32;
+        if self.opened.len() >= DEPTH {
+            self.opened.remove(0);
+        }
+        self.opened.push(view);
+    }
+
+    fn set_filter(&mut self, text: String) {
+        self.filter.text = text;
+        self.filter.version += 1;
+    }
+
+    fn prompted(&mut self, prompted: Prompted, store: &Store) {
+        let Some(prompt) = &self.prompt else { return };
+        let text = prompt.text().to_owned();
+        let is_filter = prompt.is_filter();
+        match prompted {
+            Prompted::Ignored => {}
+            Prompted::Changed if is_filter => self.set_filter(text),
+            Prompted::Changed => self.with_view(store, |view, context| view.search(&text, context)),
+            Prompted::Done => {
+                self.prompt = None;
+                let history = if is_filter { &mut self.filter_history } else { &mut self.search_history };
+                prompt::remember(history, &text);
+            }
+            Prompted::Cancelled => {
+                let before = prompt.before().to_owned();
+                self.prompt = None;
+                if is_filter {
+                    self.set_filter(before);
+                } else {
+                    self.with_view(store, |view, context| view.search("", context));
+                }
+            }
+        }
+    }
+
+    fn mouse(&mut self, mouse: MouseEvent, store: &Store) -> Vec<Effect> {
+        const WHEEL: usize = 3;
+        let at = Position::new(mouse.column, mouse.row);
+        if self.help.is_some() {
+            if matches!(mouse.kind, MouseEventKind::Down(_)) {
+                self.help = None;
+            }
+            return Vec::new();
+        }
+        let action = match mouse.kind {
+            MouseEventKind::ScrollUp => Action::Up,
+            MouseEventKind::ScrollDown => Action::Down,
+            MouseEventKind::Down(MouseButton::Left) => {
+                self.message = None;
+                if let Some(tab) = header::tab_at(at, self.body_area.width) {
+                    return self.show_tab(Tab::ALL[tab].0);
+                }
+                if !self.body_area.contains(at) {
+                    return Vec::new();
+                }
+                let reactions = self.with_view(store, |view, context| view.click(at, context));
+                return self.react(Action::Open, reactions);
+            }
+            _ => return Vec::new(),
+        };
+        (0..WHEEL).flat_map(|_| self.act(action, store)).collect()
+    }
+
+    /// Draws the whole screen.
+    pub fn draw(&mut self, frame: &mut Frame<'_>, store: &Store) {
+        let area = frame.area();
+        if area.width < LEAST.0 || area.height < LEAST.1 {
+            let text = format!("pidtap needs {}x{}, this is {}x{}", LEAST.0, LEAST.1, area.width, area.height);
+            let middle = Rect { y: area.height / 2, height: 1, ..area };
+            Pen::new(frame.buffer_mut(), middle, self.theme).put(Tone::Plain, text);
+            return;
+        }
+        let [top, body, bottom] =
+            Layout::vertical([Constraint::Length(header::HEIGHT), Constraint::Min(1), Constraint::Length(1)])
+                .areas(area);
+        self.body_area = body;
+        let buffer = frame.buffer_mut();
+        {
+            let held = self.held.as_deref();
+            let shown = header::Shown {
+                tab: self.opened.is_empty().then_some(self.tab as usize),
+                held: held.is_some(),
+                secrets: self.show_secrets,
+                filter: &self.filter.text,
+                source: &self.source,
+                newest: store,
+            };
+            header::draw(&shown, top, buffer, held.unwrap_or(store), self.theme, self.utc_offset_s);
+        }
+        self.with_view(store, |view, context| view.draw(body, buffer, context));
+        if let Some(help) = &mut self.help {
+            help.draw(body, buffer, self.theme);
+        }
+        let on = if self.help.is_some() { None } else { Some(self.view().on()) };
+        let cursor = status::draw(self.prompt.as_ref(), self.message.as_deref(), on, bottom, buffer, self.theme);
+        if let Some(cursor) = cursor {
+            frame.set_cursor_position(cursor);
+        }
+    }
+}

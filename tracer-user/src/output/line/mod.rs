@@ -239,19 +239,10 @@ impl<W: Write> LineOutput<W> {
             _ => Style::Plain,
         };
         self.line.style(style);
-        let word = match exchange.outcome {
-            Outcome::Complete | Outcome::Upgraded => "",
-            Outcome::Reset => "RESET",
-            Outcome::Closed => "CLOSED",
-            Outcome::Refused => "REFUSED",
-            Outcome::ConnectTimeout => "NO CONN",
-            Outcome::ClientTimeout => "GAVE UP",
-            Outcome::InFlight => "OPEN",
-        };
-        match (word, status) {
-            ("", Some(status)) => self.line.put(format_args!("{status:<width$} ")),
-            ("", None) => self.line.put(format_args!("{:<width$} ", "?")),
-            (word, _) => self.line.put(format_args!("{word:<width$} ")),
+        match (exchange.outcome.word(), status) {
+            (None, Some(status)) => self.line.put(format_args!("{status:<width$} ")),
+            (None, None) => self.line.put(format_args!("{:<width$} ", "?")),
+            (Some(word), _) => self.line.put(format_args!("{word:<width$} ")),
         }
         self.line.style(Style::Plain);
     }

@@ -1,0 +1,60 @@
+//! Which of the exchanges that are over are shown. Kept up to date with what is added and forgotten, so that a frame costs
+//! what happened since the last one, not all that is remembered.
+
+use std::collections::VecDeque;
+
+use crate::{
+    exchange::Exchange,
+    store::{Exchanges, Sequence},
+};
+
+/// How many updates it takes until single ones that were forgotten are looked for.
+const SWEEP: u32 = 32;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    /// Of a time from which only some are remembered.
+    old: VecDeque<Sequence>,
+    recent: VecDeque<Sequence>,
+    /// Looked at up to here.
+    upto: Sequence,
+    updates: u32,
+}
+
+impl Index {
+    /// Takes what is new and matches, and leaves out what is forgotten.
+    pub(super) fn update(&mut self, exchanges: &Exchanges, mut matches: impl FnMut(&Exchange) -> bool) {
+        let found = exchanges.from(self.upto).filter(|(_, exchange)| matches(exchange)).map(|(sequence, _)| sequence);
+        self.recent.extend(found);
+        self.upto = exchanges.next_sequence();
+        let complete_from = exchanges.complete_from();
+        while let Some(sequence) = self.recent.front().copied().filter(|sequence| *sequence < complete_from) {
+            self.recent.pop_front();
+            if exchanges.get(sequence).is_some() {
+                self.old.push_back(sequence);
+            }
+        }
+        self.updates = self.updates.wrapping_add(1);
+        if self.updates.is_multiple_of(SWEEP) {
+            self.old.retain(|sequence| exchanges.get(*sequence).is_some());
+        }
+        while self.old.front().is_some_and(|sequence| exchanges.get(*sequence).is_none()) {
+            self.old.pop_front();
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.old.len() + self.recent.len()
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<Sequence> {
+        self.old.get(index).or_else(|| self.recent.get(index.checked_sub(self.old.len())?)).copied()
+    }
+
+    /// Where the first is that has this sequence number or a later one.
+    pub(super) fn place_of(&self, sequence: Sequence) -> usize {
+        let old = self.old.partition_point(|own| *own < sequence);
+        if old < self.old.len() { old } else { old + self.recent.partition_point(|own| *own < sequence) }
+    }
+}

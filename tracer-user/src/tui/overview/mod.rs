@@ -1,0 +1,119 @@
+//! The first screen: what is wrong, and below it the calls as they happen.
+
+mod incidents;
+mod index;
+mod list;
+mod row;
+
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+};
+
+use self::{incidents::Incidents, list::List};
+#[expect(unused_imports, reason = "the other screens, which come next, show the same things in the same way")]
+pub(super) use self::{
+    incidents::{dots, draw as draw_incident, due, hang_age, sign},
+    list::{belongs, split_top},
+    row::{draw as draw_exchange, heading as draw_heading, place},
+};
+use super::{
+    keys::{Action, On},
+    view::{Context, Reaction, View},
+};
+use crate::exchange::ExchangeId;
+
+/// Which part keys act on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Focus {
+    #[default]
+    Exchanges,
+    /// The list below is narrowed to the incident that is selected.
+    Incidents,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Overview {
+    focus: Focus,
+    incidents: Incidents,
+    list: List,
+}
+
+impl View for Overview {
+    fn on(&self) -> On {
+        On::OVERVIEW
+    }
+
+    fn draw(&mut self, area: Rect, buffer: &mut Buffer, context: &Context<'_>) {
+        let [top, bottom] = split_top(area, Incidents::height(context, area.height));
+        let on_incidents = self.focus == Focus::Incidents;
+        self.incidents.draw(top, buffer, context, on_incidents);
+        let selected = self.incidents.selected().filter(|_| on_incidents);
+        let incident = selected.and_then(|id| context.store.incidents().get(id));
+        self.list.draw(bottom, buffer, context, incident.map(|incident| &**incident), !on_incidents);
+    }
+
+    fn act(&mut self, action: Action, context: &Context<'_>) -> Vec<Reaction> {
+        match (action, self.focus) {
+            (Action::Incidents | Action::Left | Action::Right, _) => self.change_focus(context),
+            (Action::Up, Focus::Exchanges) if self.list.is_at_top() => self.change_focus(context),
+            (Action::Back, Focus::Incidents) => self.focus = Focus::Exchanges,
+            (Action::Back, Focus::Exchanges) => return vec![Reaction::Back],
+            (Action::Open, Focus::Incidents) => {
+                return self.incidents.selected().map(Reaction::OpenIncident).into_iter().collect();
+            }
+            (Action::Open, Focus::Exchanges) => {
+                return self.list.selected().map(Reaction::OpenExchange).into_iter().collect();
+            }
+            (action, Focus::Incidents) => {
+                if !self.incidents.act(action, context) && action == Action::Down {
+                    self.focus = Focus::Exchanges;
+                }
+            }
+            (action, Focus::Exchanges) => {
+                if let Some(reactions) = self.exchange_action(action, context) {
+                    return reactions;
+                }
+                self.list.act(action, context);
+            }
+        }
+        Vec::new()
+    }
+
+    fn click(&mut self, at: Position, context: &Context<'_>) -> Vec<Reaction> {
+        if let Some(again) = self.incidents.click(at, context) {
+            let again = again && self.focus == Focus::Incidents;
+            self.focus = Focus::Incidents;
+            return if again { self.act(Action::Open, context) } else { Vec::new() };
+        }
+        match self.list.click(at, context) {
+            Some(again) => {
+                // A click into a list that an incident has narrowed keeps it narrowed.
+                if again || self.focus == Focus::Incidents {
+                    return self.list.selected().map(Reaction::OpenExchange).into_iter().collect();
+                }
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+}
+
+impl Overview {
+    fn change_focus(&mut self, context: &Context<'_>) {
+        self.focus = match self.focus {
+            Focus::Exchanges if context.store.incidents().total() > 0 => {
+                self.incidents.enter(context);
+                Focus::Incidents
+            }
+            _ => Focus::Exchanges,
+        };
+    }
+
+    /// What can be done with an exchange without opening it.
+    fn exchange_action(&self, action: Action, context: &Context<'_>) -> Option<Vec<Reaction>> {
+        let id: ExchangeId = self.list.selected()?;
+        super::exchange::act_on(id, action, context)
+    }
+}

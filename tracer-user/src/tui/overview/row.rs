@@ -1,0 +1,171 @@
+//! An exchange in one line.
+
+use crate::{
+    connection::Role,
+    exchange::{Exchange, Outcome},
+    measure,
+    store::failed,
+    tui::{
+        pen::{Pen, columns},
+        theme::Tone,
+        view::Context,
+    },
+    url::{self, Base},
+    visible::Visible,
+};
+
+/// From here on an exchange is called slow, as in the lines.
+const SLOW_NS: u64 = 1_000_000_000;
+/// So long an exchange that ended is marked as new.
+const NEW_NS: u64 = 1_000_000_000;
+/// From this width on all columns are shown.
+const WIDE: u16 = 110;
+/// Columns that a host keeps when the path needs the room.
+const LEAST_HOST: u16 = 10;
+
+/// Names of the columns.
+pub(in crate::tui) fn heading(pen: &mut Pen<'_>) {
+    let wide = pen.left() >= WIDE;
+    pen.skip(2).cell(if wide { 12 } else { 8 }, Tone::Faint, "started").skip(3);
+    pen.cell(7, Tone::Faint, "status").cell(7, Tone::Faint, "method");
+    pen.right(7, Tone::Faint, "time");
+    if wide {
+        pen.right(6, Tone::Faint, "sent");
+    }
+    pen.right(6, Tone::Faint, "got");
+    if wide {
+        pen.cell(6, Tone::Faint, "conn").cell(18, Tone::Faint, "process");
+    }
+    pen.put(Tone::Faint, "URL");
+}
+
+/// Draws it. `new` marks are for lists that grow.
+pub(in crate::tui) fn draw(pen: &mut Pen<'_>, exchange: &Exchange, context: &Context<'_>, mark_new: bool) {
+    let store = context.store;
+    let wide = pen.left() >= WIDE;
+    let duration = store.duration(exchange);
+    let failed = failed(exchange);
+    let is_open = exchange.outcome == Outcome::InFlight;
+    let ended = exchange.timing.end.filter(|_| !is_open);
+    let is_new = mark_new && ended.is_some_and(|end| store.now().since(end) < NEW_NS);
+    let mark = match (pen.is_selected(), is_new) {
+        (true, _) => ">",
+        (false, true) => "+",
+        (false, false) => "",
+    };
+    pen.cell(1, Tone::Open, mark);
+    let time = context.clock_time(exchange.started);
+    pen.cell(if wide { 12 } else { 8 }, Tone::Faint, if wide { &time } else { &time[..8] });
+    let (sign, tone) = match (failed, is_open) {
+        (true, _) => ('!', Tone::Bad),
+        (_, true) => ('…', Tone::Open),
+        _ if duration > SLOW_NS => ('*', Tone::Warn),
+        _ => (' ', Tone::Plain),
+    };
+    let arrow = if exchange.role == Role::Client { '→' } else { '←' };
+    pen.cell(2, tone, format_args!("{sign}{arrow}"));
+    let status = exchange.response.as_ref().map(|response| response.status);
+    let status_tone = match (tone, status) {
+        (Tone::Bad | Tone::Open, _) => tone,
+        (_, Some(200..300)) => Tone::Good,
+        (_, Some(400..500)) => Tone::Warn,
+        _ => Tone::Plain,
+    };
+    match (exchange.outcome.word(), status) {
+        (Some(word), _) => pen.cell(7, status_tone, word),
+        (None, Some(status)) => pen.cell(7, status_tone, status),
+        (None, None) => pen.cell(7, status_tone, "?"),
+    };
+    let method = exchange.request.as_ref().map_or("-", |request| &request.method);
+    pen.cell(7, Tone::Plain, Visible(method));
+    pen.right(7, if duration > SLOW_NS { Tone::Warn } else { Tone::Plain }, measure::duration(Some(duration)));
+    if wide {
+        pen.right(6, Tone::Faint, measure::size(exchange.request.as_ref().map(|request| request.body.bytes)));
+    }
+    pen.right(6, Tone::Faint, measure::size(exchange.response.as_ref().map(|response| response.body.bytes)));
+    if wide {
+        pen.cell(6, Tone::Faint, format_args!("#{}", exchange.connection.id.0));
+        let process = &exchange.process;
+        pen.cell(18, Tone::Faint, format_args!("{}[{}]", Visible(&process.name), process.pid));
+    }
+    let remark = remark(exchange, context);
+    let room = pen.left().saturating_sub(if remark.is_empty() { 0 } else { columns(&remark) + 1 });
+    let (host, path) = place(exchange, context);
+    let host_room = room.saturating_sub(columns(&path)).max(LEAST_HOST.min(columns(&host))).min(room);
+    let host = cut(&host, host_room);
+    let path = cut(&path, room.saturating_sub(columns(&host)));
+    pen.put(Tone::Plain, host).put(Tone::Plain, path);
+    if !remark.is_empty() {
+        pen.skip(1).put(Tone::Warn, remark);
+    }
+}
+
+/// Host and path, ready to be shown.
+pub(in crate::tui) fn place(exchange: &Exchange, context: &Context<'_>) -> (String, String) {
+    let redactor = context.redactor;
+    let Some(request) = &exchange.request else {
+        let (_, server) = url::server(exchange);
+        let why = if exchange.outcome == Outcome::Refused || exchange.outcome == Outcome::ConnectTimeout {
+            ""
+        } else {
+            " (request not seen)"
+        };
+        return (Visible(server).to_string(), why.to_owned());
+    };
+    let host = match url::base(exchange, request) {
+        Base::Target => return (String::new(), Visible(&redactor.url(&request.target)).to_string()),
+        Base::Authority(authority) => Visible(&redactor.authority(authority)).to_string(),
+        Base::Unix(path) => format!("unix:{}:", Visible(path)),
+        Base::Nothing => String::new(),
+    };
+    let path = redactor.url(request.path());
+    let gap = if path.starts_with('/') { "" } else { " " };
+    (host, format!("{gap}{}", Visible(&path)))
+}
+
+/// The beginning of a text that was made visible, with a sign where it is cut.
+fn cut(text: &str, width: u16) -> String {
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut taken = 0;
+    for character in text.chars() {
+        let next = taken + columns(character.encode_utf8(&mut [0; 4]));
+        if next >= width {
+            break;
+        }
+        taken = next;
+        out.push(character);
+    }
+    if width > 0 {
+        out.push('…');
+    }
+    out
+}
+
+/// What its incidents and its gaps say of it, in a word.
+fn remark(exchange: &Exchange, context: &Context<'_>) -> String {
+    use crate::{detector::Evidence, exchange::Quality};
+    let mut words: Vec<String> = Vec::new();
+    for incident in exchange.incidents.iter().filter_map(|id| context.store.incidents().get(*id)) {
+        match &incident.report.evidence {
+            Evidence::Retry(evidence) => {
+                if let Some(attempt) = evidence.attempt_of(exchange.id) {
+                    words.push(format!("try {}", attempt.number));
+                }
+            }
+            Evidence::Hang(_) => words.push("hung".to_owned()),
+            Evidence::Duplicate(_) => words.push("twice".to_owned()),
+            Evidence::Stale(_) => words.push("stale".to_owned()),
+            _ => {}
+        }
+    }
+    match exchange.quality {
+        Quality::Whole => {}
+        Quality::BodyGap => words.push("body gap".to_owned()),
+        Quality::JoinedLate => words.push("joined late".to_owned()),
+        Quality::HeaderGap => words.push("head gap".to_owned()),
+    }
+    if words.is_empty() { String::new() } else { format!("[{}]", words.join(", ")) }
+}

@@ -1,0 +1,137 @@
+//! A line that is being typed: a filter, or what to search for.
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use tui_input::{Input, InputRequest};
+
+/// Lines that are remembered.
+const HISTORY: usize = 100;
+/// Characters of a line, those of a paste included.
+const LIMIT: usize = 1_000;
+
+/// See the module.
+pub(super) struct Prompt {
+    input: Input,
+    filter: bool,
+    before: String,
+    history: Vec<String>,
+    /// Which line of the history is shown; its length where it is none.
+    place: usize,
+}
+
+/// What a key did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prompted {
+    /// Nothing: it means what it means otherwise.
+    Ignored,
+    /// The text may have changed.
+    Changed,
+    /// It is to be kept.
+    Done,
+    /// It is to be as it was.
+    Cancelled,
+}
+
+/// Adds a line to a history.
+pub(super) fn remember(history: &mut Vec<String>, line: &str) {
+    if line.is_empty() {
+        return;
+    }
+    history.retain(|old| old != line);
+    if history.len() >= HISTORY {
+        history.remove(0);
+    }
+    history.push(line.to_owned());
+}
+
+impl Prompt {
+    /// For a filter; the one that is in force is there to be changed.
+    pub(super) fn filter(text: &str, history: &[String]) -> Self {
+        Self {
+            input: Input::new(text.to_owned()),
+            filter: true,
+            before: text.to_owned(),
+            history: history.to_vec(),
+            place: history.len(),
+        }
+    }
+
+    /// For a search.
+    pub(super) fn search(history: &[String]) -> Self {
+        let (input, before) = (Input::default(), String::new());
+        Self { input, filter: false, before, history: history.to_vec(), place: history.len() }
+    }
+
+    pub(super) fn is_filter(&self) -> bool {
+        self.filter
+    }
+
+    pub(super) fn text(&self) -> &str {
+        self.input.value()
+    }
+
+    pub(super) fn before(&self) -> &str {
+        &self.before
+    }
+
+    /// Columns before the cursor.
+    pub(super) fn cursor(&self) -> usize {
+        self.input.visual_cursor()
+    }
+
+    pub(super) fn paste(&mut self, text: &str) {
+        for character in text.chars().filter(|character| !character.is_control()) {
+            self.insert(character);
+        }
+    }
+
+    fn insert(&mut self, character: char) {
+        if self.input.value().chars().count() < LIMIT {
+            self.input.handle(InputRequest::InsertChar(character));
+        }
+    }
+
+    pub(super) fn key(&mut self, key: &KeyEvent) -> Prompted {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        let word = control || key.modifiers.contains(KeyModifiers::ALT);
+        let request = match key.code {
+            KeyCode::Enter => return Prompted::Done,
+            KeyCode::Esc => return Prompted::Cancelled,
+            KeyCode::Up => return self.recall(self.place.checked_sub(1)),
+            KeyCode::Down => return self.recall(Some(self.place + 1)),
+            KeyCode::Backspace if self.input.value().is_empty() => return Prompted::Cancelled,
+            KeyCode::Backspace if word => InputRequest::DeletePrevWord,
+            KeyCode::Backspace => InputRequest::DeletePrevChar,
+            KeyCode::Delete => InputRequest::DeleteNextChar,
+            KeyCode::Left if word => InputRequest::GoToPrevWord,
+            KeyCode::Right if word => InputRequest::GoToNextWord,
+            KeyCode::Left => InputRequest::GoToPrevChar,
+            KeyCode::Right => InputRequest::GoToNextChar,
+            KeyCode::Home => InputRequest::GoToStart,
+            KeyCode::End => InputRequest::GoToEnd,
+            KeyCode::Char(letter) if control => match letter {
+                'a' => InputRequest::GoToStart,
+                'e' => InputRequest::GoToEnd,
+                'w' => InputRequest::DeletePrevWord,
+                'u' => InputRequest::DeleteLine,
+                'k' => InputRequest::DeleteTillEnd,
+                _ => return Prompted::Ignored,
+            },
+            KeyCode::Char(character) if !character.is_control() => {
+                self.insert(character);
+                return Prompted::Changed;
+            }
+            _ => return Prompted::Ignored,
+        };
+        self.input.handle(request);
+        Prompted::Changed
+    }
+
+    fn recall(&mut self, place: Option<usize>) -> Prompted {
+        if let Some(place) = place.filter(|place| *place <= self.history.len()) {
+            self.place = place;
+            let line = self.history.get(place).unwrap_or(&self.before).clone();
+            self.input = Input::new(line);
+        }
+        Prompted::Changed
+    }
+}

@@ -1,0 +1,70 @@
+//! The last line: what was said, what is being typed, or the keys.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+};
+
+use super::{
+    keys::{self, Action, Binding, On},
+    pen::{Pen, columns},
+    prompt::Prompt,
+    theme::{Theme, Tone},
+};
+use crate::visible::Visible;
+
+/// Draws it; gives the place of the cursor while something is typed.
+pub(super) fn draw(
+    prompt: Option<&Prompt>,
+    message: Option<&str>,
+    on: Option<On>,
+    area: Rect,
+    buffer: &mut Buffer,
+    theme: Theme,
+) -> Option<Position> {
+    let mut pen = Pen::new(buffer, area, theme);
+    if let Some(prompt) = prompt {
+        let label = if prompt.is_filter() { "filter: " } else { "search: " };
+        pen.put(Tone::Key, label);
+        // What is before the cursor stays visible.
+        let room = usize::from(pen.left()).saturating_sub(1);
+        let skipped = prompt.cursor().saturating_sub(room);
+        let text: String = prompt.text().chars().skip(skipped).collect();
+        pen.put(Tone::Plain, Visible(&text));
+        let x = area.x + columns(label) + (prompt.cursor() - skipped) as u16;
+        return Some(Position::new(x.min(area.right().saturating_sub(1)), area.y));
+    }
+    if let Some(message) = message {
+        pen.put(Tone::Strong, Visible(message));
+        return None;
+    }
+    let Some(on) = on else {
+        pen.put(Tone::Faint, "any of Esc, ? and q leaves the help");
+        return None;
+    };
+    // How to find out, and how to get out, are always there.
+    let always = [Action::Help, Action::Quit];
+    let text = |binding: &Binding| {
+        let key = binding.keys.first().map_or_else(String::new, |key| key.name());
+        binding.short.map(|short| (key, short))
+    };
+    let last: u16 = keys::of(on)
+        .filter(|binding| always.contains(&binding.action))
+        .filter_map(text)
+        .map(|(key, short)| columns(&key) + columns(short) + 3)
+        .sum();
+    let (mut first, mut rest): (Vec<&Binding>, Vec<&Binding>) =
+        keys::of(on).filter(|binding| binding.short.is_some()).partition(|binding| !always.contains(&binding.action));
+    let mut room = area.width.saturating_sub(last);
+    first.retain(|binding| {
+        let wanted = text(binding).map_or(0, |(key, short)| columns(&key) + columns(short) + 3);
+        let fits = wanted <= room;
+        room = if fits { room - wanted } else { 0 };
+        fits
+    });
+    first.append(&mut rest);
+    for (key, short) in first.into_iter().filter_map(text) {
+        pen.put(Tone::Key, key).put(Tone::Plain, format_args!(" {short}")).skip(2);
+    }
+    None
+}

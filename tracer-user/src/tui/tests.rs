@@ -1,0 +1,169 @@
+//! Whole screens, drawn from committed recordings.
+
+use ratatui::{
+    Terminal,
+    backend::TestBackend,
+    crossterm::event::{KeyCode, KeyModifiers},
+};
+
+use super::*;
+use crate::{
+    detector::Live,
+    engine::{Engine, EngineOptions},
+    event::Event as TraceEvent,
+    recording::Reader,
+    store::StoreOptions,
+};
+
+/// What a recording leaves in the store; `until` ends it early, after so many milliseconds since the attach.
+pub(super) fn store_of(name: &str, until_ms: Option<u64>) -> Store {
+    store_with(name, until_ms, EngineOptions::default())
+}
+
+/// The same, for recordings of calls that hang, whose threshold is as short as that of the tests which made them.
+pub(super) fn store_of_hang(name: &str, until_ms: Option<u64>) -> Store {
+    let mut options = EngineOptions::default();
+    options.detectors.tune("hang.after=500ms").expect("a threshold");
+    store_with(name, until_ms, options)
+}
+
+fn store_with(name: &str, until_ms: Option<u64>, options: EngineOptions) -> Store {
+    let path = format!("{}/../tests/recordings/{name}.tap", env!("CARGO_MANIFEST_DIR"));
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let mut reader = Reader::open(&bytes[..]).expect("a recording");
+    let mut engine = Engine::new(options);
+    let mut store = Store::new(StoreOptions::default());
+    let mut attached = None;
+    while let Some(bytes) = reader.next_event().expect("whole") {
+        let Ok(event) = TraceEvent::decode(bytes) else { continue };
+        let time = event.time();
+        let late = |attached: crate::event::Timestamp| until_ms.is_some_and(|ms| time.since(attached) > ms * 1_000_000);
+        if attached.is_some_and(late) {
+            look(&mut store, &engine);
+            return store;
+        }
+        if matches!(event, TraceEvent::Detached(_)) {
+            look(&mut store, &engine);
+        }
+        engine.handle_event(&event);
+        while let Some(update) = engine.poll() {
+            if matches!(update, crate::engine::Update::Attached(_)) {
+                attached = Some(time);
+                store.set_realtime_offset(engine.realtime_offset_ns());
+            }
+            store.apply(&update);
+        }
+        if matches!(event, TraceEvent::Tick(_)) {
+            look(&mut store, &engine);
+        }
+    }
+    engine.finish();
+    while let Some(update) = engine.poll() {
+        store.apply(&update);
+    }
+    store
+}
+
+fn look(store: &mut Store, engine: &Engine) {
+    let live = engine.live();
+    let live: &dyn Live = &live;
+    store.look(engine.now(), live);
+}
+
+/// A terminal and what it shows.
+pub(super) struct Stage {
+    pub(super) ui: Ui,
+    pub(super) store: Store,
+    terminal: Terminal<TestBackend>,
+}
+
+impl Stage {
+    pub(super) fn new(store: Store, (width, height): (u16, u16)) -> Self {
+        let ui = Ui::new(&UiOptions::default());
+        Self { ui, store, terminal: Terminal::new(TestBackend::new(width, height)).expect("it cannot fail") }
+    }
+
+    /// Presses keys: characters, or names in `<...>`. Everything is drawn between two keys, as for a person.
+    pub(super) fn keys(&mut self, keys: &str) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut rest = keys;
+        while let Some(first) = rest.chars().next() {
+            let (code, length) = match rest.strip_prefix('<').and_then(|name| name.split_once('>')) {
+                Some((name, _)) => (named(name), name.len() + 2),
+                None => (KeyCode::Char(first), first.len_utf8()),
+            };
+            rest = &rest[length..];
+            self.screen();
+            let key = Event::Key(KeyEvent::new(code, KeyModifiers::NONE));
+            effects.extend(self.ui.handle(&key, &self.store));
+        }
+        effects
+    }
+
+    /// The screen as text.
+    pub(super) fn screen(&mut self) -> String {
+        let Self { ui, store, terminal } = self;
+        terminal.draw(|frame| ui.draw(frame, store)).expect("it cannot fail");
+        let buffer = terminal.backend().buffer();
+        let width = usize::from(buffer.area.width);
+        let mut text = String::new();
+        for row in buffer.content.chunks(width) {
+            let mut skip = 0;
+            let mut line = String::new();
+            for cell in row {
+                if skip == 0 {
+                    line.push_str(cell.symbol());
+                    skip = unicode_width::UnicodeWidthStr::width(cell.symbol()).saturating_sub(1);
+                } else {
+                    skip -= 1;
+                }
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn named(name: &str) -> KeyCode {
+    match name {
+        "Enter" => KeyCode::Enter,
+        "Esc" => KeyCode::Esc,
+        "Tab" => KeyCode::Tab,
+        "Up" => KeyCode::Up,
+        "Down" => KeyCode::Down,
+        "PgUp" => KeyCode::PageUp,
+        "PgDn" => KeyCode::PageDown,
+        "Home" => KeyCode::Home,
+        "End" => KeyCode::End,
+        other => panic!("no such key: {other}"),
+    }
+}
+
+pub(super) const SMALL: (u16, u16) = (80, 24);
+pub(super) const LARGE: (u16, u16) = (160, 45);
+
+/// Both sizes of a screen.
+macro_rules! snapshots {
+    ($name:literal, $store:expr, $keys:expr) => {
+        for size in [SMALL, LARGE] {
+            let mut stage = Stage::new($store, size);
+            stage.keys($keys);
+            insta::assert_snapshot!(format!("{}_{}x{}", $name, size.0, size.1), stage.screen());
+        }
+    };
+}
+
+#[test]
+fn overview() {
+    snapshots!("overview_retry_ongoing", store_of("retry_exponential", Some(1_500)), "");
+    snapshots!("overview_retry", store_of("retry_capped", None), "");
+    snapshots!("overview_hang", store_of_hang("hang_served_behind_a_call", Some(560)), "");
+    snapshots!("overview_gap", store_of("forced_loss", None), "");
+}
+
+#[test]
+fn too_small_says_so() {
+    let mut stage = Stage::new(Store::default(), (30, 6));
+    insta::assert_snapshot!(stage.screen());
+}

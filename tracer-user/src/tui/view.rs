@@ -1,0 +1,128 @@
+//! What a screen is given, and what it gives back.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+};
+
+use super::{
+    keys::{Action, On},
+    theme::Theme,
+};
+use crate::{
+    clock::Clock,
+    event::Timestamp,
+    exchange::{Exchange, ExchangeId, IncidentId},
+    redact::Redactor,
+    store::Store,
+};
+
+/// What every screen draws from. Drawing changes nothing but how far a screen is scrolled.
+pub(super) struct Context<'a> {
+    /// Everything that is shown.
+    pub(super) store: &'a Store,
+    /// How it looks.
+    pub(super) theme: Theme,
+    /// Hides secrets, unless they are to be shown.
+    pub(super) redactor: Redactor,
+    /// Which exchanges are wanted.
+    pub(super) filter: &'a Wanted,
+    /// Seconds to add to UTC for the times shown.
+    pub(super) utc_offset_s: i32,
+}
+
+/// Which exchanges are wanted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    /// As it was typed.
+    pub(super) text: String,
+    /// Changes with it.
+    pub(super) version: u64,
+}
+
+impl Context<'_> {
+    /// Whether the filter lets it through.
+    pub(super) fn matches(&self, _exchange: &Exchange) -> bool {
+        true
+    }
+
+    /// `04:05:06.123`
+    pub(super) fn clock_time(&self, time: Timestamp) -> String {
+        let mut clock = Clock::new(self.utc_offset_s);
+        clock.set_offset(self.store.realtime_offset_ns());
+        clock.micros(time)[11..23].iter().copied().map(char::from).collect()
+    }
+}
+
+/// One screen.
+pub(super) trait View {
+    /// Which keys it has.
+    fn on(&self) -> On;
+
+    /// Draws it.
+    fn draw(&mut self, area: Rect, buffer: &mut Buffer, context: &Context<'_>);
+
+    /// A key was pressed.
+    fn act(&mut self, action: Action, context: &Context<'_>) -> Vec<Reaction>;
+
+    /// A place of it was clicked.
+    fn click(&mut self, _at: Position, _context: &Context<'_>) -> Vec<Reaction> {
+        Vec::new()
+    }
+
+    /// Something is searched for in it, as it is typed; nothing for an empty text.
+    fn search(&mut self, _text: &str, _context: &Context<'_>) {}
+}
+
+/// What a screen wants to happen.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Reaction {
+    /// Another screen, over this one.
+    OpenExchange(ExchangeId),
+    /// The same.
+    OpenIncident(IncidentId),
+    /// The overview, with this filter.
+    Narrow(String),
+    /// Something outside of the screens.
+    Do(Effect),
+    /// One line to be read.
+    Say(String),
+    /// One step back.
+    Back,
+}
+
+/// What must be done outside: by whoever has the terminal.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// End.
+    Quit,
+    /// Stop until continued.
+    Suspend,
+    /// Draw all anew.
+    Redraw,
+    /// To the clipboard, by OSC 52.
+    Copy {
+        /// What it is, for the message.
+        what: String,
+        /// The text.
+        text: String,
+    },
+    /// Show in a pager.
+    Page {
+        /// What it is.
+        title: String,
+        /// Text that is harmless for a terminal.
+        text: String,
+    },
+    /// Write to a file in the current folder.
+    WriteFile {
+        /// What the name begins with, and its extension.
+        name: (String, String),
+        /// Contents.
+        bytes: Vec<u8>,
+    },
+    /// Write a recording of what was seen so far.
+    SaveRecording,
+    /// Ask the kernel about these connections from now on, about once a second.
+    Watch(Vec<u64>),
+}
