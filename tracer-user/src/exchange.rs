@@ -315,7 +315,27 @@ pub struct Exchange {
     pub incidents: Vec<IncidentId>,
 }
 
+/// From here on an exchange is called slow: a person who waits notices a second.
+pub const SLOW_NS: u64 = 1_000_000_000;
+
 impl Exchange {
+    /// Whether it failed: it has no whole response, or one that says that the server failed. (4xx is how a server answers
+    /// a request that is wrong, and 429 is found by the retries that follow it.) One that is open has not failed.
+    pub fn is_failed(&self) -> bool {
+        match self.outcome {
+            Outcome::InFlight => false,
+            Outcome::Complete | Outcome::Upgraded => {
+                self.response.as_ref().is_some_and(|response| response.status >= 500)
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether it is over and took longer than [`SLOW_NS`].
+    pub fn is_slow(&self) -> bool {
+        self.end().is_some_and(|end| end.since(self.started) > SLOW_NS)
+    }
+
     /// When it was over; `None` while it is open, whatever was seen of it.
     pub fn end(&self) -> Option<Timestamp> {
         self.timing.end.filter(|_| self.outcome != Outcome::InFlight)

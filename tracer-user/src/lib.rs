@@ -43,6 +43,8 @@ pub mod detector;
 
 pub mod engine;
 
+pub mod filter;
+
 pub mod store;
 
 pub mod output;

@@ -48,7 +48,7 @@ pub struct Redactor {
 
 impl Redactor {
     /// With `show_secrets`, everything is left as it is.
-    pub fn new(show_secrets: bool) -> Self {
+    pub const fn new(show_secrets: bool) -> Self {
         Self { show_secrets }
     }
 

@@ -70,16 +70,9 @@ pub struct Store {
     loss: Loss,
 }
 
-/// Whether an exchange failed: it has no whole response, or one that says that the server failed. (4xx is how a server
-/// answers a request that is wrong, and 429 is found by the retries that follow it.) One that is open has not failed.
+/// Whether an exchange failed: [`Exchange::is_failed`].
 pub fn failed(exchange: &Exchange) -> bool {
-    match exchange.outcome {
-        Outcome::InFlight => false,
-        Outcome::Complete | Outcome::Upgraded => {
-            exchange.response.as_ref().is_some_and(|response| response.status >= 500)
-        }
-        _ => true,
-    }
+    exchange.is_failed()
 }
 
 impl Store {

@@ -28,7 +28,7 @@ use crate::{
     engine::{Attached, Loss, Note, NoteKind, Summary, Update},
     errno,
     event::Timestamp,
-    exchange::{Exchange, Outcome, Quality},
+    exchange::{Exchange, Outcome, Quality, SLOW_NS},
     measure,
     redact::Redactor,
     url::{self, Base},
@@ -48,8 +48,6 @@ pub struct LineOptions {
     pub show_secrets: bool,
 }
 
-/// From here on an exchange is called slow: a person who waits notices a second.
-const SLOW_NS: u64 = 1_000_000_000;
 /// Targets that the first line names.
 const NAMED_TARGETS: usize = 4;
 /// From this width on all columns are shown.
@@ -143,25 +141,18 @@ impl<W: Write> LineOutput<W> {
     }
 
     fn count(&mut self, exchange: &Exchange) -> Mark {
-        let status = exchange.response.as_ref().map_or(0, |response| response.status);
-        let slow = exchange.end().is_some_and(|end| end.since(exchange.started) > SLOW_NS);
+        let slow = exchange.is_slow();
         self.slow += u64::from(slow);
-        match exchange.outcome {
-            Outcome::InFlight => {
-                self.open += 1;
-                Mark::Open
-            }
-            Outcome::Complete | Outcome::Upgraded if status < 500 => {
-                if slow {
-                    Mark::Slow
-                } else {
-                    Mark::None
-                }
-            }
-            _ => {
-                self.failed += 1;
-                Mark::Failed
-            }
+        if exchange.outcome == Outcome::InFlight {
+            self.open += 1;
+            Mark::Open
+        } else if exchange.is_failed() {
+            self.failed += 1;
+            Mark::Failed
+        } else if slow {
+            Mark::Slow
+        } else {
+            Mark::None
         }
     }
 

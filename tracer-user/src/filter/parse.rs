@@ -1,0 +1,525 @@
+//! From text to an expression. The grammar stands in the module above.
+
+use super::{
+    FilterError,
+    expression::{Comparison, Expression, Term},
+    field::{Field, FieldHelp, Flag, Name, Takes},
+    text::{Needle, Pattern},
+    value::{Number, Unit},
+};
+
+/// Bytes of an expression: many screens wide, and little to compile.
+pub const MAX_LENGTH: usize = 2_000;
+/// Parentheses and negations inside each other; parsing and evaluating them recurses.
+const MAX_DEPTH: usize = 32;
+/// Regular expressions in one filter; each has memory of its own.
+const MAX_PATTERNS: usize = 16;
+
+/// Longer ones first: `>=` is not `>`.
+const OPERATORS: [(&str, Operator); 11] = [
+    ("!=", Operator::Compare(Comparison::NotEqual)),
+    ("!~", Operator::NotMatches),
+    (">=", Operator::Compare(Comparison::GreaterOrEqual)),
+    ("<=", Operator::Compare(Comparison::LessOrEqual)),
+    // As many languages have it.
+    ("==", Operator::Compare(Comparison::Equal)),
+    ("=~", Operator::Matches),
+    ("=", Operator::Compare(Comparison::Equal)),
+    (":", Operator::Has),
+    ("~", Operator::Matches),
+    (">", Operator::Compare(Comparison::Greater)),
+    ("<", Operator::Compare(Comparison::Less)),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operator {
+    Has,
+    Matches,
+    NotMatches,
+    Compare(Comparison),
+}
+
+/// A value, and where it stands.
+struct Value {
+    start: usize,
+    text: String,
+    quoted: bool,
+}
+
+pub(super) fn parse(text: &str) -> Result<Expression, FilterError> {
+    let mut parser = Parser { text, at: 0, depth: 0, patterns: 0 };
+    if text.len() > MAX_LENGTH {
+        let end = text.char_indices().map(|(place, _)| place).take_while(|place| *place <= MAX_LENGTH).last();
+        return Err(parser.error(end.unwrap_or(0), format!("more than {MAX_LENGTH} bytes"), "shorten it"));
+    }
+    parser.blanks();
+    if parser.rest().is_empty() {
+        return Ok(Expression::All(Vec::new()));
+    }
+    let expression = parser.any()?;
+    if parser.rest().is_empty() {
+        Ok(expression)
+    } else {
+        // All else is taken for a term.
+        Err(parser.error(parser.at, "there is no `(` that this `)` could close", "remove it, or put quotes around it"))
+    }
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+    depth: usize,
+    patterns: usize,
+}
+
+type Parsed<T> = Result<T, FilterError>;
+
+impl<'a> Parser<'a> {
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    fn blanks(&mut self) {
+        self.at = self.text.len() - self.rest().trim_start().len();
+    }
+
+    fn error(&self, place: usize, problem: impl Into<String>, remedy: impl Into<String>) -> FilterError {
+        let column = self.text[..place].chars().count() + 1;
+        FilterError { column, problem: problem.into(), remedy: remedy.into() }
+    }
+
+    /// Whether this word stands here by itself.
+    fn is_keyword(&self, word: &str) -> bool {
+        let rest = self.rest();
+        rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+            && rest[word.len()..].chars().next().is_none_or(|next| next.is_whitespace() || "()".contains(next))
+    }
+
+    fn keyword(&mut self, word: &str) -> bool {
+        let found = self.is_keyword(word);
+        if found {
+            self.at += word.len();
+        }
+        found
+    }
+
+    fn sign(&mut self, sign: &str) -> bool {
+        let found = self.rest().starts_with(sign);
+        if found {
+            self.at += sign.len();
+        }
+        found
+    }
+
+    fn any(&mut self) -> Parsed<Expression> {
+        let mut members = vec![self.all()?];
+        while self.sign("||") || self.sign("|") || self.keyword("or") {
+            members.push(self.all()?);
+        }
+        Ok(Expression::group(false, members))
+    }
+
+    fn all(&mut self) -> Parsed<Expression> {
+        let mut members = vec![self.one()?];
+        loop {
+            self.blanks();
+            let and = self.sign("&&") || self.keyword("and");
+            let over = self.rest().is_empty() || self.rest().starts_with(['|', ')']) || self.is_keyword("or");
+            if over && !and {
+                return Ok(Expression::group(true, members));
+            }
+            members.push(self.one()?);
+        }
+    }
+
+    fn one(&mut self) -> Parsed<Expression> {
+        self.blanks();
+        let start = self.at;
+        let Some(first) = self.peek() else {
+            return Err(self.error(
+                start,
+                "something is missing here",
+                "write a word or a comparison, as in status>=500",
+            ));
+        };
+        let rest = self.rest();
+        let negated = match first {
+            '!' if rest.starts_with("!=") || rest.starts_with("!~") => return Err(self.no_field(2)),
+            '=' | '~' => return Err(self.no_field(1)),
+            '!' | '-' => {
+                self.at += 1;
+                true
+            }
+            _ => self.keyword("not"),
+        };
+        if negated {
+            self.deeper(start)?;
+            let inner = self.one()?;
+            self.depth -= 1;
+            return Ok(Expression::Not(inner.into()));
+        }
+        match first {
+            '(' => {
+                self.deeper(start)?;
+                self.at += 1;
+                let inner = self.any()?;
+                if !self.sign(")") {
+                    return Err(self.error(start, "this `(` is not closed", "write the `)`, or put quotes around it"));
+                }
+                self.depth -= 1;
+                Ok(inner)
+            }
+            '|' | ')' => Err(self.error(
+                start,
+                format!("something is missing before this `{first}`"),
+                "write a word or a comparison there, or put quotes around it",
+            )),
+            _ if self.is_keyword("or") || self.is_keyword("and") => Err(self.error(
+                start,
+                "something is missing before this word",
+                "write a word or a comparison there, or put quotes around it to look for it",
+            )),
+            '>' | '<' => self.quantity(),
+            '"' | '\'' => self.word(),
+            _ => match self.field()? {
+                Some((name, help, operator)) => self.comparison(&name, help, operator),
+                None => self.word(),
+            },
+        }
+    }
+
+    fn deeper(&mut self, place: usize) -> Parsed<()> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            let problem = format!("more than {MAX_DEPTH} parentheses and negations inside each other");
+            return Err(self.error(place, problem, "write it simpler"));
+        }
+        Ok(())
+    }
+
+    fn no_field(&self, length: usize) -> FilterError {
+        let sign = &self.rest()[..length];
+        self.error(
+            self.at,
+            format!("there is no field before this `{sign}`"),
+            format!("write it there, as in path{sign}/v1, or put quotes around the text to look for it"),
+        )
+    }
+
+    /// `>1s`, `<=10kB`.
+    fn quantity(&mut self) -> Parsed<Expression> {
+        let start = self.at;
+        let Some(Operator::Compare(comparison)) = self.operator() else { return self.word() };
+        self.blanks();
+        let value = self.value(false, "duration")?;
+        match Unit::of_bare(&value.text) {
+            Some((unit, number)) => {
+                let field = if unit == Unit::Time { Field::Duration } else { Field::Size };
+                Ok(Expression::Term(Term::Compares(field, comparison, unit, vec![number])))
+            }
+            None => Err(self.error(
+                value.start,
+                format!("`{}` is neither a time nor a size with its unit", value.text),
+                format!(
+                    "write {0}500ms for the duration, {0}10kB for the bodies, or the field, as in status{0}{1}",
+                    &self.text[start..value.start].trim_end(),
+                    Unit::Status.parse(&value.text).map_or("500", |_| &value.text)
+                ),
+            )),
+        }
+    }
+
+    fn operator(&mut self) -> Option<Operator> {
+        let (_, operator) = OPERATORS.iter().find(|(sign, _)| self.sign(sign))?;
+        Some(*operator)
+    }
+
+    /// A field with its operator; `None` and nothing taken where it is a word.
+    fn field(&mut self) -> Parsed<Option<(Name, &'static FieldHelp, Operator)>> {
+        let start = self.at;
+        let rest = self.rest();
+        let name = name_at(rest);
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let known = Name::find(name);
+        self.at += name.len();
+        if known.is_some() {
+            // `status >= 500`: as a word, the name of a field before an operator has no use.
+            let end = self.at;
+            self.blanks();
+            if self.at > end && !self.rest().starts_with(['=', '~', '<', '>']) && !self.rest().starts_with("!=") {
+                self.at = end;
+            }
+        }
+        let Some(operator) = self.operator() else {
+            self.at = start;
+            return Ok(None);
+        };
+        if let Some((name, help)) = known {
+            return Ok(Some((name, help, operator)));
+        }
+        if operator == Operator::Has && self.rest().starts_with(|c: char| c.is_ascii_digit() || c == '/') {
+            // `localhost:8080`, `http://h/p`.
+            self.at = start;
+            return Ok(None);
+        }
+        let closest = Name::closest(name).map_or_else(String::new, |closest| format!("did you mean `{closest}`? "));
+        Err(self.error(
+            start,
+            format!("there is no field `{name}`"),
+            format!("{closest}To look for this text, put quotes around it"),
+        ))
+    }
+
+    fn word(&mut self) -> Parsed<Expression> {
+        let needles = self.values("")?.iter().map(|value| Needle::new(&value.text)).collect();
+        Ok(Expression::Term(Term::Contains(Field::Line, needles)))
+    }
+
+    fn comparison(&mut self, name: &Name, help: &'static FieldHelp, operator: Operator) -> Parsed<Expression> {
+        let place = self.at;
+        self.blanks();
+        let typed = help.name;
+        let equal = matches!(operator, Operator::Has | Operator::Compare(Comparison::Equal));
+        let field = match name {
+            Name::Is | Name::Has if !equal => {
+                let problem = format!("`{typed}` stands before a colon");
+                return Err(self.error(place, problem, format!("write {}", help.example)));
+            }
+            Name::Is => return self.each(typed, Self::flag),
+            Name::Has => return self.each(typed, Self::presence),
+            Name::Field(field) => field.clone(),
+        };
+        let unit = match help.takes {
+            Takes::Number => Some(Unit::None),
+            Takes::Status => Some(Unit::Status),
+            Takes::Duration => Some(Unit::Time),
+            Takes::Size => Some(Unit::Bytes),
+            Takes::Body if matches!(operator, Operator::Compare(_)) => Some(Unit::Bytes),
+            _ => None,
+        };
+        let term = match (operator, unit) {
+            (Operator::Matches | Operator::NotMatches, None) => {
+                let value = self.value(true, typed)?;
+                Term::Matches(field, operator == Operator::Matches, self.pattern(&value)?)
+            }
+            (Operator::Matches | Operator::NotMatches, Some(_)) => {
+                let problem = format!("`{typed}` is a number, which no regular expression matches");
+                return Err(self.error(place, problem, "compare it with = != > >= < or <="));
+            }
+            (Operator::Has, None) => {
+                let values = self.values(typed)?;
+                self.check(help, &values, |known, text| known.contains(text))?;
+                Term::Contains(field, needles(&values))
+            }
+            (Operator::Compare(comparison @ (Comparison::Equal | Comparison::NotEqual)), None) => {
+                let values = self.values(typed)?;
+                self.check(help, &values, |known, text| known == text)?;
+                Term::Equals(field, comparison == Comparison::Equal, needles(&values))
+            }
+            (Operator::Compare(_), None) => {
+                let problem = format!("`{typed}` is text, of which none is more than another");
+                return Err(self.error(place, problem, format!("use : = != or ~, as in {}", help.example)));
+            }
+            (operator, Some(unit)) => {
+                let comparison = match operator {
+                    Operator::Compare(comparison) => comparison,
+                    _ => Comparison::Equal,
+                };
+                Term::Compares(field, comparison, unit, self.numbers(typed, comparison, unit)?)
+            }
+        };
+        Ok(Expression::Term(term))
+    }
+
+    /// One is enough.
+    fn each(&mut self, typed: &str, meaning: impl Fn(&Self, &Value) -> Parsed<Term>) -> Parsed<Expression> {
+        let place = self.at;
+        let values = self.values(typed)?;
+        let members: Parsed<Vec<Expression>> =
+            values.iter().map(|value| meaning(self, value).map(Expression::Term)).collect();
+        if values.len() > 1 {
+            // It is shown in parentheses.
+            self.deeper(place)?;
+            self.depth -= 1;
+        }
+        Ok(Expression::group(false, members?))
+    }
+
+    fn flag(&self, value: &Value) -> Parsed<Term> {
+        Flag::find(&value.text).map(Term::Is).ok_or_else(|| {
+            let known = Name::find("is").map_or_else(String::new, |(_, help)| help.values.join(", "));
+            self.error(value.start, format!("no exchange is `{}`", value.text), format!("one of these is: {known}"))
+        })
+    }
+
+    fn presence(&self, value: &Value) -> Parsed<Term> {
+        if let Some((Name::Field(field), _)) = Name::find(&value.text) {
+            return Ok(Term::Has(field));
+        }
+        let closest = Name::closest(&value.text).unwrap_or("incident");
+        let problem = format!("there is no field `{}`", value.text);
+        Err(self.error(value.start, problem, format!("write the name of one, as in has:{closest}")))
+    }
+
+    fn pattern(&mut self, value: &Value) -> Parsed<Pattern> {
+        self.patterns += 1;
+        if self.patterns > MAX_PATTERNS {
+            let problem = format!("more than {MAX_PATTERNS} regular expressions");
+            return Err(self.error(value.start, problem, "join some with `|`, or use `:`"));
+        }
+        Pattern::new(&value.text).map_err(|(problem, place)| {
+            let start = value.start + usize::from(value.quoted);
+            // Where a quoted one has escapes in it, the place is less far off than its start.
+            let place = self.text[start..].char_indices().nth(place).map_or(start, |(place, _)| start + place);
+            self.error(place, problem, "mend it, or use `:` to look for the text as it is")
+        })
+    }
+
+    fn check(&self, help: &FieldHelp, values: &[Value], fits: impl Fn(&str, &str) -> bool) -> Parsed<()> {
+        let wrong = |value: &&Value| {
+            let text = value.text.to_ascii_lowercase();
+            !help.values.is_empty() && !help.values.iter().any(|known| fits(known, &text))
+        };
+        match values.iter().find(wrong) {
+            None => Ok(()),
+            Some(value) => Err(self.error(
+                value.start,
+                format!("`{}` is no {}", value.text, help.name),
+                format!("it is one of these: {}", help.values.join(", ")),
+            )),
+        }
+    }
+
+    fn numbers(&mut self, typed: &str, comparison: Comparison, unit: Unit) -> Parsed<Vec<Number>> {
+        let ordered = !matches!(comparison, Comparison::Equal | Comparison::NotEqual);
+        let values = self.values(typed)?;
+        if let (true, Some(second)) = (ordered, values.get(1)) {
+            return Err(self.error(second.start, "more or less than several numbers", "give one, or use = or !="));
+        }
+        let number = |value: &Value| match unit.parse(&value.text) {
+            Some(Number::Class(class)) if ordered => Err(self.error(
+                value.start,
+                format!("`{}` is a class, which is not more or less than a status", value.text),
+                format!("write {class}00 or {class}99, or use = or !="),
+            )),
+            Some(number) => Ok(number),
+            None => Err(self.error(
+                value.start,
+                format!("`{}` is not what `{typed}` is compared with", value.text),
+                unit.wanted(),
+            )),
+        };
+        values.iter().map(number).collect()
+    }
+
+    /// Values with `|` between them.
+    fn values(&mut self, field: &str) -> Parsed<Vec<Value>> {
+        let mut values = vec![self.value(false, field)?];
+        loop {
+            // With a blank or a parenthesis on either side it stands between terms.
+            let mut following = self.rest().chars();
+            let joined = following.next() == Some('|')
+                && following.next().is_some_and(|next| !next.is_whitespace() && !"|()".contains(next));
+            if !joined {
+                return Ok(values);
+            }
+            self.at += 1;
+            let name = name_at(self.rest());
+            let after = &self.rest()[name.len()..];
+            if Name::find(name).is_some() && OPERATORS.iter().any(|(sign, _)| after.starts_with(sign)) {
+                return Err(self.error(
+                    self.at - 1,
+                    "without blanks, `|` stands between values of one field",
+                    "put blanks around it, or write `or`",
+                ));
+            }
+            values.push(self.value(false, field)?);
+        }
+    }
+
+    /// Text in quotes, or up to the next blank.
+    fn value(&mut self, pattern: bool, field: &str) -> Parsed<Value> {
+        let start = self.at;
+        if let Some(quote @ ('"' | '\'')) = self.peek() {
+            self.at += 1;
+            let text = self.quoted(quote, start)?;
+            let joined = |next: char| next.is_whitespace() || "|)".contains(next);
+            if self.peek().is_some_and(|next| !joined(next)) {
+                return Err(self.error(self.at, "text right behind the closing quote", "put a blank between them"));
+            }
+            return Ok(Value { start, text, quoted: true });
+        }
+        let text = &self.rest()[..bare_length(self.rest(), pattern)];
+        if text.is_empty() {
+            let example = Name::find(field).map_or("status>=500", |(_, help)| help.example);
+            return Err(self.error(start, "a value is missing here", format!("write it, as in {example}")));
+        }
+        self.at += text.len();
+        Ok(Value { start, text: text.to_owned(), quoted: false })
+    }
+
+    fn quoted(&mut self, quote: char, start: usize) -> Parsed<String> {
+        let mut text = String::new();
+        let mut chars = self.rest().char_indices();
+        while let Some((place, next)) = chars.next() {
+            match next {
+                '\\' => match chars.next() {
+                    Some((_, escaped @ ('"' | '\'' | '\\'))) => text.push(escaped),
+                    // Regular expressions have many of these.
+                    Some((_, other)) => text.extend(['\\', other]),
+                    None => break,
+                },
+                _ if next == quote => {
+                    self.at += place + quote.len_utf8();
+                    return Ok(text);
+                }
+                _ => text.push(next),
+            }
+        }
+        Err(self.error(start, "this quote is not closed", format!("write the {quote} where the text ends")))
+    }
+}
+
+fn needles(values: &[Value]) -> Vec<Needle> {
+    values.iter().map(|value| Needle::new(&value.text)).collect()
+}
+
+/// What could be a field's name.
+fn name_at(text: &str) -> &str {
+    if !text.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        return "";
+    }
+    &text[..text.find(|c: char| !c.is_ascii_alphanumeric() && !".-_".contains(c)).unwrap_or(text.len())]
+}
+
+/// Up to a blank, a `)` that is opened outside, or, where it is no regular expression, a `|`.
+fn bare_length(text: &str, pattern: bool) -> usize {
+    let mut open = 0_usize;
+    let mut in_class = false;
+    let mut escaped = false;
+    for (place, next) in text.char_indices() {
+        if next.is_whitespace() {
+            return place;
+        }
+        if pattern && (escaped || next == '\\') {
+            escaped = !escaped;
+            continue;
+        }
+        match next {
+            '[' | ']' if pattern => in_class = next == '[',
+            _ if in_class => {}
+            '|' if !pattern => return place,
+            '(' => open += 1,
+            ')' if open == 0 => return place,
+            ')' => open -= 1,
+            _ => {}
+        }
+    }
+    text.len()
+}

@@ -1,0 +1,262 @@
+//! Numbers, times and sizes as people type them, and as they are typed again.
+
+use std::{fmt, ops::RangeInclusive};
+
+/// A number to compare with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Number {
+    /// This one.
+    One(u64),
+    /// `5xx`: a hundred of them.
+    Class(u8),
+}
+
+impl Number {
+    /// All that it stands for.
+    pub(super) fn range(self) -> RangeInclusive<u64> {
+        match self {
+            Self::One(number) => number..=number,
+            Self::Class(class) => u64::from(class) * 100..=u64::from(class) * 100 + 99,
+        }
+    }
+}
+
+/// What the numbers of a field count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Nothing: they are numbers.
+    None,
+    /// Nothing, and classes are possible.
+    Status,
+    /// Nanoseconds.
+    Time,
+    /// Bytes.
+    Bytes,
+}
+
+/// More than anything that is counted.
+const MAX: u128 = i64::MAX as u128;
+
+type Units = &'static [(&'static str, u64)];
+
+/// The longest first: what is shown uses the first that leaves no rest.
+const TIMES: Units = &[
+    ("d", 86_400_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+    ("ns", 1),
+    ("min", 60_000_000_000),
+    ("sec", 1_000_000_000),
+    ("µs", 1_000),
+    ("μs", 1_000),
+];
+const SIZES: Units = &[
+    ("TiB", 1 << 40),
+    ("TB", 1_000_000_000_000),
+    ("GiB", 1 << 30),
+    ("GB", 1_000_000_000),
+    ("MiB", 1 << 20),
+    ("MB", 1_000_000),
+    ("KiB", 1 << 10),
+    ("kB", 1_000),
+    ("B", 1),
+];
+
+impl Unit {
+    /// What is wanted, said where something else is found.
+    pub(super) fn wanted(self) -> &'static str {
+        match self {
+            Self::None => "a whole number is needed, as in 42",
+            Self::Status => "a status or a class is needed, as in 503 or 5xx",
+            Self::Time => "a time with its unit is needed, as in 200ms, 1.5s or 1m30s",
+            Self::Bytes => "a size is needed, as in 1500, 10kB or 1MiB",
+        }
+    }
+
+    pub(super) fn parse(self, text: &str) -> Option<Number> {
+        let number = match self {
+            // As lines show connections.
+            Self::None => quantity(text.strip_prefix('#').unwrap_or(text), 1, false)?,
+            Self::Status => {
+                if let [class @ b'1'..=b'9', b'x' | b'X', b'x' | b'X'] = text.as_bytes() {
+                    return Some(Number::Class(class - b'0'));
+                }
+                quantity(text, 1, false).filter(|status| *status <= 999)?
+            }
+            Self::Time => time(text)?,
+            Self::Bytes => size(text)?,
+        };
+        Some(Number::One(number))
+    }
+
+    /// What stands without a field: its unit tells what is meant.
+    pub(super) fn of_bare(text: &str) -> Option<(Self, Number)> {
+        if let Some(time) = time(text) {
+            return Some((Self::Time, Number::One(time)));
+        }
+        let unit_is_written = text.ends_with(['b', 'B']);
+        size(text).filter(|_| unit_is_written).map(|size| (Self::Bytes, Number::One(size)))
+    }
+
+    /// As [`Self::parse`] reads it.
+    pub(super) fn show(self, number: Number) -> Shown {
+        Shown(self, number)
+    }
+}
+
+/// A number that is shown as it is typed.
+pub(super) struct Shown(Unit, Number);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = match self.1 {
+            Number::Class(class) => return write!(f, "{class}xx"),
+            Number::One(number) => number,
+        };
+        let units = match self.0 {
+            Unit::None | Unit::Status => return write!(f, "{number}"),
+            Unit::Time => TIMES,
+            Unit::Bytes => SIZES,
+        };
+        let fits = |(_, factor): &&(&str, u64)| number > 0 && number.is_multiple_of(*factor);
+        let nothing = &if self.0 == Unit::Time { ("s", 1) } else { ("B", 1) };
+        let (name, factor) = units.iter().find(fits).unwrap_or(nothing);
+        write!(f, "{}{name}", number / factor)
+    }
+}
+
+/// `1.5s`, `1m30s`.
+fn time(text: &str) -> Option<u64> {
+    let mut rest = text;
+    let mut total: u64 = 0;
+    loop {
+        let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);
+        let (unit, tail) = tail.split_at(tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len()));
+        let (_, factor) = TIMES.iter().find(|(name, _)| *name == unit)?;
+        total = total.checked_add(quantity(number, *factor, true)?).filter(|total| u128::from(*total) <= MAX)?;
+        rest = tail;
+        if rest.is_empty() {
+            return Some(total);
+        }
+    }
+}
+
+/// `1500`, `10kB`, `1.5M`: what lacks its `B` counts in powers of two, as for the options.
+fn size(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
+    let factor = if unit.is_empty() {
+        1
+    } else {
+        let known = |unit: &str| SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit));
+        let short = || known(&format!("{}iB", unit.trim_end_matches(['i', 'I'])));
+        known(unit).or_else(short)?.1
+    };
+    quantity(number, factor, factor > 1)
+}
+
+/// Digits, and where `fraction` is allowed a part behind a point, times `factor`.
+fn quantity(text: &str, factor: u64, fraction: bool) -> Option<u64> {
+    /// So many digits of each part fit into what is calculated with.
+    const DIGITS: usize = 18;
+    let digits = |text: &str| -> Option<u128> {
+        let all = !text.is_empty() && text.len() <= DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
+        if all { text.parse().ok() } else { None }
+    };
+    let (whole, part) = match text.split_once('.') {
+        Some((whole, part)) if fraction => (whole, digits(part)? * u128::from(factor) / 10_u128.pow(part.len() as u32)),
+        Some(_) => return None,
+        None => (text, 0),
+    };
+    let total = digits(whole)? * u128::from(factor) + part;
+    u64::try_from(total).ok().filter(|total| u128::from(*total) <= MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        for (text, nanoseconds) in [
+            ("1s", 1_000_000_000),
+            ("200ms", 200_000_000),
+            ("1.5s", 1_500_000_000),
+            ("1m30s", 90_000_000_000),
+            ("0s", 0),
+            ("0.1ns", 0),
+            ("3us", 3_000),
+            ("3µs", 3_000),
+            ("2h", 7_200_000_000_000),
+            ("1d", 86_400_000_000_000),
+        ] {
+            assert_eq!(Unit::Time.parse(text), Some(Number::One(nanoseconds)), "{text}");
+        }
+        for text in
+            ["", "s", "1", "1x", "-1s", "1.s", ".5s", "1s2", "1..2s", "99999999999999999999s", "999999999999999999d"]
+        {
+            assert_eq!(Unit::Time.parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1500", 1500),
+            ("10kB", 10_000),
+            ("10KB", 10_000),
+            ("1.5MB", 1_500_000),
+            ("1k", 1024),
+            ("1Ki", 1024),
+            ("1KiB", 1024),
+            ("2MiB", 2 << 20),
+            ("7B", 7),
+        ] {
+            assert_eq!(Unit::Bytes.parse(text), Some(Number::One(bytes)), "{text}");
+        }
+        for text in ["", "B", "1.5", "1x", "1iB", "1ii", "-1", "1 kB", "99999999999999999999", "999999999999999999TiB"]
+        {
+            assert_eq!(Unit::Bytes.parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn statuses_and_numbers() {
+        assert_eq!(Unit::Status.parse("5xx"), Some(Number::Class(5)));
+        assert_eq!(Number::Class(5).range(), 500..=599);
+        assert_eq!(Unit::Status.parse("503"), Some(Number::One(503)));
+        for text in ["", "0xx", "5x", "xxx", "5xxx", "1000", "-1", "5.0"] {
+            assert_eq!(Unit::Status.parse(text), None, "{text}");
+        }
+        assert_eq!(Unit::None.parse("#4"), Some(Number::One(4)));
+        assert_eq!(Unit::None.parse("4.0"), None);
+    }
+
+    #[test]
+    fn what_stands_alone_needs_its_unit() {
+        assert_eq!(Unit::of_bare("1s"), Some((Unit::Time, Number::One(1_000_000_000))));
+        assert_eq!(Unit::of_bare("1m"), Some((Unit::Time, Number::One(60_000_000_000))));
+        assert_eq!(Unit::of_bare("1MB"), Some((Unit::Bytes, Number::One(1_000_000))));
+        for text in ["", "500", "1M", "1k", "x", "s"] {
+            assert_eq!(Unit::of_bare(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn shown_numbers_read_back() {
+        let numbers = [0, 1, 999, 1_000, 1_024, 1_500, 90_000_000_000, 86_400_000_000_000, 1 << 40, i64::MAX as u64];
+        for unit in [Unit::None, Unit::Time, Unit::Bytes] {
+            for number in numbers.map(Number::One) {
+                let shown = unit.show(number).to_string();
+                let read = unit.parse(&shown);
+                // No number of 19 digits is typed.
+                assert!(read == Some(number) || shown.len() > 18, "{shown}");
+            }
+        }
+        assert_eq!(Unit::Time.show(Number::One(1_500_000_000)).to_string(), "1500ms");
+        assert_eq!(Unit::Status.show(Number::Class(4)).to_string(), "4xx");
+    }
+}
