@@ -39,6 +39,8 @@ pub mod url;
 
 pub mod body;
 
+pub mod curl;
+
 pub mod detector;
 
 pub mod engine;

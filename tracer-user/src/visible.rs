@@ -9,6 +9,17 @@ use unicode_width::UnicodeWidthChar as _;
 #[derive(Clone, Copy, Debug)]
 pub struct Visible<'a>(pub &'a str);
 
+impl Visible<'_> {
+    /// Nothing in it needs to be spelled out.
+    pub fn is_plain(self) -> bool {
+        self.0.bytes().all(|byte| (0x20..0x7f).contains(&byte)) || self.0.chars().all(is_plain)
+    }
+}
+
+fn is_plain(character: char) -> bool {
+    character.width().unwrap_or(0) > 0 && !is_disguise(character)
+}
+
 impl fmt::Display for Visible<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut columns = 0;
@@ -74,6 +85,7 @@ mod tests {
         fn nothing_shown_is_a_control_or_without_width(text in "(?s).*") {
             let shown = Visible(&text).to_string();
             prop_assert!(!shown.chars().any(char::is_control));
+            prop_assert_eq!(Visible(&text).is_plain(), shown == text);
             prop_assert!(shown.chars().all(|character| character.width().unwrap_or(0) > 0));
             let padded = format!("{:<200}", Visible(&text));
             let plain: usize = padded.chars().map(|character| character.width().unwrap_or(0)).sum();

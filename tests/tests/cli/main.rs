@@ -1,5 +1,6 @@
 //! The program from outside: what it prints where, and how it ends. Nothing here loads probes.
 
 mod bad_input;
+mod curl;
 mod open;
 mod output;
