@@ -39,6 +39,12 @@ impl Term {
                     number > 0 || !matches!(field, Field::Body(_) | Field::Size)
                 }) || !matches!(field, Field::Body(_)) && texts(field, exchange, redactor, false, &mut |_| true)
             }
+            Self::Contains(Field::Body(side), needles) => {
+                // To hide what is in a large body costs much more than to look for text that is mostly not in it.
+                let worth = |body: &[u8]| needles.iter().any(|needle| needle.may_be_mark() || needle.is_in(body));
+                let test = &mut |body: &[u8]| needles.iter().any(|needle| needle.is_in(body));
+                messages(*side, exchange).any(|(fields, body)| content(fields, body, redactor, worth, test))
+            }
             Self::Contains(field, needles) => {
                 texts(field, exchange, redactor, false, &mut |text| needles.iter().any(|needle| needle.is_in(text)))
             }
@@ -141,7 +147,9 @@ fn texts(
         Field::Local => address(&exchange.connection.local_text, whole, test),
         Field::Remote => address(&exchange.connection.remote_text, whole, test),
         Field::Header(side, name) => sections(*side, exchange).any(|fields| header(fields, name, redactor, test)),
-        Field::Body(side) => messages(*side, exchange).any(|(fields, body)| content(fields, body, redactor, test)),
+        Field::Body(side) => {
+            messages(*side, exchange).any(|(fields, body)| content(fields, body, redactor, |_| true, test))
+        }
         _ => false,
     }
 }
@@ -255,7 +263,14 @@ fn messages(side: Side, exchange: &Exchange) -> impl Iterator<Item = (&Fields, &
     request.into_iter().chain(response.map(|response| (&response.headers, &response.body)))
 }
 
-fn content(fields: &Fields, body: &Body, redactor: Redactor, test: &mut impl FnMut(&[u8]) -> bool) -> bool {
+/// Content as it is shown, where it is `worth` being shown.
+fn content(
+    fields: &Fields,
+    body: &Body,
+    redactor: Redactor,
+    worth: impl Fn(&[u8]) -> bool,
+    test: &mut impl FnMut(&[u8]) -> bool,
+) -> bool {
     if body.captured.is_empty() {
         return false;
     }
@@ -263,5 +278,5 @@ fn content(fields: &Fields, body: &Body, redactor: Redactor, test: &mut impl FnM
         Some(_) => content::decode(fields.get_all("content-encoding"), &body.captured, DECODED_LIMIT).bytes,
         None => Cow::Borrowed(&body.captured[..]),
     };
-    test(&redactor.body(fields.get("content-type"), &decoded))
+    worth(&decoded) && test(&redactor.body(fields.get("content-type"), &decoded))
 }

