@@ -41,6 +41,8 @@ pub mod body;
 
 pub mod curl;
 
+pub mod cause;
+
 pub mod detector;
 
 pub mod engine;
