@@ -27,6 +27,8 @@ pub mod clock;
 
 pub mod errno;
 
+pub mod histogram;
+
 pub mod reassembly;
 
 pub mod protocol;

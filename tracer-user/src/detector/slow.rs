@@ -20,6 +20,7 @@ use crate::{
     connection::Role,
     event::Timestamp,
     exchange::{Exchange, ExchangeId, Outcome, ProcessRef, Step},
+    histogram::{Histogram, Scale},
     redact::Redactor,
 };
 
@@ -41,11 +42,8 @@ thresholds! {
 const MAX_ENDPOINTS: usize = 1024;
 /// The most of the last calls that are kept.
 const MAX_LAST: usize = 100;
-/// Buckets of an octave, from 1 microsecond on.
-const STEPS: f64 = 4.0;
-const BUCKETS: usize = 140;
-/// Calls of the history; older ones count half.
-const USUAL: u32 = 10_000;
+/// What is usual is what was of late.
+static USUAL: Scale = Scale { unit_ns: 1_000, steps: 4, buckets: 140, limit: 10_000 };
 
 /// What a slow endpoint rests on.
 #[derive(Clone, Debug)]
@@ -69,8 +67,7 @@ pub struct SlowEvidence {
 #[derive(Debug)]
 struct Watched {
     endpoint: Endpoint,
-    buckets: [u32; BUCKETS],
-    count: u32,
+    history: Histogram,
     /// The last calls; they enter the history as they leave here.
     last: VecDeque<u64>,
     slow: Option<Slowness>,
@@ -125,16 +122,6 @@ fn wait(exchange: &Exchange) -> Option<u64> {
     Some(timing.response_start?.since(timing.request_end?))
 }
 
-fn bucket(nanoseconds: u64) -> usize {
-    let microseconds = nanoseconds as f64 / 1e3;
-    if microseconds <= 1.0 { 0 } else { ((microseconds.log2() * STEPS).ceil() as usize).min(BUCKETS - 1) }
-}
-
-/// Upper end, nanoseconds.
-fn value(bucket: usize) -> u64 {
-    ((bucket as f64 / STEPS).exp2() * 1e3) as u64
-}
-
 impl Slow {
     fn finished(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
         let Some(wait) = wait(exchange) else { return };
@@ -147,7 +134,7 @@ impl Slow {
         }
         let Some(endpoint) = Endpoint::of(exchange) else { return };
         let last = VecDeque::from([wait]);
-        let watched = Watched { endpoint, buckets: [0; BUCKETS], count: 0, last, slow: None };
+        let watched = Watched { endpoint, history: Histogram::new(&USUAL), last, slow: None };
         self.endpoints.insert(key, Box::new(watched));
     }
 }
@@ -168,7 +155,7 @@ impl Watched {
             // What is slow is not what is usual.
             && self.slow.is_none()
         {
-            self.remember(old);
+            self.history.add(old);
         }
         if let Some(slow) = &mut self.slow {
             slow.calls += 1;
@@ -177,7 +164,9 @@ impl Watched {
                 slow.exchanges.push(exchange.id);
             }
             findings.belongs(slow.opened);
-        } else if self.count < thresholds.history || self.last.len() < size || wait < thresholds.more.as_nanos() as u64
+        } else if self.history.count() < thresholds.history
+            || self.last.len() < size
+            || wait < thresholds.more.as_nanos() as u64
         {
             // Most calls end here.
             return;
@@ -185,7 +174,7 @@ impl Watched {
         let mut sorted: Vec<u64> = self.last.iter().copied().collect();
         sorted.sort_unstable();
         let median = sorted[sorted.len() / 2];
-        let usual = (self.quantile(0.5), self.quantile(0.95));
+        let usual = (self.history.quantile(0.5), self.history.quantile(0.95));
         let more = thresholds.more.as_nanos() as u64;
         let far = median as f64 >= thresholds.times * usual.0 as f64 && median >= usual.0 + more && median > usual.1;
         match &mut self.slow {
@@ -219,31 +208,12 @@ impl Watched {
         }
     }
 
-    fn remember(&mut self, wait: u64) {
-        self.buckets[bucket(wait)] += 1;
-        self.count += 1;
-        if self.count > USUAL {
-            self.buckets.iter_mut().for_each(|count| *count /= 2);
-            self.count = self.buckets.iter().sum();
-        }
-    }
-
-    fn quantile(&self, share: f64) -> u64 {
-        let rank = (f64::from(self.count) * share).ceil() as u32;
-        let mut seen = 0;
-        let found = self.buckets.iter().position(|count| {
-            seen += count;
-            seen >= rank
-        });
-        value(found.unwrap_or(0))
-    }
-
     fn report(&self, slow: &Slowness, median: u64, usual: (u64, u64), over: bool) -> Report {
         let evidence = SlowEvidence {
             endpoint: self.endpoint.clone(),
             now: median,
             usual,
-            history: self.count,
+            history: self.history.count(),
             calls: slow.calls,
             longest: slow.longest,
             over,

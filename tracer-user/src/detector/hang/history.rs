@@ -5,14 +5,16 @@ use std::hash::{Hash as _, Hasher as _};
 use rustc_hash::{FxHashMap, FxHasher};
 
 use super::evidence::Call;
-use crate::{connection::Role, exchange::Request};
+use crate::{
+    connection::Role,
+    exchange::Request,
+    histogram::{Histogram, Scale},
+};
 
 /// Endpoints that are remembered at once; beyond it all are forgotten.
 const ENDPOINTS: usize = 4096;
-/// Buckets of an octave: a value is known to a fifth.
-const STEPS: u32 = 4;
-/// The first bucket ends at a millisecond, the last holds days.
-const BUCKETS: usize = 120;
+/// From a millisecond to days; a value is known to a fifth.
+static DURATIONS: Scale = Scale { unit_ns: 1_000_000, steps: 4, buckets: 120, limit: 1 << 20 };
 /// Calls from which on their 99th percentile says something; with fewer, the median stands for all.
 const MANY: u32 = 20;
 /// Calls from which on anything is said.
@@ -59,52 +61,10 @@ impl Endpoint {
     }
 }
 
-#[derive(Clone, Debug)]
-struct Durations {
-    count: u32,
-    buckets: [u16; BUCKETS],
-}
-
-fn bucket(nanoseconds: u64) -> usize {
-    let milliseconds = nanoseconds as f64 / 1e6;
-    if milliseconds <= 1.0 {
-        return 0;
-    }
-    ((milliseconds.log2() * f64::from(STEPS)).ceil() as usize).min(BUCKETS - 1)
-}
-
-/// Upper end, in nanoseconds.
-fn value(bucket: usize) -> u64 {
-    ((bucket as f64 / f64::from(STEPS)).exp2() * 1e6) as u64
-}
-
-impl Durations {
-    fn add(&mut self, nanoseconds: u64) {
-        let slot = &mut self.buckets[bucket(nanoseconds)];
-        if *slot == u16::MAX {
-            // What is long past counts half.
-            self.buckets.iter_mut().for_each(|slot| *slot /= 2);
-            self.count = self.buckets.iter().map(|slot| u32::from(*slot)).sum();
-        }
-        self.buckets[bucket(nanoseconds)] += 1;
-        self.count += 1;
-    }
-
-    fn quantile(&self, share: f64) -> u64 {
-        let rank = (f64::from(self.count) * share).ceil() as u32;
-        let mut seen = 0;
-        let found = self.buckets.iter().position(|slot| {
-            seen += u32::from(*slot);
-            seen >= rank
-        });
-        value(found.unwrap_or(0))
-    }
-}
-
 /// Durations by endpoint. An endpoint is remembered from its first slow call on: those that are always quick cost
 /// nothing.
 #[derive(Debug, Default)]
-pub(super) struct History(FxHashMap<Endpoint, Durations>);
+pub(super) struct History(FxHashMap<Endpoint, Histogram>);
 
 impl History {
     /// A call ended well. `slow` is what makes an endpoint worth remembering.
@@ -120,7 +80,7 @@ impl History {
         if self.0.len() >= ENDPOINTS {
             self.0.clear();
         }
-        self.0.entry(endpoint()).or_insert(Durations { count: 0, buckets: [0; BUCKETS] }).add(nanoseconds);
+        self.0.entry(endpoint()).or_insert_with(|| Histogram::new(&DURATIONS)).add(nanoseconds);
     }
 
     /// What nearly all calls of the endpoint stay under, where enough is known.
@@ -129,7 +89,7 @@ impl History {
             return None;
         }
         let durations = self.0.get(&endpoint())?;
-        match durations.count {
+        match durations.count() {
             MANY.. => Some(durations.quantile(0.99)),
             SOME.. => Some(durations.quantile(0.5)),
             _ => None,
@@ -162,19 +122,5 @@ mod tests {
             history.add(endpoint, SECOND / 100, SECOND);
         }
         assert!(history.usual(endpoint).expect("known") < SECOND, "two of a thousand are none of the usual");
-    }
-
-    #[test]
-    fn values_are_known_to_a_fifth() {
-        for exponent in 0..40 {
-            let nanoseconds = 1_000_000 << exponent.min(25);
-            let found = value(bucket(nanoseconds));
-            assert!(found >= nanoseconds && found as f64 <= nanoseconds as f64 * 1.2, "{nanoseconds}: {found}");
-        }
-        let mut durations = Durations { count: 0, buckets: [0; BUCKETS] };
-        for _ in 0..200_000 {
-            durations.add(SECOND);
-        }
-        assert!(durations.count <= 200_000 && durations.quantile(0.5) >= SECOND);
     }
 }

@@ -1,0 +1,189 @@
+//! How durations are spread, in little room: counts by buckets whose width grows with the duration.
+//!
+//! A quantile is the upper end of its bucket: it is too long by a share of `2^(1/steps) - 1` at most (19 % with four
+//! steps to an octave, 4.4 % with sixteen), and never too short.
+
+/// Which buckets there are, and how long is remembered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scale {
+    /// Upper end of the first bucket, nanoseconds: what is shorter counts as that.
+    pub unit_ns: u64,
+    /// Buckets of an octave.
+    pub steps: u32,
+    /// Buckets at most: what is longer counts in the last.
+    pub buckets: u16,
+    /// When so many are counted, all count half: what is long past weighs less.
+    pub limit: u32,
+}
+
+impl Scale {
+    fn bucket(&self, nanoseconds: u64) -> u16 {
+        if nanoseconds <= self.unit_ns {
+            return 0;
+        }
+        let octaves = (nanoseconds as f64 / self.unit_ns as f64).log2();
+        ((octaves * f64::from(self.steps)).ceil() as u16).min(self.buckets.saturating_sub(1))
+    }
+
+    /// Upper end, nanoseconds.
+    fn value(&self, bucket: usize) -> u64 {
+        ((bucket as f64 / f64::from(self.steps)).exp2() * self.unit_ns as f64) as u64
+    }
+}
+
+/// See the module. Takes room for the buckets between the shortest and the longest duration alone.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    scale: &'static Scale,
+    count: u32,
+    /// Number of the first bucket in `counts`.
+    first: u16,
+    counts: Vec<u32>,
+}
+
+impl Histogram {
+    /// An empty one.
+    pub fn new(scale: &'static Scale) -> Self {
+        Self { scale, count: 0, first: 0, counts: Vec::new() }
+    }
+
+    /// How many are counted; those that are long past by half, or less.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Takes one.
+    pub fn add(&mut self, nanoseconds: u64) {
+        *self.slot(self.scale.bucket(nanoseconds)) += 1;
+        self.count += 1;
+        if self.count > self.scale.limit {
+            self.halve();
+        }
+    }
+
+    /// Takes all that another of the same scale has.
+    pub fn add_all(&mut self, other: &Self) {
+        debug_assert_eq!(self.scale, other.scale, "buckets differ");
+        for (bucket, count) in (other.first..).zip(&other.counts).filter(|(_, count)| **count > 0) {
+            *self.slot(bucket) += count;
+        }
+        self.count += other.count;
+        while self.count > self.scale.limit {
+            self.halve();
+        }
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.counts.clear();
+        self.count = 0;
+    }
+
+    /// What the given share of all is no longer than; the unit where there are none.
+    pub fn quantile(&self, share: f64) -> u64 {
+        let rank = (f64::from(self.count) * share).ceil() as u32;
+        let mut seen = 0;
+        let found = self.counts.iter().position(|count| {
+            seen += count;
+            seen >= rank
+        });
+        self.scale.value(found.map_or(0, |index| index + usize::from(self.first)))
+    }
+
+    fn slot(&mut self, bucket: u16) -> &mut u32 {
+        if usize::from(bucket.wrapping_sub(self.first)) >= self.counts.len() {
+            self.widen(bucket);
+        }
+        &mut self.counts[usize::from(bucket - self.first)]
+    }
+
+    /// Makes room for a bucket.
+    #[cold]
+    fn widen(&mut self, bucket: u16) {
+        if self.counts.is_empty() {
+            self.first = bucket;
+        }
+        if bucket < self.first {
+            let more = usize::from(self.first - bucket);
+            self.counts.splice(..0, std::iter::repeat_n(0, more));
+            self.first = bucket;
+        }
+        let index = usize::from(bucket - self.first);
+        if index >= self.counts.len() {
+            self.counts.resize(index + 1, 0);
+        }
+    }
+
+    #[cold]
+    fn halve(&mut self) {
+        self.counts.iter_mut().for_each(|count| *count /= 2);
+        self.count = self.counts.iter().sum();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    static COARSE: Scale = Scale { unit_ns: 1_000, steps: 4, buckets: 140, limit: 10_000 };
+    static FINE: Scale = Scale { unit_ns: 1_000, steps: 16, buckets: 600, limit: 1 << 30 };
+
+    #[test]
+    fn what_is_empty_has_nothing_to_say() {
+        let mut histogram = Histogram::new(&COARSE);
+        assert_eq!((histogram.count(), histogram.quantile(0.5)), (0, 1_000));
+        histogram.add(50_000);
+        histogram.clear();
+        histogram.add(u64::MAX);
+        histogram.add(0);
+        assert_eq!(histogram.quantile(0.5), 1_000);
+        assert!(histogram.quantile(1.0) > 1 << 40);
+    }
+
+    #[test]
+    fn what_is_past_weighs_less() {
+        let mut histogram = Histogram::new(&COARSE);
+        for _ in 0..100_000 {
+            histogram.add(1_000_000);
+        }
+        assert!(histogram.count() <= 10_000, "{}", histogram.count());
+        for _ in 0..10_000 {
+            histogram.add(100_000_000);
+        }
+        assert!(histogram.quantile(0.5) >= 100_000_000, "{histogram:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_quantile_is_no_shorter_and_little_longer(
+            mut durations in vec(1_000_u64..100_000_000_000, 1..200), share in 0.01_f64..=1.0
+        ) {
+            let mut histogram = Histogram::new(&FINE);
+            durations.iter().for_each(|duration| histogram.add(*duration));
+            durations.sort_unstable();
+            let rank = (durations.len() as f64 * share).ceil() as usize;
+            let (exact, found) = (durations[rank.max(1) - 1] as f64, histogram.quantile(share) as f64);
+            prop_assert!(found >= exact * 0.999_999 && found <= exact * 1.0443, "{found} for {exact}");
+        }
+
+        #[test]
+        fn two_together_are_one_of_all(
+            one in vec(0_u64..100_000_000_000, 0..50), other in vec(0_u64..1_000_000, 0..50)
+        ) {
+            let of = |durations: &mut dyn Iterator<Item = &u64>| {
+                let mut histogram = Histogram::new(&FINE);
+                durations.for_each(|duration| histogram.add(*duration));
+                histogram
+            };
+            let all = of(&mut one.iter().chain(&other));
+            let mut both = of(&mut one.iter());
+            both.add_all(&of(&mut other.iter()));
+            prop_assert_eq!(all.count(), both.count());
+            for share in [0.1, 0.5, 0.9, 1.0] {
+                prop_assert_eq!(all.quantile(share), both.quantile(share));
+            }
+        }
+    }
+}
