@@ -81,13 +81,8 @@ impl Histogram {
 
     /// What the given share of all is no longer than; the unit where there are none.
     pub fn quantile(&self, share: f64) -> u64 {
-        let rank = (f64::from(self.count) * share).ceil() as u32;
-        let mut seen = 0;
-        let found = self.counts.iter().position(|count| {
-            seen += count;
-            seen >= rank
-        });
-        self.scale.value(found.map_or(0, |index| index + usize::from(self.first)))
+        let [found] = quantiles(&[self], [share]);
+        found
     }
 
     fn slot(&mut self, bucket: u16) -> &mut u32 {
@@ -119,6 +114,26 @@ impl Histogram {
         self.counts.iter_mut().for_each(|count| *count /= 2);
         self.count = self.counts.iter().sum();
     }
+}
+
+/// What the given shares, in rising order, of all that several histograms of one scale have are no longer than; the unit
+/// where there are none.
+pub fn quantiles<const N: usize>(parts: &[&Histogram], shares: [f64; N]) -> [u64; N] {
+    let Some(scale) = parts.first().map(|part| part.scale) else { return [0; N] };
+    let used = parts.iter().filter(|part| !part.counts.is_empty());
+    let first = used.clone().map(|part| usize::from(part.first)).min().unwrap_or(0);
+    let end = used.map(|part| usize::from(part.first) + part.counts.len()).max().unwrap_or(0);
+    let count: u32 = parts.iter().map(|part| part.count).sum();
+    let (mut bucket, mut seen) = (first, 0);
+    shares.map(|share| {
+        let rank = ((f64::from(count) * share).ceil() as u32).clamp(1, count.max(1));
+        while seen < rank && bucket < end {
+            let of = |part: &&Histogram| part.counts.get(bucket.wrapping_sub(part.first.into())).copied();
+            seen += parts.iter().filter_map(of).sum::<u32>();
+            bucket += 1;
+        }
+        scale.value(bucket.saturating_sub(1))
+    })
 }
 
 #[cfg(test)]
@@ -161,7 +176,9 @@ mod tests {
             mut durations in vec(1_000_u64..100_000_000_000, 1..200), share in 0.01_f64..=1.0
         ) {
             let mut histogram = Histogram::new(&FINE);
-            durations.iter().for_each(|duration| histogram.add(*duration));
+            for duration in &durations {
+                histogram.add(*duration);
+            }
             durations.sort_unstable();
             let rank = (durations.len() as f64 * share).ceil() as usize;
             let (exact, found) = (durations[rank.max(1) - 1] as f64, histogram.quantile(share) as f64);
@@ -183,6 +200,12 @@ mod tests {
             prop_assert_eq!(all.count(), both.count());
             for share in [0.1, 0.5, 0.9, 1.0] {
                 prop_assert_eq!(all.quantile(share), both.quantile(share));
+            }
+            let parts = [of(&mut one.iter()), of(&mut other.iter())];
+            let shares = [0.2, 0.5, 0.95];
+            let together = quantiles(&[&parts[0], &parts[1]], shares);
+            for (share, found) in shares.into_iter().zip(together) {
+                prop_assert_eq!(all.quantile(share), found);
             }
         }
     }

@@ -22,8 +22,11 @@ pub struct Endpoint {
     pub path: Box<str>,
 }
 
+/// What a segment is folded to.
+pub const FOLDED: &str = "{}";
+
 /// Whom a call is for: the authority, else the address.
-pub(super) fn authority(exchange: &Exchange) -> &str {
+pub fn authority(exchange: &Exchange) -> &str {
     let connection = &exchange.connection;
     exchange.request.as_ref().and_then(|request| request.authority()).unwrap_or(match exchange.role {
         Role::Client => &connection.remote_text,
@@ -40,13 +43,23 @@ fn names_one_of_many(segment: &str) -> bool {
         && !(segment.len() <= 3 && segment.starts_with(['v', 'V']))
 }
 
-fn segments(path: &str) -> impl Iterator<Item = &str> {
-    let path = path.split(['?', '#']).next().unwrap_or(path);
-    path.split('/').map(|segment| if names_one_of_many(segment) { "{}" } else { segment })
+/// A path without its query.
+pub fn bare(path: &str) -> &str {
+    path.split(['?', '#']).next().unwrap_or(path)
 }
 
-/// The endpoint of an exchange as a number; cheap enough for every exchange.
-pub(super) fn key(exchange: &Exchange) -> Option<u64> {
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    bare(path).split('/').map(|segment| if names_one_of_many(segment) { FOLDED } else { segment })
+}
+
+/// The path of an endpoint: without query, segments that name one thing of many folded.
+pub fn fold(path: &str) -> String {
+    let segments: Vec<&str> = segments(path).collect();
+    segments.join("/")
+}
+
+/// The endpoint of an exchange as a number; cheap enough for every exchange. `None` where its request was not seen.
+pub fn key(exchange: &Exchange) -> Option<u64> {
     let request = exchange.request.as_ref()?;
     let mut hasher = FxHasher::default();
     (exchange.role == Role::Client).hash(&mut hasher);
@@ -59,7 +72,8 @@ pub(super) fn key(exchange: &Exchange) -> Option<u64> {
     Some(hasher.finish())
 }
 
-pub(super) fn cut(text: &str) -> Box<str> {
+/// As much of a name as is kept.
+pub fn cut(text: &str) -> Box<str> {
     let mut end = text.len().min(TEXT_LIMIT);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -69,14 +83,13 @@ pub(super) fn cut(text: &str) -> Box<str> {
 
 impl Endpoint {
     /// That of an exchange whose request was seen.
-    pub(super) fn of(exchange: &Exchange) -> Option<Self> {
+    pub fn of(exchange: &Exchange) -> Option<Self> {
         let request = exchange.request.as_ref()?;
-        let path: Vec<&str> = segments(request.path()).collect();
         Some(Self {
             role: exchange.role,
             method: cut(&request.method),
             authority: cut(authority(exchange)),
-            path: cut(&path.join("/")),
+            path: cut(&fold(request.path())),
         })
     }
 }
@@ -87,12 +100,11 @@ mod tests {
 
     #[test]
     fn what_names_one_of_many_is_folded() {
-        let folded = |path| segments(path).collect::<Vec<_>>().join("/");
-        assert_eq!(folded("/v1/users/12/orders?x=1"), "/v1/users/{}/orders");
-        assert_eq!(folded("/a/550e8400-e29b-41d4-a716-446655440000"), "/a/{}");
-        assert_eq!(folded("/a/9f86d081884c7d659a2feaa0c55ad015"), "/a/{}");
-        assert_eq!(folded("/oauth2/token"), "/oauth2/token");
-        assert_eq!(folded("/api/v12/x"), "/api/v12/x");
-        assert_eq!(folded("/orders/ord_8812"), "/orders/{}");
+        assert_eq!(fold("/v1/users/12/orders?x=1"), "/v1/users/{}/orders");
+        assert_eq!(fold("/a/550e8400-e29b-41d4-a716-446655440000"), "/a/{}");
+        assert_eq!(fold("/a/9f86d081884c7d659a2feaa0c55ad015"), "/a/{}");
+        assert_eq!(fold("/oauth2/token"), "/oauth2/token");
+        assert_eq!(fold("/api/v12/x"), "/api/v12/x");
+        assert_eq!(fold("/orders/ord_8812"), "/orders/{}");
     }
 }

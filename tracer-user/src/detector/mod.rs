@@ -13,7 +13,7 @@
 //! without a scenario that shows it (`detector/tests.rs`).
 
 mod duplicate;
-mod endpoint;
+pub mod endpoint;
 mod errors;
 mod hang;
 mod incident;

@@ -5,17 +5,21 @@
 //!
 //! The store's time is that of the trace, so what it says of a recording is the same each time.
 
+pub mod endpoints;
 mod exchanges;
 mod incidents;
 mod rate;
+mod recent;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::VecDeque, sync::Arc};
 
+pub use endpoints::{EndpointKey, EndpointRow, Endpoints};
 pub use exchanges::{Exchanges, Sequence};
 pub use incidents::{Incidents, Severity, severity};
 pub use rate::{Rate, Second};
+pub use recent::{Recent, WHOLE_SECONDS};
 
 use crate::{
     detector::Live,
@@ -63,6 +67,7 @@ pub struct Store {
     totals: Totals,
     rate: Rate,
     exchanges: Exchanges,
+    endpoints: Endpoints,
     open: Vec<Arc<Exchange>>,
     open_total: usize,
     incidents: Incidents,
@@ -116,6 +121,7 @@ impl Store {
                 // They were told as exchanges in flight.
                 self.open.clear();
                 self.open_total = 0;
+                self.endpoints.look(self.now, &self.open);
             }
         }
     }
@@ -127,6 +133,7 @@ impl Store {
         self.totals.exchanges += 1;
         self.totals.failed += u64::from(failed);
         self.rate.add(end, failed);
+        self.endpoints.see(exchange);
         self.exchanges.push(Arc::clone(exchange), failed);
     }
 
@@ -159,6 +166,7 @@ impl Store {
             });
         });
         self.open.sort_unstable_by_key(|open| open.id);
+        self.endpoints.look(self.now, &self.open);
     }
 
     fn pass(&mut self, time: Timestamp) {
@@ -199,6 +207,11 @@ impl Store {
     /// Exchanges that are over.
     pub fn exchanges(&self) -> &Exchanges {
         &self.exchanges
+    }
+
+    /// Calls by endpoint.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
     }
 
     /// Exchanges that are open, those that began first before the others. Their end is when they were last looked at and

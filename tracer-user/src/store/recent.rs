@@ -1,0 +1,105 @@
+//! A value for each of the latest seconds of the trace.
+
+use crate::event::Timestamp;
+
+/// Seconds that are remembered, the one that runs included.
+const SECONDS: usize = 64;
+const SECOND: u64 = 1_000_000_000;
+/// Whole seconds that can be looked at.
+pub const WHOLE_SECONDS: usize = 60;
+
+/// See the module. What was not told is `T::default()`.
+#[derive(Clone, Debug)]
+pub struct Recent<T> {
+    seconds: [T; SECONDS],
+    last: u64,
+}
+
+impl<T: Copy + Default> Default for Recent<T> {
+    fn default() -> Self {
+        Self { seconds: [T::default(); SECONDS], last: 0 }
+    }
+}
+
+impl<T: Copy + Default> Recent<T> {
+    /// The value of the second of this time; `None` where that is forgotten already.
+    pub fn at(&mut self, time: Timestamp) -> Option<&mut T> {
+        let second = time.0 / SECOND;
+        if second > self.last {
+            for passed in self.last.max(second.saturating_sub(SECONDS as u64)) + 1..=second {
+                self.seconds[passed as usize % SECONDS] = T::default();
+            }
+            self.last = second;
+        }
+        (second + SECONDS as u64 > self.last).then(|| &mut self.seconds[second as usize % SECONDS])
+    }
+
+    fn get(&self, second: u64) -> T {
+        let remembered = second <= self.last && second + SECONDS as u64 > self.last;
+        if remembered { self.seconds[second as usize % SECONDS] } else { T::default() }
+    }
+
+    /// The value of the second that runs.
+    pub fn running(&self, now: Timestamp) -> T {
+        self.get(now.0 / SECOND)
+    }
+
+    /// Those of the whole seconds before `now`, oldest first.
+    pub fn whole(&self, now: Timestamp) -> [T; WHOLE_SECONDS] {
+        let end = now.0 / SECOND;
+        std::array::from_fn(|index| {
+            let ago = (WHOLE_SECONDS - index) as u64;
+            end.checked_sub(ago).map_or(T::default(), |second| self.get(second))
+        })
+    }
+}
+
+impl Recent<u32> {
+    /// How many a second there were in the latest whole seconds, so many at most, since it began; in the first second,
+    /// what there was until now.
+    pub fn per_second(&self, seconds: usize, began: Timestamp, now: Timestamp) -> f64 {
+        let whole = (now.0 / SECOND).saturating_sub(began.0 / SECOND).min(seconds as u64) as usize;
+        if whole == 0 {
+            return self.running(now).into();
+        }
+        let sum: u64 = self.whole(now).iter().rev().take(whole).map(|count| u64::from(*count)).sum();
+        sum as f64 / whole as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(milliseconds: u64) -> Timestamp {
+        Timestamp(milliseconds * 1_000_000)
+    }
+
+    #[test]
+    fn seconds_come_and_go() {
+        let mut recent = Recent::<u32>::default();
+        for at in [100_100, 100_900, 102_000, 160_000, 101_999] {
+            *recent.at(time(at)).expect("not long ago") += 1;
+        }
+        let whole = recent.whole(time(160_500));
+        assert_eq!((whole[0], whole[1], whole[2], whole[59]), (2, 1, 1, 0));
+        assert_eq!(recent.running(time(160_500)), 1);
+        assert!(recent.at(time(96_999)).is_none(), "long ago");
+        assert_eq!(recent.whole(time(500_000)), [0; WHOLE_SECONDS]);
+        *recent.at(time(500_000)).expect("now") += 7;
+        assert_eq!(recent.whole(time(501_000))[59], 7);
+        assert_eq!(recent.whole(time(501_000)).iter().sum::<u32>(), 7);
+        assert_eq!(recent.whole(time(0)), [0; WHOLE_SECONDS]);
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_seconds_there_were() {
+        let mut recent = Recent::<u32>::default();
+        for at in 0..30 {
+            *recent.at(time(10_500 + at * 100)).expect("now") += 1;
+        }
+        let began = time(10_400);
+        let tenths = |now| (recent.per_second(10, began, time(now)) * 10.0) as u32;
+        assert_eq!([tenths(10_900), tenths(13_000), tenths(30_000)], [50, 83, 0]);
+    }
+}
