@@ -1,27 +1,24 @@
 //! Recordings of real services through engine and output, against what was printed live.
 //!
 //! `recordings/NAME.tap` is what `cargo xtask record` recorded, `NAME.json` what the same run printed; that run was
-//! compared with what the service itself had logged.
+//! compared with what the service itself had logged. Those made by script are compared with the script.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use pidtap::{
-    engine::{Engine, EngineOptions, Update},
-    event::{
-        Event,
-        wire::{DataEvent, flag},
-    },
-    output::{
-        Output as _,
-        json::{JsonOptions, JsonOutput},
-    },
-    recording::Reader,
+use pidtap::event::{
+    Event,
+    wire::{DataEvent, flag},
 };
 use proptest::prelude::*;
-use tracer_tests::{compare::no_wrong_pair, report::Report};
+use tracer_tests::{
+    compare::no_wrong_pair,
+    replayed::{events, replay},
+    report::Report,
+    scripted,
+};
 
 /// Fewer means that the folder was not found, or that somebody removed some.
 const AT_LEAST: usize = 15;
@@ -38,63 +35,37 @@ fn recordings() -> Vec<PathBuf> {
     paths
 }
 
-fn events(path: &Path) -> Vec<Vec<u8>> {
+fn events_of(path: &Path) -> Vec<Vec<u8>> {
     let file = fs::File::open(path).expect("it can be read");
-    let mut reader = Reader::open(file).expect("it is a recording");
-    let mut events = Vec::new();
-    while let Some(event) = reader.next_event().expect("it can be read") {
-        events.push(event.to_vec());
-    }
-    assert_eq!(reader.early_end(), None, "{} is whole", path.display());
-    assert_eq!((reader.skipped_events(), reader.malformed_events()), (0, 0), "{} is understood", path.display());
-    events
+    events(name(path), file).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()))
 }
 
-/// What the trace was told to look for: in those of hanging calls, a call hangs soon.
-fn options(path: &Path) -> EngineOptions {
-    let mut options = EngineOptions::default();
-    if path.file_stem().is_some_and(|name| name.to_string_lossy().starts_with("hang_")) {
-        options.detectors.tune("hang.after=500ms").expect("there is such a threshold");
-    }
-    options
-}
-
-/// As `pidtap open -o json --show-secrets` does it.
-fn replay(path: &Path, events: &[Vec<u8>]) -> String {
-    let mut engine = Engine::new(options(path));
-    let options = JsonOptions { show_secrets: true, ..JsonOptions::default() };
-    let mut output = JsonOutput::new(Vec::new(), options);
-    let mut print = |engine: &mut Engine| {
-        while let Some(update) = engine.poll() {
-            if matches!(update, Update::Attached(_)) {
-                output.set_realtime_offset(engine.realtime_offset_ns());
-            }
-            output.write(&update).expect("a Vec takes everything");
-        }
-        output.flush().expect("a Vec takes everything");
-    };
-    for event in events {
-        engine.handle_event(&Event::decode(event).expect("recorded events decode"));
-        print(&mut engine);
-    }
-    engine.finish();
-    print(&mut engine);
-    String::from_utf8(output.get_ref().clone()).expect("JSON is UTF-8")
+fn name(path: &Path) -> &str {
+    path.file_stem().and_then(|name| name.to_str()).expect("recordings have plain names")
 }
 
 fn same(path: &Path, expected: &str, found: &str, what: &str) {
-    let name = path.display();
+    let file = path.display();
     for (number, (expected, found)) in expected.lines().zip(found.lines()).enumerate() {
-        assert_eq!(expected, found, "{name}, {what}, line {}", number + 1);
+        assert_eq!(expected, found, "{file}, {what}, line {}", number + 1);
     }
-    assert_eq!(expected.lines().count(), found.lines().count(), "{name}, {what}: number of lines");
+    assert_eq!(expected.lines().count(), found.lines().count(), "{file}, {what}: number of lines");
 }
 
 #[test]
 fn every_recording_gives_what_was_printed_live() {
     for path in recordings() {
         let expected = fs::read_to_string(path.with_extension("json")).expect("each recording has an expectation");
-        same(&path, &expected, &replay(&path, &events(&path)), "replayed");
+        same(&path, &expected, &replay(name(&path), &events_of(&path)), "replayed");
+    }
+}
+
+#[test]
+fn scripted_recordings_are_what_the_script_makes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings");
+    for (name, content) in scripted::recordings() {
+        let kept = fs::read(folder.join(name).with_extension("tap")).expect("it was kept");
+        assert!(kept == content, "{name} is not what the script makes: `cargo xtask record --scripted` makes it again");
     }
 }
 
@@ -176,10 +147,10 @@ fn split(data: &DataEvent, mut payload: &[u8], piece: &mut impl FnMut() -> usize
 fn every_recording_cut_at_every_point_gives_the_same() {
     for path in recordings() {
         let expected = fs::read_to_string(path.with_extension("json")).expect("each recording has an expectation");
-        let events = events(&path);
+        let events = events_of(&path);
         for size in [1, 2, 3, 7, 64, 997] {
             let pieces = in_pieces(&events, || size);
-            same_or_honest(&path, &expected, &replay(&path, &pieces), &format!("in pieces of {size}"));
+            same_or_honest(&path, &expected, &replay(name(&path), &pieces), &format!("in pieces of {size}"));
         }
     }
 }
@@ -196,7 +167,7 @@ proptest! {
         let path = &paths[which.index(paths.len())];
         let expected = fs::read_to_string(path.with_extension("json")).expect("each recording has an expectation");
         let mut sizes = sizes.iter().cycle();
-        let pieces = in_pieces(&events(path), || *sizes.next().expect("it is endless"));
-        same_or_honest(path, &expected, &replay(path, &pieces), "in pieces");
+        let pieces = in_pieces(&events_of(path), || *sizes.next().expect("it is endless"));
+        same_or_honest(path, &expected, &replay(name(path), &pieces), "in pieces");
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::{
-    command::{root, say},
+    command::{cargo, perform, root, say},
     compile, setup, test,
 };
 
@@ -11,15 +11,23 @@ use crate::{
 pub(crate) struct Options {
     /// Only those of live tests whose name begins with this.
     name: Option<String>,
+    /// Only those that are made by script: no program runs, and root is not needed.
+    #[arg(long, conflicts_with = "name")]
+    scripted: bool,
 }
 
 /// Live tests that keep recordings: they write what they traced where PIDTAP_RECORDINGS says.
 const KEEPERS: [&str; 3] = ["record::", "retry::", "hang::"];
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let folder = root().join("tests/recordings");
+    say(&format!("making those of the script in {}", folder.display()));
+    perform(cargo().args(["run", "--quiet", "--package", "tracer-tests", "--bin", "scripted", "--"]).arg(&folder))?;
+    if options.scripted {
+        return Ok(());
+    }
     setup::to_test()?;
     let binary = compile::release()?;
-    let folder = root().join("tests/recordings");
     say(&format!("recording real services into {}", folder.display()));
     let mut arguments: Vec<String> =
         KEEPERS.iter().map(|module| format!("{module}{}", options.name.as_deref().unwrap_or_default())).collect();

@@ -1,0 +1,161 @@
+//! A stage for connections: what happens on each is told one after the other, and played by the clock.
+
+use pidtap::{
+    event::{
+        Event,
+        wire::{AttachedEvent, EventHeader, ProbeEvent, ProcessEvent, ThreadEvent, TickEvent, flag, loss, process},
+    },
+    recording::{Header, Writer},
+};
+
+use super::line::Line;
+
+/// Microseconds of a millisecond: times of scripts are microseconds since tracing began.
+pub const MS: u64 = 1_000;
+/// Microseconds of a second.
+pub const S: u64 = 1_000_000;
+/// When tracing begins, by the clock of the events, in nanoseconds.
+const START: u64 = 1_000_000_000_000;
+/// Makes that 2026-11-21T12:00:00Z.
+const REALTIME_OFFSET: i64 = 1_795_262_400_000_000_000 - START as i64;
+
+/// A process and a thread of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// The process.
+    pub pid: u32,
+    /// The thread.
+    pub tid: u32,
+}
+
+/// Where events are gathered.
+#[derive(Debug)]
+pub struct Stage {
+    events: Vec<(u64, Vec<u8>)>,
+    tick: u64,
+    lines: u64,
+    /// When events were lost, and how many in all from then on.
+    lost: Vec<(u64, u64)>,
+}
+
+impl Stage {
+    /// Tracing of these processes begins; time passes in steps of `tick`.
+    pub fn new(tick: u64, processes: &[(u32, &[u8])]) -> Self {
+        let mut stage = Self { events: Vec::new(), tick, lines: 0, lost: Vec::new() };
+        for (pid, name) in processes {
+            let mut padded = [0; 16];
+            padded[..name.len()].copy_from_slice(name);
+            stage.put(
+                0,
+                &Event::Process(ProcessEvent {
+                    header: header(0, flag::NAMED_TARGET, Who { pid: *pid, tid: *pid }),
+                    other_tgid: 1,
+                    exit_code: 0,
+                    action: process::FOUND,
+                    reserved: [0; 7],
+                    name: padded,
+                }),
+            );
+        }
+        stage.put(
+            0,
+            &Event::Attached(AttachedEvent {
+                header: header(0, 0, NOBODY),
+                realtime_offset_ns: REALTIME_OFFSET,
+                call_capture: 1 << 20,
+                ring_size: 1 << 24,
+            }),
+        );
+        stage
+    }
+
+    /// A connection of the process to `to`, not yet begun.
+    pub fn client(&mut self, who: Who, to: ([u8; 4], u16)) -> Line {
+        self.lines += 1;
+        Line::new(self.lines, who, true, to)
+    }
+
+    /// A connection from `from` to a port of the process, not yet begun.
+    pub fn server(&mut self, who: Who, port: u16, from: ([u8; 4], u16)) -> Line {
+        self.lines += 1;
+        Line::new(self.lines, who, false, from).local_port(port)
+    }
+
+    /// Takes what happened on a connection.
+    pub fn plays(&mut self, line: Line) {
+        self.events.extend(line.into_events());
+    }
+
+    /// What a thread does at a moment: the system call in which it waits on a connection.
+    pub fn thread(&mut self, at: u64, who: Who, event: ThreadEvent) {
+        self.put(at, &Event::Thread(ThreadEvent { header: header(at, flag::LOOKED, who), ..event }));
+    }
+
+    /// What the kernel says of a connection at a moment.
+    pub fn probe(&mut self, at: u64, event: ProbeEvent) {
+        self.put(at, &Event::Probe(ProbeEvent { header: header(at, 0, NOBODY), ..event }));
+    }
+
+    /// From this moment on, so many events are said to be lost.
+    pub fn loses(&mut self, at: u64, events: u64) {
+        self.lost.push((at, events));
+    }
+
+    fn put(&mut self, at: u64, event: &Event<'_>) {
+        self.events.push((at, encoded(event)));
+    }
+
+    /// The recording, whose writer was ended from outside at this moment.
+    pub fn breaks_off(mut self, at: u64) -> Vec<u8> {
+        self.passes(at);
+        self.written()
+    }
+
+    /// The recording of a trace that was ended at this moment.
+    pub fn ends(mut self, at: u64) -> Vec<u8> {
+        self.passes(at);
+        let event = self.counters(at);
+        self.put(at, &Event::Detached(event));
+        self.written()
+    }
+
+    fn passes(&mut self, until: u64) {
+        for number in 1..=until / self.tick {
+            let at = number * self.tick;
+            let event = self.counters(at);
+            self.put(at, &Event::Tick(event));
+        }
+    }
+
+    fn counters(&self, at: u64) -> TickEvent {
+        let (mut lost_events, mut lost_bytes) = ([0; loss::CAUSES], [0; loss::CAUSES]);
+        let lost = self.lost.iter().filter(|(since, _)| *since <= at).map(|(_, events)| *events).max();
+        lost_events[loss::RING_FULL] = lost.unwrap_or_default();
+        lost_bytes[loss::RING_FULL] = 100 * lost_events[loss::RING_FULL];
+        TickEvent { header: header(at, 0, NOBODY), lost_events, lost_bytes }
+    }
+
+    fn written(mut self) -> Vec<u8> {
+        // Stable: what happens in the same moment stays in the order in which it was told.
+        self.events.sort_by_key(|(at, _)| *at);
+        let about = Header { created_by: "pidtap".to_owned(), version: "0.1.0".to_owned(), ..Header::default() };
+        let mut writer = Writer::new(Vec::new(), &about).expect("a Vec takes everything");
+        for (_, event) in &self.events {
+            writer.write_event(event).expect("a Vec takes everything");
+        }
+        writer.finish().expect("a Vec takes everything")
+    }
+}
+
+const NOBODY: Who = Who { pid: 0, tid: 0 };
+
+/// The common part of an event; kind and length come with its encoding.
+pub(super) fn header(at: u64, flags: u16, who: Who) -> EventHeader {
+    EventHeader { time_ns: START + at * 1_000, kind: 0, flags, length: 0, tgid: who.pid, tid: who.tid }
+}
+
+pub(super) fn encoded(event: &Event<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    event.encode(&mut bytes);
+    bytes
+}
