@@ -25,7 +25,7 @@ use std::{
         },
     },
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
     thread,
 };
 
@@ -47,13 +47,15 @@ pub const STATUS_NOT_FOUND: u8 = 127;
 /// Exit status of a shell for a command that cannot be executed.
 pub const STATUS_NOT_EXECUTABLE: u8 = 126;
 
-/// Where the command's standard output goes.
+/// What the command's standard streams are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StdoutTo {
-    /// Where pidtap's goes.
-    Stdout,
-    /// To pidtap's standard error: its standard output is for JSON.
-    Stderr,
+pub enum Streams {
+    /// Those of pidtap.
+    Own,
+    /// Its standard output is pidtap's standard error, as pidtap's standard output is for JSON.
+    StdoutToStderr,
+    /// Pipes to pidtap, which needs the terminal for itself; nothing to read.
+    Piped,
 }
 
 /// Why a command was not started.
@@ -147,7 +149,7 @@ impl Launched {
     /// # Errors
     ///
     /// [`LaunchError`]: the command is not there or cannot be executed, or no process could be started.
-    pub fn spawn(command: &OsStr, args: &[OsString], stdout: StdoutTo) -> Result<Self, LaunchError> {
+    pub fn spawn(command: &OsStr, args: &[OsString], streams: Streams) -> Result<Self, LaunchError> {
         let text = command.to_string_lossy().into_owned();
         // Said now, before anything is loaded into the kernel; `exec` has the last word.
         find_command(command)?;
@@ -161,9 +163,15 @@ impl Launched {
         process.arg0("pidtap").arg(HOLD_SUBCOMMAND);
         process.arg(format!("/proc/{}/fd/{}", std::process::id(), hold_read.as_raw_fd()));
         process.arg("--").arg(command).args(args);
-        if stdout == StdoutTo::Stderr {
-            let stderr = io::stderr().as_fd().try_clone_to_owned().map_err(failed("duplicating standard error"))?;
-            process.stdout(Stdio::from(stderr));
+        match streams {
+            Streams::Own => {}
+            Streams::StdoutToStderr => {
+                let stderr = io::stderr().as_fd().try_clone_to_owned().map_err(failed("duplicating standard error"))?;
+                process.stdout(Stdio::from(stderr));
+            }
+            Streams::Piped => {
+                process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            }
         }
         let child = process.spawn().map_err(failed("starting a process"))?;
         let pid = Pid::from_child(&child);
@@ -174,6 +182,11 @@ impl Launched {
     /// Its process number, which `exec` keeps.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its standard output and standard error, where they are [`Streams::Piped`]; once.
+    pub fn take_output(&mut self) -> Option<(ChildStdout, ChildStderr)> {
+        self.child.stdout.take().zip(self.child.stderr.take())
     }
 
     /// The command's name as it was typed.
@@ -329,7 +342,7 @@ mod tests {
     #[test]
     fn a_missing_command_is_told_before_anything_starts() {
         let error =
-            |command: &str| Launched::spawn(OsStr::new(command), &[], StdoutTo::Stdout).map(|_| ()).expect_err(command);
+            |command: &str| Launched::spawn(OsStr::new(command), &[], Streams::Own).map(|_| ()).expect_err(command);
         assert_eq!(error("no-such-program-anywhere").exit_status(), STATUS_NOT_FOUND);
         assert_eq!(error("./no/such/file").exit_status(), STATUS_NOT_FOUND);
         assert_eq!(error("").exit_status(), STATUS_NOT_FOUND);

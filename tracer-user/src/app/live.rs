@@ -3,7 +3,10 @@
 use std::{
     fs::File,
     io,
-    sync::mpsc::{Receiver, sync_channel},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, sync_channel},
+    },
     thread,
 };
 
@@ -25,6 +28,7 @@ use super::{
     population::Population,
     probing::{self, Probing},
     say,
+    screen::{self, Running, Spool},
     sink::{self, Sink},
     worker::{Notice, Worker},
 };
@@ -52,6 +56,8 @@ pub(super) struct Plan<'a> {
     pub(super) sink: Sink,
     /// The target was started by us, and waits.
     pub(super) launched: bool,
+    /// What comes is held here as well, for screens that may be asked to save it.
+    pub(super) spool: Option<Arc<Mutex<Spool>>>,
 }
 
 /// A trace that runs.
@@ -79,7 +85,7 @@ pub(super) enum Ending {
 impl Trace {
     /// Loads the probes and begins. When this returns, every call of the targets is seen.
     pub(super) fn start(plan: Plan<'_>) -> anyhow::Result<Self> {
-        let Plan { targets, output, detect, trace, sink, launched } = plan;
+        let Plan { targets, output, detect, trace, sink, launched, spool } = plan;
         let recorder = trace.record.as_deref().map(|path| recorder(path, output)).transpose()?;
         let follow = trace.follows();
         let named: Vec<u32> = targets.iter().map(|target| target.pid).collect();
@@ -106,9 +112,13 @@ impl Trace {
         let mut prober = Prober::new();
         let prelude = prelude(&targets, &children, &mut prober, &handle, trace, launched);
         let (notice_sender, notices) = unbounded_channel();
+        let mut pipeline = Pipeline::new(pipeline::options(output, detect), (sink.output, sink.written), recorder);
+        if let Some(spool) = spool {
+            pipeline.hold_in(spool);
+        }
         let worker = Worker {
             capture,
-            pipeline: Pipeline::new(pipeline::options(output, detect), (sink.output, sink.written), recorder),
+            pipeline,
             population: Population::new(all, follow),
             probing: Probing::start(prober, handle.clone()),
             terminal: sink.terminal,
@@ -134,11 +144,18 @@ impl Trace {
         })
     }
 
-    /// Waits until there is a reason to end.
-    pub(super) async fn wait(&mut self, signals: &mut Signals) -> Ending {
-        tokio::select! {
-            _ = signals.recv() => Ending::Signal,
-            ending = self.wait_without_signals() => ending,
+    /// Waits until there is a reason to end; that the user has left the screens is one.
+    pub(super) async fn wait(&mut self, signals: &mut Signals, mut screens: Option<&mut Running>) -> Ending {
+        loop {
+            tokio::select! {
+                signal = signals.recv() => {
+                    if !screens.as_ref().is_some_and(|screens| screens.take_signal(signal)) {
+                        return Ending::Signal;
+                    }
+                }
+                ending = self.wait_without_signals() => return ending,
+                () = screen::left(screens.as_deref_mut()) => return Ending::Signal,
+            }
         }
     }
 
@@ -198,6 +215,8 @@ pub(super) struct Signals {
     terminate: Signal,
     /// `None` under `nohup`.
     hangup: Option<Signal>,
+    /// Only screens, which must give the terminal back first, take it.
+    stop: Option<Signal>,
     /// Held for its handler: without one, a file that reaches the limit of `ulimit -f` ends the process. With one,
     /// writing fails, which is handled as a full disk is. (To ignore it would reach the command of `run` as well.)
     _file_size: Signal,
@@ -210,8 +229,16 @@ impl Signals {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
             hangup: if hangup_is_ignored() { None } else { Some(listen(SignalKind::hangup())?) },
+            stop: None,
             _file_size: listen(SignalKind::from_raw(process_signal::Signal::XFSZ.as_raw()))?,
         })
+    }
+
+    /// From now on Ctrl-Z and the like are taken as well.
+    pub(super) fn take_stop(&mut self) -> anyhow::Result<()> {
+        let kind = SignalKind::from_raw(process_signal::Signal::TSTP.as_raw());
+        self.stop = Some(signal(kind).context("cannot listen to signals")?);
+        Ok(())
     }
 
     /// The next of them.
@@ -220,6 +247,7 @@ impl Signals {
             _ = self.interrupt.recv() => process_signal::Signal::INT,
             _ = self.terminate.recv() => process_signal::Signal::TERM,
             () = next(self.hangup.as_mut()) => process_signal::Signal::HUP,
+            () = next(self.stop.as_mut()) => process_signal::Signal::TSTP,
         }
     }
 }
@@ -263,15 +291,19 @@ fn recorder(path: &std::path::Path, output: &OutputArgs) -> anyhow::Result<Recor
     if output.output_file.as_deref().is_some_and(|results| sink::is_one_file(path, results)) {
         bail!("cannot record to {}: the results go there; name another file", path.display());
     }
+    let file = sink::create(path, output.force).with_context(what)?;
+    Recorder::new(file, &header()).with_context(what)
+}
+
+/// What recordings of this machine begin with.
+pub(super) fn header() -> Header {
     let system = rustix::system::uname();
-    let header = Header {
+    Header {
         created_by: "pidtap".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         kernel: system.release().to_string_lossy().into_owned(),
         arch: system.machine().to_string_lossy().into_owned(),
-    };
-    let file = sink::create(path, output.force).with_context(what)?;
-    Recorder::new(file, &header).with_context(what)
+    }
 }
 
 /// The events that come before all others: who is traced, which connections are there, and that tracing has begun.

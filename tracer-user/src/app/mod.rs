@@ -6,8 +6,10 @@ mod live;
 mod pipeline;
 mod population;
 mod probing;
+mod relay;
 mod replay;
 mod run;
+mod screen;
 mod sink;
 mod worker;
 mod writing;
@@ -17,6 +19,7 @@ use std::io::{self, Write as _};
 use anyhow::Context as _;
 pub use exit::Exit;
 use live::{Ending, Plan, Signals, Trace};
+use screen::{Planned, Recorded, Running};
 
 use crate::{
     capture::{self, Capture, CaptureOptions},
@@ -113,18 +116,49 @@ fn trace(
     trace: &cli::TraceArgs,
     targets: Vec<Target>,
 ) -> anyhow::Result<Exit> {
-    let sink = sink::open(output)?;
-    let plan = Plan { targets, output, detect, trace, sink, launched: false };
+    let mut sink = sink::open(output)?;
+    let planned = sink.screens.take();
+    let (recorded, spool) = Recorded::of_trace(trace.record.as_deref());
+    let spool = spool.filter(|_| planned.is_some());
+    let plan = Plan { targets, output, detect, trace, sink, launched: false, spool };
     block_on(async {
         // Before the probes: a Ctrl-C from here on ends the trace in order.
         let mut signals = Signals::new()?;
         let mut trace = Trace::start(plan)?;
-        if trace.wait(&mut signals).await == Ending::Extinct {
+        let mut screens = start(planned, recorded, &mut signals)?;
+        let ending = trace.wait(&mut signals, screens.as_mut()).await;
+        if ending == Ending::Extinct {
             say("all traced processes have ended");
         }
-        trace.finish(&mut signals).await?;
-        Ok(Exit::Done)
+        let finished = trace.finish(&mut signals).await;
+        end(screens, ending != Ending::Signal, &mut signals).await?;
+        finished.map(|()| Exit::Done)
     })
+}
+
+/// Starts the screens, where there are to be some.
+fn start(planned: Option<Planned>, recorded: Recorded, signals: &mut Signals) -> anyhow::Result<Option<Running>> {
+    let Some(planned) = planned else { return Ok(None) };
+    signals.take_stop()?;
+    planned.start(None, recorded).map(Some)
+}
+
+/// Ends the screens; with `stay`, only once the user has left them, since what was seen is still worth a look.
+async fn end(screens: Option<Running>, stay: bool, signals: &mut Signals) -> anyhow::Result<()> {
+    let Some(mut screens) = screens else { return Ok(()) };
+    if stay {
+        loop {
+            tokio::select! {
+                () = screens.left() => break,
+                signal = signals.recv() => {
+                    if !screens.take_signal(signal) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    screens.end()
 }
 
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
@@ -135,8 +169,11 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
         .block_on(work)
 }
 
-/// One line on standard error. Nobody may be there to read it, which is no reason to end.
+/// One line on standard error, or on the screens. Nobody may be there to read it, which is no reason to end.
 fn say(text: &str) {
+    if screen::say(text) {
+        return;
+    }
     let _ = writeln!(io::stderr().lock(), "pidtap: {text}");
 }
 

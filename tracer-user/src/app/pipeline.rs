@@ -1,10 +1,14 @@
 //! From events to what is printed: the same for a live trace and a recording.
 
-use std::{fs::File, io};
+use std::{
+    fs::File,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tracer_common::event::loss;
 
-use super::writing::Written;
+use super::{screen::Spool, writing::Written};
 use crate::{
     cli::{DetectArgs, OutputArgs},
     engine::{Control, Engine, EngineOptions, Update},
@@ -22,8 +26,9 @@ pub(super) fn options(output: &OutputArgs, detect: &DetectArgs) -> EngineOptions
 pub(super) struct Pipeline {
     engine: Engine,
     output: Box<dyn Output + Send>,
-    written: Written,
+    written: Option<Written>,
     recorder: Option<Recorder<File>>,
+    spool: Option<Arc<Mutex<Spool>>>,
     /// The output failed, and is not written to any more.
     broken: bool,
 }
@@ -31,16 +36,24 @@ pub(super) struct Pipeline {
 impl Pipeline {
     pub(super) fn new(
         options: EngineOptions,
-        (output, written): (Box<dyn Output + Send>, Written),
+        (output, written): (Box<dyn Output + Send>, Option<Written>),
         recorder: Option<Recorder<File>>,
     ) -> Self {
-        Self { engine: Engine::new(options), output, written, recorder, broken: false }
+        Self { engine: Engine::new(options), output, written, recorder, spool: None, broken: false }
+    }
+
+    /// What comes from now on is held in memory as well.
+    pub(super) fn hold_in(&mut self, spool: Arc<Mutex<Spool>>) {
+        self.spool = Some(spool);
     }
 
     /// Takes events that follow each other directly; each is shown to `look` on the way.
     ///
     /// After an error of the output, events are still recorded, but nothing more is printed.
     pub(super) fn batch(&mut self, batch: &[u8], mut look: impl FnMut(&Event<'_>)) -> io::Result<()> {
+        if let Some(spool) = &self.spool {
+            spool.lock().unwrap_or_else(PoisonError::into_inner).take(batch);
+        }
         let mut result = Ok(());
         let mut rest = batch;
         while !rest.is_empty() {
@@ -116,7 +129,10 @@ impl Pipeline {
         self.engine.finish();
         self.print()?;
         self.flush()?;
-        if self.broken { Ok(()) } else { self.written.wait() }
+        match &self.written {
+            Some(written) if !self.broken => written.wait(),
+            _ => Ok(()),
+        }
     }
 
     /// The recording, where there is one.

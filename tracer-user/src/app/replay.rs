@@ -18,7 +18,9 @@ use super::{
     Exit, block_on, is_broken_pipe,
     live::Signals,
     pipeline::{self, Pipeline},
-    say, sink,
+    say,
+    screen::{self, Recorded, Shared},
+    sink,
 };
 use crate::{
     cli::Open,
@@ -36,10 +38,39 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
         })?;
         (Box::new(file), name)
     };
-    let mut reader = Reader::open(input).with_context(|| format!("cannot open {name}"))?;
-    let sink = sink::open(&args.output)?;
+    let mut sink = sink::open(&args.output)?;
+    let planned = sink.screens.take();
+    let shared = planned.as_ref().map(|planned| Arc::clone(&planned.shared));
+    if let (Some(shared), Ok(file)) = (&shared, args.file.metadata())
+        && file.is_file()
+    {
+        shared.set_size(file.len());
+    }
+    let input = Box::new(Counted { input, count: 0, shared: shared.clone() });
+    let mut reader = Reader::open(input as Box<dyn Read>).with_context(|| format!("cannot open {name}"))?;
     let mut pipeline = Pipeline::new(pipeline::options(&args.output, &args.detect), (sink.output, sink.written), None);
-    match feed(&mut reader, &mut pipeline, &*asked_to_end()?) {
+    let asked = asked_to_end(shared)?;
+    let already = Recorded::Already(format!("this is the recording {name} already"));
+    let screens = planned.map(|planned| planned.start(Some(name.clone()), already)).transpose()?;
+    let result = show(&mut reader, &mut pipeline, &asked, &name);
+    if let Some(mut screens) = screens {
+        if let Err(error) = &result {
+            say(&super::in_one_line(error));
+        }
+        screens.wait();
+        screens.end()?;
+    }
+    result
+}
+
+/// Shows all that is in it, and says what is not.
+fn show(
+    reader: &mut Reader<Box<dyn Read>>,
+    pipeline: &mut Pipeline,
+    asked_to_end: &AtomicBool,
+    name: &str,
+) -> anyhow::Result<Exit> {
+    match feed(reader, pipeline, asked_to_end) {
         Ok(true) => {}
         Ok(false) => {
             say(&format!("{name} was not shown to its end"));
@@ -66,7 +97,7 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
 }
 
 /// A flag that Ctrl-C sets, so that what was shown up to then ends as it should. A second one ends at once.
-fn asked_to_end() -> anyhow::Result<Arc<AtomicBool>> {
+fn asked_to_end(screens: Option<Arc<Shared>>) -> anyhow::Result<Arc<AtomicBool>> {
     let asked = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&asked);
     let (sender, listening) = sync_channel(1);
@@ -75,11 +106,22 @@ fn asked_to_end() -> anyhow::Result<Arc<AtomicBool>> {
             Ok(signals) => signals,
             Err(error) => return sender.send(Err(error)).map_err(anyhow::Error::from),
         };
+        if screens.is_some() {
+            signals.take_stop()?;
+        }
         sender.send(Ok(()))?;
-        signals.recv().await;
-        flag.store(true, Ordering::Relaxed);
-        signals.recv().await;
-        std::process::exit(Exit::Failed.status().into())
+        loop {
+            let signal = signals.recv().await;
+            match &screens {
+                Some(screens) if screens.take_signal(signal) => {}
+                _ if flag.swap(true, Ordering::Relaxed) => {
+                    screen::give_back();
+                    std::process::exit(Exit::Failed.status().into())
+                }
+                Some(screens) => screens.end(),
+                None => {}
+            }
+        }
     };
     // Left alone: it ends with the process.
     thread::Builder::new()
@@ -89,6 +131,24 @@ fn asked_to_end() -> anyhow::Result<Arc<AtomicBool>> {
     // From the first byte that is written on, the handlers are there. Without an answer, the thread ended at once.
     listening.recv().context("cannot listen to signals; check the limit of open files (`ulimit -n`)")??;
     Ok(asked)
+}
+
+/// Tells the screens how much was read.
+struct Counted<R> {
+    input: R,
+    count: u64,
+    shared: Option<Arc<Shared>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.count += read as u64;
+        if let Some(shared) = &self.shared {
+            shared.set_read(self.count);
+        }
+        Ok(read)
+    }
 }
 
 /// True where the recording was shown to its end.

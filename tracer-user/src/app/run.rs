@@ -1,17 +1,19 @@
 //! `pidtap run`: a command from its first byte to its exit status.
 
-use std::{ffi::OsStr, path::Path};
+use std::{ffi::OsStr, io, path::Path, sync::Arc};
 
 use rustix::process::Signal;
 
 use super::{
     Exit, block_on,
     live::{Ending, Plan, Signals, Trace},
-    say, sink,
+    relay, say,
+    screen::{self, Recorded, Running},
+    sink,
 };
 use crate::{
     cli::{self, Format},
-    launch::{self, Launched, StdoutTo},
+    launch::{self, Launched, Streams},
     privilege,
     process::{self, Target},
 };
@@ -24,11 +26,20 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
     };
     process::check_initial_pid_namespace()?;
     privilege::check()?;
-    let sink = sink::open(&args.output)?;
-    // Standard output is for programs then: what the command says must not get between the objects.
-    let stdout = if sink.standard_output && sink.format == Format::Json { StdoutTo::Stderr } else { StdoutTo::Stdout };
+    let mut sink = sink::open(&args.output)?;
+    let planned = sink.screens.take();
+    let stdout = if planned.is_some() {
+        // It must not write over the screens.
+        Streams::Piped
+    } else if sink.standard_output && sink.format == Format::Json {
+        // Standard output is for programs then: what the command says must not get between the objects.
+        Streams::StdoutToStderr
+    } else {
+        Streams::Own
+    };
     let mut launched = Launched::spawn(command, rest, stdout)?;
     let target = Target { name: name_of(command), ..Target::find(launched.pid())? };
+    let (recorded, spool) = Recorded::of_trace(args.trace.record.as_deref());
     let plan = Plan {
         targets: vec![target],
         output: &args.output,
@@ -36,24 +47,38 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
         trace: &args.trace,
         sink,
         launched: true,
+        spool: spool.filter(|_| planned.is_some()),
     };
     block_on(async {
         let mut signals = Signals::new()?;
         let mut trace = Trace::start(plan)?;
+        let mut screens = super::start(planned, recorded, &mut signals)?;
+        if let (Some(screens), Some((stdout, stderr))) = (&screens, launched.take_output()) {
+            relay::start(stdout, Arc::clone(&screens.shared), io::stdout)?;
+            relay::start(stderr, Arc::clone(&screens.shared), io::stderr)?;
+        }
         launched.release()?;
-        let outcome = follow(&mut trace, &mut launched, &mut signals).await;
+        let outcome = follow(&mut trace, &mut launched, &mut signals, screens.as_mut()).await;
         let finished = trace.finish(&mut signals).await;
+        let had_screens = screens.is_some();
+        let is_left = matches!(outcome, Ok(Ending::Signal) | Err(_));
+        super::end(screens, !is_left, &mut signals).await?;
         if outcome? == Ending::Signal {
-            say(&format!("`{}` ({}) runs on", launched.command(), launched.pid()));
-            finished?;
-            return Ok(Exit::Done);
+            let (command, pid) = (launched.command().to_owned(), launched.pid());
+            if !had_screens {
+                say(&format!("`{command}` ({pid}) runs on"));
+                finished?;
+                return Ok(Exit::Done);
+            }
+            // Its output comes through here: without a reader it would fail.
+            say(&format!("`{command}` ({pid}) runs on without being traced; its output follows, Ctrl-C is for it"));
         }
         if let Err(error) = finished {
             say(&super::in_one_line(&error));
         }
         tokio::select! {
             status = launched.wait_async() => Ok(Exit::Command(launch::exit_status_of(status?))),
-            _ = signals.recv() => {
+            _ = signals.recv(), if !had_screens => {
                 say(&format!("`{}` ({}) runs on", launched.command(), launched.pid()));
                 Ok(Exit::Done)
             }
@@ -63,13 +88,22 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
 
 /// Waits until tracing is to end. The first signal is the command's business (Ctrl-C reaches it by itself, others are
 /// passed on): tracing goes on to see how it ends. The second ends tracing.
-async fn follow(trace: &mut Trace, launched: &mut Launched, signals: &mut Signals) -> anyhow::Result<Ending> {
+async fn follow(
+    trace: &mut Trace,
+    launched: &mut Launched,
+    signals: &mut Signals,
+    mut screens: Option<&mut Running>,
+) -> anyhow::Result<Ending> {
     let mut signalled = false;
     let mut ended = false;
     loop {
         tokio::select! {
             ending = trace.wait_without_signals() => return Ok(ending),
+            () = screen::left(screens.as_deref_mut()) => return Ok(Ending::Signal),
             signal = signals.recv() => {
+                if screens.as_ref().is_some_and(|screens| screens.take_signal(signal)) {
+                    continue;
+                }
                 if ended || signalled {
                     // Only its children are left, or it does not want to end.
                     return Ok(if ended { Ending::Extinct } else { Ending::Signal });

@@ -6,12 +6,16 @@ use std::{
     io::{self, IsTerminal as _, Write},
     os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::Path,
+    sync::Arc,
 };
 
 use anyhow::{Context as _, bail};
 use rustix::termios::tcgetwinsize;
 
-use super::writing::{self, Written};
+use super::{
+    screen::{self, Planned, ScreenOutput},
+    writing::{self, Written},
+};
 use crate::{
     cli::{Format, OutputArgs},
     content::DECODED_LIMIT,
@@ -29,24 +33,31 @@ const OWNER_ONLY: u32 = 0o600;
 pub(super) struct Sink {
     pub(super) output: Box<dyn Output + Send>,
     /// Tells when what the output has flushed is written.
-    pub(super) written: Written,
+    pub(super) written: Option<Written>,
     /// It writes to a terminal, whose width may change.
     pub(super) terminal: bool,
     pub(super) format: Format,
     /// Results go to standard output: nothing else may.
     pub(super) standard_output: bool,
+    /// The screens that show what the output takes, where that is what was asked for.
+    pub(super) screens: Option<Planned>,
 }
 
 /// Opens the output that was asked for.
 pub(super) fn open(args: &OutputArgs) -> anyhow::Result<Sink> {
-    let format = match args.output {
-        Some(Format::Tui) => {
-            super::say("this version has no screens yet: showing lines instead (as with `-o line`)");
-            Format::Line
-        }
-        Some(format) => format,
-        None => Format::Line,
-    };
+    let format = args.output.unwrap_or_else(|| default_format(args));
+    if format == Format::Tui {
+        let screens = screen::plan(args, utc_offset())?;
+        let output = Box::new(ScreenOutput::new(Arc::clone(&screens.shared)));
+        return Ok(Sink {
+            output,
+            written: None,
+            terminal: false,
+            format,
+            standard_output: true,
+            screens: Some(screens),
+        });
+    }
     let (writer, terminal): (Box<dyn Write + Send>, bool) = match &args.output_file {
         Some(path) => {
             let file =
@@ -73,7 +84,13 @@ pub(super) fn open(args: &OutputArgs) -> anyhow::Result<Sink> {
             },
         )),
     };
-    Ok(Sink { output, written, terminal, format, standard_output: args.output_file.is_none() })
+    let standard_output = args.output_file.is_none();
+    Ok(Sink { output, written: Some(written), terminal, format, standard_output, screens: None })
+}
+
+/// Screens for a person; lines for whatever else reads.
+fn default_format(args: &OutputArgs) -> Format {
+    if args.output_file.is_none() && screen::is_possible() { Format::Tui } else { Format::Line }
 }
 
 /// Columns of the terminal that standard output is.

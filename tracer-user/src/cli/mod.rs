@@ -162,12 +162,25 @@ pub struct Hold {
 /// Form of the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Screens to move in (not in this version: lines instead)
+    /// Screens to move in (the default on a terminal)
     Tui,
-    /// One line an exchange, for people
+    /// One line an exchange, for people (the default elsewhere)
     Line,
     /// One JSON object a line, for programs
     Json,
+}
+
+/// Colours of the screens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ThemeChoice {
+    /// As the terminal says (COLORFGBG), else dark; none where NO_COLOR is set
+    Auto,
+    /// For a dark background
+    Dark,
+    /// For a light background
+    Light,
+    /// No colours
+    None,
 }
 
 /// What to print, and where.
@@ -177,6 +190,9 @@ pub struct OutputArgs {
     /// Form of the results
     #[arg(short, long, value_name = "FORM", value_enum)]
     pub output: Option<Format>,
+    /// Colours of the screens
+    #[arg(long, value_name = "THEME", value_enum, default_value = "auto")]
+    pub theme: ThemeChoice,
     /// Write the results to FILE instead of standard output
     #[arg(long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,

@@ -10,6 +10,7 @@ use super::{
     pen::{Pen, columns},
     spark,
     theme::{Theme, Tone},
+    view::Wanted,
 };
 use crate::{clock::Clock, measure, store::Store, visible::Visible};
 
@@ -29,7 +30,7 @@ pub(super) struct Shown<'a> {
     /// Secrets are shown.
     pub(super) secrets: bool,
     /// The filter in force.
-    pub(super) filter: &'a str,
+    pub(super) filter: &'a Wanted,
     /// Where it all comes from.
     pub(super) source: &'a Source,
     /// What is known now, also while the view is held.
@@ -42,7 +43,7 @@ pub(super) fn draw(shown: &Shown<'_>, area: Rect, buffer: &mut Buffer, store: &S
     let mut line = || rows.next().unwrap_or_default();
     who(shown, Pen::new(buffer, line(), theme), store, utc_offset_s);
     how(shown, Pen::new(buffer, line(), theme), store);
-    tabs(shown, Pen::new(buffer, line(), theme));
+    tabs(shown, Pen::new(buffer, line(), theme), store);
 }
 
 fn who(shown: &Shown<'_>, mut pen: Pen<'_>, store: &Store, utc_offset_s: i32) {
@@ -99,10 +100,6 @@ fn how(shown: &Shown<'_>, mut pen: Pen<'_>, store: &Store) {
             pen.put(Tone::Bad, format_args!("  LOST {events} events, {bytes}"))
         }
     };
-    if shown.held {
-        let behind = shown.newest.totals().exchanges - totals.exchanges;
-        pen.at_end(Tone::Strong, format_args!("HELD, {behind} more since (p goes on)"));
-    }
 }
 
 fn rate_text(rate: f64) -> String {
@@ -128,17 +125,20 @@ pub(super) fn tab_at(at: Position, _width: u16) -> Option<usize> {
     found.filter(|_| at.y == HEIGHT - 1)
 }
 
-fn tabs(shown: &Shown<'_>, mut pen: Pen<'_>) {
+fn tabs(shown: &Shown<'_>, mut pen: Pen<'_>, store: &Store) {
     for (index, (_, name)) in Tab::ALL.iter().enumerate() {
         let own = shown.tab == Some(index);
         let (open, close) = if own { ('[', ']') } else { (' ', ' ') };
         let tone = if own { Tone::Strong } else { Tone::Faint };
         pen.put(tone, format_args!("{open}{} {name}{close}", index + 1));
     }
+    if shown.held {
+        let more = shown.newest.totals().exchanges - store.totals().exchanges;
+        pen.put(Tone::Strong, format_args!("  HELD, {more} more (p goes on)"));
+    }
     let secrets = if shown.secrets { "  SECRETS SHOWN" } else { "" };
-    if shown.filter.is_empty() {
-        pen.at_end(Tone::Warn, secrets);
-    } else {
-        pen.put(Tone::Warn, secrets).put(Tone::Strong, format_args!("  filter: {}", Visible(shown.filter)));
+    pen.put(Tone::Warn, secrets);
+    if !shown.filter.takes_all() {
+        pen.put(Tone::Strong, format_args!("  filter: {}", Visible(shown.filter.filter.text())));
     }
 }

@@ -123,12 +123,14 @@ pub struct Ui {
 impl Ui {
     /// The first screen.
     pub fn new(options: &UiOptions) -> Self {
+        let mut filter = Wanted::default();
+        filter.set(options.filter.clone());
         Self {
             theme: Theme::new(options.palette),
             redactor: Redactor::new(options.show_secrets),
             utc_offset_s: options.utc_offset_s,
             show_secrets: options.show_secrets,
-            filter: Wanted { text: options.filter.clone(), ..Wanted::default() },
+            filter,
             source: Source::default(),
             held: None,
             tab: Tab::Overview,
@@ -292,15 +294,15 @@ impl Ui {
                 Reaction::OpenExchange(id) => self.open(Box::new(ExchangeView::new(id))),
                 Reaction::OpenIncident(id) => self.open(Box::new(IncidentView::new(id))),
                 Reaction::Narrow(filter) => {
-                    self.set_filter(filter);
+                    self.filter.set(filter);
                     effects.extend(self.show_tab(Tab::Overview));
                 }
                 Reaction::Do(effect) => effects.push(effect),
                 Reaction::Say(text) => self.message = Some(text),
                 Reaction::Back => {
                     // On the first screen, one step back is to see all again.
-                    if self.opened.pop().is_none() && action == Action::Back && !self.filter.text.is_empty() {
-                        self.set_filter(String::new());
+                    if self.opened.pop().is_none() && action == Action::Back && !self.filter.takes_all() {
+                        self.filter.set(String::new());
                         self.message = Some("the filter is off".to_owned());
                     }
                 }
@@ -318,19 +320,16 @@ impl Ui {
         self.opened.push(view);
     }
 
-    fn set_filter(&mut self, text: String) {
-        self.filter.text = text;
-        self.filter.version += 1;
-    }
-
     fn prompted(&mut self, prompted: Prompted, store: &Store) {
         let Some(prompt) = &self.prompt else { return };
         let text = prompt.text().to_owned();
         let is_filter = prompt.is_filter();
         match prompted {
             Prompted::Ignored => {}
-            Prompted::Changed if is_filter => self.set_filter(text),
+            Prompted::Changed if is_filter => self.filter.set(text),
             Prompted::Changed => self.with_view(store, |view, context| view.search(&text, context)),
+            // What is no filter cannot be kept; its error stands there.
+            Prompted::Done if is_filter && self.filter.error.is_some() => {}
             Prompted::Done => {
                 self.prompt = None;
                 let history = if is_filter { &mut self.filter_history } else { &mut self.search_history };
@@ -340,7 +339,7 @@ impl Ui {
                 let before = prompt.before().to_owned();
                 self.prompt = None;
                 if is_filter {
-                    self.set_filter(before);
+                    self.filter.set(before);
                 } else {
                     self.with_view(store, |view, context| view.search("", context));
                 }
@@ -385,8 +384,10 @@ impl Ui {
             Pen::new(frame.buffer_mut(), middle, self.theme).put(Tone::Plain, text);
             return;
         }
+        let error = self.filter.error.as_ref().filter(|_| self.prompt.as_ref().is_some_and(Prompt::is_filter));
+        let lines = if error.is_some() { 2 } else { 1 };
         let [top, body, bottom] =
-            Layout::vertical([Constraint::Length(header::HEIGHT), Constraint::Min(1), Constraint::Length(1)])
+            Layout::vertical([Constraint::Length(header::HEIGHT), Constraint::Min(1), Constraint::Length(lines)])
                 .areas(area);
         self.body_area = body;
         let buffer = frame.buffer_mut();
@@ -396,7 +397,7 @@ impl Ui {
                 tab: self.opened.is_empty().then_some(self.tab as usize),
                 held: held.is_some(),
                 secrets: self.show_secrets,
-                filter: &self.filter.text,
+                filter: &self.filter,
                 source: &self.source,
                 newest: store,
             };
@@ -406,8 +407,13 @@ impl Ui {
         if let Some(help) = &mut self.help {
             help.draw(body, buffer, self.theme);
         }
-        let on = if self.help.is_some() { None } else { Some(self.view().on()) };
-        let cursor = status::draw(self.prompt.as_ref(), self.message.as_deref(), on, bottom, buffer, self.theme);
+        let status = status::Status {
+            prompt: self.prompt.as_ref(),
+            error: self.filter.error.as_ref(),
+            message: self.message.as_deref(),
+            on: if self.help.is_some() { None } else { Some(self.view().on()) },
+        };
+        let cursor = status::draw(&status, bottom, buffer, self.theme);
         if let Some(cursor) = cursor {
             frame.set_cursor_position(cursor);
         }

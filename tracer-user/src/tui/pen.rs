@@ -135,7 +135,7 @@ mod tests {
         let area = Rect::new(0, 0, width, 1);
         let mut buffer = Buffer::empty(area);
         write(&mut Pen::new(&mut buffer, area, Theme::default()));
-        buffer.content.iter().map(|cell| cell.symbol()).collect()
+        buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect()
     }
 
     #[test]
@@ -144,13 +144,33 @@ mod tests {
             pen.cell(5, Tone::Plain, "abcdefgh").right(4, Tone::Plain, "7").put(Tone::Plain, "a long rest of it");
         });
         assert_eq!(text, "abcd…    7 a long r…");
-        assert_eq!(line(3, |pen| drop(pen.put(Tone::Plain, "日本").put(Tone::Plain, "x"))), "日 …");
-        assert_eq!(line(0, |pen| drop(pen.put(Tone::Plain, "x"))), "");
+        assert_eq!(
+            line(3, |pen| {
+                pen.put(Tone::Plain, "日本").put(Tone::Plain, "x");
+            }),
+            "日 …"
+        );
+        assert_eq!(
+            line(0, |pen| {
+                pen.put(Tone::Plain, "x");
+            }),
+            ""
+        );
     }
 
     #[test]
     fn what_stands_at_the_end_gives_way() {
-        assert_eq!(line(8, |pen| drop(pen.put(Tone::Plain, "ab").at_end(Tone::Plain, "xyz"))), "ab   xyz");
-        assert_eq!(line(4, |pen| drop(pen.put(Tone::Plain, "abc").at_end(Tone::Plain, "xyz"))), "abc ");
+        assert_eq!(
+            line(8, |pen| {
+                pen.put(Tone::Plain, "ab").at_end(Tone::Plain, "xyz");
+            }),
+            "ab   xyz"
+        );
+        assert_eq!(
+            line(4, |pen| {
+                pen.put(Tone::Plain, "abc").at_end(Tone::Plain, "xyz");
+            }),
+            "abc "
+        );
     }
 }

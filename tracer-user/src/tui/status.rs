@@ -11,18 +11,26 @@ use super::{
     prompt::Prompt,
     theme::{Theme, Tone},
 };
-use crate::visible::Visible;
+use crate::{filter::FilterError, visible::Visible};
+
+/// What there is to be said.
+pub(super) struct Status<'a> {
+    /// What is being typed.
+    pub(super) prompt: Option<&'a Prompt>,
+    /// Why that is no filter; it takes a second line.
+    pub(super) error: Option<&'a FilterError>,
+    /// What was said.
+    pub(super) message: Option<&'a str>,
+    /// Whose keys are shown; `None` over the help.
+    pub(super) on: Option<On>,
+}
 
 /// Draws it; gives the place of the cursor while something is typed.
-pub(super) fn draw(
-    prompt: Option<&Prompt>,
-    message: Option<&str>,
-    on: Option<On>,
-    area: Rect,
-    buffer: &mut Buffer,
-    theme: Theme,
-) -> Option<Position> {
-    let mut pen = Pen::new(buffer, area, theme);
+pub(super) fn draw(status: &Status<'_>, area: Rect, buffer: &mut Buffer, theme: Theme) -> Option<Position> {
+    let Status { prompt, error, message, on } = *status;
+    let mut rows = area.rows();
+    let line = rows.next().unwrap_or_default();
+    let mut pen = Pen::new(buffer, line, theme);
     if let Some(prompt) = prompt {
         let label = if prompt.is_filter() { "filter: " } else { "search: " };
         pen.put(Tone::Key, label);
@@ -31,6 +39,10 @@ pub(super) fn draw(
         let skipped = prompt.cursor().saturating_sub(room);
         let text: String = prompt.text().chars().skip(skipped).collect();
         pen.put(Tone::Plain, Visible(&text));
+        if let (Some(error), Some(line)) = (error.filter(|_| prompt.is_filter()), rows.next()) {
+            let column = (error.column.saturating_sub(1 + skipped) as u16).saturating_add(columns(label));
+            explain(error, column, line, buffer, theme);
+        }
         let x = area.x + columns(label) + (prompt.cursor() - skipped) as u16;
         return Some(Position::new(x.min(area.right().saturating_sub(1)), area.y));
     }
@@ -67,4 +79,23 @@ pub(super) fn draw(
         pen.put(Tone::Key, key).put(Tone::Plain, format_args!(" {short}")).skip(2);
     }
     None
+}
+
+/// A sign under the place where it is wrong, and beside it what is wrong.
+fn explain(error: &FilterError, column: u16, line: Rect, buffer: &mut Buffer, theme: Theme) {
+    let column = column.min(line.width.saturating_sub(1));
+    let mut pen = Pen::new(buffer, line, theme);
+    for words in [format!("{}; {}", error.problem, error.remedy), error.problem.clone()] {
+        let words = Visible(&words).to_string();
+        if columns(&words) + column + 2 <= line.width {
+            pen.skip(column).put(Tone::Bad, "^ ").put(Tone::Bad, words);
+            return;
+        }
+        if columns(&words) < column {
+            pen.skip(column - columns(&words) - 1).put(Tone::Bad, words).put(Tone::Bad, " ^");
+            return;
+        }
+    }
+    // Not all of it fits; the column is in the words.
+    pen.put(Tone::Bad, format_args!("{}", Visible(&error.to_string())));
 }

@@ -163,6 +163,49 @@ fn overview() {
 }
 
 #[test]
+fn filters_narrow_as_they_are_typed_and_errors_are_shown() {
+    snapshots!("filter_typed", store_of("nginx_proxied", None), "/status=404");
+    snapshots!("filter_error", store_of("nginx_proxied", None), "/status=200 (host:x");
+    let mut stage = Stage::new(store_of("nginx_proxied", None), SMALL);
+    stage.keys("/status=404<Enter>");
+    assert!(stage.screen().contains("filter: status=404"), "{}", stage.screen());
+    stage.keys("/xyz<Esc>");
+    assert!(stage.screen().contains("filter: status=404"), "what was there before is there again");
+    stage.keys("<Esc>");
+    assert!(!stage.screen().contains("filter: status"), "one step back from the first screen");
+    stage.keys("/<Up>");
+    assert!(stage.screen().contains("filter: status=404"), "it is remembered");
+}
+
+#[test]
+fn a_held_view_stays_as_it_is_and_nothing_is_lost() {
+    let mut stage = Stage::new(store_of("retry_exponential", Some(900)), SMALL);
+    stage.keys("p");
+    let held = stage.screen();
+    stage.store = store_of("retry_exponential", None);
+    let later = stage.screen();
+    assert!(later.contains("HELD,"), "{later}");
+    assert_eq!(held.lines().skip(3).collect::<Vec<_>>(), later.lines().skip(3).collect::<Vec<_>>());
+    stage.keys("p");
+    assert!(!stage.screen().contains("HELD"));
+    assert!(stage.screen().contains("0 going on"), "{}", stage.screen());
+}
+
+#[test]
+fn an_incident_narrows_the_list_to_its_exchanges() {
+    snapshots!("overview_incident_selected", store_of("retry_exponential", None), "ij");
+    let mut stage = Stage::new(store_of("retry_exponential", None), SMALL);
+    assert_eq!(stage.keys("i<Esc>"), []);
+    assert!(!stage.screen().contains("shown of"));
+    assert_eq!(stage.keys("q"), [Effect::Quit]);
+}
+
+#[test]
+fn every_screen_has_its_help() {
+    snapshots!("help", store_of("retry_exponential", None), "?");
+}
+
+#[test]
 fn too_small_says_so() {
     let mut stage = Stage::new(Store::default(), (30, 6));
     insta::assert_snapshot!(stage.screen());

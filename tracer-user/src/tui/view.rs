@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     event::Timestamp,
     exchange::{Exchange, ExchangeId, IncidentId},
+    filter::{self, Filter, FilterError},
     redact::Redactor,
     store::Store,
 };
@@ -34,16 +35,43 @@ pub(super) struct Context<'a> {
 /// Which exchanges are wanted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
+    /// What is in force: the latest text that is a filter.
+    pub(super) filter: Filter,
     /// As it was typed.
     pub(super) text: String,
-    /// Changes with it.
+    /// Why the text is no filter.
+    pub(super) error: Option<FilterError>,
+    /// Changes with what is in force.
     pub(super) version: u64,
+}
+
+impl Wanted {
+    /// Another text. One that is no filter changes nothing but the error.
+    pub(super) fn set(&mut self, text: String) {
+        match Filter::parse(&text) {
+            Ok(filter) => {
+                self.error = None;
+                if filter != self.filter {
+                    self.version += 1;
+                }
+                self.filter = filter;
+            }
+            Err(error) => self.error = Some(error),
+        }
+        self.text = text;
+    }
+
+    /// Nothing is left out.
+    pub(super) fn takes_all(&self) -> bool {
+        self.filter.is_empty()
+    }
 }
 
 impl Context<'_> {
     /// Whether the filter lets it through.
-    pub(super) fn matches(&self, _exchange: &Exchange) -> bool {
-        true
+    pub(super) fn matches(&self, exchange: &Exchange) -> bool {
+        let context = filter::Context { redactor: self.redactor, now: self.store.now() };
+        self.filter.filter.matches(exchange, &context)
     }
 
     /// `04:05:06.123`

@@ -53,9 +53,14 @@ impl Incidents {
             return;
         }
         let all = incidents.worst_first();
-        self.find(&all);
         let count = usize::from(rows.height);
-        self.top = if has_focus { self.top.clamp((self.place + 1).saturating_sub(count), self.place) } else { 0 };
+        if has_focus {
+            self.find(&all);
+            self.top = self.top.clamp((self.place + 1).saturating_sub(count), self.place);
+        } else {
+            // Whoever comes here begins at the worst one.
+            (self.place, self.top, self.selected) = (0, 0, None);
+        }
         self.area = rows;
         let tone = if incidents.open() > 0 { Tone::Bad } else { Tone::Strong };
         pen.put(tone, format_args!("{} going on", incidents.open()));

@@ -56,7 +56,7 @@ impl List {
         let mut pen = Pen::new(buffer, heading, context.theme);
         row::heading(&mut pen);
         let total = self.index.len();
-        let matched = if context.filter.text.is_empty() && incident.is_none() {
+        let matched = if context.filter.takes_all() && incident.is_none() {
             String::new()
         } else {
             format!(

@@ -1,0 +1,50 @@
+//! What a command writes that was started beside screens: shown by them, and passed on once they are gone.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Read, Write},
+    sync::Arc,
+    thread,
+};
+
+use anyhow::Context as _;
+
+use super::screen::Shared;
+
+/// Bytes of a line that are shown as one.
+const LINE: u64 = 64 * 1024;
+
+/// Starts the thread that reads until the command, and whoever else has its output, has closed it. It never stops reading:
+/// a command must not wait, nor fail, because of who looks at it.
+pub(super) fn start<W: Write + 'static>(
+    input: impl Read + Send + 'static,
+    shared: Arc<Shared>,
+    own: fn() -> W,
+) -> anyhow::Result<()> {
+    let relay = move || {
+        let mut input = BufReader::new(input);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match input.by_ref().take(LINE).read_until(b'\n', &mut line) {
+                Ok(0) => return,
+                Ok(_) if shared.is_gone() => {
+                    let mut own = own();
+                    // Nobody may be there to read it.
+                    let _ = own.write_all(&line).and_then(|()| own.flush());
+                }
+                Ok(_) => {
+                    let text = String::from_utf8_lossy(&line);
+                    shared.command_line(text.trim_end_matches(['\n', '\r']).to_owned());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    };
+    // It ends with the command.
+    thread::Builder::new()
+        .name("pidtap-relay".to_owned())
+        .spawn(relay)
+        .context("cannot start a thread for the command's output; check the limit of processes (`ulimit -u`)")?;
+    Ok(())
+}

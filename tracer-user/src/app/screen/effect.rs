@@ -1,0 +1,119 @@
+//! What keys ask for beyond the screens.
+
+use std::{
+    env,
+    fs::OpenOptions,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    process::{Command, Stdio},
+    sync::atomic::Ordering,
+};
+
+use super::{Loop, Recorded, lock};
+use crate::tui::Effect;
+
+/// Beyond this, some terminals take nothing at all.
+const CLIPBOARD: usize = 74_000;
+/// Names that are tried for a new file.
+const NAMES: u32 = 1_000;
+
+impl Loop {
+    /// Does it. What goes wrong is said; only a terminal that fails is an error.
+    pub(super) fn effect(&mut self, effect: Effect) -> io::Result<()> {
+        match effect {
+            // The caller's business.
+            Effect::Quit => {}
+            Effect::Suspend => self.screen.suspend()?,
+            Effect::Redraw => self.screen.redraw()?,
+            Effect::Copy { what, text } => {
+                self.screen.copy(&text)?;
+                let doubt = if text.len() > CLIPBOARD { "; many terminals do not take so much" } else { "" };
+                self.ui.say(&format!("copied {what}, {} bytes{doubt}", text.len()));
+            }
+            Effect::Page { title, text } => self.page(&title, &text)?,
+            Effect::WriteFile { name: (name, extension), bytes } => {
+                let said = match new_file(&name, &extension, |file| file.write_all(&bytes)) {
+                    Ok(name) => format!("wrote {} bytes to {name}", bytes.len()),
+                    Err(error) => format!(
+                        "cannot write {name}.{extension} into the current folder: {error}; start pidtap in a folder \
+                         where you may write"
+                    ),
+                };
+                self.ui.say(&said);
+            }
+            Effect::SaveRecording => {
+                let said = self.save();
+                self.ui.say(&said);
+            }
+            Effect::Watch(connections) => *lock(&self.shared.watched) = connections,
+        }
+        Ok(())
+    }
+
+    fn page(&mut self, title: &str, text: &str) -> io::Result<()> {
+        let pager = env::var("PAGER").ok().filter(|pager| !pager.trim().is_empty());
+        let pager = pager.unwrap_or_else(|| "less -S".to_owned());
+        self.shared.paging.store(true, Ordering::Relaxed);
+        let result = self.screen.lend(|| show(&pager, text));
+        self.shared.paging.store(false, Ordering::Relaxed);
+        if let Err(error) = result? {
+            self.ui.say(&format!(
+                "cannot show {title} with `{pager}`: {error}; set PAGER to one that is there, or press D for a file"
+            ));
+        }
+        Ok(())
+    }
+
+    fn save(&self) -> String {
+        let spool = match &self.recorded {
+            Recorded::Already(words) => return words.clone(),
+            Recorded::Spool(spool) => spool,
+        };
+        let mut saved = None;
+        let result = new_file("pidtap", "tap", |file| {
+            saved = Some(lock(spool).save(file)?);
+            Ok(())
+        });
+        match (result, saved) {
+            (Ok(name), Some(saved)) if saved.forgotten == 0 => {
+                format!("saved all {} events to {name}, with secrets; `pidtap open {name}` shows it", saved.events)
+            }
+            (Ok(name), Some(saved)) => format!(
+                "saved the latest {} events to {name}, with secrets ({} older ones are forgotten: --record keeps all)",
+                saved.events, saved.forgotten
+            ),
+            (Err(error), _) => format!("cannot save a recording into the current folder: {error}; use --record FILE"),
+            (Ok(name), None) => format!("saved {name}"),
+        }
+    }
+}
+
+/// Runs a pager with `text`, and waits for its end. `LESSSECURE`: whoever runs pidtap is often root, and a pager that
+/// shows what strangers sent needs no shell.
+fn show(pager: &str, text: &str) -> io::Result<()> {
+    let mut child = Command::new("/bin/sh").args(["-c", pager]).env("LESSSECURE", "1").stdin(Stdio::piped()).spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        // It may be left before it has read all.
+        let _ = input.write_all(text.as_bytes());
+    }
+    let status = child.wait()?;
+    // What a shell says where there is no such program.
+    if status.code() == Some(127) { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
+}
+
+/// Makes a file that nobody else reads, and that was not there; gives its name.
+fn new_file(
+    name: &str,
+    extension: &str,
+    write: impl FnOnce(&mut std::fs::File) -> io::Result<()>,
+) -> io::Result<String> {
+    for number in 1..=NAMES {
+        let path = if number == 1 { format!("{name}.{extension}") } else { format!("{name}-{number}.{extension}") };
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(mut file) => return write(&mut file).map(|()| path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}

@@ -1,0 +1,401 @@
+//! The terminal of the screens: who has it, who draws on it, and how it is given back.
+//!
+//! ```text
+//! engine thread --updates--> ScreenOutput --(mutex)--> Store <--(mutex, while a frame is made)-- pidtap-screen --> terminal
+//! ```
+//!
+//! The thread that draws holds the store only while it puts cells into a buffer, never while it writes to the terminal: a
+//! terminal that takes its time holds up nobody but itself.
+
+mod effect;
+mod output;
+mod spool;
+mod terminal;
+
+use std::{
+    collections::VecDeque,
+    io::{self, IsTerminal as _, Write as _},
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+pub(super) use output::ScreenOutput;
+use ratatui::crossterm::event;
+use rustix::process::Signal;
+pub(super) use spool::Spool;
+use terminal::Screen;
+pub(super) use terminal::restore as give_back;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::live::header;
+use crate::{
+    cli::{OutputArgs, ThemeChoice},
+    store::{Store, StoreOptions},
+    tui::{Effect, Palette, Source, Ui, UiOptions},
+};
+
+/// From frame to frame while nobody presses a key: more than ten a second, with some to spare.
+const FRAME: Duration = Duration::from_millis(66);
+/// Keys that are taken before something is drawn.
+const EVENTS_AT_ONCE: usize = 64;
+/// Messages, and lines of a command, that wait to be shown, or to be printed in the end.
+const LINES: usize = 2_000;
+/// How long a terminal that takes nothing may keep the program from ending.
+const GIVE_UP: Duration = Duration::from_secs(2);
+
+/// Something that was said, which must not be written over the screens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Line {
+    /// By pidtap.
+    Said(String),
+    /// By the command that it started.
+    Command(String),
+}
+
+/// Lines, those that came first forgotten first.
+#[derive(Default)]
+struct Lines {
+    latest: VecDeque<Line>,
+    forgotten: usize,
+}
+
+/// What the threads share.
+#[derive(Default)]
+pub(super) struct Shared {
+    store: Mutex<Store>,
+    /// Frames that were drawn.
+    frames: AtomicU64,
+    lines: Mutex<Lines>,
+    /// The screens are to end.
+    end: AtomicBool,
+    /// The screens are to stop until continued.
+    suspend: AtomicBool,
+    /// Another program has the terminal.
+    paging: AtomicBool,
+    /// There is no terminal any more.
+    gone: AtomicBool,
+    /// Connections whose queues are looked at.
+    watched: Mutex<Vec<u64>>,
+    /// Bytes of the recording: read, and in all (0 where that is not known).
+    read: AtomicU64,
+    size: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// The store, for a moment.
+    fn store(&self) -> MutexGuard<'_, Store> {
+        lock(&self.store)
+    }
+
+    fn push(&self, line: Line) {
+        let mut lines = lock(&self.lines);
+        if lines.latest.len() >= LINES {
+            lines.latest.pop_front();
+            lines.forgotten += 1;
+        }
+        lines.latest.push_back(line);
+    }
+
+    /// The command that was started wrote a line.
+    pub(super) fn command_line(&self, line: String) {
+        self.push(Line::Command(line));
+    }
+
+    /// So many bytes of the recording were read.
+    pub(super) fn set_read(&self, bytes: u64) {
+        self.read.store(bytes, Ordering::Relaxed);
+    }
+
+    /// So large is the recording.
+    pub(super) fn set_size(&self, bytes: u64) {
+        self.size.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Ends the screens.
+    pub(super) fn end(&self) {
+        self.end.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nobody looks any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Whether a signal is the business of the screens, not of the trace.
+    pub(super) fn take_signal(&self, signal: Signal) -> bool {
+        match signal {
+            Signal::TSTP => {
+                self.suspend.store(true, Ordering::Relaxed);
+                true
+            }
+            // Ctrl-C while a pager has the terminal is for the pager.
+            Signal::INT => self.paging.load(Ordering::Relaxed),
+            _ => false,
+        }
+    }
+}
+
+/// Waits until the user has left the screens; without screens, for good.
+pub(super) async fn left(screens: Option<&mut Running>) {
+    match screens {
+        Some(screens) => screens.left().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Where messages go while there are screens.
+static SCREENS: Mutex<Option<Arc<Shared>>> = Mutex::new(None);
+
+/// Shows a message on the screens; false where there are none.
+pub(super) fn say(text: &str) -> bool {
+    match &*lock(&SCREENS) {
+        Some(shared) => {
+            shared.push(Line::Said(text.to_owned()));
+            true
+        }
+        None => false,
+    }
+}
+
+/// Screens that were asked for, and are not there yet.
+pub(super) struct Planned {
+    pub(super) shared: Arc<Shared>,
+    options: UiOptions,
+}
+
+/// Whether screens are possible: somebody sees them, and somebody has keys.
+pub(super) fn is_possible() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
+}
+
+/// Prepares screens.
+///
+/// # Errors
+///
+/// Where there is no terminal that can show them.
+pub(super) fn plan(args: &OutputArgs, utc_offset_s: i32) -> anyhow::Result<Planned> {
+    if args.output_file.is_some() {
+        bail!("screens cannot be written to a file; use `-o line` or `-o json` with --output-file");
+    }
+    if !is_possible() {
+        bail!("cannot show screens: standard output is no terminal that has any; use `-o line` or `-o json`");
+    }
+    let options = UiOptions {
+        palette: palette(args.theme),
+        utc_offset_s,
+        show_secrets: args.show_secrets,
+        filter: String::new(),
+    };
+    let shared = Shared { store: Mutex::new(Store::new(StoreOptions::default())), ..Shared::default() };
+    Ok(Planned { shared: Arc::new(shared), options })
+}
+
+fn palette(choice: ThemeChoice) -> Palette {
+    if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        return Palette::None;
+    }
+    match choice {
+        ThemeChoice::Dark => Palette::Dark,
+        ThemeChoice::Light => Palette::Light,
+        ThemeChoice::None => Palette::None,
+        ThemeChoice::Auto => {
+            // `foreground;background`, as rxvt, Konsole and others say it; 7 and 15 are the white ones.
+            let colours = std::env::var("COLORFGBG").unwrap_or_default();
+            match colours.rsplit(';').next() {
+                Some("7" | "15") => Palette::Light,
+                _ => Palette::Dark,
+            }
+        }
+    }
+}
+
+/// What `s` writes.
+pub(super) enum Recorded {
+    /// What is held in memory of a live trace.
+    Spool(Arc<Mutex<Spool>>),
+    /// It is being recorded already, or is a recording: that is said.
+    Already(String),
+}
+
+impl Recorded {
+    /// For a live trace; the spool is to be filled by it.
+    pub(super) fn of_trace(record: Option<&Path>) -> (Self, Option<Arc<Mutex<Spool>>>) {
+        if let Some(path) = record {
+            let words = format!("all is being recorded to {} anyway (--record)", path.display());
+            return (Self::Already(words), None);
+        }
+        let spool = Arc::new(Mutex::new(Spool::new(header())));
+        (Self::Spool(Arc::clone(&spool)), Some(spool))
+    }
+}
+
+/// Screens that are there.
+pub(super) struct Running {
+    pub(super) shared: Arc<Shared>,
+    over: UnboundedReceiver<()>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Planned {
+    /// Takes the terminal, and begins to draw. `recording` is the name of what is opened.
+    ///
+    /// # Errors
+    ///
+    /// Those of the terminal.
+    pub(super) fn start(self, recording: Option<String>, recorded: Recorded) -> anyhow::Result<Running> {
+        let screen = Screen::enter().context("cannot show screens on this terminal; use `-o line`")?;
+        *lock(&SCREENS) = Some(Arc::clone(&self.shared));
+        let (sender, over) = unbounded_channel();
+        let loop_ = Loop {
+            ui: Ui::new(&self.options),
+            shared: Arc::clone(&self.shared),
+            screen,
+            recording,
+            recorded,
+            heard: 0,
+            over: sender,
+        };
+        let thread = thread::Builder::new()
+            .name("pidtap-screen".to_owned())
+            .spawn(move || loop_.run())
+            .context("cannot start the thread that draws; check the limit of processes (`ulimit -u`)")?;
+        Ok(Running { shared: self.shared, over, thread: Some(thread) })
+    }
+}
+
+impl Running {
+    /// Waits until the user has left.
+    pub(super) async fn left(&mut self) {
+        // Without a sender the thread has ended.
+        let _ = self.over.recv().await;
+    }
+
+    /// Whether a signal is the business of the screens, not of the trace.
+    pub(super) fn take_signal(&self, signal: Signal) -> bool {
+        self.shared.take_signal(signal)
+    }
+
+    /// Waits until the user has left.
+    pub(super) fn wait(&mut self) {
+        let _ = self.over.blocking_recv();
+    }
+
+    /// Ends the screens, gives the terminal back, and prints what was said meanwhile.
+    pub(super) fn end(mut self) -> anyhow::Result<()> {
+        self.shared.end();
+        let result = self.join();
+        *lock(&SCREENS) = None;
+        terminal::restore();
+        let mut stderr = io::stderr().lock();
+        for line in lock(&self.shared.lines).latest.drain(..) {
+            // Nobody may be there to read it.
+            let _ = match line {
+                Line::Said(text) => writeln!(stderr, "pidtap: {text}"),
+                Line::Command(text) => writeln!(stderr, "{text}"),
+            };
+        }
+        result.context("the terminal failed")
+    }
+
+    fn join(&mut self) -> io::Result<()> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let begin = Instant::now();
+        while !thread.is_finished() {
+            if begin.elapsed() > GIVE_UP {
+                // It waits for a terminal that takes nothing. The process ends all the same.
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        // A panic was printed.
+        thread.join().unwrap_or(Ok(()))
+    }
+}
+
+/// The thread that draws.
+struct Loop {
+    ui: Ui,
+    shared: Arc<Shared>,
+    screen: Screen,
+    recording: Option<String>,
+    recorded: Recorded,
+    /// Lines that the screens have taken over already, of all that there were; they stay to be printed in the end.
+    heard: usize,
+    over: UnboundedSender<()>,
+}
+
+impl Loop {
+    fn run(mut self) -> io::Result<()> {
+        let result = self.work();
+        terminal::restore();
+        self.shared.gone.store(true, Ordering::Relaxed);
+        let _ = self.over.send(());
+        result
+    }
+
+    fn work(&mut self) -> io::Result<()> {
+        let mut next_frame = Instant::now();
+        while !self.shared.end.load(Ordering::Relaxed) && !terminal::was_lost() {
+            if self.shared.suspend.swap(false, Ordering::Relaxed) {
+                self.screen.suspend()?;
+                next_frame = Instant::now();
+            }
+            let mut pressed = false;
+            if event::poll(next_frame.saturating_duration_since(Instant::now()))? {
+                for _ in 0..EVENTS_AT_ONCE {
+                    let event = event::read()?;
+                    pressed = true;
+                    let effects = self.ui.handle(&event, &self.shared.store());
+                    for effect in effects {
+                        if effect == Effect::Quit {
+                            return Ok(());
+                        }
+                        self.effect(effect)?;
+                    }
+                    if !event::poll(Duration::ZERO)? {
+                        break;
+                    }
+                }
+            }
+            if pressed || Instant::now() >= next_frame {
+                self.hear();
+                self.draw()?;
+                next_frame = Instant::now() + FRAME;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over what was said.
+    fn hear(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let lines = lock(&shared.lines);
+        for line in lines.latest.iter().skip(self.heard.saturating_sub(lines.forgotten)) {
+            match line {
+                Line::Said(text) => self.ui.say(text),
+                Line::Command(text) => self.ui.said_by_command(text),
+            }
+        }
+        self.heard = lines.forgotten + lines.latest.len();
+    }
+
+    fn draw(&mut self) -> io::Result<()> {
+        let (read, size) = (self.shared.read.load(Ordering::Relaxed), self.shared.size.load(Ordering::Relaxed));
+        let percent = (size > 0 && read < size).then(|| (read * 100 / size) as u8);
+        self.ui.set_source(Source { recording: self.recording.clone(), read_percent: percent });
+        let Self { ui, screen, shared, .. } = self;
+        screen.draw(|frame| ui.draw(frame, &shared.store()))?;
+        shared.frames.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}

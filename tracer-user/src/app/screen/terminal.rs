@@ -1,0 +1,129 @@
+//! The terminal: taken, drawn on, lent to other programs, and given back whatever happens.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write as _},
+    panic,
+    sync::{
+        Once,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ratatui::{
+    Frame, Terminal,
+    backend::CrosstermBackend,
+    crossterm::{
+        cursor::Show,
+        event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture},
+        execute, queue,
+        terminal::{
+            BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
+            disable_raw_mode, enable_raw_mode,
+        },
+    },
+};
+use rustix::process::{Signal, getpid, kill_process};
+
+/// A frame of a large terminal, in one write.
+const BUFFER: usize = 256 * 1024;
+
+/// The terminal is ours: it must be given back.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Something panicked, and the terminal was given back for it: what it said must stay.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Whether the terminal was given back because of a panic.
+pub(super) fn was_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// Gives the terminal back as it was, if it is ours.
+pub(in crate::app) fn restore() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        // Whether it can be told or not, nothing else can be done.
+        let _ = execute!(
+            io::stdout(),
+            EndSynchronizedUpdate,
+            DisableMouseCapture,
+            DisableBracketedPaste,
+            LeaveAlternateScreen,
+            Show
+        );
+        let _ = disable_raw_mode();
+    }
+}
+
+fn restore_at_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |information| {
+            if TAKEN.load(Ordering::SeqCst) {
+                LOST.store(true, Ordering::SeqCst);
+                restore();
+            }
+            before(information);
+        }));
+    });
+}
+
+fn take() -> io::Result<()> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    execute!(io::stdout(), EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste)
+}
+
+/// The terminal while it is ours.
+pub(super) struct Screen {
+    terminal: Terminal<CrosstermBackend<BufWriter<File>>>,
+}
+
+impl Screen {
+    pub(super) fn enter() -> io::Result<Self> {
+        // Not `Stdout`, which writes at each end of a line.
+        let output = File::from(rustix::io::dup(io::stdout())?);
+        let backend = CrosstermBackend::new(BufWriter::with_capacity(BUFFER, output));
+        restore_at_panic();
+        take().inspect_err(|_| restore())?;
+        let terminal = Terminal::new(backend).inspect_err(|_| restore())?;
+        Ok(Self { terminal })
+    }
+
+    /// Draws a frame; a terminal that understands it shows it at once, not line by line.
+    pub(super) fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
+        self.terminal.draw(draw)?;
+        execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
+    }
+
+    /// Everything is drawn anew.
+    pub(super) fn redraw(&mut self) -> io::Result<()> {
+        self.terminal.clear()
+    }
+
+    /// Puts text into the clipboard of whoever looks at the terminal, however far away (OSC 52 of xterm's control
+    /// sequences).
+    pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
+        let encoded = STANDARD.encode(text);
+        let backend = self.terminal.backend_mut();
+        write!(backend, "\x1b]52;c;{encoded}\x1b\\")?;
+        io::Write::flush(backend)
+    }
+
+    /// Gives the terminal to another program for as long as `work` takes.
+    pub(super) fn lend<T>(&mut self, work: impl FnOnce() -> T) -> io::Result<T> {
+        restore();
+        let result = work();
+        take()?;
+        self.terminal.clear()?;
+        Ok(result)
+    }
+
+    /// Stops the whole program, as Ctrl-Z does others, until it is continued.
+    pub(super) fn suspend(&mut self) -> io::Result<()> {
+        // Not SIGTSTP: that is what we may have been sent, and have caught.
+        self.lend(|| kill_process(getpid(), Signal::STOP))?.map_err(io::Error::from)
+    }
+}
