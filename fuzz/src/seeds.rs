@@ -11,6 +11,7 @@ use pidtap::{
             SocketNameEvent, TcpEvent, ThreadEvent, TickEvent, flag, loss,
         },
     },
+    filter::fields,
     recording::{Header, Writer},
 };
 use zerocopy::FromZeros as _;
@@ -89,6 +90,18 @@ pub fn recording() -> Vec<Vec<u8>> {
     let bare = std::iter::once(vec![1]).chain(events).flatten().collect();
     let cut_off = file[..file.len() - 50].to_vec();
     vec![file, bare, cut_off]
+}
+
+/// Seeds for the target `filter`: a term with each field, each of the others, and all that joins them.
+pub fn filter() -> Vec<Vec<u8>> {
+    let joined = [
+        "host:stripe status>=500 method=POST >1s path~/v1/",
+        "a or b c | (d && !e) -f not (g or 'h i')",
+        r#"path~^/(a|b)/\d+[)|]$ "say \"hi\" \\" status=5xx|404 <=1.5MiB"#,
+        "localhost:8080 http://h/p ::1 is:open|slow has:header.x status >= 500 conn=#4",
+    ];
+    let single = fields().iter().map(|help| help.example);
+    joined.into_iter().chain(single).map(|text| text.as_bytes().to_vec()).collect()
 }
 
 /// Seeds for the target `http1`: conversations as scripts, the target being server (details 4 and 0) or client.

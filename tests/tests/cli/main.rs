@@ -1,6 +1,7 @@
 //! The program from outside: what it prints where, and how it ends. Nothing here loads probes.
 
 mod bad_input;
+mod filter;
 mod curl;
 mod open;
 mod output;

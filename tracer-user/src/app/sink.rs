@@ -20,10 +20,11 @@ use crate::{
     cli::{Format, OutputArgs},
     content::DECODED_LIMIT,
     output::{
-        Output,
+        Filtered, Output,
         json::{JsonOptions, JsonOutput},
         line::{LineOptions, LineOutput},
     },
+    redact::Redactor,
 };
 
 /// Results hold what a service and its users say to each other: nobody else's business.
@@ -72,17 +73,17 @@ pub(super) fn open(args: &OutputArgs) -> anyhow::Result<Sink> {
     let output: Box<dyn Output + Send> = match format {
         Format::Json => {
             let decoded_limit = DECODED_LIMIT.max(args.body_limit.saturating_mul(4));
-            Box::new(JsonOutput::new(writer, JsonOptions { show_secrets: args.show_secrets, decoded_limit }))
+            narrowed(JsonOutput::new(writer, JsonOptions { show_secrets: args.show_secrets, decoded_limit }), args)
         }
-        Format::Line | Format::Tui => Box::new(LineOutput::new(
-            writer,
-            LineOptions {
+        Format::Line | Format::Tui => {
+            let options = LineOptions {
                 width: if terminal { width() } else { None },
                 colour: terminal && wants_colour(),
                 utc_offset_s: utc_offset(),
                 show_secrets: args.show_secrets,
-            },
-        )),
+            };
+            narrowed(LineOutput::new(writer, options), args)
+        }
     };
     let standard_output = args.output_file.is_none();
     Ok(Sink { output, written: Some(written), terminal, format, standard_output, screens: None })
@@ -91,6 +92,14 @@ pub(super) fn open(args: &OutputArgs) -> anyhow::Result<Sink> {
 /// Screens for a person; lines for whatever else reads.
 fn default_format(args: &OutputArgs) -> Format {
     if args.output_file.is_none() && screen::is_possible() { Format::Tui } else { Format::Line }
+}
+
+/// Without a filter, the output is asked nothing.
+fn narrowed(output: impl Output + Send + 'static, args: &OutputArgs) -> Box<dyn Output + Send> {
+    match args.filter.as_ref().filter(|filter| !filter.is_empty()) {
+        Some(filter) => Box::new(Filtered::new(output, filter.clone(), Redactor::new(args.show_secrets))),
+        None => Box::new(output),
+    }
 }
 
 /// Columns of the terminal that standard output is.

@@ -11,6 +11,7 @@ use tracer_common::limit;
 use crate::{
     capture, demo,
     detector::{DetectorOptions, TuneError},
+    filter::Filter,
     launch,
 };
 
@@ -202,9 +203,20 @@ pub struct OutputArgs {
     /// Bytes of each body that are kept and shown
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = units::size)]
     pub body_limit: usize,
+    /// Show only exchanges that match, as in 'host:stripe status>=500 >1s' (docs/filter.md has the language)
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true, value_parser = filter)]
+    pub filter: Option<Filter>,
     /// Print passwords, tokens, cookies and the like as they are
     #[arg(long)]
     pub show_secrets: bool,
+}
+
+/// An error has the text once more, with a caret below the place.
+fn filter(text: &str) -> Result<Filter, String> {
+    Filter::parse(text).map_err(|error| {
+        let shown: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        format!("{error}\n\n  {shown}\n  {}", error.caret(&shown))
+    })
 }
 
 /// What to look for.

@@ -3,7 +3,7 @@
 use super::{
     FilterError,
     expression::{Comparison, Expression, Term},
-    field::{Field, FieldHelp, Flag, Name, Takes},
+    field::{Field, FieldHelp, Flag, Name, Takes, fields},
     text::{Needle, Pattern},
     value::{Number, Unit},
 };
@@ -268,11 +268,14 @@ impl<'a> Parser<'a> {
             self.at = start;
             return Ok(None);
         }
-        let closest = Name::closest(name).map_or_else(String::new, |closest| format!("did you mean `{closest}`? "));
+        let hint = match Name::closest(name) {
+            Some(closest) => format!("did you mean `{closest}`?"),
+            None => format!("there are {}.", fields().iter().map(|help| help.name).collect::<Vec<_>>().join(", ")),
+        };
         Err(self.error(
             start,
             format!("there is no field `{name}`"),
-            format!("{closest}To look for this text, put quotes around it"),
+            format!("{hint} To look for this text, put quotes around it"),
         ))
     }
 

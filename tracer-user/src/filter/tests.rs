@@ -163,7 +163,7 @@ fn what_is_wrong_is_said_with_its_column_and_what_to_do() {
             "there is no field `stauts`; did you mean `status`? To look for this text, put quotes around it",
         ),
         ("id=1 user_id=5", 6, "there is no field `user_id`"),
-        ("xyzzyx:abc", 1, "there is no field `xyzzyx`; To look"),
+        ("xyzzyx:abc", 1, "there is no field `xyzzyx`; there are host, path, url,"),
         ("outcome=lost", 9, "it is one of these: complete, reset, closed"),
         ("quality:perfect", 9, "`perfect` is no quality"),
         ("is:broken", 4, "one of these is: failed, open, slow"),

@@ -2,11 +2,14 @@
 
 use std::io;
 
-use crate::{detector::Live, engine::Update, event::Timestamp};
+use crate::{detector::Live, engine::Update, event::Timestamp, exchange::Exchange};
 
 mod buffer;
+mod filtered;
 pub mod json;
 pub mod line;
+
+pub use filtered::Filtered;
 
 /// Something that takes what the engine found out.
 pub trait Output {
@@ -24,6 +27,12 @@ pub trait Output {
 
     /// Time has passed, and this is open. Only screens, which show it, care.
     fn look(&mut self, _now: Timestamp, _live: &dyn Live) {}
+
+    /// Not all exchanges will be written: what is said at the end says how many were left out.
+    fn narrow(&mut self) {}
+
+    /// An exchange that is counted, but not written. Only after [`Self::narrow`].
+    fn leave_out(&mut self, _exchange: &Exchange) {}
 
     /// Takes one update. What it becomes is written whole lines at a time, some of it only at the next [`flush`].
     ///

@@ -24,7 +24,7 @@
 //! shown), `damaged` (decoding failed on the way; what came before is shown as it came), `missing` (bytes that could not be captured), `masked` (secrets in it were replaced).
 //!
 //! Further fields, where there is something to say: `interim`, `error` and `errno` of an exchange; `trailers` of a message;
-//! `reason` and `version` of every response; `lost` of the summary, by cause.
+//! `reason` and `version` of every response; `lost` of the summary, by cause, and `filtered`, where a filter narrows.
 
 mod body;
 mod escape;
@@ -44,7 +44,7 @@ use crate::{
     content::DECODED_LIMIT,
     engine::{Attached, Loss, Note, NoteKind, Summary, Update},
     event::Timestamp,
-    exchange::ProcessRef,
+    exchange::{Exchange, ProcessRef},
     redact::Redactor,
 };
 
@@ -94,6 +94,7 @@ impl<W: Write> JsonOutput<W> {
                 clock: Clock::new(0),
                 request_headers: Remembered::default(),
                 response_headers: Remembered::default(),
+                filtered: None,
             },
         }
     }
@@ -107,6 +108,16 @@ impl<W: Write> JsonOutput<W> {
 impl<W: Write> Output for JsonOutput<W> {
     fn set_realtime_offset(&mut self, nanoseconds: i64) {
         self.writer.clock.set_offset(nanoseconds);
+    }
+
+    fn narrow(&mut self) {
+        self.writer.filtered = Some(0);
+    }
+
+    fn leave_out(&mut self, _exchange: &Exchange) {
+        if let Some(filtered) = &mut self.writer.filtered {
+            *filtered += 1;
+        }
     }
 
     fn write(&mut self, update: &Update) -> io::Result<()> {
@@ -136,6 +147,8 @@ struct ObjectWriter {
     clock: Clock,
     request_headers: Remembered,
     response_headers: Remembered,
+    /// Exchanges that were left out, where some may be.
+    filtered: Option<u64>,
 }
 
 impl ObjectWriter {
@@ -202,6 +215,10 @@ impl ObjectWriter {
         by_cause(out, &summary.loss);
         raw(out, r#","time":"#);
         self.time(out, summary.loss.time);
+        if let Some(filtered) = self.filtered {
+            raw(out, r#","filtered":"#);
+            number(out, filtered);
+        }
         out.push(b'}');
     }
 

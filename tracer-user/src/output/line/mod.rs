@@ -69,6 +69,8 @@ pub struct LineOutput<W> {
     failed: u64,
     slow: u64,
     open: u64,
+    /// Exchanges that were left out, where some may be.
+    filtered: Option<u64>,
     incidents: Incidents,
 }
 
@@ -95,6 +97,7 @@ impl<W: Write> LineOutput<W> {
             failed: 0,
             slow: 0,
             open: 0,
+            filtered: None,
             incidents: Incidents::default(),
         }
     }
@@ -342,6 +345,9 @@ impl<W: Write> LineOutput<W> {
             if count == 1 { "" } else { "s" }
         ));
         self.line.put(format_args!(", {} failed, {} slow, {} open", self.failed, self.slow, self.open));
+        if let Some(filtered) = self.filtered {
+            self.line.put(format_args!("; {filtered} left out by the filter"));
+        }
         if summary.incidents > 0 {
             let plural = if summary.incidents == 1 { "" } else { "s" };
             self.line.put(format_args!("; {} incident{plural}", summary.incidents));
@@ -377,6 +383,17 @@ impl<W: Write> Output for LineOutput<W> {
 
     fn set_width(&mut self, width: Option<usize>) {
         self.options.width = width;
+    }
+
+    fn narrow(&mut self) {
+        self.filtered = Some(0);
+    }
+
+    fn leave_out(&mut self, exchange: &Exchange) {
+        self.count(exchange);
+        if let Some(filtered) = &mut self.filtered {
+            *filtered += 1;
+        }
     }
 
     fn write(&mut self, update: &Update) -> io::Result<()> {

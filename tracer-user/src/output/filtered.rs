@@ -1,0 +1,133 @@
+//! An output that a filter narrows.
+
+use std::io;
+
+use super::Output;
+use crate::{
+    detector::Live,
+    engine::Update,
+    event::Timestamp,
+    filter::{Context, Filter},
+    redact::Redactor,
+};
+
+/// Passes on all but the exchanges that a filter does not take; those are counted.
+///
+/// Incidents, notes and losses are always passed on: who looks at one host must not miss that something goes wrong or is
+/// missing, and an incident may rest on exchanges that are not over, of which no filter can say yet whether it takes them.
+#[derive(Debug)]
+pub struct Filtered<O> {
+    output: O,
+    filter: Filter,
+    redactor: Redactor,
+}
+
+impl<O: Output> Filtered<O> {
+    /// Narrows `output`, which hides secrets as `redactor` does.
+    pub fn new(mut output: O, filter: Filter, redactor: Redactor) -> Self {
+        output.narrow();
+        Self { output, filter, redactor }
+    }
+}
+
+impl<O: Output> Output for Filtered<O> {
+    fn set_realtime_offset(&mut self, nanoseconds: i64) {
+        self.output.set_realtime_offset(nanoseconds);
+    }
+
+    fn set_width(&mut self, width: Option<usize>) {
+        self.output.set_width(width);
+    }
+
+    fn wants_look(&self) -> bool {
+        self.output.wants_look()
+    }
+
+    fn look(&mut self, now: Timestamp, live: &dyn Live) {
+        self.output.look(now, live);
+    }
+
+    fn write(&mut self, update: &Update) -> io::Result<()> {
+        if let Update::Exchange(exchange) = update {
+            // Of one that is open, its end is that of tracing.
+            let now = exchange.timing.end.unwrap_or(exchange.started);
+            if !self.filter.matches(exchange, &Context { redactor: self.redactor, now }) {
+                self.output.leave_out(exchange);
+                return Ok(());
+            }
+        }
+        self.output.write(update)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::NoteKind,
+        fixture,
+        output::{
+            json::{JsonOptions, JsonOutput},
+            line::{LineOptions, LineOutput},
+        },
+    };
+
+    /// An exchange with 502 and one with 200, and all else that there is.
+    fn trace() -> Vec<Update> {
+        let mut good = fixture::exchange();
+        good.response.as_mut().expect("there").status = 200;
+        let exchanges = [fixture::exchange(), good].map(|exchange| Update::Exchange(exchange.into()));
+        let others = [fixture::note(NoteKind::NotHttp), Update::Loss(fixture::loss()), fixture::summary()];
+        [fixture::attached()].into_iter().chain(exchanges).chain(others).collect()
+    }
+
+    fn narrowed<O: Output>(output: O, filter: &str) -> Filtered<O> {
+        let filter = Filter::parse(filter).expect("valid");
+        let mut output = Filtered::new(output, filter, Redactor::new(false));
+        for update in trace() {
+            output.write(&update).expect("memory takes everything");
+        }
+        output.flush().expect("memory takes everything");
+        output
+    }
+
+    fn text(bytes: &[u8]) -> &str {
+        std::str::from_utf8(bytes).expect("UTF-8")
+    }
+
+    #[test]
+    fn json_has_what_matches_and_says_how_many_do_not() {
+        let lines = |filter: &str| {
+            let output = narrowed(JsonOutput::new(Vec::new(), JsonOptions::default()), filter);
+            text(output.output.get_ref())
+                .lines()
+                .map(|line| serde_json::from_str(line).expect("JSON"))
+                .collect::<Vec<serde_json::Value>>()
+        };
+        for (filter, types, filtered) in [
+            ("", &["attached", "exchange", "exchange", "note", "loss", "summary"][..], 0),
+            ("status>=500", &["attached", "exchange", "note", "loss", "summary"], 1),
+            ("nothing", &["attached", "note", "loss", "summary"], 2),
+        ] {
+            let lines = lines(filter);
+            assert_eq!(lines.iter().map(|line| line["type"].as_str().expect("a type")).collect::<Vec<_>>(), types);
+            let summary = lines.last().expect("there");
+            assert_eq!((&summary["filtered"], &summary["exchanges"]), (&filtered.into(), &10.into()), "{filter}");
+        }
+    }
+
+    #[test]
+    fn lines_count_what_is_left_out() {
+        let output = narrowed(LineOutput::new(Vec::new(), LineOptions::default()), "status<500");
+        let text = text(output.output.get_ref());
+        assert!(!text.contains(" 502 ") && text.contains(" 200 "), "{text}");
+        assert!(
+            text.contains("10 exchanges, 1 failed, 0 slow, 0 open; 1 left out by the filter; 2 incidents;"),
+            "{text}"
+        );
+    }
+}
