@@ -108,6 +108,11 @@ impl Pipeline {
         self.engine.poll_control()
     }
 
+    /// What the kernel is to be asked about for the output.
+    pub(super) fn watched(&self) -> Vec<u64> {
+        self.output.watched()
+    }
+
     /// Hands what is printed on to the thread that writes, for a reader who may wait for it.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         if self.broken { Ok(()) } else { self.guard(|output| output.flush()) }

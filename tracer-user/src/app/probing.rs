@@ -29,6 +29,8 @@ use crate::{
 /// Between two looks at all connections, for bytes that were not seen. Each is one look at all TCP sockets of the
 /// namespace.
 const INTERVAL_NS: u64 = 1_000_000_000;
+/// As often a person who looks at connections sees what the kernel says of them, where not all are looked at.
+const WATCH_NS: u64 = INTERVAL_NS + INTERVAL_NS / 10;
 /// The thread rests for so many times the CPU time of its last answer: it takes 2 % of a processor at most.
 const SHARE: u64 = 50;
 /// With more open connections, looking at all would take more of the machine than it tells.
@@ -59,6 +61,8 @@ pub(super) struct Probing {
     open: FxHashSet<u64>,
     new_processes: Vec<u32>,
     asked_all: u64,
+    /// When what a person looks at was last wanted.
+    watched: u64,
     wanted: FxHashSet<u64>,
     wanted_threads: FxHashMap<u32, Vec<u32>>,
     /// Traced processes, and which of them is looked over next.
@@ -89,6 +93,7 @@ impl Probing {
             open: FxHashSet::default(),
             new_processes: Vec::new(),
             asked_all: 0,
+            watched: 0,
             wanted: FxHashSet::default(),
             wanted_threads: FxHashMap::default(),
             processes: BTreeSet::new(),
@@ -104,6 +109,19 @@ impl Probing {
     pub(super) fn want_connection(&mut self, inode: u64) {
         if self.wanted.len() < MAX_CONNECTIONS {
             self.wanted.insert(inode);
+        }
+    }
+
+    /// Whether it is time to [`watch`](Self::watch) again. What all are asked for is not asked for once more.
+    pub(super) fn is_time_to_watch(&self) -> bool {
+        self.now.saturating_sub(self.watched.max(self.asked_all)) >= WATCH_NS
+    }
+
+    /// A person looks at these connections: what does the kernel say of them?
+    pub(super) fn watch(&mut self, inodes: &[u64]) {
+        self.watched = self.now;
+        for inode in inodes {
+            self.want_connection(*inode);
         }
     }
 

@@ -78,6 +78,9 @@ impl Worker {
         while let Some(control) = pipeline.poll_control() {
             obey(control, handle, probing);
         }
+        if probing.is_time_to_watch() {
+            probing.watch(&pipeline.watched());
+        }
         probing.ask();
         // A batch comes when there was something, and at the latest with the next tick: nobody waits longer.
         self.pipeline.flush()

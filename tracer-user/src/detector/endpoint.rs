@@ -74,11 +74,16 @@ pub fn key(exchange: &Exchange) -> Option<u64> {
 
 /// As much of a name as is kept.
 pub fn cut(text: &str) -> Box<str> {
+    cut_str(text).into()
+}
+
+/// The same, borrowed.
+pub fn cut_str(text: &str) -> &str {
     let mut end = text.len().min(TEXT_LIMIT);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].into()
+    &text[..end]
 }
 
 impl Endpoint {

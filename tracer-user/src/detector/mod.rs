@@ -38,7 +38,7 @@ pub use hang::{
 };
 pub use incident::{Ask, Confidence, Facts, Findings, Incident, Opened, Report, State, Value};
 pub use leak::{LeakEvidence, LeakThresholds};
-pub use observation::{Live, Observation, OpenConnection, Traffic, Turn};
+pub use observation::{KernelView, Live, Observation, OpenConnection, Traffic, Turn};
 pub use options::{TuneError, Tuned};
 pub use pool::{PoolEvidence, PoolThresholds};
 pub use retry::{Attempt, Caller, Failure, Pattern, RetryEvidence, RetryResult, RetryThresholds};

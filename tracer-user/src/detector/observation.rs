@@ -44,6 +44,10 @@ pub trait Live {
 
     /// Shows every connection that is not over.
     fn connections(&self, visit: &mut dyn FnMut(&OpenConnection<'_>));
+
+    /// Shows every connection that was over a moment ago; who looks several times a second misses none, and sees most
+    /// more than once.
+    fn closed(&self, visit: &mut dyn FnMut(&OpenConnection<'_>));
 }
 
 impl fmt::Debug for dyn Live + '_ {
@@ -74,6 +78,36 @@ pub struct Turn {
     pub number: u32,
 }
 
+/// What the kernel said of a TCP connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelView {
+    /// When.
+    pub time: Timestamp,
+    /// TCP state, as in `include/net/tcp_states.h`.
+    pub state: u8,
+    /// Bytes that the peer has not acknowledged.
+    pub send_queue: u32,
+    /// Bytes that the target has not read.
+    pub receive_queue: u32,
+    /// Segments that were sent again, since the connection began.
+    pub retransmits: u32,
+    /// How often the retransmission that is due was put off: the peer does not answer.
+    pub backoff: u32,
+}
+
+impl From<&ProbeEvent> for KernelView {
+    fn from(event: &ProbeEvent) -> Self {
+        Self {
+            time: Timestamp(event.header.time_ns),
+            state: event.state,
+            send_queue: event.send_queue,
+            receive_queue: event.receive_queue,
+            retransmits: event.retransmits,
+            backoff: event.backoff,
+        }
+    }
+}
+
 /// A connection as it is now.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenConnection<'a> {
@@ -99,6 +133,18 @@ pub struct OpenConnection<'a> {
     pub found: bool,
     /// How it ended, once it has; `Unfinished` where tracing ended first, or it was forgotten.
     pub ending: Option<Ending>,
+    /// When that was.
+    pub over: Option<Timestamp>,
+    /// It could not be made.
+    pub failed: bool,
+    /// Exchanges that are over.
+    pub carried: u64,
+    /// Exchanges that are not.
+    pub open: u32,
+    /// When the oldest of them began.
+    pub open_since: Option<Timestamp>,
+    /// What the kernel said last.
+    pub kernel: Option<KernelView>,
 }
 
 impl OpenConnection<'_> {

@@ -11,7 +11,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::Environment;
 use crate::{
     connection::{ConnectionInfo, Protocol, Role},
-    detector::{Observation, OpenConnection, Traffic, Turn},
+    detector::{KernelView, Observation, OpenConnection, Traffic, Turn},
     event::{
         Timestamp,
         wire::{ProbeEvent, direction, tcp_state},
@@ -112,6 +112,10 @@ pub(super) struct Link {
     pub(super) over: Option<Timestamp>,
     pub(super) in_attention: bool,
     pub(super) probe: Option<ProbeMemory>,
+    /// What the kernel said last.
+    pub(super) kernel: Option<KernelView>,
+    /// Exchanges that are over, before the content that it carries now.
+    carried: u64,
     /// When bytes last moved, by direction.
     pub(super) last_moved: [Option<Timestamp>; 2],
     /// That the target connects was told.
@@ -173,6 +177,8 @@ impl Link {
             over: None,
             in_attention: false,
             probe: None,
+            kernel: None,
+            carried: 0,
             last_moved: [None; 2],
             connecting_said: false,
             turn: None,
@@ -193,6 +199,10 @@ impl Link {
             bytes: stream.accounted(),
             last: self.last_moved[usize::from(direction)],
         };
+        let (carried, open, open_since) = match &self.content {
+            Content::Http1(http) => (http.finished(), http.open() as u32, http.open_since()),
+            _ => (0, 0, None),
+        };
         OpenConnection {
             info: &self.info,
             process: &self.process,
@@ -208,6 +218,12 @@ impl Link {
             turn: self.turn,
             found: self.found,
             ending: self.ended,
+            carried: self.carried + carried,
+            open,
+            open_since,
+            kernel: self.kernel,
+            over: self.over,
+            failed: self.failed,
         }
     }
 
@@ -246,7 +262,10 @@ impl Link {
     pub(super) fn set_content(&mut self, content: Content, environment: &mut Environment) {
         let held = match std::mem::replace(&mut self.content, content) {
             Content::Undecided(client, server) => client.held() + server.held(),
-            Content::Http1(http) => http.held(),
+            Content::Http1(http) => {
+                self.carried += http.finished();
+                http.held()
+            }
             Content::Opaque => 0,
         };
         environment.open_bytes = environment.open_bytes.saturating_sub(held);

@@ -31,4 +31,10 @@ impl Live for Links<'_> {
             visit(&link.view());
         }
     }
+
+    fn closed(&self, visit: &mut dyn FnMut(&OpenConnection<'_>)) {
+        for link in self.0.values().filter(|link| link.over.is_some()) {
+            visit(&link.view());
+        }
+    }
 }

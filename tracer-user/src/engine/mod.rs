@@ -589,6 +589,7 @@ impl Engine {
     fn probe(&mut self, event: &wire::ProbeEvent) {
         let explained = self.loss.total_events() > 0;
         let Some(link) = self.links.get_mut(&event.connection).filter(|link| link.over.is_none()) else { return };
+        link.kernel = Some(event.into());
         self.environment.told.observe(&Observation::Probe(event, &link.view()));
         if link.probe.is_none() {
             link.joined_with_ages(event, &mut self.environment);

@@ -34,6 +34,12 @@ pub trait Output {
     /// An exchange that is counted, but not written. Only after [`Self::narrow`].
     fn leave_out(&mut self, _exchange: &Exchange) {}
 
+    /// Connections (by inode) of which the kernel is to be asked about once a second, within what asking may cost. Only
+    /// screens that show what it says care.
+    fn watched(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
     /// Takes one update. What it becomes is written whole lines at a time, some of it only at the next [`flush`].
     ///
     /// # Errors

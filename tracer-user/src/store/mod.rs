@@ -5,6 +5,7 @@
 //!
 //! The store's time is that of the trace, so what it says of a recording is the same each time.
 
+pub mod connections;
 pub mod endpoints;
 mod exchanges;
 mod incidents;
@@ -15,6 +16,7 @@ mod tests;
 
 use std::{collections::VecDeque, sync::Arc};
 
+pub use connections::Connections;
 pub use endpoints::{EndpointKey, EndpointRow, Endpoints};
 pub use exchanges::{Exchanges, Sequence};
 pub use incidents::{Incidents, Severity, severity};
@@ -68,6 +70,7 @@ pub struct Store {
     rate: Rate,
     exchanges: Exchanges,
     endpoints: Endpoints,
+    connections: Connections,
     open: Vec<Arc<Exchange>>,
     open_total: usize,
     incidents: Incidents,
@@ -134,6 +137,7 @@ impl Store {
         self.totals.failed += u64::from(failed);
         self.rate.add(end, failed);
         self.endpoints.see(exchange);
+        self.connections.see(exchange);
         self.exchanges.push(Arc::clone(exchange), failed);
     }
 
@@ -167,6 +171,13 @@ impl Store {
         });
         self.open.sort_unstable_by_key(|open| open.id);
         self.endpoints.look(self.now, &self.open);
+        self.look_at_connections(now, live);
+    }
+
+    /// The smaller part of it: what became of connections is not known later.
+    pub fn look_at_connections(&mut self, now: Timestamp, live: &dyn Live) {
+        self.pass(now);
+        self.connections.look(self.now, live);
     }
 
     fn pass(&mut self, time: Timestamp) {
@@ -212,6 +223,11 @@ impl Store {
     /// Calls by endpoint.
     pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
+    }
+
+    /// Connections.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// Exchanges that are open, those that began first before the others. Their end is when they were last looked at and

@@ -5,11 +5,14 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use super::Shared;
+use super::{Shared, lock};
 use crate::{detector::Live, engine::Update, event::Timestamp, output::Output};
 
 /// Updates that are put into the store at once: taking the store costs more than one of them.
 const AT_ONCE: usize = 256;
+
+/// How often connections are looked at, in time of the trace.
+const CONNECTIONS_NS: u64 = 100_000_000;
 
 /// See the module.
 pub(in crate::app) struct ScreenOutput {
@@ -17,11 +20,13 @@ pub(in crate::app) struct ScreenOutput {
     waiting: Vec<Update>,
     /// Frames that had been drawn at the last look.
     frames: Option<u64>,
+    /// When connections were last looked at.
+    connections: Timestamp,
 }
 
 impl ScreenOutput {
     pub(in crate::app) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, waiting: Vec::with_capacity(AT_ONCE), frames: None }
+        Self { shared, waiting: Vec::with_capacity(AT_ONCE), frames: None, connections: Timestamp(0) }
     }
 
     fn hand_over(&mut self) {
@@ -43,15 +48,27 @@ impl Output for ScreenOutput {
         self.shared.store().set_realtime_offset(nanoseconds);
     }
 
-    /// Once a frame: a recording can pass hours of its time between two.
     fn wants_look(&self) -> bool {
-        self.frames != Some(self.shared.frames.load(Ordering::Relaxed))
+        true
     }
 
+    /// Once a frame: a recording can pass hours of its time between two. What became of connections meanwhile is shown,
+    /// though.
     fn look(&mut self, now: Timestamp, live: &dyn Live) {
+        let frames = Some(self.shared.frames.load(Ordering::Relaxed));
+        let is_new = self.frames != frames;
+        if !is_new && now.since(self.connections) < CONNECTIONS_NS {
+            return;
+        }
         self.hand_over();
-        self.frames = Some(self.shared.frames.load(Ordering::Relaxed));
-        self.shared.store().look(now, live);
+        self.connections = now;
+        self.frames = frames;
+        let mut store = self.shared.store();
+        if is_new { store.look(now, live) } else { store.look_at_connections(now, live) }
+    }
+
+    fn watched(&self) -> Vec<u64> {
+        lock(&self.shared.watched).clone()
     }
 
     fn write(&mut self, update: &Update) -> io::Result<()> {

@@ -146,6 +146,16 @@ impl Scenario {
         Told { updates: self.updates }
     }
 
+    /// The engine, to be looked at.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What was told since the last time.
+    pub(crate) fn take_updates(&mut self) -> Vec<Update> {
+        std::mem::take(&mut self.updates)
+    }
+
     /// Lets time pass.
     pub(crate) fn wait(&mut self, nanoseconds: u64) -> &mut Self {
         let until = self.time + nanoseconds;

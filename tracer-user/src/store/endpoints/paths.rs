@@ -16,7 +16,7 @@ const MAX: usize = 32;
 
 #[derive(Clone, Debug)]
 struct Path {
-    text: Box<str>,
+    text: String,
     calls: u64,
     failed: u64,
     longest: u64,
@@ -42,6 +42,25 @@ pub struct PathRow<'a> {
 }
 
 impl Path {
+    fn new(text: &str) -> Self {
+        Self {
+            text: endpoint::cut(text).into(),
+            calls: 0,
+            failed: 0,
+            longest: 0,
+            durations: Histogram::new(&SCALE),
+            last: ExchangeId(0),
+        }
+    }
+
+    /// Where every call has a path of its own, this happens for each: its room is used again.
+    fn become_another(&mut self, text: &str) {
+        self.text.clear();
+        self.text.push_str(endpoint::cut_str(text));
+        (self.calls, self.failed, self.longest) = (0, 0, 0);
+        self.durations.clear();
+    }
+
     fn row(&self) -> PathRow<'_> {
         let Self { text, calls, failed, longest, durations, last } = self;
         let spread = quantiles(&[durations], [0.5, 0.95, 0.99]).map(|value| value.min(*longest));
@@ -68,26 +87,21 @@ impl Paths {
         let key = hasher.finish();
         let known = self.keys.iter().position(|own| *own == key);
         let grows = known.is_none() && self.items.len() < MAX && room;
-        let index = if let Some(index) = known {
-            index
-        } else {
-            let new = Path {
-                text: endpoint::cut(path),
-                calls: 0,
-                failed: 0,
-                longest: 0,
-                durations: Histogram::new(&SCALE),
-                last: exchange.id,
-            };
-            if grows {
+        let index = match known {
+            Some(index) => index,
+            None if grows => {
                 self.keys.push(key);
-                self.items.push(new);
+                self.items.push(Path::new(path));
                 self.items.len() - 1
-            } else {
-                let least = self.items.iter().enumerate().min_by_key(|(_, path)| (path.failed, path.calls, path.last));
-                let Some(least) = least.map(|(index, _)| index) else { return false };
+            }
+            None => {
+                let weight = |index: &usize| {
+                    let path = &self.items[*index];
+                    (path.failed, path.calls, path.last)
+                };
+                let Some(least) = (0..self.items.len()).min_by_key(weight) else { return false };
                 self.keys[least] = key;
-                self.items[least] = new;
+                self.items[least].become_another(path);
                 least
             }
         };

@@ -157,6 +157,8 @@ pub struct Http1 {
     desynchronized: bool,
     signal: Option<Signal>,
     connect: Option<(Timestamp, Timestamp)>,
+    /// Exchanges that are over.
+    finished: u64,
     /// What of [`Context::open_bytes`] is heads that this connection holds.
     held: usize,
 }
@@ -185,6 +187,7 @@ impl Http1 {
             desynchronized: false,
             signal: None,
             connect: None,
+            finished: 0,
             held: 0,
         }
     }
@@ -221,6 +224,17 @@ impl Http1 {
     /// Exchanges that are not over.
     pub fn open(&self) -> usize {
         self.waiting.len() + usize::from(matches!(self.answering, Answering::Orphan(_)))
+    }
+
+    /// Exchanges that are over.
+    pub fn finished(&self) -> u64 {
+        self.finished
+    }
+
+    /// When the oldest exchange that is not over began.
+    pub fn open_since(&self) -> Option<Timestamp> {
+        let orphan = if let Answering::Orphan(draft) = &self.answering { Some(draft.started) } else { None };
+        self.waiting.front().map(|draft| draft.started).or(orphan)
     }
 
     /// Shows the exchanges that are not over, oldest first. What stands for something that began before tracing
@@ -325,6 +339,7 @@ impl Http1 {
                     continue;
                 }
                 draft.timing.end = draft.timing.end.or(draft.timing.response_end).or(draft.timing.request_end);
+                self.finished += 1;
                 context.finish(draft, self.role);
             }
         }

@@ -231,6 +231,7 @@ impl Http1 {
 
     pub(super) fn finish_orphan(&mut self, context: &mut Context<'_>) {
         if let Answering::Orphan(draft) = std::mem::replace(&mut self.answering, Answering::Nothing) {
+            self.finished += 1;
             context.finish(*draft, self.role);
         } else {
             self.answering = Answering::Nothing;
