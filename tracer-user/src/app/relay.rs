@@ -27,14 +27,13 @@ pub(super) fn start<W: Write + 'static>(
             line.clear();
             match input.by_ref().take(LINE).read_until(b'\n', &mut line) {
                 Ok(0) => return,
-                Ok(_) if shared.is_gone() => {
-                    let mut own = own();
-                    // Nobody may be there to read it.
-                    let _ = own.write_all(&line).and_then(|()| own.flush());
-                }
                 Ok(_) => {
                     let text = String::from_utf8_lossy(&line);
-                    shared.command_line(text.trim_end_matches(['\n', '\r']).to_owned());
+                    if !shared.command_line(text.trim_end_matches(['\n', '\r']).to_owned()) {
+                        let mut own = own();
+                        // Nobody may be there to read it.
+                        let _ = own.write_all(&line).and_then(|()| own.flush());
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return,

@@ -42,7 +42,7 @@ pub(super) fn draw(shown: &Shown<'_>, area: Rect, buffer: &mut Buffer, store: &S
     let mut rows = area.rows();
     let mut line = || rows.next().unwrap_or_default();
     who(shown, Pen::new(buffer, line(), theme), store, utc_offset_s);
-    how(shown, Pen::new(buffer, line(), theme), store);
+    how(Pen::new(buffer, line(), theme), store);
     tabs(shown, Pen::new(buffer, line(), theme), store);
 }
 
@@ -78,7 +78,7 @@ fn who(shown: &Shown<'_>, mut pen: Pen<'_>, store: &Store, utc_offset_s: i32) {
     pen.at_end(Tone::Strong, state);
 }
 
-fn how(shown: &Shown<'_>, mut pen: Pen<'_>, store: &Store) {
+fn how(mut pen: Pen<'_>, store: &Store) {
     let (rate, failing) = store.rate().per_second(RATE_SECONDS);
     let totals = store.totals();
     let bars = if pen.left() >= 110 { 60 } else { 12 };

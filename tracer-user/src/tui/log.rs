@@ -107,7 +107,6 @@ impl View for LogView {
             Action::First => usize::MAX / 2,
             Action::Last => 0,
             Action::Back => return vec![Reaction::Back],
-            Action::Save => return vec![Reaction::Do(super::Effect::SaveRecording)],
             _ => self.up,
         };
         Vec::new()

@@ -243,6 +243,7 @@ impl Ui {
             Action::Quit => return vec![Effect::Quit],
             Action::Suspend => return vec![Effect::Suspend],
             Action::Redraw => return vec![Effect::Redraw],
+            Action::Save => return vec![Effect::SaveRecording],
             Action::Help => self.help = Some(Help::new(self.view().on())),
             Action::Secrets => {
                 self.show_secrets = !self.show_secrets;

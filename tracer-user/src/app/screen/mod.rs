@@ -63,6 +63,8 @@ enum Line {
 struct Lines {
     latest: VecDeque<Line>,
     forgotten: usize,
+    /// They were printed, and are not taken any more.
+    printed: bool,
 }
 
 /// What the threads share.
@@ -97,18 +99,23 @@ impl Shared {
         lock(&self.store)
     }
 
-    fn push(&self, line: Line) {
+    /// False where it is too late.
+    fn push(&self, line: Line) -> bool {
         let mut lines = lock(&self.lines);
+        if lines.printed {
+            return false;
+        }
         if lines.latest.len() >= LINES {
             lines.latest.pop_front();
             lines.forgotten += 1;
         }
         lines.latest.push_back(line);
+        true
     }
 
-    /// The command that was started wrote a line.
-    pub(super) fn command_line(&self, line: String) {
-        self.push(Line::Command(line));
+    /// The command that was started wrote a line. False once nobody shows it any more, and what came before is printed.
+    pub(super) fn command_line(&self, line: String) -> bool {
+        self.push(Line::Command(line))
     }
 
     /// So many bytes of the recording were read.
@@ -124,11 +131,6 @@ impl Shared {
     /// Ends the screens.
     pub(super) fn end(&self) {
         self.end.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether nobody looks any more.
-    pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
     }
 
     /// Whether a signal is the business of the screens, not of the trace.
@@ -159,10 +161,7 @@ static SCREENS: Mutex<Option<Arc<Shared>>> = Mutex::new(None);
 /// Shows a message on the screens; false where there are none.
 pub(super) fn say(text: &str) -> bool {
     match &*lock(&SCREENS) {
-        Some(shared) => {
-            shared.push(Line::Said(text.to_owned()));
-            true
-        }
+        Some(shared) => shared.push(Line::Said(text.to_owned())),
         None => false,
     }
 }
@@ -297,13 +296,16 @@ impl Running {
         *lock(&SCREENS) = None;
         terminal::restore();
         let mut stderr = io::stderr().lock();
-        for line in lock(&self.shared.lines).latest.drain(..) {
+        let mut lines = lock(&self.shared.lines);
+        lines.printed = true;
+        for line in lines.latest.drain(..) {
             // Nobody may be there to read it.
             let _ = match line {
                 Line::Said(text) => writeln!(stderr, "pidtap: {text}"),
                 Line::Command(text) => writeln!(stderr, "{text}"),
             };
         }
+        drop(lines);
         result.context("the terminal failed")
     }
 

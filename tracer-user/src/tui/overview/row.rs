@@ -76,7 +76,9 @@ pub(in crate::tui) fn draw(pen: &mut Pen<'_>, exchange: &Exchange, context: &Con
         (None, Some(status)) => pen.cell(7, status_tone, status),
         (None, None) => pen.cell(7, status_tone, "?"),
     };
-    let method = exchange.request.as_ref().map_or("-", |request| &request.method);
+    let connect_alone = matches!(exchange.outcome, Outcome::Refused | Outcome::ConnectTimeout);
+    let no_method = if connect_alone { "connect" } else { "-" };
+    let method = exchange.request.as_ref().map_or(no_method, |request| &request.method);
     pen.cell(7, Tone::Plain, Visible(method));
     pen.right(7, if duration > SLOW_NS { Tone::Warn } else { Tone::Plain }, measure::duration(Some(duration)));
     if wide {
