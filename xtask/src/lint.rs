@@ -18,13 +18,15 @@ pub(crate) fn run() -> anyhow::Result<()> {
             .arg(compile::target_folder()?.join("lint-fuzz"))
             .args(["--", "-D", "warnings"]),
     )?;
-    say("clippy: the pure core, which has no clock, file, socket or thread");
-    for targets in ["--lib", "--tests"] {
+    say("clippy: the pure core and the screens, which have no clock, file, socket or thread");
+    for (features, targets) in [("", "--lib"), ("", "--tests"), ("tui", "--lib")] {
         perform(cargo().args([
             "clippy",
             "--package",
             "tracer-user",
             "--no-default-features",
+            "--features",
+            features,
             targets,
             "--",
             "-D",

@@ -193,7 +193,7 @@ pub(super) fn plan(args: &OutputArgs, utc_offset_s: i32) -> anyhow::Result<Plann
         palette: palette(args.theme),
         utc_offset_s,
         show_secrets: args.show_secrets,
-        filter: String::new(),
+        filter: args.filter.as_ref().map_or_else(String::new, |filter| filter.text().to_owned()),
     };
     let shared = Shared { store: Mutex::new(Store::new(StoreOptions::default())), ..Shared::default() };
     Ok(Planned { shared: Arc::new(shared), options })
