@@ -71,6 +71,12 @@ impl<'a> Content<'a> {
         content
     }
 
+    /// What it is, by what its sender says and by how it looks.
+    pub fn shape(&self, content_type: &[u8]) -> Shape {
+        // What is still coded is not what its sender calls it.
+        Shape::of(if self.left.is_some() { b"" } else { content_type }, self)
+    }
+
     /// The bytes as text, where they are UTF-8. A limit may have cut the last character of truncated text in two: then
     /// the half is left out.
     pub fn text(&self) -> Option<&str> {
@@ -117,7 +123,7 @@ pub struct Shown {
 pub fn show(headers: &Fields, body: &Body, redactor: Redactor, limits: Limits) -> Shown {
     let content = Content::of(headers, body, redactor, limits.decoded);
     let content_type = headers.get("content-type").unwrap_or_default();
-    let shape = if content.left.is_some() { Shape::of(b"", &content) } else { Shape::of(content_type, &content) };
+    let shape = content.shape(content_type);
     let mut lines = Lines::new(limits.lines);
     lay_out(shape, content_type, &content.bytes, content.truncated, redactor, &mut lines);
     let more = lines.overflowed();

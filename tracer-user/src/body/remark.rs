@@ -71,7 +71,7 @@ impl fmt::Display for Remark {
                 write!(f, "cut: the first {} of {} were kept (--body-limit)", size(*kept), size(*of))
             }
             Self::Gap { missing, kept: 0, of } => {
-                write!(f, "gap: {} of {} could not be captured, from the start on", size(*missing), size(*of))
+                write!(f, "gap: its first {} could not be captured; none of its {} is shown", size(*missing), size(*of))
             }
             Self::Gap { missing, kept, of } => write!(
                 f,

@@ -240,7 +240,7 @@ fn gaps_are_said() {
     let all = Body { bytes: 9_000, captured: Vec::new(), missing: 9_000 };
     let shown = show(&Fields::default(), &all, Redactor::new(false), Limits::default());
     assert_eq!((shown.shape, shown.lines.len()), (Shape::Empty, 0));
-    assert_eq!(shown.remarks[0].to_string(), "gap: 9.0kB of 9.0kB could not be captured, from the start on");
+    assert_eq!(shown.remarks[0].to_string(), "gap: its first 9.0kB could not be captured; none of its 9.0kB is shown");
 }
 
 #[test]

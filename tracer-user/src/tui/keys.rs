@@ -182,6 +182,9 @@ const TABLES: On = On::ENDPOINTS.or(On::CONNECTIONS);
 /// Where one exchange is shown or selected.
 const EXCHANGES: On = On::OVERVIEW.or(On::EXCHANGE).or(On::INCIDENT);
 
+/// Where left and right mean what they say.
+const COLUMNS: On = LISTS.or(On::INCIDENT).or(On::LOG);
+
 /// All keys. Of several that match, the first counts.
 pub(super) const TABLE: &[Binding] = &[
     binding(&[Code(KeyCode::Enter)], Action::Open, On::ALL, "open what is selected", Some("open")),
@@ -206,8 +209,8 @@ pub(super) const TABLE: &[Binding] = &[
     binding(&[Char('Y')], Action::CopyUrl, EXCHANGES, "copy the URL", None),
     binding(&[Char('d')], Action::Body, EXCHANGES, "the body in a pager", Some("body")),
     binding(&[Char('D')], Action::BodyToFile, EXCHANGES, "the body into a file", None),
-    binding(&[Char(']')], Action::NextItem, On::EXCHANGE, "next exchange", None),
-    binding(&[Char('[')], Action::PreviousItem, On::EXCHANGE, "previous exchange", None),
+    binding(&[Char(']'), Char('J')], Action::NextItem, On::EXCHANGE, "next exchange", None),
+    binding(&[Char('['), Char('K')], Action::PreviousItem, On::EXCHANGE, "previous exchange", None),
     binding(&[Char('X')], Action::Secrets, On::ALL, "show secrets, and hide them again", None),
     binding(&[Char('p'), Char(' ')], Action::Pause, On::ALL, "hold the view; nothing is lost", Some("pause")),
     binding(
@@ -219,8 +222,10 @@ pub(super) const TABLE: &[Binding] = &[
     ),
     binding(&[Char('k'), Code(KeyCode::Up)], Action::Up, On::ALL, "up", None),
     binding(&[Char('j'), Code(KeyCode::Down)], Action::Down, On::ALL, "down", None),
-    binding(&[Char('h'), Code(KeyCode::Left)], Action::Left, On::ALL, "left", None),
-    binding(&[Char('l'), Code(KeyCode::Right)], Action::Right, On::ALL, "right", None),
+    binding(&[Char('h'), Code(KeyCode::Left)], Action::Left, COLUMNS, "left", None),
+    binding(&[Char('l'), Code(KeyCode::Right)], Action::Right, COLUMNS, "right", None),
+    binding(&[Char('l'), Code(KeyCode::Right)], Action::Right, On::EXCHANGE, "select the next incident or call", None),
+    binding(&[Char('h'), Code(KeyCode::Left)], Action::Left, On::EXCHANGE, "select the one before", None),
     binding(&[Code(KeyCode::PageUp), Ctrl('b'), Ctrl('u')], Action::PageUp, On::ALL, "a screenful up", None),
     binding(&[Code(KeyCode::PageDown), Ctrl('f'), Ctrl('d')], Action::PageDown, On::ALL, "a screenful down", None),
     binding(&[Char('g'), Code(KeyCode::Home)], Action::First, On::ALL, "to the beginning", None),

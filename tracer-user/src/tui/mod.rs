@@ -183,13 +183,11 @@ impl Ui {
     fn key(&mut self, key: &KeyEvent, store: &Store) -> Vec<Effect> {
         self.message = None;
         if let Some(prompt) = &mut self.prompt {
-            // Ctrl-C ends, whatever is being typed.
-            if keys::action(key, On::ALL) != Some(Action::Quit) || !key.modifiers.is_empty() {
-                let prompted = prompt.key(key);
-                if prompted != Prompted::Ignored {
-                    self.prompted(prompted, store);
-                    return Vec::new();
-                }
+            let prompted = prompt.key(key);
+            // Ctrl-C ends, whatever is being typed; `q` is a letter.
+            if prompted != Prompted::Ignored {
+                self.prompted(prompted, store);
+                return Vec::new();
             }
         }
         if let Some(help) = &mut self.help {

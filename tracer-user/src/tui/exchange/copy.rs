@@ -1,0 +1,120 @@
+//! What can be taken away of an exchange: as a command, a URL, a body.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use crate::{
+    body::{self, Content, Limits, Shape},
+    content::DECODED_LIMIT,
+    curl,
+    exchange::{Body, Exchange, ExchangeId, Fields},
+    redact::Redactor,
+    tui::{
+        keys::Action,
+        view::{Context, Effect, Reaction},
+    },
+    url,
+};
+
+/// What can be done with an exchange on every screen that shows it; `None` for other actions.
+pub(in crate::tui) fn act_on(id: ExchangeId, action: Action, context: &Context<'_>) -> Option<Vec<Reaction>> {
+    match context.store.exchange_by_id(id) {
+        Some(exchange) => act(exchange, action, context),
+        None => is_ours(action).then(|| vec![Reaction::Say("this call is no longer remembered".to_owned())]),
+    }
+}
+
+fn is_ours(action: Action) -> bool {
+    matches!(action, Action::CopyCurl | Action::CopyUrl | Action::Body | Action::BodyToFile)
+}
+
+/// The same with the exchange at hand.
+pub(super) fn act(exchange: &Arc<Exchange>, action: Action, context: &Context<'_>) -> Option<Vec<Reaction>> {
+    let redactor = context.redactor;
+    let no_request = || vec![Reaction::Say("its request was not seen: there is nothing to copy".to_owned())];
+    let reactions = match action {
+        Action::CopyCurl => curl::command(exchange, redactor)
+            .map_or_else(no_request, |text| vec![Reaction::Do(Effect::Copy { what: "curl command".to_owned(), text })]),
+        Action::CopyUrl => exchange.request.as_ref().map_or_else(no_request, |request| {
+            let text = url::whole(exchange, request, redactor);
+            vec![Reaction::Do(Effect::Copy { what: "URL".to_owned(), text })]
+        }),
+        Action::Body => page(exchange, redactor),
+        Action::BodyToFile => files(exchange, redactor),
+        Action::Save => vec![Reaction::Do(Effect::SaveRecording)],
+        _ => return None,
+    };
+    Some(reactions)
+}
+
+/// Bodies of which something is there, and of which message they are.
+fn bodies(exchange: &Exchange) -> impl Iterator<Item = (&'static str, &Fields, &Body)> {
+    let request = exchange.request.as_ref().map(|request| ("request", &request.headers, &request.body));
+    let response = exchange.response.as_ref().map(|response| ("response", &response.headers, &response.body));
+    request.into_iter().chain(response).filter(|(_, _, body)| !body.captured.is_empty())
+}
+
+fn nothing() -> Vec<Reaction> {
+    vec![Reaction::Say("nothing of a body was captured".to_owned())]
+}
+
+fn page(exchange: &Exchange, redactor: Redactor) -> Vec<Reaction> {
+    let mut text = String::new();
+    // Whoever asks for all of it gets all of it; each line takes a byte of the body at least.
+    let limits = Limits { lines: usize::MAX, ..Limits::default() };
+    let both = bodies(exchange).count() > 1;
+    for (of, headers, body) in bodies(exchange) {
+        let shown = body::show(headers, body, redactor, limits);
+        if both {
+            // A String takes everything.
+            let _ = writeln!(text, "── body of the {of} ──");
+        }
+        for remark in &shown.remarks {
+            let _ = writeln!(text, "({remark})");
+        }
+        for line in &shown.lines {
+            text.push_str(&line.text);
+            text.push('\n');
+        }
+    }
+    if text.is_empty() {
+        return nothing();
+    }
+    vec![Reaction::Do(Effect::Page { title: format!("body of call {}", exchange.id.0), text })]
+}
+
+/// Decoded, with secrets hidden, but otherwise as they are.
+fn files(exchange: &Exchange, redactor: Redactor) -> Vec<Reaction> {
+    let files: Vec<Reaction> = bodies(exchange)
+        .map(|(of, headers, body)| {
+            let content = Content::of(headers, body, redactor, DECODED_LIMIT);
+            let extension = extension(headers, &content);
+            let name = (format!("pidtap-call-{}-{of}", exchange.id.0), extension.to_owned());
+            Reaction::Do(Effect::WriteFile { name, bytes: content.bytes.into_owned() })
+        })
+        .collect();
+    if files.is_empty() { nothing() } else { files }
+}
+
+fn extension(headers: &Fields, content: &Content<'_>) -> &'static str {
+    const TYPES: [(&[u8], &str); 9] = [
+        (b"text/html", "html"),
+        (b"text/css", "css"),
+        (b"text/csv", "csv"),
+        (b"application/xml", "xml"),
+        (b"text/xml", "xml"),
+        (b"image/png", "png"),
+        (b"image/jpeg", "jpg"),
+        (b"image/gif", "gif"),
+        (b"application/pdf", "pdf"),
+    ];
+    let content_type = headers.get("content-type").unwrap_or_default();
+    let known = TYPES
+        .iter()
+        .find(|(known, _)| content_type.get(..known.len()).is_some_and(|start| start.eq_ignore_ascii_case(known)));
+    match (content.shape(content_type), known) {
+        (Shape::Json, _) => "json",
+        (_, Some((_, extension))) if content.left.is_none() => extension,
+        (Shape::Binary | Shape::Empty, _) => "bin",
+        _ => "txt",
+    }
+}

@@ -1,0 +1,183 @@
+//! What an exchange has to do with: its incidents, and other exchanges.
+
+use std::sync::Arc;
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use crate::{
+    cause::{self, Causes},
+    detector::Incident,
+    exchange::{Exchange, ExchangeId, IncidentId},
+    store::Sequence,
+    tui::{
+        overview::{belongs, draw_exchange, draw_incident},
+        pen::Pen,
+        theme::Tone,
+        view::Context,
+    },
+};
+
+/// Calls that are listed of those that one caused.
+const MOST_CALLS: usize = 8;
+/// Where a link leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    Incident(IncidentId),
+    Exchange(ExchangeId),
+}
+
+enum Row {
+    Heading(String),
+    Incident(Arc<Incident>),
+    Call(Arc<Exchange>),
+}
+
+impl Row {
+    fn link(&self) -> Option<Link> {
+        match self {
+            Self::Heading(_) => None,
+            Self::Incident(incident) => Some(Link::Incident(incident.id)),
+            Self::Call(exchange) => Some(Link::Exchange(exchange.id)),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Links {
+    rows: Vec<Row>,
+    selected: Option<Link>,
+    /// The row of the page at which they begin.
+    first: usize,
+}
+
+impl Links {
+    pub(super) fn update(&mut self, exchange: &Exchange, context: &Context<'_>) {
+        self.rows.clear();
+        let incidents = context.store.incidents();
+        self.rows.extend(
+            incidents
+                .worst_first()
+                .into_iter()
+                .filter(|incident| belongs(exchange, incident))
+                .cloned()
+                .map(Row::Incident),
+        );
+        let finished = context.store.exchanges().from(Sequence(0)).map(|(_, exchange)| exchange);
+        let causes = cause::of(exchange, finished.chain(context.store.open()));
+        self.add_causes(&causes, context);
+        let is_there = |link: &Link| self.rows.iter().any(|row| row.link() == Some(*link));
+        if !self.selected.as_ref().is_some_and(is_there) {
+            self.selected = self.rows.iter().find_map(Row::link);
+        }
+    }
+
+    fn add_causes(&mut self, causes: &Causes, context: &Context<'_>) {
+        let find = |id| context.store.exchange_by_id(id).map(Arc::clone);
+        if let Some(link) = causes.caused_by
+            && let Some(exchange) = find(link.exchange)
+        {
+            self.rows.push(Row::Heading(format!("made for ({}: {})", link.certainty.name(), link.why)));
+            self.rows.push(Row::Call(exchange));
+        }
+        let mut room = MOST_CALLS;
+        for group in causes.caused.chunk_by(|one, other| (one.certainty, one.why) == (other.certainty, other.why)) {
+            let Some(link) = group.first() else { continue };
+            let shown = group.len().min(room);
+            let more = if causes.more { " or more" } else { "" };
+            let first = if shown < group.len() { format!(", the first {shown}") } else { String::new() };
+            let plural = if group.len() == 1 { "" } else { "s" };
+            let heading = format!(
+                "made {}{more} call{plural} for it ({}: {}){first}",
+                group.len(),
+                link.certainty.name(),
+                link.why
+            );
+            self.rows.push(Row::Heading(heading));
+            self.rows.extend(group[..shown].iter().filter_map(|link| find(link.exchange)).map(Row::Call));
+            room -= shown;
+        }
+        if let Some(exchange) = causes.other_end.and_then(find) {
+            self.rows.push(Row::Heading("the same call, as its other end saw it".to_owned()));
+            self.rows.push(Row::Call(exchange));
+        }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// They begin at this row of the page.
+    pub(super) fn begin_at(&mut self, row: usize) {
+        self.first = row;
+    }
+
+    pub(super) fn selected(&self) -> Option<Link> {
+        self.selected
+    }
+
+    /// Where the selected one is in the page.
+    pub(super) fn row(&self) -> Option<usize> {
+        let place = self.rows.iter().position(|row| row.link().is_some() && row.link() == self.selected);
+        place.map(|place| self.first + place)
+    }
+
+    /// The worst incident.
+    pub(super) fn incident(&self) -> Option<IncidentId> {
+        self.rows.iter().find_map(|row| match row {
+            Row::Incident(incident) => Some(incident.id),
+            _ => None,
+        })
+    }
+
+    /// Selects the next one, or the one before.
+    pub(super) fn select(&mut self, forward: bool) {
+        let links: Vec<Link> = self.rows.iter().filter_map(Row::link).collect();
+        let Some(place) = links.iter().position(|link| Some(*link) == self.selected) else { return };
+        let place = if forward { (place + 1).min(links.len() - 1) } else { place.saturating_sub(1) };
+        self.selected = links.get(place).copied();
+    }
+
+    /// What is linked in this row of the page.
+    pub(super) fn click(&self, row: usize) -> Option<Link> {
+        self.rows.get(row.checked_sub(self.first)?)?.link()
+    }
+
+    pub(super) fn draw(&self, index: usize, line: Rect, buffer: &mut Buffer, context: &Context<'_>) {
+        let Some(row) = self.rows.get(index) else { return };
+        let is_selected = row.link().is_some() && row.link() == self.selected;
+        let mut pen = Pen::new(buffer, line, context.theme);
+        if is_selected {
+            pen.select();
+        }
+        match row {
+            Row::Heading(text) => drop(pen.skip(2).put(Tone::Faint, text)),
+            Row::Incident(incident) => draw_incident(&mut pen, incident, context),
+            Row::Call(exchange) => draw_exchange(&mut pen, exchange, context, false),
+        }
+    }
+}
+
+/// The exchange that ended after this one (the open ones follow), or before it; only those that are wanted.
+pub(super) fn neighbour(id: ExchangeId, forward: bool, context: &Context<'_>) -> Option<ExchangeId> {
+    let store = context.store;
+    let wanted = |exchange: &&Arc<Exchange>| context.matches(exchange);
+    let place = store.exchanges().sequence_of(id);
+    let open = store.open().iter().filter(wanted);
+    match (place, forward) {
+        (Some(Sequence(own)), true) => {
+            let after = store.exchanges().from(Sequence(own + 1)).map(|(_, exchange)| exchange).find(wanted);
+            after.or_else(|| open.clone().next()).map(|exchange| exchange.id)
+        }
+        (Some(own), false) => {
+            let before = store.exchanges().from(Sequence(0)).take_while(|(sequence, _)| *sequence < own);
+            before.map(|(_, exchange)| exchange).filter(wanted).last().map(|exchange| exchange.id)
+        }
+        (None, true) => open.map(|exchange| exchange.id).find(|other| *other > id),
+        (None, false) => {
+            let before = open.map(|exchange| exchange.id).take_while(|other| *other < id).last();
+            let finished = || store.exchanges().from(Sequence(0)).map(|(_, exchange)| exchange).filter(wanted).last();
+            before.or_else(|| finished().map(|exchange| exchange.id))
+        }
+    }
+}

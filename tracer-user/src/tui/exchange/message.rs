@@ -1,0 +1,147 @@
+//! Requests and responses as lines.
+
+use super::page::Line;
+use crate::{
+    body::{self, Limits, Remark},
+    connection::Role,
+    exchange::{Body, Exchange, Fields, InterimResponse, Outcome, Quality},
+    measure,
+    redact::Redactor,
+    tui::{theme::Tone, view::Context},
+    visible::Visible,
+};
+
+/// Bytes of a header's value that are shown; a name is not longer by much.
+const MAX_VALUE: usize = 8 * 1024;
+
+/// The request.
+pub(super) fn request(exchange: &Exchange, context: &Context<'_>) -> Vec<Line> {
+    let redactor = context.redactor;
+    let Some(request) = &exchange.request else {
+        let why = match exchange.quality {
+            _ if exchange.never_connected() => "The connection was not made, so nothing was sent.",
+            Quality::JoinedLate => "It was sent before tracing began.",
+            Quality::HeaderGap => "Its head was not captured, so it cannot be shown.",
+            Quality::Whole | Quality::BodyGap => "Its head was not seen yet.",
+        };
+        return vec![heading("Request"), Line::new(Tone::Warn, why), Line::default()];
+    };
+    let mut lines = vec![heading("Request")];
+    let target = Visible(&redactor.url(&request.target)).to_string();
+    lines.push(
+        Line::new(Tone::Strong, format!("{} ", Visible(&request.method)))
+            .and(Tone::Plain, target)
+            .and(Tone::Faint, format!(" HTTP/{}", request.version.number())),
+    );
+    fields(&request.headers, redactor, &mut lines);
+    body(&request.headers, &request.body, exchange, redactor, &mut lines);
+    trailers(&request.trailers, redactor, &mut lines);
+    lines.push(Line::default());
+    lines
+}
+
+/// The response, and the interim ones before it.
+pub(super) fn response(exchange: &Exchange, context: &Context<'_>) -> Vec<Line> {
+    let redactor = context.redactor;
+    let mut lines = vec![heading("Response")];
+    for response in &exchange.interim {
+        interim(exchange, response, redactor, &mut lines);
+    }
+    let Some(response) = &exchange.response else {
+        let client = exchange.role == Role::Client;
+        let (tone, why) = match (exchange.outcome, exchange.quality) {
+            (Outcome::InFlight, _) => (Tone::Open, "None yet."),
+            (_, Quality::HeaderGap) => (Tone::Warn, "Its head was not captured, so it cannot be shown."),
+            (Outcome::ClientTimeout, _) if client => (Tone::Bad, "None came before this process gave up."),
+            (Outcome::Refused | Outcome::ConnectTimeout, _) => (Tone::Bad, "None: there was no connection."),
+            _ => (Tone::Bad, "None came before the connection ended."),
+        };
+        lines.push(Line::new(tone, why));
+        return lines;
+    };
+    let tone = match response.status {
+        200..300 => Tone::Good,
+        400..500 => Tone::Warn,
+        500.. => Tone::Bad,
+        _ => Tone::Strong,
+    };
+    lines.push(
+        Line::new(Tone::Faint, format!("HTTP/{} ", response.version.number()))
+            .and(tone, format!("{} {}", response.status, Visible(&response.reason))),
+    );
+    fields(&response.headers, redactor, &mut lines);
+    body(&response.headers, &response.body, exchange, redactor, &mut lines);
+    trailers(&response.trailers, redactor, &mut lines);
+    lines
+}
+
+fn heading(text: &str) -> Line {
+    Line::new(Tone::Strong, format!("── {text} ──"))
+}
+
+fn interim(exchange: &Exchange, response: &InterimResponse, redactor: Redactor, lines: &mut Vec<Line>) {
+    let after = measure::duration(Some(response.time.since(exchange.started)));
+    lines.push(
+        Line::new(Tone::Strong, response.status.to_string()).and(Tone::Faint, format!(" interim, after {after}")),
+    );
+    fields(&response.headers, redactor, lines);
+    lines.push(Line::default());
+}
+
+fn fields(fields: &Fields, redactor: Redactor, lines: &mut Vec<Line>) {
+    for (name, value) in fields.iter() {
+        let value = redactor.header(name, value);
+        let shown = &value[..value.len().min(MAX_VALUE)];
+        let mut line = body::Line::default();
+        line.push_bytes(body::Kind::Key, &name[..name.len().min(MAX_VALUE)]);
+        line.push(body::Kind::Punctuation, ": ");
+        line.push_bytes(body::Kind::Plain, shown);
+        if shown.len() < value.len() {
+            line.push(body::Kind::Note, &format!(" … and {} more bytes", value.len() - shown.len()));
+        }
+        lines.push(line.into());
+    }
+}
+
+fn trailers(trailers: &Fields, redactor: Redactor, lines: &mut Vec<Line>) {
+    if !trailers.lines.is_empty() {
+        lines.push(Line::default());
+        lines.push(Line::new(Tone::Faint, "trailers"));
+        fields(trailers, redactor, lines);
+    }
+}
+
+fn body(headers: &Fields, body: &Body, exchange: &Exchange, redactor: Redactor, lines: &mut Vec<Line>) {
+    let missing = announced(headers, body, exchange);
+    if body.bytes == 0 && missing.is_none() {
+        return;
+    }
+    let shown = body::show(headers, body, redactor, Limits::default());
+    lines.push(Line::default());
+    let size = measure::size(Some(body.bytes));
+    lines.push(Line::new(Tone::Faint, format!("body: {}, {size}", shown.shape.name())));
+    if let Some(length) = missing {
+        let so_far = if exchange.outcome == Outcome::InFlight { "so far " } else { "only " };
+        let text = format!("! {so_far}{size} of {} came (Content-Length)", measure::size(Some(length)));
+        lines.push(Line::new(Tone::Warn, text));
+    }
+    for remark in &shown.remarks {
+        let (sign, tone) = if remark.is_loss() { ('!', Tone::Warn) } else { ('·', Tone::Faint) };
+        let key = match remark {
+            Remark::Masked => ": X shows them",
+            Remark::Lines(_) => ": d has all of them",
+            _ => "",
+        };
+        lines.push(Line::new(tone, format!("{sign} {remark}{key}")));
+    }
+    lines.extend(shown.lines.into_iter().map(Line::from));
+}
+
+/// What `Content-Length` says, where less came. (Answers to HEAD, and 304, speak of a body that does not come.)
+fn announced(headers: &Fields, body: &Body, exchange: &Exchange) -> Option<u64> {
+    if matches!(exchange.outcome, Outcome::Complete | Outcome::Upgraded) {
+        return None;
+    }
+    let length: u64 = std::str::from_utf8(headers.get("content-length")?).ok()?.trim().parse().ok()?;
+    (body.bytes < length).then_some(length)
+}
