@@ -7,10 +7,15 @@ use ratatui::{
 
 use super::list::split_top;
 use crate::{
-    detector::{Attempt, Evidence, Failure, HangEvidence, HangResult, Incident, RetryEvidence, RetryResult, State},
+    connection::Role,
+    detector::{
+        Attempt, Doing, Endpoint, Evidence, Failure, HangEvidence, HangResult, Incident, Kind, Reason, RetryEvidence,
+        RetryResult, State, Trend,
+    },
     event::Timestamp,
     exchange::IncidentId,
     measure,
+    redact::Redactor,
     store::{Severity, severity},
     tui::{
         keys::Action,
@@ -23,6 +28,8 @@ use crate::{
 
 /// Attempts that are shown one by one: the first and the last of more.
 const DOTS: usize = 8;
+/// From so many columns on, kinds have their full names.
+const WIDE: u16 = 110;
 
 /// See the module.
 #[derive(Default)]
@@ -140,12 +147,29 @@ impl Incidents {
 pub(in crate::tui) fn draw(pen: &mut Pen<'_>, incident: &Incident, context: &Context<'_>) {
     let (sign, tone) = sign(incident);
     pen.put(Tone::Plain, if pen.is_selected() { '>' } else { ' ' }).put(tone, format_args!("{sign} "));
-    let room = if pen.left() >= 110 { 16 } else { 10 };
-    pen.cell(room, tone, incident.kind().name());
+    if pen.left() >= WIDE {
+        pen.cell(16, tone, incident.kind().name());
+    } else {
+        pen.cell(6, tone, short(incident.kind()));
+    }
     match &incident.report.evidence {
         Evidence::Retry(evidence) => retry(pen, incident, evidence, context),
         Evidence::Hang(evidence) => hang(pen, incident, evidence, context),
-        evidence => drop(pen.put(Tone::Plain, Visible(&evidence.title(context.redactor)))),
+        evidence => other(pen, evidence, context),
+    }
+}
+
+/// The kind in six columns.
+fn short(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Retry => "retry",
+        Kind::Hang => "hang",
+        Kind::ErrorBurst => "errors",
+        Kind::Slow => "slow",
+        Kind::Duplicate => "twice",
+        Kind::Stale => "stale",
+        Kind::Leak => "leak",
+        Kind::Pool => "pool",
     }
 }
 
@@ -184,36 +208,49 @@ pub(in crate::tui) fn due(due: Timestamp, now: Timestamp) -> String {
     }
 }
 
-fn retry(pen: &mut Pen<'_>, _incident: &Incident, evidence: &RetryEvidence, context: &Context<'_>) {
+fn retry(pen: &mut Pen<'_>, incident: &Incident, evidence: &RetryEvidence, context: &Context<'_>) {
     let now = context.store.now();
     let is_over = context.store.summary().is_some();
-    let last = evidence.last_failure().map(Failure::words);
-    let mut right = vec![];
-    if let Some(pattern) = evidence.pattern {
-        let factor = evidence.factor.map_or_else(String::new, |factor| format!(" x{factor:.1}"));
-        right.push(format!("{}{factor}", pattern.name()));
-    }
+    // What a person needs first: the rest gives way where there is no room.
+    let mut said = Vec::new();
     match evidence.result {
         RetryResult::Ongoing => {
-            right.extend(last.map(|last| format!("last {last}")));
-            right.extend(evidence.next_due.filter(|_| !is_over).map(|next| due(next, now)));
+            if is_over || incident.state == State::Closed {
+                said.push("open at the end".to_owned());
+            }
+            said.extend(evidence.next_due.filter(|_| !is_over).map(|next| due(next, now)));
+            said.extend(evidence.last_failure().map(|last| format!("last {}", failure(last))));
         }
-        RetryResult::Recovered => match evidence.answer {
-            Some(status) => right.push(format!("recovered: {status}")),
-            None => right.push("recovered".to_owned()),
-        },
+        RetryResult::Recovered => said.push(match evidence.answer {
+            Some(status) => format!("recovered: {status}"),
+            None => "recovered".to_owned(),
+        }),
         RetryResult::GaveUp => {
             let got = evidence.caller.as_ref().and_then(|caller| caller.got.as_deref());
-            right.push(match got {
+            said.push(match got {
                 Some(got) => format!("GAVE UP, caller got {}", Visible(got)),
                 None => "GAVE UP".to_owned(),
             });
+            said.extend(evidence.last_failure().map(|last| format!("last {}", failure(last))));
         }
     }
-    let dots = dots(evidence);
-    pen.put(Tone::Bad, &dots);
-    pen.put(Tone::Plain, format_args!(" {}x ", evidence.attempts));
-    two_sided(pen, &Visible(&evidence.call(context.redactor)).to_string(), &right.join(", "));
+    if let Some(pattern) = evidence.pattern {
+        let factor = evidence.factor.map_or_else(String::new, |factor| format!(" x{factor:.1}"));
+        said.push(format!("{}{factor}", pattern.name()));
+    }
+    pen.put(Tone::Bad, dots(evidence)).put(Tone::Plain, format_args!(" {}x ", evidence.attempts));
+    two_sided(pen, &Visible(&evidence.call(context.redactor)).to_string(), &said);
+}
+
+fn failure(failure: Failure) -> String {
+    match failure {
+        Failure::Status(status) => status.to_string(),
+        Failure::Refused => "refused".to_owned(),
+        Failure::Unreachable => "no connection".to_owned(),
+        Failure::Reset => "reset".to_owned(),
+        Failure::Closed => "closed".to_owned(),
+        Failure::ClientTimeout => "timed out".to_owned(),
+    }
 }
 
 /// How long it hangs, or hung; what goes on grows with the trace's time.
@@ -227,17 +264,169 @@ pub(in crate::tui) fn hang_age(incident: &Incident, evidence: &HangEvidence, con
 fn hang(pen: &mut Pen<'_>, incident: &Incident, evidence: &HangEvidence, context: &Context<'_>) {
     let tone = if evidence.result == HangResult::Ongoing { Tone::Bad } else { Tone::Plain };
     pen.cell(7, tone, hang_age(incident, evidence, context));
-    let verdict = match evidence.result {
-        HangResult::Ongoing => format!("{}: waits on {}", evidence.phase.name(), evidence.waiting_on.words()),
-        result if result.is_good() => format!("went on; it had waited on {}", evidence.waiting_on.words()),
-        result => format!("{}; it waited on {}", result.name().replace('_', " "), evidence.waiting_on.words()),
+    let why = why(evidence);
+    let had = |result: &str| vec![result.to_owned(), format!("it was: {why}")];
+    let said = match evidence.result {
+        HangResult::Ongoing => vec![why],
+        HangResult::Answered => had("was answered"),
+        HangResult::Resumed => had("moves again"),
+        HangResult::Connected => had("is connected"),
+        HangResult::Reset => had("RESET"),
+        HangResult::Closed => had("CLOSED"),
+        HangResult::Refused => had("REFUSED"),
+        HangResult::ConnectTimeout => had("NO CONNECTION"),
+        HangResult::ClientTimeout => {
+            let times =
+                if evidence.equal_timeouts > 1 { format!(", {}x", evidence.equal_timeouts) } else { String::new() };
+            let timeout =
+                evidence.timeout.map_or_else(String::new, |time| format!(" at {}", measure::duration(Some(time))));
+            had(&format!("GAVE UP{timeout}{times}"))
+        }
+        HangResult::Over => had("over"),
     };
-    two_sided(pen, &Visible(&evidence.name(context.redactor)).to_string(), &verdict);
+    two_sided(pen, &Visible(&evidence.name(context.redactor)).to_string(), &said);
 }
 
-/// What is said at the right is never cut for what stands at the left, as long as that keeps a third.
-fn two_sided(pen: &mut Pen<'_>, left: &str, right: &str) {
+/// What is not done, and by whom, in few words.
+fn why(evidence: &HangEvidence) -> String {
+    let this = match (evidence.doing, &evidence.outbound) {
+        (Some(Doing::OutboundCall), Some(outbound)) => {
+            format!("this process waits for {}", Visible(&outbound.remote))
+        }
+        (Some(doing), _) => format!("this process {}", does(doing)),
+        (None, _) => String::new(),
+    };
+    let this = if evidence.doing_is_likely && !this.is_empty() { format!("{this}?") } else { this };
+    let told = match evidence.reason {
+        Reason::QueryUnanswered => "the name server is silent",
+        Reason::SynUnanswered => "no answer to its SYN",
+        Reason::Unacknowledged => "not acknowledged: network or peer gone",
+        Reason::ZeroWindow => "the peer reads nothing (zero window)",
+        Reason::Unanswered => "the peer's application does not answer",
+        Reason::NoContinue => "the peer sends no 100 Continue",
+        Reason::BodyStalled => "the peer stopped within its response",
+        Reason::RequestStalled => "the client stopped within its request",
+        Reason::Unread => "this process does not read the answer",
+        Reason::CloseUnnoticed => "peer closed, this process sleeps on",
+        Reason::RequestUnwritten => "this process stopped in its request",
+        Reason::ResponseUnwritten => "this process stopped in its response",
+        Reason::NotServed if this.is_empty() => "this process does not answer",
+        Reason::NotServed => return this,
+        Reason::Unknown => "who does not move is not known",
+    };
+    told.to_owned()
+}
+
+fn does(doing: Doing) -> &'static str {
+    match doing {
+        Doing::Stopped => "is stopped",
+        Doing::OnCpu => "computes",
+        Doing::Lock => "waits for a lock or thread",
+        Doing::Sleep => "sleeps",
+        Doing::OutboundCall => "waits for its own call",
+        Doing::Socket => "waits on a socket",
+        Doing::Pipe => "waits on a pipe",
+        Doing::File => "waits on a file",
+        Doing::EventLoop => "is idle in its event loop",
+        Doing::Uninterruptible => "is stuck in the kernel",
+        Doing::Runs | Doing::Other => "does not answer",
+    }
+}
+
+/// What it is about: a call, or an upstream.
+pub(in crate::tui) fn about(evidence: &Evidence, redactor: Redactor) -> String {
+    match evidence {
+        Evidence::Retry(evidence) => evidence.call(redactor),
+        Evidence::Hang(evidence) => evidence.name(redactor),
+        Evidence::ErrorBurst(evidence) => match evidence.role {
+            Role::Client => format!("calls to {}", redactor.authority(&evidence.authority)),
+            Role::Server => "calls of others to this process".to_owned(),
+        },
+        Evidence::Slow(evidence) => {
+            let Endpoint { method, authority, path, .. } = &evidence.endpoint;
+            format!("{method} {}{}", redactor.authority(authority), redactor.url(path))
+        }
+        Evidence::Duplicate(evidence) => {
+            let (authority, path) = (redactor.authority(&evidence.authority), redactor.url(&evidence.path));
+            format!("{} {authority}{path}", evidence.method)
+        }
+        Evidence::Stale(evidence) => format!("kept connections to {}", redactor.authority(&evidence.authority)),
+        Evidence::Leak(evidence) => format!("connections to {}", redactor.authority(&evidence.remote)),
+        Evidence::Pool(evidence) => format!("connections to {}", redactor.authority(&evidence.remote)),
+    }
+}
+
+/// The kinds that are not about one call in time.
+fn other(pen: &mut Pen<'_>, evidence: &Evidence, context: &Context<'_>) {
+    let time = |nanoseconds: u64| measure::duration(Some(nanoseconds));
+    let said = match evidence {
+        // They have a line of their own.
+        Evidence::Retry(_) | Evidence::Hang(_) => Vec::new(),
+        Evidence::ErrorBurst(evidence) => {
+            let (share, before) = (evidence.share * 100.0, evidence.share_before * 100.0);
+            let mut said = vec![if evidence.over {
+                format!("fail no longer; {} of {} had", evidence.failures, evidence.total)
+            } else {
+                format!("{share:.0} % fail ({before:.0} % before)")
+            }];
+            match evidence.trend {
+                _ if evidence.over => {}
+                Trend::Worse => said.push("getting worse".to_owned()),
+                Trend::Better => said.push("getting better".to_owned()),
+                Trend::Steady => {}
+            }
+            said.extend(evidence.kinds.first().map(|(kind, _)| format!("mostly {}", Visible(kind))));
+            said
+        }
+        Evidence::Slow(evidence) if evidence.over => {
+            vec![format!("slow no longer: {}", time(evidence.now)), format!("was up to {}", time(evidence.longest))]
+        }
+        Evidence::Slow(evidence) => {
+            vec![format!("slow: {}", time(evidence.now)), format!("usually {}", time(evidence.usual.0))]
+        }
+        Evidence::Duplicate(evidence) => {
+            let was = if evidence.role == Role::Client { "sent" } else { "received" };
+            let mut said = vec![format!("{was} twice at once")];
+            if !evidence.results.is_empty() {
+                said.push(format!("got {}", Visible(&evidence.results.join(" and "))));
+            }
+            said.push(format!("{} apart", time(evidence.apart)));
+            said
+        }
+        Evidence::Stale(evidence) => {
+            let idle = time(evidence.idle.last().copied().unwrap_or_default());
+            let times = match evidence.failures {
+                1 => "failed".to_owned(),
+                times => format!("failed {times}x"),
+            };
+            vec![format!("{times} after {idle} idle"), evidence.outcome.replace('_', " ")]
+        }
+        Evidence::Leak(evidence) if evidence.over => vec![format!("closed again, {} open", evidence.open)],
+        Evidence::Leak(evidence) => {
+            vec![format!("only grow: {} open", evidence.open), format!("none closed for {}", time(evidence.growing))]
+        }
+        Evidence::Pool(evidence) if evidence.over => {
+            vec!["nobody waits any more".to_owned(), format!("after {}", time(evidence.lasting))]
+        }
+        Evidence::Pool(evidence) => {
+            vec![format!("all {} busy", evidence.busy), format!("{} callers wait", evidence.inbound)]
+        }
+    };
+    two_sided(pen, &Visible(&about(evidence, context.redactor)).to_string(), &said);
+}
+
+/// What is said at the right is not cut for what stands at the left, as long as that keeps a third: of what is said, the last
+/// gives way first.
+fn two_sided(pen: &mut Pen<'_>, left: &str, said: &[String]) {
     let room = pen.left();
-    let width = room.saturating_sub(columns(right) + 1).max(room / 3);
+    let least = columns(left).min(room / 3);
+    let mut right = said.join(", ");
+    for count in (1..said.len()).rev() {
+        if columns(&right) + least < room {
+            break;
+        }
+        right = said[..count].join(", ");
+    }
+    let width = room.saturating_sub(columns(&right) + 1).max(least);
     pen.cell(width, Tone::Plain, left).put(Tone::Strong, right);
 }

@@ -13,7 +13,7 @@ use ratatui::{
 use self::{incidents::Incidents, list::List};
 #[expect(unused_imports, reason = "the other screens, which come next, show the same things in the same way")]
 pub(super) use self::{
-    incidents::{dots, draw as draw_incident, due, hang_age, sign},
+    incidents::{about, dots, draw as draw_incident, due, hang_age, sign},
     list::{belongs, split_top},
     row::{draw as draw_exchange, heading as draw_heading, place},
 };
