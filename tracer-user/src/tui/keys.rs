@@ -211,6 +211,8 @@ pub(super) const TABLE: &[Binding] = &[
     binding(&[Char('D')], Action::BodyToFile, EXCHANGES, "the body into a file", None),
     binding(&[Char(']'), Char('J')], Action::NextItem, On::EXCHANGE, "next exchange", None),
     binding(&[Char('['), Char('K')], Action::PreviousItem, On::EXCHANGE, "previous exchange", None),
+    binding(&[Char(']'), Char('J')], Action::NextItem, On::INCIDENT, "next incident", Some("next")),
+    binding(&[Char('['), Char('K')], Action::PreviousItem, On::INCIDENT, "previous incident", None),
     binding(&[Char('X')], Action::Secrets, On::ALL, "show secrets, and hide them again", None),
     binding(&[Char('p'), Char(' ')], Action::Pause, On::ALL, "hold the view; nothing is lost", Some("pause")),
     binding(

@@ -134,7 +134,8 @@ impl Reason {
         }
     }
 
-    fn words(self) -> &'static str {
+    /// For a person.
+    pub fn words(self) -> &'static str {
         match self {
             Self::QueryUnanswered => "the name server does not answer",
             Self::SynUnanswered => "no answer to its SYN: the peer is unreachable, or drops it",
@@ -202,7 +203,8 @@ impl Doing {
         }
     }
 
-    fn words(self) -> &'static str {
+    /// For a person.
+    pub fn words(self) -> &'static str {
         match self {
             Self::Stopped => "is stopped (SIGSTOP, or a debugger)",
             Self::OnCpu => "computes",
@@ -313,6 +315,11 @@ const STATES: [&str; 12] = [
 ];
 
 impl Sockets {
+    /// The TCP state's name.
+    pub fn state_name(&self) -> &'static str {
+        STATES.get(usize::from(self.state)).copied().unwrap_or(STATES[0])
+    }
+
     fn value(&self) -> Value {
         let window = match self.peer_window {
             peer_window::ZERO => "zero",
@@ -323,7 +330,7 @@ impl Sockets {
         let count = |number: u32| Value::Count(number.into());
         Value::Object(vec![
             ("time", self.time.into()),
-            ("state", STATES.get(usize::from(self.state)).copied().unwrap_or(STATES[0]).into()),
+            ("state", self.state_name().into()),
             ("receive_queue", count(self.receive_queue)),
             ("send_queue", count(self.send_queue)),
             ("in_flight", count(self.in_flight)),
@@ -384,7 +391,8 @@ impl HangResult {
         matches!(self, Self::Answered | Self::Resumed | Self::Connected)
     }
 
-    fn words(self) -> &'static str {
+    /// For a person.
+    pub fn words(self) -> &'static str {
         match self {
             Self::Ongoing => "hangs",
             Self::Answered => "ended well",

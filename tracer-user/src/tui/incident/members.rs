@@ -1,0 +1,66 @@
+//! The exchanges of an incident: those that it rests on, and those that were known to belong to it when they ended.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::{
+    detector::Incident,
+    event::Timestamp,
+    exchange::{Exchange, ExchangeId, IncidentId},
+    store::{Sequence, Store},
+};
+
+/// Those that are kept to be shown, the latest.
+const KEPT: usize = 4_096;
+
+/// Looks at each exchange of the store once.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    made_for: Option<IncidentId>,
+    upto: Sequence,
+    found: VecDeque<(ExchangeId, Timestamp)>,
+    /// Found and no longer kept.
+    dropped: u64,
+}
+
+/// An exchange, where it is remembered.
+pub(super) type Member = (ExchangeId, Option<Arc<Exchange>>);
+
+impl Members {
+    /// Takes what is new.
+    pub(super) fn update(&mut self, incident: &Incident, store: &Store) {
+        if self.made_for != Some(incident.id) {
+            *self = Self { made_for: Some(incident.id), ..Self::default() };
+        }
+        let exchanges = store.exchanges();
+        for (_, exchange) in exchanges.from(self.upto) {
+            if exchange.incidents.contains(&incident.id) {
+                self.found.push_back((exchange.id, exchange.timing.end.unwrap_or(exchange.started)));
+            }
+        }
+        self.upto = self.upto.max(exchanges.next_sequence());
+        while self.found.len() > KEPT {
+            self.found.pop_front();
+            self.dropped += 1;
+        }
+    }
+
+    /// When those that are over ended, oldest first.
+    pub(super) fn ends(&self) -> impl Iterator<Item = Timestamp> {
+        self.found.iter().map(|(_, end)| *end)
+    }
+
+    /// The first and the latest of them, `room` at most, and how many there are.
+    pub(super) fn list(&self, incident: &Incident, store: &Store, room: usize) -> (Vec<Member>, u64) {
+        let open = store.open().iter().filter(|open| open.incidents.contains(&incident.id)).map(|open| open.id);
+        let ids = self.found.iter().map(|(id, _)| *id);
+        let mut ids: Vec<ExchangeId> = ids.chain(open).chain(incident.report.exchanges.iter().copied()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let total = ids.len() as u64 + self.dropped;
+        if ids.len() > room {
+            let first = 2.min(room);
+            ids.drain(first..ids.len() - (room - first));
+        }
+        (ids.into_iter().map(|id| (id, store.exchange_by_id(id).cloned())).collect(), total)
+    }
+}
