@@ -160,6 +160,10 @@ fn overview() {
     snapshots!("overview_retry", store_of("retry_capped", None), "");
     snapshots!("overview_hang", store_of_hang("hang_served_behind_a_call", Some(560)), "");
     snapshots!("overview_gap", store_of("forced_loss", None), "");
+    snapshots!("overview_empty", store_of("screen_empty", Some(3_000)), "");
+    snapshots!("overview_busy", store_of("screen_busy", Some(40_000)), "");
+    snapshots!("overview_live", store_of("screen_live", None), "");
+    snapshots!("overview_malicious", store_of("malicious", None), "");
 }
 
 #[test]
@@ -189,6 +193,12 @@ fn a_held_view_stays_as_it_is_and_nothing_is_lost() {
     stage.keys("p");
     assert!(!stage.screen().contains("HELD"));
     assert!(stage.screen().contains("0 going on"), "{}", stage.screen());
+}
+
+#[test]
+fn secrets_are_hidden_until_they_are_asked_for() {
+    snapshots!("overview_secrets_masked", store_of("screen_secrets", None), "");
+    snapshots!("overview_secrets_shown", store_of("screen_secrets", None), "X");
 }
 
 #[test]

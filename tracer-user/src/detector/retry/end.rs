@@ -195,6 +195,10 @@ impl Retry {
     pub(super) fn caller_answered(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
         let Some(inbound) = self.callers.ended(exchange) else { return };
         let Some(waiting) = self.awaited.remove(&exchange.id) else { return };
+        if exchange.outcome == Outcome::InFlight {
+            // Tracing ended, not the call: whoever waits goes on to wait.
+            return;
+        }
         let (got, failed) = caller::answer(exchange);
         if failed {
             self.failed_callers.push_back(inbound.asked);

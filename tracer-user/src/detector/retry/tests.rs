@@ -434,3 +434,14 @@ fn what_waits_is_bounded() {
     scenario.play(&lines.concat()).play("+1 t1 GET /5999 > 200\n+1 t1 GET /0 > 200");
     assert_eq!(scenario.end().chains().len(), 1, "the oldest are forgotten");
 }
+
+#[test]
+fn the_end_of_tracing_answers_nobody() {
+    let mut scenario = Scenario::new(crate::engine::EngineOptions::default());
+    scenario.play(
+        "+0 t9 GET /warm > 200\n+0 t1 in GET /x\n+1 t1 GET /g > 503\n+200 t1 GET /g > 503\n+400 t1 GET /g > 503\n+10 t9 GET /warm > 200",
+    );
+    let (state, evidence) = scenario.end().chains().remove(0);
+    assert_eq!((state, evidence.result), (State::Update, RetryResult::Ongoing));
+    assert!(evidence.caller.is_some_and(|caller| caller.got.is_none()));
+}
