@@ -92,6 +92,20 @@ pub fn recording() -> Vec<Vec<u8>> {
     vec![file, bare, cut_off]
 }
 
+/// Seeds for the target `body`: one of each shape, behind the byte that says what it is called.
+pub fn body() -> Vec<Vec<u8>> {
+    let bodies: [(u8, &[u8]); 7] = [
+        (0, b"{\"a\":[1,{\"token\":\"x\\\"\"}],\"b\":null}{\"c\":-1.5e3"),
+        (1, b"{\"a\":\"cut"),
+        (2, b"a=1&password=%20x+y&doc=%7B%22token%22%3A1%7D&%zz"),
+        (3, b": hello\nevent: x\ndata: {\"a\":1}\r\n\ndata:[DONE]\n"),
+        (4, b"text\twith \x1b[31m\xe2\x80\xae\xff\r\n"),
+        (5, b"--X\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nsecret\r\n--X\r\nContent-Type: image/png\r\n\r\n\0\x01\r\n--X--\r\n"),
+        (6, b"\x89PNG\0\x01"),
+    ];
+    bodies.into_iter().map(|(first, bytes)| [&[first], bytes].concat()).collect()
+}
+
 /// Seeds for the target `filter`: a term with each field, each of the others, and all that joins them.
 pub fn filter() -> Vec<Vec<u8>> {
     let joined = [

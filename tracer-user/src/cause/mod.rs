@@ -14,6 +14,8 @@ use crate::{
 
 /// Calls that are named of one inbound exchange.
 const MOST_CALLS: usize = 200;
+/// Calls that are looked at for one inbound exchange.
+const MOST_LOOKED_AT: usize = 1_000;
 /// Inbound exchanges that a call is compared with. With more at once, only a thread or an id could tell anyway.
 const MOST_INBOUND: usize = 2_000;
 
@@ -70,6 +72,14 @@ pub fn of<'a>(exchange: &Exchange, others: impl Iterator<Item = &'a Arc<Exchange
     let mut calls = Vec::new();
     let end = exchange.end();
     let mut other_end: Option<&Arc<Exchange>> = None;
+    let (trace, request) = marks(exchange);
+    // Later ones count only if the program itself says so.
+    let is_marked = |call: &Exchange| {
+        (trace.is_some() || request.is_some()) && {
+            let (its_trace, its_request) = marks(call);
+            trace.is_some() && trace == its_trace || request.is_some() && request == its_request
+        }
+    };
     for other in others.filter(|other| other.id != exchange.id) {
         if is_other_end(exchange, other) && other_end.is_none_or(|before| nearer(exchange, other, before)) {
             other_end = Some(other);
@@ -79,11 +89,14 @@ pub fn of<'a>(exchange: &Exchange, others: impl Iterator<Item = &'a Arc<Exchange
         }
         match (exchange.role, other.role) {
             (_, Role::Server) if inbound.len() < MOST_INBOUND => inbound.push(Inbound::of(other)),
-            (Role::Server, Role::Client) if other.started >= exchange.started => {
-                // Later ones count only if the program itself says so.
-                let within = end.is_none_or(|end| other.started <= end);
-                if within || marks(other) != (None, None) {
+            (Role::Server, Role::Client)
+                if other.started >= exchange.started
+                    && (end.is_none_or(|end| other.started <= end) || is_marked(other)) =>
+            {
+                if calls.len() < MOST_LOOKED_AT {
                     calls.push(other);
+                } else {
+                    causes.more = true;
                 }
             }
             _ => {}

@@ -112,6 +112,8 @@ fn calls_are_named_in_order_up_to_a_number() {
     let causes = of(&all[0], all.iter());
     assert_eq!((causes.caused.len(), causes.more), (MOST_CALLS, true));
     assert!(causes.caused.is_sorted_by_key(|link| link.exchange));
+    let first = of(&all[0], all[..100].iter());
+    assert_eq!((first.caused.len(), first.more), (99, false));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::{
         view::{Context, Effect, Reaction},
     },
     url,
+    visible::Visible,
 };
 
 /// What can be done with an exchange on every screen that shows it; `None` for other actions.
@@ -35,7 +36,7 @@ pub(super) fn act(exchange: &Arc<Exchange>, action: Action, context: &Context<'_
         Action::CopyCurl => curl::command(exchange, redactor)
             .map_or_else(no_request, |text| vec![Reaction::Do(Effect::Copy { what: "curl command".to_owned(), text })]),
         Action::CopyUrl => exchange.request.as_ref().map_or_else(no_request, |request| {
-            let text = url::whole(exchange, request, redactor);
+            let text = harmless(&url::whole(exchange, request, redactor));
             vec![Reaction::Do(Effect::Copy { what: "URL".to_owned(), text })]
         }),
         Action::Body => page(exchange, redactor),
@@ -44,6 +45,21 @@ pub(super) fn act(exchange: &Arc<Exchange>, action: Action, context: &Context<'_
         _ => return None,
     };
     Some(reactions)
+}
+
+/// What a terminal would not take for text is percent-encoded, as it ought to have been: this is going to be pasted.
+fn harmless(url: &str) -> String {
+    let mut out = String::with_capacity(url.len());
+    for character in url.chars() {
+        let mut buffer = [0; 4];
+        let text = character.encode_utf8(&mut buffer);
+        if Visible(text).is_plain() {
+            out.push_str(text);
+        } else {
+            out.push_str(&url::percent_encoded(text));
+        }
+    }
+    out
 }
 
 /// Bodies of which something is there, and of which message they are.

@@ -7,6 +7,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use crate::{
     cause::{self, Causes},
     detector::Incident,
+    event::Timestamp,
     exchange::{Exchange, ExchangeId, IncidentId},
     store::Sequence,
     tui::{
@@ -25,6 +26,9 @@ pub(super) enum Link {
     Incident(IncidentId),
     Exchange(ExchangeId),
 }
+
+/// Trace time after which it is looked again what an exchange caused: that goes through all that is remembered.
+const STALE_NS: u64 = 500_000_000;
 
 enum Row {
     Heading(String),
@@ -49,6 +53,32 @@ pub(super) struct Links {
     selected: Option<Link>,
     /// The row of the page at which they begin.
     first: usize,
+    causes: Causes,
+    /// What the causes were looked for, and when.
+    looked: Option<Looked>,
+}
+
+/// Nothing can have changed while these are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Looked {
+    id: ExchangeId,
+    is_open: bool,
+    next: Sequence,
+    now: Timestamp,
+}
+
+impl Looked {
+    fn of(exchange: &Exchange, context: &Context<'_>) -> Self {
+        let store = context.store;
+        let is_open = exchange.end().is_none();
+        Self { id: exchange.id, is_open, next: store.exchanges().next_sequence(), now: store.now() }
+    }
+
+    fn is_fresh(&self, now: &Self) -> bool {
+        let same = (self.id, self.is_open) == (now.id, now.is_open);
+        // The view may have been held, or let go: then time goes back or leaps.
+        same && (self == now || now.now >= self.now && now.now.since(self.now) < STALE_NS)
+    }
 }
 
 impl Links {
@@ -63,8 +93,13 @@ impl Links {
                 .cloned()
                 .map(Row::Incident),
         );
-        let finished = context.store.exchanges().from(Sequence(0)).map(|(_, exchange)| exchange);
-        let causes = cause::of(exchange, finished.chain(context.store.open()));
+        let now = Looked::of(exchange, context);
+        if !self.looked.is_some_and(|looked| looked.is_fresh(&now)) {
+            let finished = context.store.exchanges().from(Sequence(0)).map(|(_, exchange)| exchange);
+            self.causes = cause::of(exchange, finished.chain(context.store.open()));
+            self.looked = Some(now);
+        }
+        let causes = self.causes.clone();
         self.add_causes(&causes, context);
         let is_there = |link: &Link| self.rows.iter().any(|row| row.link() == Some(*link));
         if !self.selected.as_ref().is_some_and(is_there) {

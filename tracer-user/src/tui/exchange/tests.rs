@@ -247,6 +247,10 @@ fn hostile_text_draws_without_harm() {
             stage.keys(keys);
             let screen = stage.screen();
             assert!(!screen.replace('\n', "").contains(char::is_control), "{screen:?}");
+            for effect in stage.keys("yY") {
+                let Effect::Copy { text, .. } = effect else { panic!("a copy") };
+                assert!(text.lines().all(|line| crate::visible::Visible(line).is_plain()), "{text}");
+            }
             assert!(!screen.contains(['\u{202e}', '\u{200b}', '\u{200d}']), "{screen:?}");
         }
         for effect in stage.keys("d") {
