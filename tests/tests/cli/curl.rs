@@ -208,6 +208,7 @@ fn heads_arrive_as_they_were() -> anyhow::Result<()> {
         request("HEAD /x HTTP/1.1", &[HOST], b""),
         request("DELETE /x HTTP/1.1", &[HOST], b""),
         request("OPTIONS * HTTP/1.1", &[HOST], b""),
+        request("CONNECT tunnel.example:443 HTTP/1.1", &["Host: tunnel.example:443"], b""),
         request("PROPFIND /dav HTTP/1.1", &[HOST, "Depth: 1"], b""),
         request("GET http://other.example/p?q HTTP/1.1", &["Host: other.example"], b""),
         request("POST /nothing HTTP/1.1", &[HOST], b""),

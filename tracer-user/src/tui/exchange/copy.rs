@@ -16,6 +16,9 @@ use crate::{
     visible::Visible,
 };
 
+/// Lines that a pager gets: ten times what the screen shows. (A hostile body can make a line of each of its bytes.)
+const PAGE_LINES: usize = 200_000;
+
 /// What can be done with an exchange on every screen that shows it; `None` for other actions.
 pub(in crate::tui) fn act_on(id: ExchangeId, action: Action, context: &Context<'_>) -> Option<Vec<Reaction>> {
     match context.store.exchange_by_id(id) {
@@ -75,8 +78,7 @@ fn nothing() -> Vec<Reaction> {
 
 fn page(exchange: &Exchange, redactor: Redactor) -> Vec<Reaction> {
     let mut text = String::new();
-    // Whoever asks for all of it gets all of it; each line takes a byte of the body at least.
-    let limits = Limits { lines: usize::MAX, ..Limits::default() };
+    let limits = Limits { lines: PAGE_LINES, ..Limits::default() };
     let both = bodies(exchange).count() > 1;
     for (of, headers, body) in bodies(exchange) {
         let shown = body::show(headers, body, redactor, limits);

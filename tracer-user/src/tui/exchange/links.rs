@@ -196,23 +196,23 @@ impl Links {
 /// The exchange that ended after this one (the open ones follow), or before it; only those that are wanted.
 pub(super) fn neighbour(id: ExchangeId, forward: bool, context: &Context<'_>) -> Option<ExchangeId> {
     let store = context.store;
+    // Whether one is wanted may take a look at its body: only those are asked about that come into question.
     let wanted = |exchange: &&Arc<Exchange>| context.matches(exchange);
-    let place = store.exchanges().sequence_of(id);
-    let open = store.open().iter().filter(wanted);
-    match (place, forward) {
-        (Some(Sequence(own)), true) => {
-            let after = store.exchanges().from(Sequence(own + 1)).map(|(_, exchange)| exchange).find(wanted);
-            after.or_else(|| open.clone().next()).map(|exchange| exchange.id)
-        }
-        (Some(own), false) => {
-            let before = store.exchanges().from(Sequence(0)).take_while(|(sequence, _)| *sequence < own);
-            before.map(|(_, exchange)| exchange).filter(wanted).last().map(|exchange| exchange.id)
-        }
-        (None, true) => open.map(|exchange| exchange.id).find(|other| *other > id),
-        (None, false) => {
-            let before = open.map(|exchange| exchange.id).take_while(|other| *other < id).last();
-            let finished = || store.exchanges().from(Sequence(0)).map(|(_, exchange)| exchange).filter(wanted).last();
-            before.or_else(|| finished().map(|exchange| exchange.id))
-        }
-    }
+    let from = |sequence| store.exchanges().from(sequence).map(|(_, exchange)| exchange);
+    let before = |end: Sequence| -> Vec<&Arc<Exchange>> {
+        let earlier = store.exchanges().from(Sequence(0)).take_while(|(sequence, _)| *sequence < end);
+        earlier.map(|(_, exchange)| exchange).collect()
+    };
+    let open = store.open().iter();
+    let found = match (store.exchanges().sequence_of(id), forward) {
+        (Some(own), true) => from(Sequence(own.0 + 1)).find(wanted).or_else(|| open.clone().find(wanted)),
+        (Some(own), false) => before(own).into_iter().rev().find(wanted),
+        (None, true) => open.filter(|other| other.id > id).find(wanted),
+        (None, false) => open
+            .rev()
+            .filter(|other| other.id < id)
+            .find(wanted)
+            .or_else(|| before(store.exchanges().next_sequence()).into_iter().rev().find(wanted)),
+    };
+    found.map(|exchange| exchange.id)
 }

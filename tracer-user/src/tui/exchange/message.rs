@@ -129,7 +129,7 @@ fn body(headers: &Fields, body: &Body, exchange: &Exchange, redactor: Redactor, 
         let (sign, tone) = if remark.is_loss() { ('!', Tone::Warn) } else { ('·', Tone::Faint) };
         let key = match remark {
             Remark::Masked => ": X shows them",
-            Remark::Lines(_) => ": d has all of them",
+            Remark::Lines(_) => ": d shows more",
             _ => "",
         };
         lines.push(Line::new(tone, format!("{sign} {remark}{key}")));

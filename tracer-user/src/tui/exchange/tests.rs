@@ -184,6 +184,12 @@ fn neighbours_are_a_key_away() {
     assert!(stage.screen().contains(&call(order[0])));
     stage.keys("[");
     assert!(stage.screen().contains("this is the first call"));
+    // Only those that the filter lets through.
+    stage.ui.filter.set("status=503".to_owned());
+    stage.keys("]");
+    assert!(stage.screen().contains("503 Whatever"), "{}", stage.screen());
+    stage.keys("[");
+    assert!(stage.screen().contains("this is the first call"));
 }
 
 #[test]
