@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Bytes of events that are held.
-const LIMIT: usize = 16 << 20;
+const LIMIT: usize = 8 << 20;
 
 /// See the module. In memory alone: what a service says to others goes into no file unless that is asked for.
 pub(in crate::app) struct Spool {
