@@ -224,7 +224,8 @@ pub(super) fn words<'a>(rows: &mut Rows<'a>, subject: &Subject<'a>, evidence: &H
         }
         result => format!("The call {}. It had waited on {whom}: {why}.", result.words()),
     };
-    let grown = if subject.runs() { subject.now().since(subject.incident.updated) } else { 0 };
+    let goes_on = evidence.result == HangResult::Ongoing;
+    let grown = if goes_on { subject.until().since(subject.incident.updated) } else { 0 };
     let silent = time(evidence.stalled + grown);
     let _ = write!(text, " Nothing moved for {silent}, while {}.", phase(evidence.phase));
     rows.words(Tone::Plain, &text);

@@ -44,6 +44,11 @@ impl Members {
         }
     }
 
+    /// Those that ended after the incident was told of last, where it is not told of each time.
+    pub(super) fn since(&self, time: Timestamp) -> usize {
+        self.ends().filter(|end| *end > time).count()
+    }
+
     /// When those that are over ended, oldest first.
     pub(super) fn ends(&self) -> impl Iterator<Item = Timestamp> {
         self.found.iter().map(|(_, end)| *end)

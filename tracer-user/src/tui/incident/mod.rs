@@ -28,7 +28,7 @@ use super::{
     overview::{draw_exchange, draw_heading, split_top},
     pen::Pen,
     theme::Tone,
-    view::{Context, Reaction, View},
+    view::{Context, Effect, Reaction, View},
 };
 use crate::{
     detector::{Evidence, Incident},
@@ -113,7 +113,7 @@ fn page<'a>(area: Rect, subject: &Subject<'a>, members: &Members) -> Page<'a> {
     let is_wide = area.width >= WIDE;
     let mut top = Rows::new(area.width);
     match &incident.report.evidence {
-        Evidence::Retry(evidence) => retry::timeline(&mut top, subject, evidence),
+        Evidence::Retry(evidence) => retry::timeline(&mut top, subject, evidence, members),
         Evidence::Hang(evidence) => hang::timeline(&mut top, subject, evidence),
         Evidence::ErrorBurst(evidence) => other::errors(&mut top, subject, evidence, members),
         Evidence::Slow(evidence) => other::slow(&mut top, evidence),
@@ -124,7 +124,7 @@ fn page<'a>(area: Rect, subject: &Subject<'a>, members: &Members) -> Page<'a> {
     }
     top.rule("What is wrong", "");
     match &incident.report.evidence {
-        Evidence::Retry(evidence) => retry::words(&mut top, subject, evidence),
+        Evidence::Retry(evidence) => retry::words(&mut top, subject, evidence, members),
         Evidence::Hang(evidence) => hang::words(&mut top, subject, evidence),
         evidence => {
             let title = evidence.title(subject.context.redactor);
@@ -241,7 +241,7 @@ impl View for IncidentView {
     fn act(&mut self, action: Action, context: &Context<'_>) -> Vec<Reaction> {
         match action {
             Action::Back => return vec![Reaction::Back],
-            Action::Open => return self.selected.map(|item| self.open(item.target)).into_iter().collect(),
+            Action::Open => return self.selected.map(|item| self.open(item.target, context)).into_iter().collect(),
             Action::NextItem => self.step(context, 1),
             Action::PreviousItem => self.step(context, -1),
             Action::Left | Action::Right => self.go_to_side(action == Action::Right),
@@ -249,14 +249,20 @@ impl View for IncidentView {
                 self.scroll(action);
             }
             action => {
-                let id = self.exchange();
-                return id.and_then(|id| exchange::act_on(id, action, context)).unwrap_or_default();
+                let reactions = self.exchange().and_then(|id| exchange::act_on(id, action, context));
+                return reactions.unwrap_or_else(|| match action {
+                    Action::Save => vec![Reaction::Do(Effect::SaveRecording)],
+                    Action::CopyCurl | Action::CopyUrl | Action::Body | Action::BodyToFile => {
+                        vec![Reaction::Say("select one of its exchanges first".to_owned())]
+                    }
+                    _ => Vec::new(),
+                });
             }
         }
         Vec::new()
     }
 
-    fn click(&mut self, at: Position, _context: &Context<'_>) -> Vec<Reaction> {
+    fn click(&mut self, at: Position, context: &Context<'_>) -> Vec<Reaction> {
         let row = self.top + usize::from(at.y.saturating_sub(self.area.y));
         let right = at.x >= self.middle;
         let on_row = |placed: &&Placed| placed.row == row && self.area.contains(at);
@@ -269,17 +275,29 @@ impl View for IncidentView {
         let item = placed.item;
         let again = self.selected == Some(item);
         self.selected = Some(item);
-        if again { vec![self.open(item.target)] } else { Vec::new() }
+        if again { vec![self.open(item.target, context)] } else { Vec::new() }
     }
 }
 
 impl IncidentView {
-    fn open(&self, target: Target) -> Reaction {
+    fn open(&self, target: Target, context: &Context<'_>) -> Reaction {
         match target {
             Target::Exchange(id) => Reaction::OpenExchange(id),
             Target::Incident(id) => Reaction::OpenIncident(id),
-            Target::All => Reaction::Narrow(format!("incident={}", self.id.0)),
+            Target::All => Reaction::Narrow(self.filter(context)),
         }
+    }
+
+    /// What finds all its exchanges: also those that ended before it was found, and do not know that they belong to it.
+    fn filter(&self, context: &Context<'_>) -> String {
+        let of = self.last.iter().flat_map(|incident| &incident.report.exchanges);
+        let unaware = of.filter(|id| {
+            let exchange = context.store.exchange_by_id(**id);
+            exchange.is_some_and(|exchange| !exchange.incidents.contains(&self.id))
+        });
+        let ids: Vec<String> = unaware.map(|id| id.0.to_string()).collect();
+        let more = if ids.is_empty() { String::new() } else { format!(" or id={}", ids.join("|")) };
+        format!("incident={}{more}", self.id.0)
     }
 
     /// The exchange that keys act on.

@@ -19,6 +19,8 @@ use crate::{
     visible::Visible,
 };
 
+/// What is older than this is said to be.
+const OLD_NS: u64 = 2_000_000_000;
 /// Columns for names beside bars, and for numbers behind them.
 const NAMES: u16 = 16;
 const NUMBERS: u16 = 10;
@@ -222,6 +224,12 @@ pub(super) fn pool(rows: &mut Rows<'_>, evidence: &PoolEvidence) {
 
 /// What else is known, as names and values.
 pub(super) fn facts(rows: &mut Rows<'_>, subject: &Subject<'_>) {
+    // These kinds are told of anew only when they become twice as bad, or better.
+    let age = subject.until().since(subject.incident.updated);
+    if age >= OLD_NS {
+        let clock = subject.context.clock_time(subject.incident.updated);
+        rows.fact("as of", &format!("{clock}, {} before this", time(age)));
+    }
     for (name, value) in subject.incident.report.evidence.facts(subject.context.redactor) {
         let text = words(name, &value, subject);
         if text.is_empty() {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
+    members::Members,
     page::{Part, Rows, Target},
     scale::{Scale, Track},
     subject::Subject,
@@ -10,6 +11,7 @@ use super::{
 use crate::{
     detector::{Attempt, Caller, Failure, Pattern, RetryEvidence, RetryResult},
     event::Timestamp,
+    exchange::Outcome,
     measure,
     tui::{overview::due, pen::Pen, theme::Tone},
     visible::Visible,
@@ -36,12 +38,14 @@ fn shown(evidence: &RetryEvidence) -> &[Attempt] {
 }
 
 /// The picture, and what it cannot show.
-pub(super) fn timeline(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &RetryEvidence) {
-    rows.rule("Attempts, to scale", "✗ failed  ✓ answered  ◌ open  ◇ due");
+pub(super) fn timeline(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &RetryEvidence, members: &Members) {
     let attempts = shown(evidence);
+    let asked = attempts.iter().any(|attempt| attempt.retry_after.is_some());
+    let signs = if asked { "  R asked for" } else { "" };
+    rows.rule("Attempts, to scale", format!("✗ failed  ✓ answered  ◌ open  ◇ due{signs}"));
     let Some(first) = attempts.first() else { return };
     let ongoing = evidence.result == RetryResult::Ongoing;
-    let due = evidence.next_due.filter(|_| ongoing);
+    let due = next(subject, evidence, members);
     let now = subject.until();
     let last_end = attempts.iter().filter_map(|attempt| attempt.ended).max().unwrap_or(first.started);
     let until = if ongoing { now.max(due.unwrap_or_default()) } else { last_end };
@@ -61,6 +65,9 @@ pub(super) fn timeline(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Re
         }
         if let Some(due) = due {
             bars.fill(scale.column(now) + 1, scale.column(due), '┄', Tone::Faint);
+        }
+        for end in members.ends().filter(|end| *end > subject.incident.updated) {
+            bars.set(scale.column(end), '·', Tone::Bad);
         }
         bars.set(scale.column(now), '│', Tone::Open);
     }
@@ -133,6 +140,12 @@ fn numbers(above: &mut Track, attempts: &[Attempt], scale: Scale, now: Timestamp
     }
 }
 
+/// When the next is due, where that is known now.
+fn next(subject: &Subject<'_>, evidence: &RetryEvidence, members: &Members) -> Option<Timestamp> {
+    let up_to_date = members.since(subject.incident.updated) == 0;
+    evidence.next_due.filter(|_| evidence.result == RetryResult::Ongoing && up_to_date)
+}
+
 fn next_words(subject: &Subject<'_>, next: Timestamp) -> String {
     if subject.runs() {
         return due(next, subject.now());
@@ -141,7 +154,7 @@ fn next_words(subject: &Subject<'_>, next: Timestamp) -> String {
 }
 
 /// What happens, in a few sentences, and who waits for it.
-pub(super) fn words(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &RetryEvidence) {
+pub(super) fn words(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &RetryEvidence, members: &Members) {
     let last = evidence.last_failure().map(Failure::words);
     let open = evidence.listed.last().is_some_and(|attempt| attempt.ended.is_none());
     let attempts = evidence.attempts;
@@ -158,10 +171,18 @@ pub(super) fn words(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Retry
     };
     text.push(' ');
     text.push_str(&waits(evidence));
-    if let Some(next) = evidence.next_due.filter(|_| evidence.result == RetryResult::Ongoing) {
+    let newer = members.since(subject.incident.updated);
+    if newer > 0 {
+        let _ = write!(text, " {newer} more since (·), not counted above yet.");
+    }
+    if let Some(next) = next(subject, evidence, members) {
         if subject.runs() {
-            let due = due(next, subject.now());
-            let _ = write!(text, " The next is {}.", due.replace("next in", "due in"));
+            let now = subject.now();
+            let _ = if next > now {
+                write!(text, " The next is due in {}.", time(next.since(now)))
+            } else {
+                write!(text, " The next was due {} ago.", time(now.since(next)))
+            };
         } else {
             let _ = write!(text, " The next was due at {}.", subject.context.clock_time(next));
         }
@@ -182,8 +203,10 @@ fn waits(evidence: &RetryEvidence) -> String {
     let step = evidence.step.map_or_else(|| "the same".to_owned(), time);
     let cap = evidence.cap.map_or_else(String::new, |cap| format!(", up to {}", time(cap)));
     let factor = evidence.factor.unwrap_or_default();
+    let ongoing = evidence.result == RetryResult::Ongoing;
     let how = match pattern {
-        Pattern::Immediate => "not at all between attempts".to_owned(),
+        Pattern::Immediate if ongoing => return "It does not wait between attempts.".to_owned(),
+        Pattern::Immediate => return "It did not wait between attempts.".to_owned(),
         Pattern::Constant => format!("always {base}"),
         Pattern::Linear => format!("{base} at first, {step} more each time{cap}"),
         Pattern::Exponential => format!("{base} at first, x{factor:.1} each time{cap}"),
@@ -191,7 +214,7 @@ fn waits(evidence: &RetryEvidence) -> String {
         Pattern::RetryAfter => "as the server asks (Retry-After)".to_owned(),
         Pattern::Irregular => "without a regular pattern".to_owned(),
     };
-    let verb = if evidence.result == RetryResult::Ongoing { "waits" } else { "waited" };
+    let verb = if ongoing { "waits" } else { "waited" };
     let first = if evidence.first_immediate { " (but the first retry came at once)" } else { "" };
     let so_far = if evidence.settled { "" } else { ", as far as can be told" };
     format!("It {verb} {how}{first}{so_far}.")
@@ -212,14 +235,21 @@ fn pathology(name: &str) -> &'static str {
 fn caller_row(rows: &mut Rows<'_>, subject: &Subject<'_>, caller: &Caller) {
     let path = subject.context.redactor.url(&caller.path);
     let call = format!("{} {}", Visible(&caller.method), Visible(&path));
-    let got = match &caller.got {
-        Some(got) => format!("got {}", Visible(got)),
-        None => "still waits".to_owned(),
+    // What it got may have come after the chain was over.
+    let exchange = subject.context.store.exchange_by_id(caller.exchange);
+    let got = match (&caller.got, exchange) {
+        (Some(got), _) => format!("The caller got {}", Visible(got)),
+        (None, Some(exchange)) if exchange.outcome == Outcome::InFlight => "The caller still waits".to_owned(),
+        (None, Some(exchange)) => match &exchange.response {
+            Some(response) => format!("The caller got {}", response.status),
+            None => format!("The caller got no answer ({})", exchange.outcome.name().replace('_', " ")),
+        },
+        (None, None) => "The caller".to_owned(),
     };
     let by = caller.by;
     rows.item(Part::Words, Target::Exchange(caller.exchange), move |pen| {
         let sign = if pen.is_selected() { '>' } else { ' ' };
-        pen.put(Tone::Plain, sign).put(Tone::Strong, format_args!("The caller {got}: "));
+        pen.put(Tone::Plain, sign).put(Tone::Strong, format_args!("{got}: "));
         pen.put(Tone::Plain, &call).put(Tone::Faint, format_args!(" (known by: {by})"));
     });
 }

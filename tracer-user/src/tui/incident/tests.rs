@@ -5,10 +5,11 @@ use crate::{
     detector::Kind,
     engine::{EngineOptions, tests::scenario::Scenario},
     store::{Store, StoreOptions},
+    tui::view::Effect,
 };
 
-/// Opens the worst incident of a kind, and gives the screen after some keys.
-fn screen(store: Store, size: (u16, u16), kind: Kind, keys: &str) -> String {
+/// The worst incident of a kind, opened as a person does.
+fn stage(store: Store, size: (u16, u16), kind: Kind) -> Stage {
     let worst = store.incidents().worst_first();
     let place = worst.iter().position(|incident| incident.kind() == kind);
     let place = place.unwrap_or_else(|| panic!("no {}: {worst:?}", kind.name()));
@@ -16,6 +17,11 @@ fn screen(store: Store, size: (u16, u16), kind: Kind, keys: &str) -> String {
     stage.keys("i");
     stage.keys(&"j".repeat(place));
     stage.keys("<Enter>");
+    stage
+}
+
+fn screen(store: Store, size: (u16, u16), kind: Kind, keys: &str) -> String {
+    let mut stage = stage(store, size, kind);
     stage.keys(keys);
     stage.screen()
 }
@@ -86,5 +92,180 @@ fn the_other_kinds() {
             Kind::Pool => pool,
         };
         snapshots(kind.name(), &scenario(text), *kind);
+    }
+}
+
+#[test]
+fn chains_of_every_sort() {
+    for (name, text) in [
+        ("hot_loop", "*60 +20 t1 GET /a > 503\n+30"),
+        (
+            "after_as_asked",
+            "+0 t1 GET /a > 503 Retry-After=2\n+500 t1 GET /a > 503 Retry-After=2\n+2100 t1 GET /a > 503\n+300",
+        ),
+        ("overdue", "+0 t1 POST /a > reset\n+500 t1 POST /a > closed\n+1000 t1 POST /a > timeout took=300\n+2300"),
+        ("refused", "*2 +100 t1 connect port=99 > refused\n+200 t1 connect port=99 > refused\n+100"),
+    ] {
+        insta::assert_snapshot!(format!("retry_{name}"), screen(scenario(text), SMALL, Kind::Retry, ""));
+    }
+}
+
+/// A call that is made again and again, with longer and longer gaps.
+const CHAIN: &str = "+0 t1 GET /a > 503\n+200 t1 GET /a > 503\n+400 t1 GET /a > 503\n";
+
+#[test]
+fn it_follows_the_incident_and_counts_down() {
+    let mut stage = stage(scenario(&format!("{CHAIN}+100")), SMALL, Kind::Retry);
+    let first = stage.screen();
+    assert!(first.contains("next in 7") && first.contains("Attempt 3 failed: 503."), "{first}");
+    stage.store = scenario(&format!("{CHAIN}+300"));
+    let second = stage.screen();
+    assert!(second.contains("next in 5"), "{second}");
+    stage.store = scenario(&format!("{CHAIN}+810 t1 GET /a > 200\n+50"));
+    let last = stage.screen();
+    assert!(last.contains("over, recovered") && last.contains("Attempt 4 was answered with 200."), "{last}");
+    assert!(!last.contains("next in"), "{last}");
+}
+
+#[test]
+fn nothing_runs_when_tracing_is_over() {
+    let told = Scenario::told(&format!("{CHAIN}+100"));
+    let mut store = Store::new(StoreOptions::default());
+    told.updates.iter().for_each(|update| store.apply(update));
+    let shown = screen(store, SMALL, Kind::Retry, "");
+    assert!(shown.contains("was due at 00:00:02.4") && !shown.contains("next in"), "{shown}");
+}
+
+#[test]
+fn what_is_forgotten_is_said_to_be() {
+    let mut stage = stage(scenario(&format!("{CHAIN}+100")), SMALL, Kind::Retry);
+    assert!(!stage.screen().contains("forgotten"));
+    stage.store = Store::default();
+    let shown = stage.screen();
+    assert!(shown.contains("has forgotten it; this is what was known last"), "{shown}");
+    assert!(shown.contains("exchange 1 is forgotten") && shown.contains("GET up/a"), "{shown}");
+    assert!(!shown.contains("next in"), "{shown}");
+}
+
+#[test]
+fn rows_lead_where_they_say() {
+    let store = store_of_hang("hang_served_behind_a_call", None);
+    let mut stage = stage(store, SMALL, Kind::Hang);
+    // What it waits for is selected at first; below it, the incident of that; above, nothing.
+    stage.keys("k");
+    assert!(stage.screen().contains("\n>It waits for: GET stock.test/v1/items"), "{}", stage.screen());
+    stage.keys("<Enter>");
+    let shown = stage.screen();
+    assert!(shown.contains("stock.test/v1/items") && !shown.contains("It waits for"), "{shown}");
+    stage.keys("<Esc>j<Enter>");
+    assert!(stage.screen().contains("hang 2: open"), "{}", stage.screen());
+    stage.keys("<Esc>");
+    assert!(stage.screen().contains("hang 1: open"), "{}", stage.screen());
+    // The next incident in its place, and back; there is none after the last.
+    stage.keys("]");
+    assert!(stage.screen().contains("hang 2: open"), "{}", stage.screen());
+    stage.keys("]");
+    assert!(stage.screen().contains("hang 2: open"), "{}", stage.screen());
+    stage.keys("[");
+    assert!(stage.screen().contains("hang 1: open"), "{}", stage.screen());
+    stage.keys("<Esc>");
+    assert!(stage.screen().contains("[1 Overview]"), "{}", stage.screen());
+}
+
+#[test]
+fn exchanges_can_be_copied_and_all_of_them_listed() {
+    let mut stage = stage(scenario("*60 +20 t1 GET /a > 503\n+30"), SMALL, Kind::Retry);
+    let effects = stage.keys("y");
+    assert!(matches!(&effects[..], [Effect::Copy { text, .. }] if text.contains("up/a")), "{effects:?}");
+    stage.keys("jjy");
+    assert!(stage.screen().contains("select one of its exchanges first"), "{}", stage.screen());
+    assert_eq!(stage.keys("s"), [Effect::SaveRecording]);
+    stage.keys("<Enter>");
+    let shown = stage.screen();
+    assert!(shown.contains("[1 Overview]") && shown.contains("60 shown of 60"), "{shown}");
+}
+
+#[test]
+fn every_row_can_be_reached_on_a_small_screen() {
+    for (kind, store) in
+        [(Kind::Hang, store_of_hang("hang_served_behind_a_call", None)), (Kind::Retry, store_of("retry_capped", None))]
+    {
+        let mut stage = stage(store, (60, 12), kind);
+        let top = stage.screen();
+        let mut seen = String::new();
+        for _ in 0..80 {
+            stage.keys("j");
+            seen.push_str(&stage.screen());
+        }
+        let last = stage.screen();
+        assert!(last.contains("how sure") && !last.contains('↓'), "{last}");
+        for part in ["What is wrong", "Exchanges", if kind == Kind::Hang { "kernel" } else { "backoff" }] {
+            assert!(seen.contains(part), "{part}");
+        }
+        stage.keys(&"k".repeat(80));
+        let body = |screen: &str| screen.lines().skip(3).take(8).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(body(&stage.screen()), body(&top));
+        stage.keys("G");
+        assert_eq!(body(&stage.screen())[..7], body(&last)[..7]);
+        stage.keys("g<PgDn><PgUp>");
+        assert_eq!(body(&stage.screen()), body(&top));
+    }
+}
+
+#[test]
+fn halves_are_changed_with_left_and_right() {
+    let mut stage = stage(store_of("retry_capped", None), LARGE, Kind::Retry);
+    let place = |stage: &mut Stage| {
+        let screen = stage.screen();
+        screen.lines().find_map(|line| line.find('>')).unwrap_or_else(|| panic!("nothing is selected: {screen}"))
+    };
+    assert!(place(&mut stage) > 60);
+    stage.keys("jh");
+    assert_eq!(place(&mut stage), 0);
+    stage.keys("jjl");
+    assert!(place(&mut stage) > 60);
+}
+
+#[test]
+fn a_click_selects_and_a_second_one_opens() {
+    use ratatui::crossterm::event::{Event, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+    let mut stage = stage(store_of("retry_capped", None), SMALL, Kind::Retry);
+    let row = stage.screen().lines().position(|line| line.contains("[try 3]")).expect("it is there") as u16;
+    let kind = MouseEventKind::Down(MouseButton::Left);
+    let click = Event::Mouse(MouseEvent { kind, column: 20, row, modifiers: KeyModifiers::NONE });
+    stage.ui.handle(&click, &stage.store);
+    let shown = stage.screen();
+    assert!(shown.lines().nth(row.into()).is_some_and(|line| line.starts_with('>')), "{shown}");
+    stage.ui.handle(&click, &stage.store);
+    assert!(!stage.screen().contains("to scale  "), "{}", stage.screen());
+    assert!(!stage.screen().contains("What is wrong"), "{}", stage.screen());
+}
+
+#[test]
+fn secrets_and_escapes_do_not_get_through() {
+    let text = "+0 t1 GET /a?api_key=sk_live_51HxyzABC&x=\u{202e} > 503\n\
+                +200 t1 GET /a?api_key=sk_live_51HxyzABC&x=\u{202e} > 503\n+400";
+    for size in [SMALL, LARGE] {
+        let mut stage = stage(scenario(text), size, Kind::Retry);
+        let shown = stage.screen();
+        assert!(!shown.contains("sk_live_51HxyzABC"), "{shown}");
+        stage.keys("X");
+        let shown = stage.screen();
+        assert!(shown.contains("sk_live_51HxyzABC"), "{shown}");
+        assert!(!shown.chars().any(|sign| (sign.is_control() && sign != '\n') || sign == '\u{202e}'), "{shown:?}");
+    }
+}
+
+#[test]
+fn any_size_can_be_drawn() {
+    let live = store_of("screen_live", None);
+    let hang = store_of_hang("hang_served_behind_a_lock", None);
+    for (width, height) in [(60, 12), (61, 13), (79, 20), (119, 30), (120, 30), (121, 50), (240, 80), (500, 20)] {
+        for store in [&live, &hang] {
+            let mut stage = stage(store.clone(), (width, height), Kind::Hang);
+            for _ in 0..6 {
+                stage.keys("jjlkhG<PgUp>g]");
+            }
+        }
     }
 }

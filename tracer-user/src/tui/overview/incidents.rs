@@ -28,6 +28,8 @@ use crate::{
 
 /// Attempts that are shown one by one: the first and the last of more.
 const DOTS: usize = 8;
+/// From so many attempts on, quick ones are told of together.
+const CHATTY: u32 = 16;
 /// From so many columns on, kinds have their full names.
 const WIDE: u16 = 110;
 
@@ -218,7 +220,7 @@ fn retry(pen: &mut Pen<'_>, incident: &Incident, evidence: &RetryEvidence, conte
             if is_over || incident.state == State::Closed {
                 said.push("open at the end".to_owned());
             }
-            said.extend(evidence.next_due.filter(|_| !is_over).map(|next| due(next, now)));
+            said.extend(foretold(incident, evidence, now).filter(|_| !is_over).map(|next| due(next, now)));
             said.extend(evidence.last_failure().map(|last| format!("last {}", failure(last))));
         }
         RetryResult::Recovered => said.push(match evidence.answer {
@@ -240,6 +242,13 @@ fn retry(pen: &mut Pen<'_>, incident: &Incident, evidence: &RetryEvidence, conte
     }
     pen.put(Tone::Bad, dots(evidence)).put(Tone::Plain, format_args!(" {}x ", evidence.attempts));
     two_sided(pen, &Visible(&evidence.call(context.redactor)).to_string(), &said);
+}
+
+/// When the next attempt is due. Quick attempts are not told of one by one, so that one which is due may be long over.
+fn foretold(incident: &Incident, evidence: &RetryEvidence, now: Timestamp) -> Option<Timestamp> {
+    const QUICK: u64 = 1_000_000_000;
+    let next = evidence.next_due?;
+    (next > now || next.since(incident.updated) >= QUICK || evidence.attempts < CHATTY).then_some(next)
 }
 
 fn failure(failure: Failure) -> String {
