@@ -42,7 +42,7 @@ fn the_same_recording_gives_the_same_bytes() -> anyhow::Result<()> {
 }
 
 #[test]
-fn lines_are_the_default() -> anyhow::Result<()> {
+fn lines_are_the_default_without_a_terminal() -> anyhow::Result<()> {
     let dir = Dir::new()?;
     let file = dir.write("a.tap", &recording([PAIR])?)?;
     let lines = dir.pidtap(&["open", text(&file)]).end()?.status(0)?;
@@ -55,8 +55,8 @@ fn lines_are_the_default() -> anyhow::Result<()> {
         lines.stdout
     );
     assert_eq!(lines.stderr, "");
-    let tui = dir.pidtap(&["open", text(&file), "-o", "tui"]).end()?.status(0)?.says(&["lines instead"])?;
-    assert_eq!(tui.stdout, lines.stdout);
+    let tui = dir.pidtap(&["open", text(&file), "-o", "tui"]).end()?.status(1)?.says(&["no terminal", "-o line"])?;
+    assert_eq!(tui.stdout, "");
     Ok(())
 }
 

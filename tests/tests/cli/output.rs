@@ -130,7 +130,7 @@ fn colour_is_for_terminals() -> anyhow::Result<()> {
     // `script` gives a terminal; it is part of util-linux, which every system has.
     let program = tracer_tests::cli::program()?;
     for (variable, coloured) in [("TERM=xterm", true), ("NO_COLOR=1", false), ("TERM=dumb", false)] {
-        let command = format!("env {variable} {} open {}", text(&program), text(&file));
+        let command = format!("env {variable} {} open {} -o line", text(&program), text(&file));
         let mut run = dir.run("script", &["-qec", &command, "/dev/null"]);
         run.command().env("TERM", "xterm");
         let ended = run.end()?.status(0)?;
