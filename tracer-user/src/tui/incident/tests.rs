@@ -67,8 +67,8 @@ fn hang() {
     }
 }
 
-#[test]
-fn the_other_kinds() {
+/// Something of each kind but those that have recordings.
+fn others() -> Vec<(Kind, Store)> {
     let grows: Vec<String> = (0..60).map(|number| format!("+700 t1 GET /a on=c{number} > 200\n")).collect();
     let grows = grows.concat();
     let well = (0..20).map(|number| format!("+100 t1 GET /{number} > 200\n"));
@@ -81,9 +81,9 @@ fn the_other_kinds() {
     let stale = format!("{idle}+3000 t1 GET /a keep > reset\n+10 t1 GET /a keep > 200\n");
     let pool = "+0 t1 GET /b port=99 > 200\n+0 t5 in GET /x\n+0 t6 in GET /x\n+0 t7 in GET /x\n\
                 *30 +1 t1 GET /a keep > 200 took=20";
-    for kind in Kind::ALL {
+    let of = |kind: &Kind| {
         let text = match kind {
-            Kind::Retry | Kind::Hang => continue,
+            Kind::Retry | Kind::Hang => return None,
             Kind::ErrorBurst => &*errors,
             Kind::Slow => "*80 +20 t1 GET /a keep > 200 took=5\n*12 +20 t1 GET /a keep > 200 took=200",
             Kind::Duplicate => "+0 t1 POST /a body=12345678\n+30 t2 POST /a body=12345678\n+50 t1 > 200\n+20",
@@ -91,8 +91,50 @@ fn the_other_kinds() {
             Kind::Leak => &grows,
             Kind::Pool => pool,
         };
-        snapshots(kind.name(), &scenario(text), *kind);
+        Some((*kind, scenario(text)))
+    };
+    Kind::ALL.iter().filter_map(of).collect()
+}
+
+#[test]
+fn the_other_kinds() {
+    for (kind, store) in others() {
+        snapshots(kind.name(), &store, kind);
     }
+}
+
+#[test]
+fn each_is_understood_in_one_line() {
+    let hangs = [
+        "peer_application_asleep",
+        "syn_dropped",
+        "body_stalled_in_the_middle",
+        "served_behind_a_lock",
+        "served_behind_a_call",
+        "answer_not_read",
+        "request_half_sent",
+        "peer_host_silent",
+        "attached_to_a_silent_host",
+        "not_http",
+    ];
+    let retries = ["exponential", "capped", "none", "full_jitter", "urllib3_after", "wget"];
+    let stores = hangs.iter().map(|name| store_of_hang(&format!("hang_{name}"), None));
+    let stores = stores.chain(retries.iter().map(|name| store_of(&format!("retry_{name}"), None)));
+    let stores = stores.chain(others().into_iter().map(|(_, store)| store));
+    let stores = stores.chain([scenario(&format!("{CHAIN}+100")), store_of("screen_live", None)]);
+    let mut lines = String::new();
+    for store in stores {
+        let screen = Stage::new(store, SMALL).screen();
+        let of_screen =
+            screen.lines().filter(|line| ["▲", "▼", "✓"].iter().any(|sign| line.starts_with(&format!(" {sign}"))));
+        let mut before = None;
+        // Recordings have chains that are alike.
+        for line in of_screen.filter(|line| before.replace(*line) != Some(*line)) {
+            lines.push_str(line);
+            lines.push('\n');
+        }
+    }
+    insta::assert_snapshot!(lines);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod incidents;
 mod index;
+mod line;
 mod list;
 mod row;
 
@@ -11,9 +12,8 @@ use ratatui::{
 };
 
 use self::{incidents::Incidents, list::List};
-#[expect(unused_imports, reason = "the other screens, which come next, show the same things in the same way")]
 pub(super) use self::{
-    incidents::{about, dots, draw as draw_incident, due, hang_age, sign},
+    line::{about, draw as draw_incident, due, hang_age, sign},
     list::{belongs, split_top},
     row::{draw as draw_exchange, heading as draw_heading, place},
 };

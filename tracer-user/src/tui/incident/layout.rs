@@ -1,0 +1,131 @@
+//! Which rows an incident has, and where they stand.
+
+use ratatui::layout::Rect;
+
+use super::{
+    cursor::Placed,
+    hang,
+    members::Members,
+    other,
+    page::{Part, Rows, Target},
+    retry,
+    subject::Subject,
+};
+use crate::{
+    detector::Evidence,
+    tui::{
+        overview::{draw_exchange, draw_heading},
+        theme::Tone,
+    },
+    visible::Visible,
+};
+
+/// From so many columns on, the evidence and the exchanges are side by side.
+const WIDE: u16 = 120;
+/// Columns between them.
+pub(super) const BETWEEN: u16 = 2;
+/// The fewest exchanges that are shown, where there are so many.
+const LEAST_EXCHANGES: usize = 6;
+
+/// The rows: first those over the whole width, then two halves beside each other, of which the right may be empty.
+pub(super) struct Page<'a> {
+    pub(super) top: Rows<'a>,
+    pub(super) left: Rows<'a>,
+    pub(super) right: Rows<'a>,
+}
+
+impl Page<'_> {
+    pub(super) fn rows(&self) -> usize {
+        self.top.len() + self.left.len().max(self.right.len())
+    }
+
+    pub(super) fn placed(&self) -> Vec<Placed> {
+        let below = self.top.len();
+        let top = self.top.items().map(|(row, item)| Placed { item, row, right: false });
+        let left = self.left.items().map(|(row, item)| Placed { item, row: row + below, right: false });
+        let right = self.right.items().map(|(row, item)| Placed { item, row: row + below, right: true });
+        top.chain(left).chain(right).collect()
+    }
+}
+
+/// All rows of an incident.
+pub(super) fn page<'a>(area: Rect, subject: &Subject<'a>, members: &Members) -> Page<'a> {
+    let incident = &*subject.incident;
+    let is_wide = area.width >= WIDE;
+    let mut top = Rows::new(area.width);
+    match &incident.report.evidence {
+        Evidence::Retry(evidence) => retry::timeline(&mut top, subject, evidence, members),
+        Evidence::Hang(evidence) => hang::timeline(&mut top, subject, evidence),
+        Evidence::ErrorBurst(evidence) => other::errors(&mut top, subject, evidence, members),
+        Evidence::Slow(evidence) => other::slow(&mut top, evidence),
+        Evidence::Duplicate(evidence) => other::duplicate(&mut top, subject, evidence),
+        Evidence::Stale(evidence) => other::stale(&mut top, evidence),
+        Evidence::Leak(evidence) => other::leak(&mut top, subject, evidence),
+        Evidence::Pool(evidence) => other::pool(&mut top, evidence),
+    }
+    top.rule("What is wrong", "");
+    match &incident.report.evidence {
+        Evidence::Retry(evidence) => retry::words(&mut top, subject, evidence, members),
+        Evidence::Hang(evidence) => hang::words(&mut top, subject, evidence),
+        evidence => {
+            let title = evidence.title(subject.context.redactor);
+            top.words(Tone::Plain, &format!("{}.", Visible(&title)));
+        }
+    }
+    top.words(Tone::Strong, &format!("→ {}", incident.report.evidence.advice()));
+    let left_width = if is_wide { (area.width - BETWEEN) / 2 } else { area.width };
+    let mut left = Rows::new(left_width);
+    match &incident.report.evidence {
+        Evidence::Retry(evidence) => retry::evidence(&mut left, subject, evidence),
+        Evidence::Hang(evidence) => {
+            left.rule("Evidence", "");
+            hang::evidence(&mut left, subject, evidence);
+        }
+        _ => {
+            left.rule("Evidence", "");
+            other::facts(&mut left, subject);
+        }
+    }
+    left.fact("how sure", &subject.sure());
+    let room = if is_wide { 2 * usize::from(area.height) } else { usize::from(area.height / 2) };
+    let right_width = if is_wide { area.width - left_width - BETWEEN } else { area.width };
+    let exchanges = exchanges(right_width, subject, members, room.max(LEAST_EXCHANGES));
+    if is_wide {
+        return Page { top, left, right: exchanges };
+    }
+    // What it is about comes before what it rests on.
+    top.append(exchanges);
+    Page { top, left, right: Rows::new(0) }
+}
+
+fn exchanges<'a>(width: u16, subject: &Subject<'a>, members: &Members, room: usize) -> Rows<'a> {
+    let context = subject.context;
+    let (list, total) = members.list(&subject.incident, context.store, room);
+    let mut rows = Rows::new(width);
+    let left_out = total.saturating_sub(list.len() as u64);
+    rows.rule("Exchanges", if total > 0 { total.to_string() } else { String::new() });
+    if list.is_empty() {
+        let is_call = matches!(subject.incident.report.evidence, Evidence::Retry(_) | Evidence::Hang(_));
+        let why = if is_call { "No request of it was seen." } else { "It is not about single exchanges." };
+        rows.words(Tone::Faint, why);
+        return rows;
+    }
+    rows.put(draw_heading);
+    for (index, (id, exchange)) in list.into_iter().enumerate() {
+        if index == 2 && left_out > 0 {
+            rows.item(Part::Exchanges, Target::All, move |pen| {
+                let sign = if pen.is_selected() { '>' } else { ' ' };
+                pen.put(Tone::Plain, format_args!("{sign} … {left_out} more; Enter shows all in the overview"));
+            });
+        }
+        match exchange {
+            Some(exchange) => rows.item(Part::Exchanges, Target::Exchange(id), move |pen| {
+                draw_exchange(pen, &exchange, context, true);
+            }),
+            None => rows.put(move |pen| {
+                pen.put(Tone::Faint, format_args!("  exchange {} is forgotten", id.0));
+            }),
+        }
+    }
+    rows
+}

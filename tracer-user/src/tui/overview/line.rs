@@ -1,0 +1,321 @@
+//! An incident in one line: which, how bad, and what is wrong, in words that leave room for it.
+
+use crate::{
+    connection::Role,
+    detector::{
+        Attempt, Doing, Endpoint, Evidence, Failure, HangEvidence, HangResult, Incident, Kind, Reason, RetryEvidence,
+        RetryResult, State, Trend,
+    },
+    event::Timestamp,
+    measure,
+    redact::Redactor,
+    store::{Severity, severity},
+    tui::{
+        pen::{Pen, columns},
+        theme::Tone,
+        view::Context,
+    },
+    visible::Visible,
+};
+
+/// Attempts that are shown one by one: the first and the last of more.
+const DOTS: usize = 8;
+/// From so many attempts on, quick ones are told of together.
+const CHATTY: u32 = 16;
+/// From so many columns on, kinds have their full names.
+const WIDE: u16 = 110;
+
+/// One line.
+pub(in crate::tui) fn draw(pen: &mut Pen<'_>, incident: &Incident, context: &Context<'_>) {
+    let (sign, tone) = sign(incident);
+    pen.put(Tone::Plain, if pen.is_selected() { '>' } else { ' ' }).put(tone, format_args!("{sign} "));
+    if pen.left() >= WIDE {
+        pen.cell(16, tone, incident.kind().name());
+    } else {
+        pen.cell(6, tone, short(incident.kind()));
+    }
+    match &incident.report.evidence {
+        Evidence::Retry(evidence) => retry(pen, incident, evidence, context),
+        Evidence::Hang(evidence) => hang(pen, incident, evidence, context),
+        evidence => other(pen, evidence, context),
+    }
+}
+
+/// The kind in six columns.
+fn short(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Retry => "retry",
+        Kind::Hang => "hang",
+        Kind::ErrorBurst => "errors",
+        Kind::Slow => "slow",
+        Kind::Duplicate => "twice",
+        Kind::Stale => "stale",
+        Kind::Leak => "leak",
+        Kind::Pool => "pool",
+    }
+}
+
+/// How it stands: a sign that needs no colour.
+pub(in crate::tui) fn sign(incident: &Incident) -> (char, Tone) {
+    match severity(incident) {
+        Severity::Waiting | Severity::Failing => ('▲', Tone::Bad),
+        Severity::Notable => ('▲', Tone::Warn),
+        Severity::Harmed => ('▼', Tone::Warn),
+        Severity::Recovered => ('✓', Tone::Good),
+    }
+}
+
+/// `✗✗✗◌`: what failed, what did not, what is open.
+fn dots(evidence: &RetryEvidence) -> String {
+    let dot = |attempt: &Attempt| match (attempt.failure, attempt.ended) {
+        (Some(_), _) => '✗',
+        (None, Some(_)) => '✓',
+        (None, None) => '◌',
+    };
+    let listed = &evidence.listed;
+    if evidence.attempts as usize <= DOTS && listed.len() == evidence.attempts as usize {
+        return listed.iter().map(dot).collect();
+    }
+    let tail = listed.len().saturating_sub(3);
+    let head = listed.iter().take(tail.min(4)).map(dot);
+    head.chain(['…']).chain(listed[tail..].iter().map(dot)).collect()
+}
+
+/// `next in 1.2s`: when the next attempt is due.
+pub(in crate::tui) fn due(due: Timestamp, now: Timestamp) -> String {
+    if due > now {
+        format!("next in {}", measure::duration(Some(due.since(now))))
+    } else {
+        format!("due {} ago", measure::duration(Some(now.since(due))))
+    }
+}
+
+fn retry(pen: &mut Pen<'_>, incident: &Incident, evidence: &RetryEvidence, context: &Context<'_>) {
+    let now = context.store.now();
+    let is_over = context.store.summary().is_some();
+    // What a person needs first: the rest gives way where there is no room.
+    let mut said = Vec::new();
+    match evidence.result {
+        RetryResult::Ongoing => {
+            if is_over || incident.state == State::Closed {
+                said.push("open at the end".to_owned());
+            }
+            said.extend(foretold(incident, evidence, now).filter(|_| !is_over).map(|next| due(next, now)));
+            said.extend(evidence.last_failure().map(|last| format!("last {}", failure(last))));
+        }
+        RetryResult::Recovered => said.push(match evidence.answer {
+            Some(status) => format!("recovered: {status}"),
+            None => "recovered".to_owned(),
+        }),
+        RetryResult::GaveUp => {
+            let got = evidence.caller.as_ref().and_then(|caller| caller.got.as_deref());
+            said.push(match got {
+                Some(got) => format!("GAVE UP, caller got {}", Visible(got)),
+                None => "GAVE UP".to_owned(),
+            });
+            said.extend(evidence.last_failure().map(|last| format!("last {}", failure(last))));
+        }
+    }
+    if let Some(pattern) = evidence.pattern {
+        let factor = evidence.factor.map_or_else(String::new, |factor| format!(" x{factor:.1}"));
+        said.push(format!("{}{factor}", pattern.name()));
+    }
+    pen.put(Tone::Bad, dots(evidence)).put(Tone::Plain, format_args!(" {}x ", evidence.attempts));
+    two_sided(pen, &Visible(&evidence.call(context.redactor)).to_string(), &said);
+}
+
+/// When the next attempt is due. Quick attempts are not told of one by one, so that one which is due may be long over.
+fn foretold(incident: &Incident, evidence: &RetryEvidence, now: Timestamp) -> Option<Timestamp> {
+    const QUICK: u64 = 1_000_000_000;
+    let next = evidence.next_due?;
+    (next > now || next.since(incident.updated) >= QUICK || evidence.attempts < CHATTY).then_some(next)
+}
+
+fn failure(failure: Failure) -> String {
+    match failure {
+        Failure::Status(status) => status.to_string(),
+        Failure::Refused => "refused".to_owned(),
+        Failure::Unreachable => "no connection".to_owned(),
+        Failure::Reset => "reset".to_owned(),
+        Failure::Closed => "closed".to_owned(),
+        Failure::ClientTimeout => "timed out".to_owned(),
+    }
+}
+
+/// How long it hangs, or hung; what goes on grows with the trace's time.
+pub(in crate::tui) fn hang_age(incident: &Incident, evidence: &HangEvidence, context: &Context<'_>) -> String {
+    let goes_on = incident.state != State::Closed && evidence.result == HangResult::Ongoing;
+    let grown = if goes_on { context.store.now().since(incident.updated) } else { 0 };
+    let least = if evidence.age_is_lower_bound { ">" } else { "" };
+    format!("{least}{}", measure::duration(Some(evidence.age + grown)))
+}
+
+fn hang(pen: &mut Pen<'_>, incident: &Incident, evidence: &HangEvidence, context: &Context<'_>) {
+    let tone = if evidence.result == HangResult::Ongoing { Tone::Bad } else { Tone::Plain };
+    pen.cell(7, tone, hang_age(incident, evidence, context));
+    let why = why(evidence);
+    let had = |result: &str| vec![result.to_owned(), format!("it was: {why}")];
+    let said = match evidence.result {
+        HangResult::Ongoing => vec![why],
+        HangResult::Answered => had("was answered"),
+        HangResult::Resumed => had("moves again"),
+        HangResult::Connected => had("is connected"),
+        HangResult::Reset => had("RESET"),
+        HangResult::Closed => had("CLOSED"),
+        HangResult::Refused => had("REFUSED"),
+        HangResult::ConnectTimeout => had("NO CONNECTION"),
+        HangResult::ClientTimeout => {
+            let times =
+                if evidence.equal_timeouts > 1 { format!(", {}x", evidence.equal_timeouts) } else { String::new() };
+            let timeout =
+                evidence.timeout.map_or_else(String::new, |time| format!(" at {}", measure::duration(Some(time))));
+            had(&format!("GAVE UP{timeout}{times}"))
+        }
+        HangResult::Over => had("over"),
+    };
+    two_sided(pen, &Visible(&evidence.name(context.redactor)).to_string(), &said);
+}
+
+/// What is not done, and by whom, in few words.
+fn why(evidence: &HangEvidence) -> String {
+    let this = match (evidence.doing, &evidence.outbound) {
+        (Some(Doing::OutboundCall), Some(outbound)) => {
+            format!("this process waits for {}", Visible(&outbound.remote))
+        }
+        (Some(doing), _) => format!("this process {}", does(doing)),
+        (None, _) => String::new(),
+    };
+    let this = if evidence.doing_is_likely && !this.is_empty() { format!("{this}?") } else { this };
+    let told = match evidence.reason {
+        Reason::QueryUnanswered => "the name server is silent",
+        Reason::SynUnanswered => "no answer to its SYN",
+        Reason::Unacknowledged => "not acknowledged: network or peer gone",
+        Reason::ZeroWindow => "the peer reads nothing (zero window)",
+        Reason::Unanswered => "the peer's application does not answer",
+        Reason::NoContinue => "the peer sends no 100 Continue",
+        Reason::BodyStalled => "the peer stopped within its response",
+        Reason::RequestStalled => "the client stopped within its request",
+        Reason::Unread => "this process does not read the answer",
+        Reason::CloseUnnoticed => "peer closed, this process sleeps on",
+        Reason::RequestUnwritten => "this process stopped in its request",
+        Reason::ResponseUnwritten => "this process stopped in its response",
+        Reason::NotServed if this.is_empty() => "this process does not answer",
+        Reason::NotServed => return this,
+        Reason::Unknown => "who does not move is not known",
+    };
+    told.to_owned()
+}
+
+fn does(doing: Doing) -> &'static str {
+    match doing {
+        Doing::Stopped => "is stopped",
+        Doing::OnCpu => "computes",
+        Doing::Lock => "waits for a lock or thread",
+        Doing::Sleep => "sleeps",
+        Doing::OutboundCall => "waits for its own call",
+        Doing::Socket => "waits on a socket",
+        Doing::Pipe => "waits on a pipe",
+        Doing::File => "waits on a file",
+        Doing::EventLoop => "is idle in its event loop",
+        Doing::Uninterruptible => "is stuck in the kernel",
+        Doing::Runs | Doing::Other => "does not answer",
+    }
+}
+
+/// What it is about: a call, or an upstream.
+pub(in crate::tui) fn about(evidence: &Evidence, redactor: Redactor) -> String {
+    match evidence {
+        Evidence::Retry(evidence) => evidence.call(redactor),
+        Evidence::Hang(evidence) => evidence.name(redactor),
+        Evidence::ErrorBurst(evidence) => match evidence.role {
+            Role::Client => format!("calls to {}", redactor.authority(&evidence.authority)),
+            Role::Server => "calls of others to this process".to_owned(),
+        },
+        Evidence::Slow(evidence) => {
+            let Endpoint { method, authority, path, .. } = &evidence.endpoint;
+            format!("{method} {}{}", redactor.authority(authority), redactor.url(path))
+        }
+        Evidence::Duplicate(evidence) => {
+            let (authority, path) = (redactor.authority(&evidence.authority), redactor.url(&evidence.path));
+            format!("{} {authority}{path}", evidence.method)
+        }
+        Evidence::Stale(evidence) => format!("kept connections to {}", redactor.authority(&evidence.authority)),
+        Evidence::Leak(evidence) => format!("connections to {}", redactor.authority(&evidence.remote)),
+        Evidence::Pool(evidence) => format!("connections to {}", redactor.authority(&evidence.remote)),
+    }
+}
+
+/// The kinds that are not about one call in time.
+fn other(pen: &mut Pen<'_>, evidence: &Evidence, context: &Context<'_>) {
+    let time = |nanoseconds: u64| measure::duration(Some(nanoseconds));
+    let said = match evidence {
+        // They have a line of their own.
+        Evidence::Retry(_) | Evidence::Hang(_) => Vec::new(),
+        Evidence::ErrorBurst(evidence) => {
+            let (share, before) = (evidence.share * 100.0, evidence.share_before * 100.0);
+            let mut said = vec![if evidence.over {
+                format!("fail no longer; {} of {} had", evidence.failures, evidence.total)
+            } else {
+                format!("{share:.0} % fail ({before:.0} % before)")
+            }];
+            match evidence.trend {
+                _ if evidence.over => {}
+                Trend::Worse => said.push("getting worse".to_owned()),
+                Trend::Better => said.push("getting better".to_owned()),
+                Trend::Steady => {}
+            }
+            said.extend(evidence.kinds.first().map(|(kind, _)| format!("mostly {}", Visible(kind))));
+            said
+        }
+        Evidence::Slow(evidence) if evidence.over => {
+            vec![format!("slow no longer: {}", time(evidence.now)), format!("was up to {}", time(evidence.longest))]
+        }
+        Evidence::Slow(evidence) => {
+            vec![format!("slow: {}", time(evidence.now)), format!("usually {}", time(evidence.usual.0))]
+        }
+        Evidence::Duplicate(evidence) => {
+            let was = if evidence.role == Role::Client { "sent" } else { "received" };
+            let mut said = vec![format!("{was} twice at once")];
+            if !evidence.results.is_empty() {
+                said.push(format!("got {}", Visible(&evidence.results.join(" and "))));
+            }
+            said.push(format!("{} apart", time(evidence.apart)));
+            said
+        }
+        Evidence::Stale(evidence) => {
+            let idle = time(evidence.idle.last().copied().unwrap_or_default());
+            let times = match evidence.failures {
+                1 => "failed".to_owned(),
+                times => format!("failed {times}x"),
+            };
+            vec![format!("{times} after {idle} idle"), evidence.outcome.replace('_', " ")]
+        }
+        Evidence::Leak(evidence) if evidence.over => vec![format!("closed again, {} open", evidence.open)],
+        Evidence::Leak(evidence) => {
+            vec![format!("only grow: {} open", evidence.open), format!("none closed for {}", time(evidence.growing))]
+        }
+        Evidence::Pool(evidence) if evidence.over => {
+            vec!["nobody waits any more".to_owned(), format!("after {}", time(evidence.lasting))]
+        }
+        Evidence::Pool(evidence) => {
+            vec![format!("all {} busy", evidence.busy), format!("{} callers wait", evidence.inbound)]
+        }
+    };
+    two_sided(pen, &Visible(&about(evidence, context.redactor)).to_string(), &said);
+}
+
+/// What is said at the right is not cut for what stands at the left, as long as that keeps a third: of what is said, the last
+/// gives way first.
+fn two_sided(pen: &mut Pen<'_>, left: &str, said: &[String]) {
+    let room = pen.left();
+    let least = columns(left).min(room / 3);
+    let mut right = said.join(", ");
+    for count in (1..said.len()).rev() {
+        if columns(&right) + least < room {
+            break;
+        }
+        right = said[..count].join(", ");
+    }
+    let width = room.saturating_sub(columns(&right) + 1).max(least);
+    pen.cell(width, Tone::Plain, left).put(Tone::Strong, right);
+}
