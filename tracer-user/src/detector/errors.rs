@@ -85,6 +85,17 @@ pub struct ErrorBurstEvidence {
     pub over: bool,
 }
 
+impl ErrorBurstEvidence {
+    /// Whether an exchange that is over is one of the failures, also one that ended before the burst was found.
+    pub fn counts(&self, exchange: &Exchange) -> bool {
+        let (role, end) = (exchange.role, exchange.timing.end);
+        role == self.role
+            && end.is_some_and(|end| end >= self.onset)
+            && failure(exchange).is_some()
+            && (role == Role::Server || endpoint::cut(endpoint::authority(exchange)) == self.authority)
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Part {
     number: u64,

@@ -37,13 +37,14 @@ fn size(bytes: u64) -> String {
     measure::size(Some(bytes))
 }
 
-/// `16B of 4.1kB`.
-fn of_announced(bytes: u64, headers: &Fields) -> String {
+/// `body 16B of 4.1kB`; nothing where there is none.
+fn body(bytes: u64, headers: &Fields) -> Option<String> {
     let announced =
         headers.get("content-length").and_then(|value| std::str::from_utf8(value).ok()?.trim().parse().ok());
-    match announced.filter(|announced| *announced != bytes) {
-        Some(announced) => format!("{} of {}", size(bytes), size(announced)),
-        None => size(bytes),
+    match announced.unwrap_or(bytes) {
+        0 => None,
+        announced if announced == bytes => Some(format!("body {}", size(bytes))),
+        announced => Some(format!("body {} of {}", size(bytes), size(announced))),
     }
 }
 
@@ -71,7 +72,8 @@ fn sides(subject: &Subject<'_>, evidence: &HangEvidence) -> [Side; 2] {
             answering.what = exchange.response.as_ref().map_or_else(
                 || "the response began".to_owned(),
                 |response| {
-                    format!("{}, body {}", response.status, of_announced(response.body.bytes, &response.headers))
+                    let body = body(response.body.bytes, &response.headers);
+                    [Some(response.status.to_string()), body].into_iter().flatten().collect::<Vec<_>>().join(", ")
                 },
             );
         }
@@ -101,13 +103,13 @@ fn asked(asking: &mut Side, exchange: &Exchange, evidence: &HangEvidence) {
     }
     if let Some(start) = timing.request_start {
         asking.sent.push((start, timing.request_end.unwrap_or(start)));
-        what.push(match &exchange.request {
-            Some(request) if request.body.bytes > 0 || request.headers.get("content-length").is_some() => {
-                format!("request, body {}", of_announced(request.body.bytes, &request.headers))
+        match &exchange.request {
+            Some(request) => {
+                what.push("request".to_owned());
+                what.extend(body(request.body.bytes, &request.headers));
             }
-            Some(_) => "request".to_owned(),
-            None => "request, its head was not seen".to_owned(),
-        });
+            None => what.push("request, its head was not seen".to_owned()),
+        }
         if evidence.phase == Phase::Send {
             what.push("not the whole".to_owned());
         }
@@ -167,11 +169,13 @@ pub(super) fn timeline(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Ha
         for (start, end) in side.sent {
             track.fill(scale.column(start), scale.column(end), '█', Tone::Plain);
         }
-        // Where both ends of the silence are near, the words give way, not what happened.
+        // Beside what was sent, where there is room: behind it, else before it.
         let text = format!(" {} ", side.what);
-        let at = (from + 1).min(width.saturating_sub(text.chars().count() as u16 + 1));
-        if at > from {
-            track.write(at, Tone::Plain, &text);
+        let length = text.chars().count() as u16;
+        if from + length + 2 < width {
+            track.write(from + 1, Tone::Plain, &text);
+        } else if let Some(before) = from.checked_sub(length) {
+            track.write(before, Tone::Plain, &text);
         }
         match (evidence.result, asks) {
             (HangResult::Ongoing, _) => track.set(width.saturating_sub(1), '│', Tone::Open),
@@ -212,7 +216,14 @@ fn axis(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &HangEvidence, sca
 pub(super) fn words<'a>(rows: &mut Rows<'a>, subject: &Subject<'a>, evidence: &HangEvidence) {
     let whom = evidence.waiting_on.words();
     let why = evidence.reason.words();
+    let unknown = evidence.waiting_on == WaitingOn::Unknown;
+    let had = if unknown {
+        "What is known does not tell who did not move.".to_owned()
+    } else {
+        format!("It had waited on {whom}: {why}.")
+    };
     let mut text = match evidence.result {
+        HangResult::Ongoing if unknown => "What is known does not tell who does not move.".to_owned(),
         HangResult::Ongoing => format!("Waits on {whom}: {why}."),
         HangResult::ClientTimeout => {
             let times = match evidence.equal_timeouts {
@@ -220,9 +231,9 @@ pub(super) fn words<'a>(rows: &mut Rows<'a>, subject: &Subject<'a>, evidence: &H
                 times => format!(", {times} times after the same"),
             };
             let timeout = evidence.timeout.map_or_else(String::new, |timeout| format!(" of {}", time(timeout)));
-            format!("Given up by this process (its time-out{timeout}{times}). It had waited on {whom}: {why}.")
+            format!("Given up by this process (its time-out{timeout}{times}). {had}")
         }
-        result => format!("The call {}. It had waited on {whom}: {why}.", result.words()),
+        result => format!("The call {}. {had}", result.words()),
     };
     let goes_on = evidence.result == HangResult::Ongoing;
     let grown = if goes_on { subject.until().since(subject.incident.updated) } else { 0 };

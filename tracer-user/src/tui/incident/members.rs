@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
-    detector::Incident,
+    detector::{Evidence, Incident},
     event::Timestamp,
     exchange::{Exchange, ExchangeId, IncidentId},
     store::{Sequence, Store},
@@ -11,6 +11,9 @@ use crate::{
 
 /// Those that are kept to be shown, the latest.
 const KEPT: usize = 4_096;
+
+/// Those that do not know that they belong to it, likewise, the first.
+const UNAWARE: usize = 32;
 
 /// Looks at each exchange of the store once.
 #[derive(Debug, Default)]
@@ -20,6 +23,7 @@ pub(super) struct Members {
     found: VecDeque<(ExchangeId, Timestamp)>,
     /// Found and no longer kept.
     dropped: u64,
+    unaware: Vec<ExchangeId>,
 }
 
 /// An exchange, where it is remembered.
@@ -33,7 +37,16 @@ impl Members {
         }
         let exchanges = store.exchanges();
         for (_, exchange) in exchanges.from(self.upto) {
-            if exchange.incidents.contains(&incident.id) {
+            let knows = exchange.incidents.contains(&incident.id);
+            // What ended before the incident was found does not know; the report names only some.
+            let counts = match &incident.report.evidence {
+                Evidence::ErrorBurst(evidence) => evidence.counts(exchange),
+                _ => incident.report.exchanges.contains(&exchange.id),
+            };
+            if !knows && counts && self.unaware.len() < UNAWARE {
+                self.unaware.push(exchange.id);
+            }
+            if knows || counts {
                 self.found.push_back((exchange.id, exchange.timing.end.unwrap_or(exchange.started)));
             }
         }
@@ -42,6 +55,13 @@ impl Members {
             self.found.pop_front();
             self.dropped += 1;
         }
+    }
+
+    /// The filter that finds them.
+    pub(super) fn filter(&self) -> String {
+        let ids: Vec<String> = self.unaware.iter().map(|id| id.0.to_string()).collect();
+        let more = if ids.is_empty() { String::new() } else { format!(" or id={}", ids.join("|")) };
+        format!("incident={}{more}", self.made_for.map_or(0, |id| id.0))
     }
 
     /// Those that ended after the incident was told of last, where it is not told of each time.

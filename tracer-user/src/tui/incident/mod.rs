@@ -112,7 +112,7 @@ impl View for IncidentView {
         match action {
             Action::Back => return vec![Reaction::Back],
             Action::Open => {
-                return self.cursor.selected().map(|item| self.open(item.target, context)).into_iter().collect();
+                return self.cursor.selected().map(|item| self.open(item.target)).into_iter().collect();
             }
             Action::NextItem => self.step(context, 1),
             Action::PreviousItem => self.step(context, -1),
@@ -134,36 +134,24 @@ impl View for IncidentView {
         Vec::new()
     }
 
-    fn click(&mut self, at: Position, context: &Context<'_>) -> Vec<Reaction> {
+    fn click(&mut self, at: Position, _context: &Context<'_>) -> Vec<Reaction> {
         if !self.area.contains(at) {
             return Vec::new();
         }
         match self.cursor.click(usize::from(at.y - self.area.y), at.x >= self.middle) {
-            Some((item, true)) => vec![self.open(item.target, context)],
+            Some((item, true)) => vec![self.open(item.target)],
             _ => Vec::new(),
         }
     }
 }
 
 impl IncidentView {
-    fn open(&self, target: Target, context: &Context<'_>) -> Reaction {
+    fn open(&self, target: Target) -> Reaction {
         match target {
             Target::Exchange(id) => Reaction::OpenExchange(id),
             Target::Incident(id) => Reaction::OpenIncident(id),
-            Target::All => Reaction::Narrow(self.filter(context)),
+            Target::All => Reaction::Narrow(self.members.filter()),
         }
-    }
-
-    /// What finds all its exchanges: also those that ended before it was found, and do not know that they belong to it.
-    fn filter(&self, context: &Context<'_>) -> String {
-        let of = self.last.iter().flat_map(|incident| &incident.report.exchanges);
-        let unaware = of.filter(|id| {
-            let exchange = context.store.exchange_by_id(**id);
-            exchange.is_some_and(|exchange| !exchange.incidents.contains(&self.id))
-        });
-        let ids: Vec<String> = unaware.map(|id| id.0.to_string()).collect();
-        let more = if ids.is_empty() { String::new() } else { format!(" or id={}", ids.join("|")) };
-        format!("incident={}{more}", self.id.0)
     }
 
     /// The exchange that keys act on.

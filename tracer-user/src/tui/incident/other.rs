@@ -58,12 +58,7 @@ pub(super) fn errors(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Erro
     let width = rows.width().saturating_sub(2);
     let scale = Scale::new(start, end, width);
     let mut counts = vec![0; width.into()];
-    let report = subject.incident.report.exchanges.iter().filter_map(|id| {
-        // Those that failed before it was found do not say that they belong to it.
-        let exchange = subject.context.store.exchange_by_id(*id)?;
-        if exchange.incidents.contains(&subject.incident.id) { None } else { exchange.timing.end }
-    });
-    for end in members.ends().chain(report) {
+    for end in members.ends() {
         if let Some(count) = counts.get_mut(usize::from(scale.column(end))) {
             *count += 1;
         }

@@ -110,7 +110,7 @@ impl Subject<'_> {
         let confidence = &self.incident.report.confidence;
         let mut reasons = Vec::new();
         if !confidence.explicit.is_empty() {
-            reasons.push(format!("seen: {}", confidence.explicit.join(", ")));
+            reasons.push(format!("seen: {}", confidence.explicit.join("; ")));
         }
         if !confidence.inferred.is_empty() {
             reasons.push(format!("concluded: {}", confidence.inferred.join("; ")));

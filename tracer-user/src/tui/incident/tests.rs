@@ -311,3 +311,13 @@ fn any_size_can_be_drawn() {
         }
     }
 }
+
+#[test]
+fn hangs_that_are_over() {
+    for (name, text) in [
+        ("answered", "+0 t1 in GET /a\n+9000 t1 in > 200\n+100"),
+        ("given_up", "+0 t1 POST /a body=12345\n+9000 t1 > timeout\n+100"),
+    ] {
+        insta::assert_snapshot!(format!("hang_{name}"), screen(scenario(text), SMALL, Kind::Hang, ""));
+    }
+}
