@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use super::histogram::Histogram;
 use crate::{
     detector::{Evidence, Incident},
     event::Timestamp,
@@ -24,6 +25,7 @@ pub(super) struct Members {
     /// Found and no longer kept.
     dropped: u64,
     unaware: Vec<ExchangeId>,
+    over_time: Histogram,
 }
 
 /// An exchange, where it is remembered.
@@ -47,7 +49,9 @@ impl Members {
                 self.unaware.push(exchange.id);
             }
             if knows || counts {
-                self.found.push_back((exchange.id, exchange.timing.end.unwrap_or(exchange.started)));
+                let end = exchange.timing.end.unwrap_or(exchange.started);
+                self.over_time.add(end);
+                self.found.push_back((exchange.id, end));
             }
         }
         self.upto = self.upto.max(exchanges.next_sequence());
@@ -62,6 +66,16 @@ impl Members {
         let ids: Vec<String> = self.unaware.iter().map(|id| id.0.to_string()).collect();
         let more = if ids.is_empty() { String::new() } else { format!(" or id={}", ids.join("|")) };
         format!("incident={}{more}", self.made_for.map_or(0, |id| id.0))
+    }
+
+    /// How many were found.
+    pub(super) fn total(&self) -> u64 {
+        self.found.len() as u64 + self.dropped
+    }
+
+    /// How many ended when.
+    pub(super) fn over_time(&self) -> &Histogram {
+        &self.over_time
     }
 
     /// Those that ended after the incident was told of last, where it is not told of each time.

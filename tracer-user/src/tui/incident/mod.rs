@@ -2,6 +2,7 @@
 
 mod cursor;
 mod hang;
+mod histogram;
 mod layout;
 mod members;
 mod other;

@@ -58,16 +58,18 @@ pub(super) fn errors(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Erro
     let width = rows.width().saturating_sub(2);
     let scale = Scale::new(start, end, width);
     let mut counts = vec![0; width.into()];
-    for end in members.ends() {
-        if let Some(count) = counts.get_mut(usize::from(scale.column(end))) {
-            *count += 1;
+    for (time, count) in members.over_time().iter() {
+        if let Some(sum) = counts.get_mut(usize::from(scale.column(time))) {
+            *sum += count;
         }
     }
-    let line = spark::line(counts);
+    // The first failure was at the onset: where nothing is known of that time, it was forgotten.
+    let known = counts.iter().position(|count| *count > 0).unwrap_or(0);
+    let line = format!("{}{}", "·".repeat(known), spark::line(counts.into_iter().skip(known)));
     rows.put(move |pen| {
         pen.skip(1).put(Tone::Bad, &line);
     });
-    axis(rows, subject, start, end, "onset ");
+    axis(rows, subject, start, end, if known > 0 { "· forgotten; onset " } else { "onset " });
     let percent = |share: f64| (share * 1_000.0) as u64;
     let (before, late) = (evidence.share_before, evidence.share);
     // Of a whole, so that the bars say how much of it that is.
@@ -87,7 +89,9 @@ pub(super) fn errors(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Erro
         Trend::Steady => "steady",
         Trend::Better => "getting better",
     };
-    rows.words(Tone::Plain, &format!("{} ({trend})", kinds.join(", ")));
+    let total = members.total();
+    let since = if total > evidence.failures { format!("; {total} are known by now") } else { String::new() };
+    rows.words(Tone::Plain, &format!("{} ({trend}){since}", kinds.join(", ")));
 }
 
 /// Usual against now.
