@@ -16,6 +16,7 @@ mod pen;
 mod prompt;
 mod spark;
 mod status;
+mod table;
 #[cfg(test)]
 mod tests;
 mod theme;

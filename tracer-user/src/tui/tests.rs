@@ -153,6 +153,7 @@ macro_rules! snapshots {
         }
     };
 }
+pub(super) use snapshots;
 
 #[test]
 fn overview() {

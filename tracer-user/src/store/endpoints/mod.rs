@@ -16,10 +16,7 @@ pub use paths::PathRow;
 use paths::Paths;
 use rustc_hash::{FxHashMap, FxHasher};
 
-use super::{
-    failed,
-    recent::{Recent, WHOLE_SECONDS},
-};
+use super::recent::{Recent, WHOLE_SECONDS};
 use crate::{
     connection::Role,
     detector::endpoint::{self, Endpoint, FOLDED},
@@ -56,7 +53,7 @@ pub enum What {
 pub struct Counts {
     /// Calls that are over.
     pub calls: u64,
-    /// Those of them that failed; see [`failed`].
+    /// Those of them that failed; see [`Exchange::is_failed`].
     pub failed: u64,
     /// Those of them that were answered by 4xx, which is no failure.
     pub refused: u64,
@@ -210,7 +207,7 @@ impl Endpoints {
             return;
         };
         self.began.get_or_insert(end);
-        let failed = failed(exchange);
+        let failed = exchange.is_failed();
         let counts = &mut stats.counts;
         counts.calls += 1;
         counts.failed += u64::from(failed);

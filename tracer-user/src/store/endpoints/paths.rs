@@ -27,6 +27,8 @@ struct Path {
 /// A path of an endpoint whose path is folded.
 #[derive(Clone, Copy, Debug)]
 pub struct PathRow<'a> {
+    /// Names it.
+    pub key: u64,
     /// As on the wire, without query; long ones are cut.
     pub path: &'a str,
     /// Calls that are over, since it is remembered.
@@ -61,10 +63,10 @@ impl Path {
         self.durations.clear();
     }
 
-    fn row(&self) -> PathRow<'_> {
+    fn row(&self, key: u64) -> PathRow<'_> {
         let Self { text, calls, failed, longest, durations, last } = self;
         let spread = quantiles(&[durations], [0.5, 0.95, 0.99]).map(|value| value.min(*longest));
-        PathRow { path: text, calls: *calls, failed: *failed, spread, longest: *longest, last: *last }
+        PathRow { key, path: text, calls: *calls, failed: *failed, spread, longest: *longest, last: *last }
     }
 }
 
@@ -115,7 +117,7 @@ impl Paths {
     }
 
     pub(super) fn rows(&self) -> Vec<PathRow<'_>> {
-        let mut rows: Vec<PathRow<'_>> = self.items.iter().map(Path::row).collect();
+        let mut rows: Vec<PathRow<'_>> = self.keys.iter().zip(&self.items).map(|(key, path)| path.row(*key)).collect();
         rows.sort_by(|one, other| other.calls.cmp(&one.calls).then_with(|| one.path.cmp(other.path)));
         rows
     }

@@ -1,17 +1,119 @@
-//! The table of endpoints.
+//! The table of endpoints: what is called, how often, how much of it fails, and how long it takes.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+mod narrow;
+mod row;
+#[cfg(test)]
+mod tests;
 
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+};
+
+use self::row::{COLUMNS, What};
 use super::{
     keys::{Action, On},
+    overview::split_top,
     pen::Pen,
+    table::{self, Column, Cursor, Sort},
     theme::Tone,
     view::{Context, Reaction, View},
 };
+use crate::store::{
+    EndpointKey, EndpointRow,
+    endpoints::{self, MAX_ENDPOINTS, PathRow},
+};
+
+/// Endpoints that are unfolded at once.
+const MAX_UNFOLDED: usize = 64;
+
+/// Names a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key {
+    Endpoint(EndpointKey),
+    Path(EndpointKey, u64),
+}
+
+enum Line<'a> {
+    Endpoint(EndpointRow<'a>),
+    Path(EndpointKey, PathRow<'a>),
+}
 
 /// See the module.
-#[derive(Default)]
-pub(super) struct EndpointsView {}
+pub(super) struct EndpointsView {
+    sort: Sort<What>,
+    cursor: Cursor<Key>,
+    unfolded: Vec<EndpointKey>,
+    /// The columns that were shown last.
+    columns: Vec<Column<What>>,
+}
+
+impl Default for EndpointsView {
+    fn default() -> Self {
+        Self {
+            sort: Sort::new(What::Calls, true),
+            cursor: Cursor::default(),
+            unfolded: Vec::new(),
+            columns: Vec::new(),
+        }
+    }
+}
+
+impl EndpointsView {
+    /// All rows, in order, each with those that it was unfolded to.
+    fn lines<'a>(&self, context: &Context<'a>) -> Vec<Line<'a>> {
+        let endpoints = context.store.endpoints();
+        let mut rows = endpoints.rows(context.store.now());
+        // What is equal stays in the order of names, so that nothing jumps.
+        rows.sort_by(|one, other| self.sort.compare(|by| row::compare(by, one, other)).then_with(|| row::by_name(one, other)));
+        let mut lines = Vec::with_capacity(rows.len());
+        for row in rows {
+            let key = row.key;
+            lines.push(Line::Endpoint(row));
+            if self.unfolded.contains(&key) {
+                lines.extend(endpoints.paths(key).into_iter().map(|path| Line::Path(key, path)));
+            }
+        }
+        lines
+    }
+
+    fn unfold(&mut self, context: &Context<'_>) -> Vec<Reaction> {
+        let key = match self.cursor.selected() {
+            Some(Key::Endpoint(key) | Key::Path(key, _)) => key,
+            None => return Vec::new(),
+        };
+        if let Some(index) = self.unfolded.iter().position(|own| *own == key) {
+            self.unfolded.remove(index);
+            self.cursor.select(Key::Endpoint(key));
+        } else if context.store.endpoints().paths(key).is_empty() {
+            return vec![Reaction::Say("nothing is folded there: only paths with {} stand for several".to_owned())];
+        } else {
+            if self.unfolded.len() >= MAX_UNFOLDED {
+                self.unfolded.remove(0);
+            }
+            self.unfolded.push(key);
+            self.cursor.select(Key::Endpoint(key));
+        }
+        Vec::new()
+    }
+
+    fn narrow(&self, context: &Context<'_>) -> Vec<Reaction> {
+        let Some(selected) = self.cursor.selected() else { return Vec::new() };
+        let of = |line: &Line<'_>| match (line, selected) {
+            (Line::Endpoint(row), Key::Endpoint(key)) if row.key == key => narrow::to_endpoint(row, context.redactor),
+            (Line::Endpoint(row), Key::Path(key, path)) if row.key == key => {
+                let paths = context.store.endpoints().paths(key);
+                let path = paths.iter().find(|own| own.key == path)?;
+                Some(narrow::to_path(row, path.path, context.redactor))
+            }
+            _ => None,
+        };
+        match self.lines(context).iter().find_map(of) {
+            Some(filter) => vec![Reaction::Narrow(filter)],
+            None => vec![Reaction::Say("these have nothing in common to filter by".to_owned())],
+        }
+    }
+}
 
 impl View for EndpointsView {
     fn on(&self) -> On {
@@ -19,10 +121,72 @@ impl View for EndpointsView {
     }
 
     fn draw(&mut self, area: Rect, buffer: &mut Buffer, context: &Context<'_>) {
-        Pen::new(buffer, area, context.theme).put(Tone::Plain, "endpoints");
+        let [title, rest] = split_top(area, 1);
+        let [heading, rows] = split_top(rest, 1);
+        self.columns = table::fitting(&COLUMNS, area.width, row::name_room(area.width));
+        draw_title(Pen::new(buffer, title, context.theme), context);
+        row::heading(Pen::new(buffer, heading, context.theme), self.sort, &self.columns);
+        let lines = self.lines(context);
+        let keys = lines.iter().map(|line| match line {
+            Line::Endpoint(row) => Key::Endpoint(row.key),
+            Line::Path(key, path) => Key::Path(*key, path.key),
+        });
+        let shown = self.cursor.set(keys.collect(), rows);
+        for (place, area) in shown.zip(rows.rows()) {
+            let mut pen = Pen::new(buffer, area, context.theme);
+            if self.cursor.is_at(place) {
+                pen.select();
+            }
+            match &lines[place] {
+                Line::Endpoint(row) => row::draw(pen, row, &self.columns, context),
+                Line::Path(_, path) => row::draw_path(pen, path, &self.columns, context),
+            }
+        }
+        if lines.is_empty() {
+            Pen::new(buffer, rows, context.theme).put(Tone::Faint, "No calls yet. What is called will stand here.");
+        }
     }
 
-    fn act(&mut self, action: Action, _context: &Context<'_>) -> Vec<Reaction> {
-        if action == Action::Back { vec![Reaction::Back] } else { Vec::new() }
+    fn act(&mut self, action: Action, context: &Context<'_>) -> Vec<Reaction> {
+        match action {
+            Action::Back => return vec![Reaction::Back],
+            Action::Open => return self.narrow(context),
+            Action::Unfold => return self.unfold(context),
+            _ => {}
+        }
+        let columns: Vec<(What, bool)> = std::iter::once((What::Name, false))
+            .chain(self.columns.iter().filter(|column| column.what != What::Bars).map(|column| (column.what, true)))
+            .collect();
+        if !self.sort.act(action, &columns) {
+            self.cursor.act(action);
+        }
+        Vec::new()
+    }
+
+    fn click(&mut self, at: Position, context: &Context<'_>) -> Vec<Reaction> {
+        if self.cursor.click(at) == Some(true) { self.narrow(context) } else { Vec::new() }
+    }
+}
+
+fn draw_title(mut pen: Pen<'_>, context: &Context<'_>) {
+    let count = context.store.endpoints().len();
+    let word = if count == 1 { "endpoint" } else { "endpoints" };
+    pen.put(Tone::Strong, format_args!("{count} {word}"));
+    if count >= MAX_ENDPOINTS {
+        pen.put(Tone::Warn, ", no more are told apart: the rest stands in one row");
+    }
+    pen.put(Tone::Faint, ", whole calls since tracing began");
+    if !context.filter.takes_all() {
+        pen.put(Tone::Warn, "; all of them: the filter is for the overview");
+    }
+}
+
+/// What a person reads of what is counted together, where it is not calls.
+fn what(what: endpoints::What) -> Option<&'static str> {
+    match what {
+        endpoints::What::Calls => None,
+        endpoints::What::Connects => Some("(no connection)"),
+        endpoints::What::Unseen => Some("(request not seen)"),
+        endpoints::What::Other => Some("(all others)"),
     }
 }

@@ -15,7 +15,7 @@ use self::{incidents::Incidents, list::List};
 pub(super) use self::{
     line::{about, draw as draw_incident, due, hang_age, sign},
     list::{belongs, split_top},
-    row::{draw as draw_exchange, heading as draw_heading, place},
+    row::{cut, draw as draw_exchange, heading as draw_heading, place},
 };
 use super::{
     keys::{Action, On},

@@ -126,7 +126,7 @@ pub(in crate::tui) fn place(exchange: &Exchange, context: &Context<'_>) -> (Stri
 }
 
 /// The beginning of a text that was made visible, with a sign where it is cut.
-fn cut(text: &str, width: u16) -> String {
+pub(in crate::tui) fn cut(text: &str, width: u16) -> String {
     if columns(text) <= width {
         return text.to_owned();
     }
