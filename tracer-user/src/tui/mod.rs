@@ -259,11 +259,11 @@ impl Ui {
             }
             Action::Screen(number) => {
                 if let Some((tab, _)) = Tab::ALL.get(usize::from(number).wrapping_sub(1)) {
-                    return self.show_tab(*tab);
+                    self.show_tab(*tab);
                 }
             }
-            Action::NextScreen => return self.show_tab(self.tab.step(1)),
-            Action::PreviousScreen => return self.show_tab(self.tab.step(Tab::ALL.len() - 1)),
+            Action::NextScreen => self.show_tab(self.tab.step(1)),
+            Action::PreviousScreen => self.show_tab(self.tab.step(Tab::ALL.len() - 1)),
             Action::Find => {
                 self.prompt = Some(if self.view().on().meets(On::EXCHANGE) {
                     Prompt::search(&self.search_history)
@@ -280,11 +280,9 @@ impl Ui {
         Vec::new()
     }
 
-    fn show_tab(&mut self, tab: Tab) -> Vec<Effect> {
-        let left_connections = self.tab == Tab::Connections && tab != Tab::Connections;
+    fn show_tab(&mut self, tab: Tab) {
         self.tab = tab;
         self.opened.clear();
-        if left_connections { vec![Effect::Watch(Vec::new())] } else { Vec::new() }
     }
 
     fn react(&mut self, action: Action, reactions: Vec<Reaction>) -> Vec<Effect> {
@@ -295,7 +293,7 @@ impl Ui {
                 Reaction::OpenIncident(id) => self.open(Box::new(IncidentView::new(id))),
                 Reaction::Narrow(filter) => {
                     self.filter.set(filter);
-                    effects.extend(self.show_tab(Tab::Overview));
+                    self.show_tab(Tab::Overview);
                 }
                 Reaction::Do(effect) => effects.push(effect),
                 Reaction::Say(text) => self.message = Some(text),
@@ -362,7 +360,8 @@ impl Ui {
             MouseEventKind::Down(MouseButton::Left) => {
                 self.message = None;
                 if let Some(tab) = header::tab_at(at, self.body_area.width) {
-                    return self.show_tab(Tab::ALL[tab].0);
+                    self.show_tab(Tab::ALL[tab].0);
+                    return Vec::new();
                 }
                 if !self.body_area.contains(at) {
                     return Vec::new();
@@ -373,6 +372,11 @@ impl Ui {
             _ => return Vec::new(),
         };
         (0..WHEEL).flat_map(|_| self.act(action, store)).collect()
+    }
+
+    /// Connections, by inode, of which the kernel is to be asked about once a second: those whose queues are shown.
+    pub fn watched(&self) -> &[u64] {
+        self.view().watched()
     }
 
     /// Draws the whole screen.

@@ -5,10 +5,15 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 /// One bar a number; the highest fills its cell, nothing is a blank.
 pub(super) fn line(numbers: impl IntoIterator<Item = u64>) -> String {
     let numbers: Vec<u64> = numbers.into_iter().collect();
-    let most = numbers.iter().copied().max().unwrap_or(0).max(1);
+    let most = numbers.iter().copied().max().unwrap_or(0);
+    scaled(numbers, most)
+}
+
+/// The same; what is as high as `most`, or higher, fills its cell.
+pub(super) fn scaled(numbers: impl IntoIterator<Item = u64>, most: u64) -> String {
     let bar = |number: u64| match number {
         0 => ' ',
-        _ => BARS[((u128::from(number) * 8).div_ceil(u128::from(most)) as usize).clamp(1, 8) - 1],
+        _ => BARS[((u128::from(number) * 8).div_ceil(u128::from(most.max(1))) as usize).clamp(1, 8) - 1],
     };
     numbers.into_iter().map(bar).collect()
 }
@@ -22,5 +27,6 @@ mod tests {
         assert_eq!(line([0, 1, 4, 8]), " ▁▄█");
         assert_eq!(line([0, 0]), "  ");
         assert_eq!(line([u64::MAX, 1]), "█▁");
+        assert_eq!(scaled([1, 2, 9], 8), "▁▂█");
     }
 }

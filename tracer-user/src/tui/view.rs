@@ -98,6 +98,11 @@ pub(super) trait View {
         Vec::new()
     }
 
+    /// Connections, by inode, whose queues it shows: of them the kernel is asked about once a second.
+    fn watched(&self) -> &[u64] {
+        &[]
+    }
+
     /// Something is searched for in it, as it is typed; nothing for an empty text.
     fn search(&mut self, _text: &str, _context: &Context<'_>) {}
 }
@@ -151,6 +156,4 @@ pub enum Effect {
     },
     /// Write a recording of what was seen so far.
     SaveRecording,
-    /// Ask the kernel about these connections from now on, about once a second.
-    Watch(Vec<u64>),
 }

@@ -45,7 +45,6 @@ impl Loop {
                 let said = self.save();
                 self.ui.say(&said);
             }
-            Effect::Watch(connections) => *lock(&self.shared.watched) = connections,
         }
         Ok(())
     }

@@ -397,6 +397,7 @@ impl Loop {
         self.ui.set_source(Source { recording: self.recording.clone(), read_percent: percent });
         let Self { ui, screen, shared, .. } = self;
         screen.draw(|frame| ui.draw(frame, &shared.store()))?;
+        ui.watched().clone_into(&mut lock(&shared.watched));
         shared.frames.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

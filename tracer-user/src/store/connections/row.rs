@@ -67,14 +67,15 @@ impl Connection {
             Use::Connecting => connection.connect_start,
             Use::Opaque | Use::Idle => moved,
         };
+        let since = since.unwrap_or(known);
         Self {
             info: Arc::clone(info),
             process: connection.process.clone(),
             role,
             upstream: UpstreamKey::of(role, info),
-            known,
+            known: known.min(since),
             used,
-            since: since.unwrap_or(known),
+            since,
             peer_closed: connection.peer_closed,
             carried: connection.carried,
             open: connection.open,

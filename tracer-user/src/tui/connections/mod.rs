@@ -1,17 +1,217 @@
-//! The table of connections.
+//! The table of connections: by upstream, what each is used for, and those that were closed of late.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+mod row;
+#[cfg(test)]
+mod tests;
 
+use ratatui::{
+    buffer::Buffer,
+    layout::{Position, Rect},
+};
+
+use self::row::What;
 use super::{
+    endpoints::quoted,
     keys::{Action, On},
+    overview::split_top,
     pen::Pen,
+    table::{Cursor, Sort},
     theme::Tone,
     view::{Context, Reaction, View},
 };
+use crate::{
+    connection::{ConnectionId, Endpoint, Role},
+    redact::Redactor,
+    store::connections::{Closed, Connection, Connections, MAX_CONNECTIONS, Pool, Upstream, UpstreamKey},
+    visible::Visible,
+};
+
+/// Upstreams that are folded at once.
+const MAX_FOLDED: usize = 256;
+
+/// Names a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key {
+    Upstream(UpstreamKey),
+    Open(ConnectionId),
+    AllClosed,
+    Closed(ConnectionId),
+}
+
+enum Line<'a> {
+    Upstream(&'a Upstream),
+    Open(&'a Connection),
+    AllClosed,
+    Closed(&'a Closed),
+}
+
+impl Line<'_> {
+    fn key(&self) -> Key {
+        match self {
+            Self::Upstream(upstream) => Key::Upstream(upstream.key),
+            Self::Open(connection) => Key::Open(connection.info.id),
+            Self::AllClosed => Key::AllClosed,
+            Self::Closed(closed) => Key::Closed(closed.connection.info.id),
+        }
+    }
+}
 
 /// See the module.
-#[derive(Default)]
-pub(super) struct ConnectionsView {}
+pub(super) struct ConnectionsView {
+    sort: Sort<What>,
+    cursor: Cursor<Key>,
+    folded: Vec<UpstreamKey>,
+    closed_folded: bool,
+    wide: bool,
+    /// Connections that were shown last.
+    shown: Vec<u64>,
+}
+
+impl Default for ConnectionsView {
+    fn default() -> Self {
+        Self {
+            sort: Sort::new(What::Number, false),
+            cursor: Cursor::default(),
+            folded: Vec::new(),
+            closed_folded: false,
+            wide: false,
+            shown: Vec::new(),
+        }
+    }
+}
+
+impl ConnectionsView {
+    /// All rows, in order: upstreams with their connections, then those that are closed, latest first.
+    fn lines<'a>(&self, context: &Context<'a>) -> Vec<Line<'a>> {
+        let connections = context.store.connections();
+        let mut open: Vec<&Connection> = connections.open().iter().collect();
+        open.sort_by(|one, other| {
+            self.sort.compare(|by| row::compare(by, one, other)).then_with(|| one.info.id.cmp(&other.info.id))
+        });
+        let now = context.store.now();
+        // A connection whose peer is not known yet is no upstream that there was.
+        let is_named = |upstream: &Upstream| *upstream.address != *Endpoint::Unknown.to_string();
+        let was_used = |upstream: &&Upstream| {
+            upstream.now.open > 0
+                || is_named(upstream) && upstream.history.whole(now).iter().any(|pool| *pool != Pool::default())
+        };
+        let mut upstreams: Vec<&Upstream> = connections.upstreams().iter().filter(was_used).collect();
+        upstreams.sort_by(|one, other| {
+            let order = |upstream: &Upstream| upstream.role == Some(Role::Server);
+            order(one).cmp(&order(other)).then_with(|| (&one.names, &one.address).cmp(&(&other.names, &other.address)))
+        });
+        let mut lines = Vec::with_capacity(open.len() + upstreams.len());
+        for upstream in upstreams {
+            lines.push(Line::Upstream(upstream));
+            if !self.folded.contains(&upstream.key) {
+                let own = open.iter().filter(|connection| connection.upstream == upstream.key);
+                lines.extend(own.map(|connection| Line::Open(connection)));
+            }
+        }
+        if connections.closed_total() > 0 {
+            lines.push(Line::AllClosed);
+            if !self.closed_folded {
+                lines.extend(connections.closed().rev().map(Line::Closed));
+            }
+        }
+        lines
+    }
+
+    fn fold(&mut self, context: &Context<'_>) {
+        let connections = context.store.connections();
+        let key = match self.cursor.selected() {
+            Some(Key::Upstream(key)) => key,
+            Some(Key::Open(id)) => {
+                let Some(connection) = connections.open().iter().find(|connection| connection.info.id == id) else {
+                    return;
+                };
+                connection.upstream
+            }
+            Some(Key::AllClosed | Key::Closed(_)) => {
+                self.closed_folded = !self.closed_folded;
+                return self.cursor.select(Key::AllClosed);
+            }
+            None => return,
+        };
+        if let Some(index) = self.folded.iter().position(|own| *own == key) {
+            self.folded.remove(index);
+        } else {
+            if self.folded.len() >= MAX_FOLDED {
+                self.folded.remove(0);
+            }
+            self.folded.push(key);
+        }
+        self.cursor.select(Key::Upstream(key));
+    }
+
+    fn narrow(&self, context: &Context<'_>) -> Vec<Reaction> {
+        let filter = match self.cursor.selected() {
+            Some(Key::Open(id) | Key::Closed(id)) => format!("connection={}", id.0),
+            Some(Key::Upstream(key)) => match context.store.connections().upstream_by_key(key) {
+                Some(upstream) => to_upstream(upstream),
+                None => return Vec::new(),
+            },
+            Some(Key::AllClosed) => {
+                return vec![Reaction::Say("choose one of them: these have nothing in common to filter by".to_owned())];
+            }
+            None => return Vec::new(),
+        };
+        vec![Reaction::Narrow(filter)]
+    }
+
+    fn draw_upstream(&self, mut pen: Pen<'_>, upstream: &Upstream, context: &Context<'_>) {
+        let fold = if self.folded.contains(&upstream.key) { '▸' } else { '▾' };
+        pen.cell(1, Tone::Open, if pen.is_selected() { ">" } else { "" });
+        let arrow = match upstream.role {
+            Some(Role::Client) => '→',
+            Some(Role::Server) => '←',
+            None => ' ',
+        };
+        pen.put(Tone::Strong, format_args!("{fold}{arrow} "));
+        let (pool, most) = (upstream.now, upstream.most);
+        let bars = usize::from(row::bars(self.wide));
+        let Pool { open, busy, idle, connecting } = pool;
+        let connects = if connecting > 0 { format!(", {connecting} connecting") } else { String::new() };
+        let numbers = if self.wide {
+            let (most, busiest, closed) = (most.open, most.busy, upstream.closed);
+            format!(
+                "{open} open, {busy} busy{connects}, {idle} idle; most {most} open, {busiest} busy; {closed} closed"
+            )
+        } else if connecting > 0 {
+            format!("{open} open, {busy} busy{connects}")
+        } else {
+            format!("{open} open, {busy} busy, most {} of {}", most.busy, most.open)
+        };
+        let room = pen.left().saturating_sub(numbers.len() as u16 + bars as u16 + 3);
+        pen.cell(room, Tone::Strong, name(upstream, self.wide, context.redactor));
+        pen.put(if pool.busy > 0 { Tone::Open } else { Tone::Plain }, numbers);
+        let seconds = upstream.history.whole(context.store.now());
+        let busy = seconds[seconds.len() - bars..].iter().map(|pool| u64::from(pool.busy));
+        pen.at_end(Tone::Open, super::spark::scaled(busy, most.open.into()));
+    }
+}
+
+/// How an upstream is called, and its address where there is room or it has no name.
+fn name(upstream: &Upstream, wide: bool, redactor: Redactor) -> String {
+    let address = Visible(&upstream.address);
+    match upstream.names.split_first() {
+        None => address.to_string(),
+        Some((first, [])) if !wide => Visible(&redactor.authority(first)).to_string(),
+        Some((first, more)) if !wide => format!("{} +{}", Visible(&redactor.authority(first)), more.len()),
+        Some((first, [])) => format!("{} ({address})", Visible(&redactor.authority(first))),
+        Some((first, more)) => format!("{} +{} ({address})", Visible(&redactor.authority(first)), more.len()),
+    }
+}
+
+/// The filter for the calls to an upstream.
+fn to_upstream(upstream: &Upstream) -> String {
+    let address = quoted(&upstream.address);
+    match upstream.role {
+        Some(Role::Client) => format!("is:client remote={address}"),
+        Some(Role::Server) => format!("is:server local={address}"),
+        None => format!("remote={address}"),
+    }
+}
 
 impl View for ConnectionsView {
     fn on(&self) -> On {
@@ -19,10 +219,76 @@ impl View for ConnectionsView {
     }
 
     fn draw(&mut self, area: Rect, buffer: &mut Buffer, context: &Context<'_>) {
-        Pen::new(buffer, area, context.theme).put(Tone::Plain, "connections");
+        let [title, rest] = split_top(area, 1);
+        let [heading, rows] = split_top(rest, 1);
+        self.wide = row::is_wide(area.width);
+        self.draw_title(Pen::new(buffer, title, context.theme), context);
+        row::heading(Pen::new(buffer, heading, context.theme), self.sort, self.wide);
+        let lines = self.lines(context);
+        let shown = self.cursor.set(lines.iter().map(Line::key).collect(), rows);
+        self.shown.clear();
+        for (place, area) in shown.zip(rows.rows()) {
+            let mut pen = Pen::new(buffer, area, context.theme);
+            if self.cursor.is_at(place) {
+                pen.select();
+            }
+            match &lines[place] {
+                Line::Upstream(upstream) => self.draw_upstream(pen, upstream, context),
+                Line::Open(connection) => {
+                    self.shown.push(connection.info.inode.0);
+                    row::draw(pen, connection, self.wide, context);
+                }
+                Line::AllClosed => {
+                    let fold = if self.closed_folded { '▸' } else { '▾' };
+                    pen.cell(1, Tone::Open, if pen.is_selected() { ">" } else { "" });
+                    let connections = context.store.connections();
+                    let kept = connections.closed().count();
+                    pen.put(Tone::Strong, format_args!("{fold}  closed: {}", connections.closed_total()));
+                    pen.put(Tone::Faint, format_args!(", the latest {kept}, last one first"));
+                }
+                Line::Closed(closed) => row::draw_closed(pen, closed, self.wide, context),
+            }
+        }
+        if lines.is_empty() {
+            let text = "No connections yet. What is opened, or was there before, will stand here.";
+            Pen::new(buffer, rows, context.theme).put(Tone::Faint, text);
+        }
     }
 
-    fn act(&mut self, action: Action, _context: &Context<'_>) -> Vec<Reaction> {
-        if action == Action::Back { vec![Reaction::Back] } else { Vec::new() }
+    fn act(&mut self, action: Action, context: &Context<'_>) -> Vec<Reaction> {
+        match action {
+            Action::Back => return vec![Reaction::Back],
+            Action::Open => return self.narrow(context),
+            Action::Unfold => self.fold(context),
+            _ => {
+                if !self.sort.act(action, &row::sortable(self.wide)) {
+                    self.cursor.act(action);
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    fn click(&mut self, at: Position, context: &Context<'_>) -> Vec<Reaction> {
+        if self.cursor.click(at) == Some(true) { self.narrow(context) } else { Vec::new() }
+    }
+
+    fn watched(&self) -> &[u64] {
+        &self.shown
+    }
+}
+
+impl ConnectionsView {
+    fn draw_title(&self, mut pen: Pen<'_>, context: &Context<'_>) {
+        let connections: &Connections = context.store.connections();
+        let busy: u32 = connections.upstreams().iter().map(|upstream| upstream.now.busy).sum();
+        pen.put(Tone::Strong, format_args!("{} open, {busy} busy", connections.total()));
+        if connections.total() > MAX_CONNECTIONS {
+            pen.put(Tone::Warn, format_args!("; the {MAX_CONNECTIONS} that became known last are listed"));
+        }
+        if !context.filter.takes_all() {
+            pen.put(Tone::Warn, ": all stand here; the filter is for the overview");
+        }
+        pen.at_end(Tone::Faint, format_args!("busy in the last {} s", row::bars(self.wide)));
     }
 }

@@ -10,6 +10,7 @@ use ratatui::{
     layout::{Position, Rect},
 };
 
+pub(super) use self::narrow::quoted;
 use self::row::{COLUMNS, What};
 use super::{
     keys::{Action, On},
@@ -35,7 +36,7 @@ enum Key {
 }
 
 enum Line<'a> {
-    Endpoint(EndpointRow<'a>),
+    Endpoint(Box<EndpointRow<'a>>),
     Path(EndpointKey, PathRow<'a>),
 }
 
@@ -65,11 +66,13 @@ impl EndpointsView {
         let endpoints = context.store.endpoints();
         let mut rows = endpoints.rows(context.store.now());
         // What is equal stays in the order of names, so that nothing jumps.
-        rows.sort_by(|one, other| self.sort.compare(|by| row::compare(by, one, other)).then_with(|| row::by_name(one, other)));
+        rows.sort_by(|one, other| {
+            self.sort.compare(|by| row::compare(by, one, other)).then_with(|| row::by_name(one, other))
+        });
         let mut lines = Vec::with_capacity(rows.len());
         for row in rows {
             let key = row.key;
-            lines.push(Line::Endpoint(row));
+            lines.push(Line::Endpoint(row.into()));
             if self.unfolded.contains(&key) {
                 lines.extend(endpoints.paths(key).into_iter().map(|path| Line::Path(key, path)));
             }
@@ -78,10 +81,7 @@ impl EndpointsView {
     }
 
     fn unfold(&mut self, context: &Context<'_>) -> Vec<Reaction> {
-        let key = match self.cursor.selected() {
-            Some(Key::Endpoint(key) | Key::Path(key, _)) => key,
-            None => return Vec::new(),
-        };
+        let Some(Key::Endpoint(key) | Key::Path(key, _)) = self.cursor.selected() else { return Vec::new() };
         if let Some(index) = self.unfolded.iter().position(|own| *own == key) {
             self.unfolded.remove(index);
             self.cursor.select(Key::Endpoint(key));
@@ -175,9 +175,10 @@ fn draw_title(mut pen: Pen<'_>, context: &Context<'_>) {
     if count >= MAX_ENDPOINTS {
         pen.put(Tone::Warn, ", no more are told apart: the rest stands in one row");
     }
-    pen.put(Tone::Faint, ", whole calls since tracing began");
-    if !context.filter.takes_all() {
-        pen.put(Tone::Warn, "; all of them: the filter is for the overview");
+    if context.filter.takes_all() {
+        pen.put(Tone::Faint, ": all calls since tracing began, from their first byte to their last");
+    } else {
+        pen.put(Tone::Warn, ": all calls count here; the filter is for the overview");
     }
 }
 

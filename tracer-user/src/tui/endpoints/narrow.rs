@@ -45,7 +45,7 @@ fn base(row: &EndpointRow<'_>, redactor: Redactor) -> String {
 }
 
 /// As a value of the language.
-fn quoted(text: &str) -> String {
+pub(in crate::tui) fn quoted(text: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:*%+,@$".contains(character);
     if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
         return text.to_owned();

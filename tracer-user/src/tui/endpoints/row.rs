@@ -69,22 +69,22 @@ pub(super) const COLUMNS: [Column<What>; 14] = [
 
 /// Columns of the screen that are left to the name.
 pub(super) fn name_room(width: u16) -> u16 {
-    if width < 110 { 26 } else { 44 }
+    if width < 110 { 31 } else { 52 }
 }
 
-/// Columns before the name: where keys act, whether calls fail, which way, and the method.
-const BEFORE: u16 = 2 + 3 + 7;
+/// Columns before the name: where keys act, whether calls fail or are open, and which way they go.
+const BEFORE: u16 = 2 + 3;
 
 pub(super) fn heading(mut pen: Pen<'_>, sort: Sort<What>, shown: &[Column<What>]) {
     let name = pen.left().saturating_sub(width(shown));
-    pen.skip(BEFORE - 7).cell(6, Tone::Faint, "method");
-    pen.cell(name.saturating_sub(BEFORE + 1), Tone::Faint, sort.name(What::Name, "endpoint"));
+    pen.skip(BEFORE).cell(name.saturating_sub(BEFORE + 1), Tone::Faint, sort.name(What::Name, "endpoint"));
     sort.heading(&mut pen, shown);
 }
 
 pub(super) fn by_name(one: &EndpointRow<'_>, other: &EndpointRow<'_>) -> Ordering {
     let group = |row: &EndpointRow<'_>| (row.what, row.endpoint.role == Role::Server);
-    let name = |row: &EndpointRow<'_>| [&row.endpoint.authority, &row.endpoint.path, &row.endpoint.method].map(Clone::clone);
+    let name =
+        |row: &EndpointRow<'_>| [&row.endpoint.authority, &row.endpoint.path, &row.endpoint.method].map(Clone::clone);
     group(one).cmp(&group(other)).then_with(|| name(one).cmp(&name(other)))
 }
 
@@ -129,10 +129,13 @@ pub(super) fn draw(mut pen: Pen<'_>, row: &EndpointRow<'_>, shown: &[Column<What
         (_, Role::Client) => '→',
         (_, Role::Server) => '←',
     };
-    pen.cell(2, if bad { Tone::Bad } else { Tone::Plain }, format_args!("{}{arrow}", if bad { '!' } else { ' ' }));
-    pen.cell(6, Tone::Plain, Visible(&row.endpoint.method));
-    let (host, path) = name(row, context, name_room);
-    pen.cell(name_room, Tone::Plain, format_args!("{host}{path}"));
+    let (tone, sign) = match (bad, open > 0) {
+        (true, _) => (Tone::Bad, '!'),
+        (_, true) => (Tone::Open, '…'),
+        _ => (Tone::Plain, ' '),
+    };
+    pen.cell(2, tone, format_args!("{sign}{arrow}"));
+    pen.cell(name_room, Tone::Plain, name(row, context, name_room));
     let has_ended = calls > 0;
     for column in shown {
         let (tone, text) = match column.what {
@@ -151,7 +154,7 @@ pub(super) fn draw(mut pen: Pen<'_>, row: &EndpointRow<'_>, shown: &[Column<What
             _ if !has_ended => (Tone::Faint, "-".to_owned()),
             What::P50 if !shown.iter().any(|column| column.what == What::Late) => {
                 let (tone, text) = time(row.spread.p50);
-                (tone, format!("{}{text}", sign(row.trend)))
+                (tone, format!("{}{text}", trend(row.trend)))
             }
             What::P50 => time(row.spread.p50),
             What::P95 => time(row.spread.p95),
@@ -164,7 +167,7 @@ pub(super) fn draw(mut pen: Pen<'_>, row: &EndpointRow<'_>, shown: &[Column<What
                     Trend::Falling => Tone::Good,
                     _ => Tone::Plain,
                 };
-                (tone, format!("{}{text}", sign(row.trend)))
+                (tone, format!("{}{text}", trend(row.trend)))
             }
             What::Name => continue,
         };
@@ -173,17 +176,16 @@ pub(super) fn draw(mut pen: Pen<'_>, row: &EndpointRow<'_>, shown: &[Column<What
 }
 
 /// A sign for what became of the durations.
-fn sign(trend: Trend) -> &'static str {
+fn trend(trend: Trend) -> &'static str {
     match trend {
         Trend::Rising => "↑",
         Trend::Falling => "↓",
-        Trend::Steady => "=",
-        Trend::Unknown => "",
+        Trend::Steady | Trend::Unknown => "",
     }
 }
 
-/// Host and path; where there is little room, the host gives way first.
-fn name(row: &EndpointRow<'_>, context: &Context<'_>, room: u16) -> (String, String) {
+/// Method, host and path; where there is little room, the host gives way first.
+fn name(row: &EndpointRow<'_>, context: &Context<'_>, room: u16) -> String {
     /// Columns that a host keeps.
     const LEAST_HOST: u16 = 8;
     let host = Visible(&context.redactor.authority(&row.endpoint.authority)).to_string();
@@ -192,16 +194,20 @@ fn name(row: &EndpointRow<'_>, context: &Context<'_>, room: u16) -> (String, Str
         Some(words) => format!(" {words}"),
         None => Visible(&context.redactor.url(&row.endpoint.path)).to_string(),
     };
-    let host_room = room.saturating_sub(columns(&path)).max(LEAST_HOST.min(columns(&host)));
-    (cut(&host, host_room), path)
+    let mut method = Visible(&row.endpoint.method).to_string();
+    if !method.is_empty() {
+        method.push(' ');
+    }
+    let host_room = room.saturating_sub(columns(&method) + columns(&path)).max(LEAST_HOST.min(columns(&host)));
+    format!("{method}{}{path}", cut(&host, host_room))
 }
 
 pub(super) fn draw_path(mut pen: Pen<'_>, path: &PathRow<'_>, shown: &[Column<What>], context: &Context<'_>) {
     let bad = path.failed > 0;
     let name_room = pen.left().saturating_sub(width(shown) + BEFORE + 1);
     pen.cell(1, Tone::Open, if pen.is_selected() { ">" } else { "" });
-    pen.cell(2, Tone::Bad, if bad { "!" } else { "" }).skip(7);
-    pen.cell(name_room, Tone::Plain, format_args!("  {}", Visible(&context.redactor.url(path.path))));
+    pen.cell(2, Tone::Bad, if bad { "!" } else { "" });
+    pen.cell(name_room, Tone::Plain, format_args!("    {}", Visible(&context.redactor.url(path.path))));
     for column in shown {
         let [p50, p95, p99] = path.spread;
         let (tone, text) = match column.what {

@@ -1,0 +1,80 @@
+use crate::{
+    filter::{Context, Filter},
+    redact::Redactor,
+    store::Sequence,
+    tui::tests::{LARGE, SMALL, Stage, snapshots, store_of, store_of_hang},
+};
+
+#[test]
+fn connections() {
+    snapshots!("connections_empty", store_of("screen_empty", Some(3_000)), "3");
+    snapshots!("connections_busy", store_of("screen_busy", Some(40_000)), "3");
+    snapshots!("connections_unread", store_of_hang("hang_answer_not_read", Some(1_500)), "3");
+    snapshots!("connections_unacknowledged", store_of_hang("hang_peer_host_silent", Some(2_000)), "3");
+    snapshots!("connections_connecting", store_of_hang("hang_syn_dropped", Some(900)), "3");
+    snapshots!("connections_found", store_of_hang("hang_attached_to_a_call", None), "3");
+    snapshots!("connections_many_closed", store_of("client_mixed", None), "3");
+    snapshots!("connections_upgraded", store_of("upgrade", None), "3");
+    snapshots!("connections_malicious", store_of("malicious", None), "3");
+}
+
+#[test]
+fn they_are_sorted_by_any_column() {
+    snapshots!("connections_sorted", store_of("screen_busy", Some(40_000)), "3sss");
+    let mut stage = Stage::new(store_of("screen_busy", Some(40_000)), SMALL);
+    stage.keys("3");
+    let before = stage.screen();
+    assert!(before.contains("#▲"), "{before}");
+    // Number and state, and six more.
+    stage.keys("ssssssss");
+    assert_eq!(stage.screen(), before, "once round");
+    stage.keys("<<");
+    assert!(stage.screen().contains("queued▼"), "{}", stage.screen());
+}
+
+#[test]
+fn an_upstream_is_folded() {
+    snapshots!("connections_folded", store_of("screen_busy", Some(40_000)), "3u");
+    let mut stage = Stage::new(store_of("screen_busy", Some(40_000)), SMALL);
+    stage.keys("3");
+    let before = stage.screen();
+    stage.keys("uu");
+    assert_eq!(stage.screen(), before);
+}
+
+#[test]
+fn enter_shows_the_calls_of_a_row() {
+    let mut stage = Stage::new(store_of("screen_busy", Some(40_000)), SMALL);
+    stage.keys("3<Enter>");
+    assert!(stage.screen().contains("filter: is:client remote="), "{}", stage.screen());
+    stage.keys("3j<Enter>");
+    assert!(stage.screen().contains("filter: connection="), "{}", stage.screen());
+}
+
+#[test]
+fn what_an_upstream_is_narrowed_to_are_its_calls() {
+    for name in ["screen_busy", "nginx_proxied", "client_mixed"] {
+        let store = store_of(name, None);
+        let context = Context { redactor: Redactor::new(false), now: store.now() };
+        for upstream in store.connections().upstreams() {
+            let text = super::to_upstream(upstream);
+            let filter = Filter::parse(&text).unwrap_or_else(|error| panic!("{name}: {text}: {error}"));
+            for (_, exchange) in store.exchanges().from(Sequence(0)) {
+                let own = super::UpstreamKey::of(Some(exchange.role), &exchange.connection) == upstream.key;
+                assert_eq!(filter.matches(exchange, &context), own, "{name}: {text}: {}", exchange.id.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_kernel_is_asked_about_what_is_shown() {
+    let mut stage = Stage::new(store_of("screen_busy", Some(40_000)), SMALL);
+    stage.keys("3");
+    stage.screen();
+    let watched = stage.ui.watched().len();
+    assert!(watched > 0 && watched < 20, "{watched}");
+    stage.keys("1");
+    stage.screen();
+    assert!(stage.ui.watched().is_empty());
+}
