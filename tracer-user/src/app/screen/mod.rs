@@ -26,7 +26,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 pub(super) use output::ScreenOutput;
-use ratatui::crossterm::event;
+use ratatui::crossterm::event::{self, Event};
 use rustix::process::Signal;
 pub(super) use spool::Spool;
 use terminal::Screen;
@@ -353,10 +353,14 @@ impl Loop {
                 next_frame = Instant::now();
             }
             let mut pressed = false;
-            if event::poll(next_frame.saturating_duration_since(Instant::now()))? {
+            if Screen::has_input(next_frame.saturating_duration_since(Instant::now()))? {
                 for _ in 0..EVENTS_AT_ONCE {
                     let event = event::read()?;
                     pressed = true;
+                    if let Event::Resize(..) = event {
+                        // Also where it has the size again that it had before: what was shown may be cut off.
+                        self.screen.redraw()?;
+                    }
                     let effects = self.ui.handle(&event, &self.shared.store());
                     for effect in effects {
                         if effect == Effect::Quit {

@@ -2,12 +2,14 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write as _},
+    io::{self, BufWriter, IsTerminal as _, Write as _},
+    os::fd::AsFd as _,
     panic,
     sync::{
         Once,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -16,7 +18,7 @@ use ratatui::{
     backend::CrosstermBackend,
     crossterm::{
         cursor::Show,
-        event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture},
+        event::{self, DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture},
         execute, queue,
         terminal::{
             BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
@@ -24,7 +26,11 @@ use ratatui::{
         },
     },
 };
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    io::Errno,
+    process::Signal,
+};
 
 /// A frame of a large terminal, in one write.
 const BUFFER: usize = 256 * 1024;
@@ -98,9 +104,28 @@ impl Screen {
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
     }
 
-    /// Everything is drawn anew.
+    /// Waits until a key was pressed or the size has changed. Not by crossterm alone, which reads for ever once the terminal
+    /// is gone; that is an error here.
+    pub(super) fn has_input(timeout: Duration) -> io::Result<bool> {
+        let (input, output) = (io::stdin(), io::stdout());
+        // Where keys come from, as crossterm has it: with a recording on standard input, from the terminal itself.
+        let terminal = if input.is_terminal() { input.as_fd() } else { output.as_fd() };
+        let mut wanted = [PollFd::from_borrowed_fd(terminal, PollFlags::IN)];
+        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
+        match rustix::event::poll(&mut wanted, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if wanted[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+            return Err(io::Error::new(io::ErrorKind::NotConnected, "it was closed"));
+        }
+        event::poll(Duration::ZERO)
+    }
+
+    /// Everything is drawn anew. Not by `clear`, which asks the terminal where the cursor is, and fails where none answers.
     pub(super) fn redraw(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        let size = self.terminal.size()?;
+        self.terminal.resize(size.into())
     }
 
     /// Puts text into the clipboard of whoever looks at the terminal, however far away (OSC 52 of xterm's control
@@ -117,13 +142,14 @@ impl Screen {
         restore();
         let result = work();
         take()?;
-        self.terminal.clear()?;
+        self.redraw()?;
         Ok(result)
     }
 
     /// Stops the whole program, as Ctrl-Z does others, until it is continued.
     pub(super) fn suspend(&mut self) -> io::Result<()> {
-        // Not SIGTSTP: that is what we may have been sent, and have caught.
-        self.lend(|| kill_process(getpid(), Signal::STOP))?.map_err(io::Error::from)
+        // Not SIGTSTP: that is what we may have been sent, and have caught. To this thread, not to the process: another
+        // thread could take it, while this one goes on to take the terminal back.
+        self.lend(|| signal_hook::low_level::raise(Signal::STOP.as_raw()))?
     }
 }
