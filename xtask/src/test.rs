@@ -84,10 +84,10 @@ fn replay(arguments: &[String]) -> anyhow::Result<()> {
 }
 
 fn cli(binary: &Path, arguments: &[String]) -> anyhow::Result<()> {
-    say("the program from outside");
+    say("the program from outside, and its screens in a terminal");
     perform(
         cargo()
-            .args(["test", "--package", "tracer-tests", "--test", "cli", "--"])
+            .args(["test", "--package", "tracer-tests", "--test", "cli", "--test", "screen", "--"])
             .args(arguments)
             .env("PIDTAP_BIN", binary),
     )

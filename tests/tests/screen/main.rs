@@ -1,0 +1,7 @@
+//! The screens of the real program, in a terminal that is not there.
+
+mod leave;
+mod load;
+mod look;
+mod malicious;
+mod support;
