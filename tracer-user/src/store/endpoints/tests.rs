@@ -114,26 +114,29 @@ fn the_rate_is_that_of_the_last_ten_seconds() {
     assert!(rows[0].seconds.iter().sum::<u32>() >= 90);
 }
 
-/// How long it takes to see an exchange: run it with `--release -- --ignored --nocapture`.
+/// How long it takes to see an exchange, where calls have few paths, and where each has its own: run it with
+/// `--release -- --ignored --nocapture`.
 #[test]
 #[ignore = "it measures"]
 fn what_an_exchange_costs() {
-    let calls: Vec<String> =
-        (0..2_000).map(|number| format!("+1 t1 GET /v1/orders/{number}/items keep > 200")).collect();
-    let told = Scenario::told(&calls.join("\n"));
-    let exchanges: Vec<_> = told
-        .updates
-        .iter()
-        .filter_map(|update| if let Update::Exchange(exchange) = update { Some(exchange) } else { None })
-        .collect();
-    let mut endpoints = Endpoints::default();
-    for _ in 0..5 {
+    for count in [10, 100, 1_000] {
+        let calls: Vec<String> =
+            (0..count).map(|number| format!("+1 t1 GET /v1/orders/{number}/items keep > 200")).collect();
+        let told = Scenario::told(&calls.join("\n"));
+        let exchanges: Vec<_> = told
+            .updates
+            .iter()
+            .filter_map(|update| if let Update::Exchange(exchange) = update { Some(exchange) } else { None })
+            .collect();
+        let mut endpoints = Endpoints::default();
         let start = std::time::Instant::now();
-        for _ in 0..500 {
+        let times = 2_000_000 / count;
+        for _ in 0..times {
             for exchange in &exchanges {
                 endpoints.see(exchange);
             }
         }
-        println!("{:.0} ns each", start.elapsed().as_nanos() as f64 / 500.0 / exchanges.len() as f64);
+        let each = start.elapsed().as_nanos() as f64 / f64::from(times) / f64::from(count);
+        println!("{count} paths: {each:.0} ns each");
     }
 }
