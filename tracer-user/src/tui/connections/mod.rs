@@ -3,6 +3,7 @@
 mod row;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
 use ratatui::{
     buffer::Buffer,
@@ -11,7 +12,6 @@ use ratatui::{
 
 use self::row::What;
 use super::{
-    endpoints::quoted,
     keys::{Action, On},
     overview::split_top,
     pen::Pen,
@@ -21,9 +21,7 @@ use super::{
 };
 use crate::{
     connection::{ConnectionId, Endpoint, Role},
-    redact::Redactor,
-    store::connections::{Closed, Connection, Connections, MAX_CONNECTIONS, Pool, Upstream, UpstreamKey},
-    visible::Visible,
+    store::connections::{Closed, Connection, MAX_CONNECTIONS, Pool, Upstream, UpstreamKey},
 };
 
 /// Upstreams that are folded at once.
@@ -148,7 +146,7 @@ impl ConnectionsView {
         let filter = match self.cursor.selected() {
             Some(Key::Open(id) | Key::Closed(id)) => format!("connection={}", id.0),
             Some(Key::Upstream(key)) => match context.store.connections().upstream_by_key(key) {
-                Some(upstream) => to_upstream(upstream),
+                Some(upstream) => upstream::filter(upstream),
                 None => return Vec::new(),
             },
             Some(Key::AllClosed) => {
@@ -157,59 +155,6 @@ impl ConnectionsView {
             None => return Vec::new(),
         };
         vec![Reaction::Narrow(filter)]
-    }
-
-    fn draw_upstream(&self, mut pen: Pen<'_>, upstream: &Upstream, context: &Context<'_>) {
-        let fold = if self.folded.contains(&upstream.key) { '▸' } else { '▾' };
-        pen.cell(1, Tone::Open, if pen.is_selected() { ">" } else { "" });
-        let arrow = match upstream.role {
-            Some(Role::Client) => '→',
-            Some(Role::Server) => '←',
-            None => ' ',
-        };
-        pen.put(Tone::Strong, format_args!("{fold}{arrow} "));
-        let (pool, most) = (upstream.now, upstream.most);
-        let bars = usize::from(row::bars(self.wide));
-        let Pool { open, busy, idle, connecting } = pool;
-        let connects = if connecting > 0 { format!(", {connecting} connecting") } else { String::new() };
-        let numbers = if self.wide {
-            let (most, busiest, closed) = (most.open, most.busy, upstream.closed);
-            format!(
-                "{open} open, {busy} busy{connects}, {idle} idle; most {most} open, {busiest} busy; {closed} closed"
-            )
-        } else if connecting > 0 {
-            format!("{open} open, {busy} busy{connects}")
-        } else {
-            format!("{open} open, {busy} busy, most {} of {}", most.busy, most.open)
-        };
-        let room = pen.left().saturating_sub(numbers.len() as u16 + bars as u16 + 3);
-        pen.cell(room, Tone::Strong, name(upstream, self.wide, context.redactor));
-        pen.put(if pool.busy > 0 { Tone::Open } else { Tone::Plain }, numbers);
-        let seconds = upstream.history.whole(context.store.now());
-        let busy = seconds[seconds.len() - bars..].iter().map(|pool| u64::from(pool.busy));
-        pen.at_end(Tone::Open, super::spark::scaled(busy, most.open.into()));
-    }
-}
-
-/// How an upstream is called, and its address where there is room or it has no name.
-fn name(upstream: &Upstream, wide: bool, redactor: Redactor) -> String {
-    let address = Visible(&upstream.address);
-    match upstream.names.split_first() {
-        None => address.to_string(),
-        Some((first, [])) if !wide => Visible(&redactor.authority(first)).to_string(),
-        Some((first, more)) if !wide => format!("{} +{}", Visible(&redactor.authority(first)), more.len()),
-        Some((first, [])) => format!("{} ({address})", Visible(&redactor.authority(first))),
-        Some((first, more)) => format!("{} +{} ({address})", Visible(&redactor.authority(first)), more.len()),
-    }
-}
-
-/// The filter for the calls to an upstream.
-fn to_upstream(upstream: &Upstream) -> String {
-    let address = quoted(&upstream.address);
-    match upstream.role {
-        Some(Role::Client) => format!("is:client remote={address}"),
-        Some(Role::Server) => format!("is:server local={address}"),
-        None => format!("remote={address}"),
     }
 }
 
@@ -222,7 +167,7 @@ impl View for ConnectionsView {
         let [title, rest] = split_top(area, 1);
         let [heading, rows] = split_top(rest, 1);
         self.wide = row::is_wide(area.width);
-        self.draw_title(Pen::new(buffer, title, context.theme), context);
+        draw_title(Pen::new(buffer, title, context.theme), context);
         row::heading(Pen::new(buffer, heading, context.theme), self.sort, self.wide);
         let lines = self.lines(context);
         let shown = self.cursor.set(lines.iter().map(Line::key).collect(), rows);
@@ -233,7 +178,9 @@ impl View for ConnectionsView {
                 pen.select();
             }
             match &lines[place] {
-                Line::Upstream(upstream) => self.draw_upstream(pen, upstream, context),
+                Line::Upstream(upstream) => {
+                    upstream::draw(pen, upstream, self.folded.contains(&upstream.key), context);
+                }
                 Line::Open(connection) => {
                     self.shown.push(connection.info.inode.0);
                     row::draw(pen, connection, self.wide, context);
@@ -278,17 +225,16 @@ impl View for ConnectionsView {
     }
 }
 
-impl ConnectionsView {
-    fn draw_title(&self, mut pen: Pen<'_>, context: &Context<'_>) {
-        let connections: &Connections = context.store.connections();
-        let busy: u32 = connections.upstreams().iter().map(|upstream| upstream.now.busy).sum();
-        pen.put(Tone::Strong, format_args!("{} open, {busy} busy", connections.total()));
-        if connections.total() > MAX_CONNECTIONS {
-            pen.put(Tone::Warn, format_args!("; the {MAX_CONNECTIONS} that became known last are listed"));
-        }
-        if !context.filter.takes_all() {
-            pen.put(Tone::Warn, ": all stand here; the filter is for the overview");
-        }
-        pen.at_end(Tone::Faint, format_args!("busy in the last {} s", row::bars(self.wide)));
+fn draw_title(mut pen: Pen<'_>, context: &Context<'_>) {
+    let bars = upstream::bars(pen.left());
+    let connections = context.store.connections();
+    let busy: u32 = connections.upstreams().iter().map(|upstream| upstream.now.busy).sum();
+    pen.put(Tone::Strong, format_args!("{} open, {busy} busy", connections.total()));
+    if connections.total() > MAX_CONNECTIONS {
+        pen.put(Tone::Warn, format_args!("; the {MAX_CONNECTIONS} that became known last are listed"));
     }
+    if !context.filter.takes_all() {
+        pen.put(Tone::Warn, ": all stand here; the filter is for the overview");
+    }
+    pen.at_end(Tone::Faint, format_args!("busy in the last {bars} s"));
 }

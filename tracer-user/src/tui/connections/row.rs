@@ -65,11 +65,6 @@ pub(super) fn is_wide(width: u16) -> bool {
     width >= 110
 }
 
-/// Seconds that the bars stand for.
-pub(super) fn bars(wide: bool) -> u16 {
-    if wide { 60 } else { 20 }
-}
-
 fn columns(wide: bool) -> &'static [Column<What>] {
     if wide { WIDE } else { NARROW }
 }

@@ -33,6 +33,19 @@ fn they_are_sorted_by_any_column() {
 }
 
 #[test]
+fn names_stay_at_every_width() {
+    for width in (60..200).step_by(7) {
+        let mut stage = Stage::new(store_of("screen_busy", Some(40_000)), (width, 40));
+        stage.keys("3");
+        let screen = stage.screen();
+        assert!(screen.contains("stock.i") && screen.contains("#14"), "{width}: {screen}");
+        stage.keys("2");
+        let screen = stage.screen();
+        assert!(screen.contains("/v1/char") && screen.contains("p95"), "{width}: {screen}");
+    }
+}
+
+#[test]
 fn an_upstream_is_folded() {
     snapshots!("connections_folded", store_of("screen_busy", Some(40_000)), "3u");
     let mut stage = Stage::new(store_of("screen_busy", Some(40_000)), SMALL);
@@ -57,7 +70,7 @@ fn what_an_upstream_is_narrowed_to_are_its_calls() {
         let store = store_of(name, None);
         let context = Context { redactor: Redactor::new(false), now: store.now() };
         for upstream in store.connections().upstreams() {
-            let text = super::to_upstream(upstream);
+            let text = super::upstream::filter(upstream);
             let filter = Filter::parse(&text).unwrap_or_else(|error| panic!("{name}: {text}: {error}"));
             for (_, exchange) in store.exchanges().from(Sequence(0)) {
                 let own = super::UpstreamKey::of(Some(exchange.role), &exchange.connection) == upstream.key;

@@ -52,24 +52,24 @@ const BARS: u16 = 20;
 /// All but the name, which stands before them.
 pub(super) const COLUMNS: [Column<What>; 14] = [
     column(What::Calls, "calls", 6, 0),
-    column(What::Rate, "/s", 5, 0),
-    column(What::Bars, "calls in 20 s", BARS, 2),
-    column(What::Open, "open", 5, 3),
-    column(What::Failed, "failed", 7, 5),
+    column(What::Rate, "/s", 5, 2),
+    column(What::Bars, "calls in 20 s", BARS, 5),
+    column(What::Open, "open", 5, 6),
+    column(What::Failed, "failed", 7, 8),
     column(What::Share, "fail", 5, 0),
-    column(What::Refused, "4xx", 6, 4),
+    column(What::Refused, "4xx", 6, 7),
     column(What::P50, "p50", 7, 0),
-    column(What::P95, "p95", 6, 0),
-    column(What::P99, "p99", 6, 0),
-    column(What::Max, "max", 6, 1),
-    column(What::Late, "now", 7, 6),
-    column(What::Sent, "sent", 6, 8),
-    column(What::Got, "got", 6, 7),
+    column(What::P95, "p95", 6, 1),
+    column(What::P99, "p99", 6, 3),
+    column(What::Max, "max", 6, 4),
+    column(What::Late, "now", 7, 9),
+    column(What::Sent, "sent", 6, 11),
+    column(What::Got, "got", 6, 10),
 ];
 
 /// Columns of the screen that are left to the name.
 pub(super) fn name_room(width: u16) -> u16 {
-    if width < 110 { 31 } else { 52 }
+    if width < 110 { 31 } else { 46 }
 }
 
 /// Columns before the name: where keys act, whether calls fail or are open, and which way they go.
