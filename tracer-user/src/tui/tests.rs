@@ -100,10 +100,16 @@ impl Stage {
         effects
     }
 
-    /// The screen as text.
-    pub(super) fn screen(&mut self) -> String {
+    /// Draws, as a frame is drawn.
+    pub(super) fn draw(&mut self) {
         let Self { ui, store, terminal } = self;
         terminal.draw(|frame| ui.draw(frame, store)).expect("it cannot fail");
+    }
+
+    /// The screen as text.
+    pub(super) fn screen(&mut self) -> String {
+        self.draw();
+        let Self { terminal, .. } = self;
         let buffer = terminal.backend().buffer();
         let width = usize::from(buffer.area.width);
         let mut text = String::new();

@@ -91,3 +91,51 @@ fn the_kernel_is_asked_about_what_is_shown() {
     stage.screen();
     assert!(stage.ui.watched().is_empty());
 }
+
+/// How long both tables take to draw when they are full: run it with `--release -- --ignored --nocapture`.
+#[test]
+#[ignore = "it measures"]
+fn what_full_tables_cost() {
+    use std::time::Instant;
+
+    use crate::{
+        engine::{EngineOptions, tests::scenario::Scenario},
+        store::{Store, StoreOptions},
+    };
+    let mut scenario = Scenario::new(EngineOptions::default());
+    let mut store = Store::new(StoreOptions::default());
+    let letters =
+        |number: usize| -> String { number.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect() };
+    let call = |number: usize| {
+        let (path, port) = (letters(number), 1_000 + number % 50);
+        format!("+1 t1 GET /{path} on=c{number} port={port} > 200 took={}", number % 97)
+    };
+    let calls: Vec<String> = (0..2_000).map(call).collect();
+    scenario.play(&calls.join("\n"));
+    for update in scenario.take_updates() {
+        store.apply(&update);
+    }
+    let mut measure = |what: &str, step: &mut dyn FnMut(&mut Store)| {
+        let start = Instant::now();
+        for _ in 0..50 {
+            step(&mut store);
+        }
+        println!("{what}: {:.0} us", start.elapsed().as_micros() as f64 / 50.0);
+    };
+    let engine = scenario.engine();
+    let mut now = engine.now();
+    measure("look", &mut |store| {
+        now.0 += 100_000_000;
+        store.look(now, &engine.live());
+    });
+    measure("clone", &mut |store| drop(store.clone()));
+    for keys in ["2", "2sss", "3", "3s"] {
+        let mut stage = Stage::new(Store::default(), LARGE);
+        stage.keys(keys);
+        measure(keys, &mut |store| {
+            std::mem::swap(&mut stage.store, store);
+            stage.draw();
+            std::mem::swap(&mut stage.store, store);
+        });
+    }
+}
