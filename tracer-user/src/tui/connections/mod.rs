@@ -229,6 +229,10 @@ fn draw_title(mut pen: Pen<'_>, context: &Context<'_>) {
     let bars = upstream::bars(pen.left());
     let connections = context.store.connections();
     let busy: u32 = connections.upstreams().iter().map(|upstream| upstream.now.busy).sum();
+    if context.store.summary().is_some() {
+        // What became of them then is not known.
+        pen.put(Tone::Strong, "when tracing ended: ");
+    }
     pen.put(Tone::Strong, format_args!("{} open, {busy} busy", connections.total()));
     if connections.total() > MAX_CONNECTIONS {
         pen.put(Tone::Warn, format_args!("; the {MAX_CONNECTIONS} that became known last are listed"));
