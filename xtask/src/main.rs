@@ -7,6 +7,7 @@ mod dist;
 mod fuzz;
 mod lint;
 mod packages;
+mod pictures;
 mod record;
 mod setup;
 mod test;
@@ -45,6 +46,8 @@ enum Verb {
     Bench(bench::Options),
     /// Record the real services again whose recordings the replay tests use.
     Record(record::Options),
+    /// Take the pictures of the screens again that the papers show; needs no root.
+    Pictures,
     /// Make a tar archive of the binary and its papers in target/dist.
     Dist,
 }
@@ -84,6 +87,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         }
         Verb::Bench(options) => bench::run(&options),
         Verb::Record(options) => record::run(&options),
+        Verb::Pictures => pictures::run(),
         Verb::Dist => {
             setup::to_build()?;
             dist::run()
