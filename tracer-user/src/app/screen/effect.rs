@@ -69,8 +69,10 @@ impl Loop {
             Recorded::Spool(spool) => spool,
         };
         let mut saved = None;
+        // A copy: the thread that takes events must not wait for a disk.
+        let spool = lock(spool).clone();
         let result = new_file("pidtap", "tap", |file| {
-            saved = Some(lock(spool).save(file)?);
+            saved = Some(spool.save(file)?);
             Ok(())
         });
         match (result, saved) {

@@ -26,7 +26,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 pub(super) use output::ScreenOutput;
-use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::event::{self, Event, MouseEventKind};
 use rustix::process::Signal;
 pub(super) use spool::Spool;
 use terminal::Screen;
@@ -46,6 +46,8 @@ const FRAME: Duration = Duration::from_millis(66);
 const EVENTS_AT_ONCE: usize = 64;
 /// Messages, and lines of a command, that wait to be shown, or to be printed in the end.
 const LINES: usize = 2_000;
+/// Bytes of them.
+const LINES_BYTES: usize = 4 << 20;
 /// How long a terminal that takes nothing may keep the program from ending.
 const GIVE_UP: Duration = Duration::from_secs(2);
 
@@ -62,9 +64,30 @@ enum Line {
 #[derive(Default)]
 struct Lines {
     latest: VecDeque<Line>,
+    bytes: usize,
     forgotten: usize,
     /// They were printed, and are not taken any more.
     printed: bool,
+}
+
+impl Line {
+    fn text(&self) -> &str {
+        match self {
+            Self::Said(text) | Self::Command(text) => text,
+        }
+    }
+}
+
+impl Lines {
+    fn push(&mut self, line: Line) {
+        self.bytes += line.text().len();
+        self.latest.push_back(line);
+        while self.latest.len() > LINES || self.bytes > LINES_BYTES {
+            let Some(old) = self.latest.pop_front() else { break };
+            self.bytes -= old.text().len();
+            self.forgotten += 1;
+        }
+    }
 }
 
 /// What the threads share.
@@ -105,11 +128,7 @@ impl Shared {
         if lines.printed {
             return false;
         }
-        if lines.latest.len() >= LINES {
-            lines.latest.pop_front();
-            lines.forgotten += 1;
-        }
-        lines.latest.push_back(line);
+        lines.push(line);
         true
     }
 
@@ -121,6 +140,11 @@ impl Shared {
     /// So many bytes of the recording were read.
     pub(super) fn set_read(&self, bytes: u64) {
         self.read.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The user has left the screens.
+    pub(super) fn is_left(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
     }
 
     /// So large is the recording.
@@ -136,6 +160,11 @@ impl Shared {
     /// Whether a signal is the business of the screens, not of the trace.
     pub(super) fn take_signal(&self, signal: Signal) -> bool {
         match signal {
+            // While a pager has the terminal, it stops by itself; without us, no shell would take the terminal back.
+            Signal::TSTP if self.paging.load(Ordering::Relaxed) => {
+                stop_all();
+                true
+            }
             Signal::TSTP => {
                 self.suspend.store(true, Ordering::Relaxed);
                 true
@@ -145,6 +174,12 @@ impl Shared {
             _ => false,
         }
     }
+}
+
+/// Stops this program, as Ctrl-Z does others, until it is continued. The terminal must be as others expect it.
+pub(super) fn stop_all() {
+    // It can always be sent to oneself.
+    let _ = signal_hook::low_level::raise(Signal::STOP.as_raw());
 }
 
 /// Waits until the user has left the screens; without screens, for good.
@@ -238,11 +273,21 @@ impl Recorded {
     }
 }
 
-/// Screens that are there.
+/// Screens that are there. Dropped, they end as well: no error on the way may leave a terminal that shows nothing.
 pub(super) struct Running {
     pub(super) shared: Arc<Shared>,
     over: UnboundedReceiver<()>,
     thread: Option<JoinHandle<io::Result<()>>>,
+    ended: bool,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.ended {
+            // What led here is said by whoever dropped it.
+            let _ = self.finish();
+        }
+    }
 }
 
 impl Planned {
@@ -255,9 +300,11 @@ impl Planned {
         let screen = Screen::enter().context("cannot show screens on this terminal; use `-o line`")?;
         *lock(&SCREENS) = Some(Arc::clone(&self.shared));
         let (sender, over) = unbounded_channel();
+        // From here on, whatever fails gives the terminal back.
+        let mut running = Running { shared: Arc::clone(&self.shared), over, thread: None, ended: false };
         let loop_ = Loop {
             ui: Ui::new(&self.options),
-            shared: Arc::clone(&self.shared),
+            shared: self.shared,
             screen,
             recording,
             recorded,
@@ -268,7 +315,8 @@ impl Planned {
             .name("pidtap-screen".to_owned())
             .spawn(move || loop_.run())
             .context("cannot start the thread that draws; check the limit of processes (`ulimit -u`)")?;
-        Ok(Running { shared: self.shared, over, thread: Some(thread) })
+        running.thread = Some(thread);
+        Ok(running)
     }
 }
 
@@ -291,6 +339,11 @@ impl Running {
 
     /// Ends the screens, gives the terminal back, and prints what was said meanwhile.
     pub(super) fn end(mut self) -> anyhow::Result<()> {
+        self.finish().context("the terminal failed")
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.ended = true;
         self.shared.end();
         let result = self.join();
         *lock(&SCREENS) = None;
@@ -298,6 +351,9 @@ impl Running {
         let mut stderr = io::stderr().lock();
         let mut lines = lock(&self.shared.lines);
         lines.printed = true;
+        if lines.forgotten > 0 {
+            let _ = writeln!(stderr, "pidtap: {} lines that came before these were not kept", lines.forgotten);
+        }
         for line in lines.latest.drain(..) {
             // Nobody may be there to read it.
             let _ = match line {
@@ -305,8 +361,7 @@ impl Running {
                 Line::Command(text) => writeln!(stderr, "{text}"),
             };
         }
-        drop(lines);
-        result.context("the terminal failed")
+        result
     }
 
     fn join(&mut self) -> io::Result<()> {
@@ -319,8 +374,7 @@ impl Running {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        // A panic was printed.
-        thread.join().unwrap_or(Ok(()))
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that draws ended early; please report it")))
     }
 }
 
@@ -356,7 +410,8 @@ impl Loop {
             if Screen::has_input(next_frame.saturating_duration_since(Instant::now()))? {
                 for _ in 0..EVENTS_AT_ONCE {
                     let event = event::read()?;
-                    pressed = true;
+                    // Nothing follows the mouse: a frame for each place it passes would only be work.
+                    pressed |= !matches!(event, Event::Mouse(mouse) if mouse.kind == MouseEventKind::Moved);
                     if let Event::Resize(..) = event {
                         // Also where it has the size again that it had before: what was shown may be cut off.
                         self.screen.redraw()?;
@@ -368,7 +423,7 @@ impl Loop {
                         }
                         self.effect(effect)?;
                     }
-                    if !event::poll(Duration::ZERO)? {
+                    if !Screen::has_input(Duration::ZERO)? {
                         break;
                     }
                 }
@@ -404,5 +459,24 @@ impl Loop {
         ui.watched().clone_into(&mut lock(&shared.watched));
         shared.frames.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_to_be_printed_is_bounded_and_what_is_left_out_is_counted() {
+        let mut lines = Lines::default();
+        for _ in 0..LINES + 5 {
+            lines.push(Line::Command("short".to_owned()));
+        }
+        assert_eq!((lines.latest.len(), lines.forgotten), (LINES, 5));
+        for _ in 0..1_000 {
+            lines.push(Line::Command("x".repeat(64 * 1024)));
+        }
+        assert!(lines.bytes <= LINES_BYTES && lines.latest.len() == LINES_BYTES / (64 * 1024), "{}", lines.bytes);
+        assert_eq!(lines.latest.len() + lines.forgotten, LINES + 5 + 1_000);
     }
 }

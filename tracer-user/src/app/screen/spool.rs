@@ -13,7 +13,8 @@ use crate::{
 /// Bytes of events that are held.
 const LIMIT: usize = 8 << 20;
 
-/// See the module. In memory alone: what a service says to others goes into no file unless that is asked for.
+/// See the module. A copy is to be written to a file: whoever fills it must not wait for a disk. In memory alone: what a service says to others goes into no file unless that is asked for.
+#[derive(Clone)]
 pub(in crate::app) struct Spool {
     header: Header,
     /// Who is traced, and which connections were there: without it the rest is hard to read.

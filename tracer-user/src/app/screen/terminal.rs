@@ -29,7 +29,6 @@ use ratatui::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     io::Errno,
-    process::Signal,
 };
 
 /// A frame of a large terminal, in one write.
@@ -150,6 +149,6 @@ impl Screen {
     pub(super) fn suspend(&mut self) -> io::Result<()> {
         // Not SIGTSTP: that is what we may have been sent, and have caught. To this thread, not to the process: another
         // thread could take it, while this one goes on to take the terminal back.
-        self.lend(|| signal_hook::low_level::raise(Signal::STOP.as_raw()))?
+        self.lend(super::stop_all)
     }
 }
