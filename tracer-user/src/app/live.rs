@@ -182,7 +182,10 @@ impl Trace {
         self.stop();
         loop {
             tokio::select! {
-                _ = signals.recv() => bail!("ended at once by a second signal: what was not printed yet is missing"),
+                // To stop is not to give up. Screens that are there still do it; without them the terminal is as it was.
+                signal = signals.recv() => if signal != process_signal::Signal::TSTP {
+                    bail!("ended at once by a second signal: what was not printed yet is missing");
+                },
                 notice = self.notices.recv() => match notice {
                     Some(Notice::Finished) | None => break,
                     Some(_) => {}

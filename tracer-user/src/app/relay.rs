@@ -3,7 +3,8 @@
 use std::{
     io::{self, BufRead as _, BufReader, Read, Write},
     sync::Arc,
-    thread,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -12,6 +13,11 @@ use super::screen::Shared;
 
 /// Bytes of a line that are shown as one.
 const LINE: u64 = 64 * 1024;
+/// How long what is still on its way may keep the program from ending: others than the command may hold its output open.
+const REST: Duration = Duration::from_millis(500);
+
+/// A thread that passes on.
+pub(super) struct Relay(JoinHandle<()>);
 
 /// Starts the thread that reads until the command, and whoever else has its output, has closed it. It never stops reading:
 /// a command must not wait, nor fail, because of who looks at it.
@@ -19,7 +25,7 @@ pub(super) fn start<W: Write + 'static>(
     input: impl Read + Send + 'static,
     shared: Arc<Shared>,
     own: fn() -> W,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Relay> {
     let relay = move || {
         let mut input = BufReader::new(input);
         let mut line = Vec::new();
@@ -41,9 +47,17 @@ pub(super) fn start<W: Write + 'static>(
         }
     };
     // It ends with the command.
-    thread::Builder::new()
+    let thread = thread::Builder::new()
         .name("pidtap-relay".to_owned())
         .spawn(relay)
         .context("cannot start a thread for the command's output; check the limit of processes (`ulimit -u`)")?;
-    Ok(())
+    Ok(Relay(thread))
+}
+
+/// The command has ended: waits until what it wrote last is passed on.
+pub(super) fn drain(relays: &[Relay]) {
+    let begin = Instant::now();
+    while begin.elapsed() < REST && !relays.iter().all(|relay| relay.0.is_finished()) {
+        thread::sleep(Duration::from_millis(2));
+    }
 }

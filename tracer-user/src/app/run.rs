@@ -1,6 +1,6 @@
 //! `pidtap run`: a command from its first byte to its exit status.
 
-use std::{ffi::OsStr, io, path::Path, sync::Arc};
+use std::{ffi::OsStr, io, path::Path, process::ExitStatus, sync::Arc, time::Duration};
 
 use rustix::process::Signal;
 
@@ -53,15 +53,19 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
         let mut signals = Signals::new()?;
         let mut trace = Trace::start(plan)?;
         let mut screens = super::start(planned, recorded, &mut signals)?;
+        let mut relays = Vec::new();
         if let (Some(screens), Some((stdout, stderr))) = (&screens, launched.take_output()) {
-            relay::start(stdout, Arc::clone(&screens.shared), io::stdout)?;
-            relay::start(stderr, Arc::clone(&screens.shared), io::stderr)?;
+            relays.push(relay::start(stdout, Arc::clone(&screens.shared), io::stdout)?);
+            relays.push(relay::start(stderr, Arc::clone(&screens.shared), io::stderr)?);
         }
         launched.release()?;
         let outcome = follow(&mut trace, &mut launched, &mut signals, screens.as_mut()).await;
         let finished = trace.finish(&mut signals).await;
         let had_screens = screens.is_some();
         let is_left = matches!(outcome, Ok(Ending::Signal) | Err(_));
+        if is_ended(&mut launched).await {
+            relay::drain(&relays);
+        }
         super::end(screens, !is_left, &mut signals).await?;
         if outcome? == Ending::Signal {
             let (command, pid) = (launched.command().to_owned(), launched.pid());
@@ -76,14 +80,40 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
         if let Err(error) = finished {
             say(&super::in_one_line(&error));
         }
+        let status = wait(&mut launched, &mut signals, had_screens).await?;
+        relay::drain(&relays);
+        let Some(status) = status else {
+            say(&format!("`{}` ({}) runs on", launched.command(), launched.pid()));
+            return Ok(Exit::Done);
+        };
+        Ok(Exit::Command(launch::exit_status_of(status)))
+    })
+}
+
+async fn is_ended(launched: &mut Launched) -> bool {
+    tokio::time::timeout(Duration::ZERO, launched.wait_async()).await.is_ok()
+}
+
+/// Waits for the command, which is no longer traced; `None` where it runs on. Where its output comes through here it would
+/// fail without us: then signals are for it.
+async fn wait(launched: &mut Launched, signals: &mut Signals, passes_on: bool) -> anyhow::Result<Option<ExitStatus>> {
+    let mut forwarded = false;
+    loop {
         tokio::select! {
-            status = launched.wait_async() => Ok(Exit::Command(launch::exit_status_of(status?))),
-            _ = signals.recv(), if !had_screens => {
-                say(&format!("`{}` ({}) runs on", launched.command(), launched.pid()));
-                Ok(Exit::Done)
+            status = launched.wait_async() => return Ok(Some(status?)),
+            signal = signals.recv() => match signal {
+                // The command, which is in our group, has stopped already.
+                Signal::TSTP => screen::stop_all(),
+                _ if !passes_on || forwarded => return Ok(None),
+                // It got that by itself.
+                Signal::INT => {}
+                signal => {
+                    forwarded = true;
+                    launched.forward(signal);
+                }
             }
         }
-    })
+    }
 }
 
 /// Waits until tracing is to end. The first signal is the command's business (Ctrl-C reaches it by itself, others are
