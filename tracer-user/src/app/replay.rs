@@ -52,22 +52,26 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     let asked = asked_to_end(shared)?;
     let already = Recorded::Already(format!("this is the recording {name} already"));
     let screens = planned.map(|planned| planned.start(Some(name.clone()), already)).transpose()?;
-    let result = show(&mut reader, &mut pipeline, &asked, &name);
-    if let Some(mut screens) = screens {
-        if let Err(error) = &result {
-            say(&super::in_one_line(error));
-        }
-        screens.wait();
-        screens.end()?;
-    }
-    result
+    let is_left = || asked.load(Ordering::Relaxed) || screens.as_ref().is_some_and(|screens| screens.shared.is_left());
+    let result = show(&mut reader, &mut pipeline, is_left, &name);
+    let Some(mut screens) = screens else { return result };
+    // Also where it ended early.
+    screens.shared.set_size(0);
+    // Said there, and printed with all else that was said.
+    let exit = result.unwrap_or_else(|error| {
+        say(&super::in_one_line(&error));
+        Exit::of(&error)
+    });
+    screens.wait();
+    screens.end()?;
+    Ok(exit)
 }
 
 /// Shows all that is in it, and says what is not.
 fn show(
     reader: &mut Reader<Box<dyn Read>>,
     pipeline: &mut Pipeline,
-    asked_to_end: &AtomicBool,
+    asked_to_end: impl Fn() -> bool,
     name: &str,
 ) -> anyhow::Result<Exit> {
     match feed(reader, pipeline, asked_to_end) {
@@ -155,9 +159,9 @@ impl<R: Read> Read for Counted<R> {
 fn feed(
     reader: &mut Reader<Box<dyn Read>>,
     pipeline: &mut Pipeline,
-    asked_to_end: &AtomicBool,
+    asked_to_end: impl Fn() -> bool,
 ) -> anyhow::Result<bool> {
-    while !asked_to_end.load(Ordering::Relaxed) {
+    while !asked_to_end() {
         let event = reader.next_event().inspect_err(|_| {
             // What was read is good.
             let _ = pipeline.finish();
