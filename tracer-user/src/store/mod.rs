@@ -132,6 +132,11 @@ impl Store {
     fn exchange(&mut self, exchange: &Arc<Exchange>) {
         let end = exchange.timing.end.unwrap_or(exchange.started);
         self.pass(end);
+        // Not shown a second time until the next look.
+        if let Ok(index) = self.open.binary_search_by_key(&exchange.id, |open| open.id) {
+            self.open.remove(index);
+            self.open_total = self.open_total.saturating_sub(1);
+        }
         let failed = failed(exchange);
         self.totals.exchanges += 1;
         self.totals.failed += u64::from(failed);

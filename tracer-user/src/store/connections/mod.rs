@@ -41,6 +41,8 @@ pub struct Connections {
     told: FxHashSet<ConnectionId>,
     upstreams: Vec<Upstream>,
     index: FxHashMap<UpstreamKey, usize>,
+    /// At this look there is no room for more upstreams: it is made once, not for each connection.
+    full: bool,
     learned: Box<[u64; LEARNED]>,
 }
 
@@ -55,6 +57,7 @@ impl Default for Connections {
             told: FxHashSet::default(),
             upstreams: Vec::new(),
             index: FxHashMap::default(),
+            full: false,
             learned: Box::new([0; LEARNED]),
         }
     }
@@ -82,6 +85,7 @@ impl Connections {
             return;
         }
         self.looked = Some(now);
+        self.full = false;
         self.look_for_closed(now, live);
         for upstream in &mut self.upstreams {
             upstream.begin_look();
@@ -140,10 +144,14 @@ impl Connections {
         if let Some(index) = self.index.get(&key) {
             return Some(&mut self.upstreams[*index]);
         }
+        if self.full {
+            return None;
+        }
         if self.upstreams.len() >= MAX_UPSTREAMS {
             self.upstreams.retain(|upstream| upstream.now.open > 0 || upstream.before.open > 0);
             self.index = self.upstreams.iter().enumerate().map(|(index, upstream)| (upstream.key, index)).collect();
-            if self.upstreams.len() >= MAX_UPSTREAMS {
+            self.full = self.upstreams.len() >= MAX_UPSTREAMS;
+            if self.full {
                 return None;
             }
         }
