@@ -133,11 +133,13 @@ impl List {
             self.selected = self.at(self.place, context);
             return;
         }
-        let Some(id) = self.selected else { return };
-        let over = context.store.exchanges().sequence_of(id).map(|sequence| self.index.place_of(sequence));
-        let over = over.filter(|place| self.at(*place, context) == Some(id));
-        let open = || Some(self.index.len() + self.open.iter().position(|exchange| exchange.id == id)?);
-        if let Some(place) = over.or_else(open) {
+        let place = self.selected.and_then(|id| {
+            let over = context.store.exchanges().sequence_of(id).map(|sequence| self.index.place_of(sequence));
+            let over = over.filter(|place| self.at(*place, context) == Some(id));
+            let open = || Some(self.index.len() + self.open.iter().position(|exchange| exchange.id == id)?);
+            over.or_else(open)
+        });
+        if let Some(place) = place {
             self.place = place;
         } else {
             self.place = self.place.min(total.saturating_sub(1));
@@ -227,7 +229,8 @@ impl List {
     }
 
     fn go_to(&mut self, place: usize, context: &Context<'_>) {
-        self.stays = true;
+        // Where nothing is, there is nothing to stay at.
+        self.stays = self.len() > 0;
         self.place = place;
         self.selected = self.at(place, context);
     }
