@@ -2,7 +2,7 @@
 
 use ratatui::{
     buffer::Buffer,
-    layout::{Position, Rect},
+    layout::{Constraint, Layout, Position, Rect},
 };
 
 use super::{
@@ -41,23 +41,21 @@ pub(super) struct Shown<'a> {
 pub(super) fn draw(shown: &Shown<'_>, area: Rect, buffer: &mut Buffer, store: &Store, theme: Theme, utc_offset_s: i32) {
     let mut rows = area.rows();
     let mut line = || rows.next().unwrap_or_default();
-    who(shown, Pen::new(buffer, line(), theme), store, utc_offset_s);
+    who(shown, line(), buffer, theme, store, utc_offset_s);
     how(Pen::new(buffer, line(), theme), store);
     tabs(shown, Pen::new(buffer, line(), theme), store);
 }
 
-fn who(shown: &Shown<'_>, mut pen: Pen<'_>, store: &Store, utc_offset_s: i32) {
+fn who(shown: &Shown<'_>, area: Rect, buffer: &mut Buffer, theme: Theme, store: &Store, utc_offset_s: i32) {
+    // How it stands comes first where there is not room for all.
+    let state = state(shown, area.width / 3);
+    let [names, end] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(columns(&state))]).areas(area);
+    let tone = if store.attached().is_some() { Tone::Strong } else { Tone::Faint };
+    Pen::new(buffer, end, theme).put(tone, state);
+    let mut pen = Pen::new(buffer, names, theme);
     pen.put(Tone::Strong, "pidtap ");
-    let state = match &shown.source.recording {
-        Some(name) => match shown.source.read_percent {
-            Some(percent) => format!(" opening {} {percent}%", Visible(name)),
-            None => format!(" {}", Visible(name)),
-        },
-        None if shown.newest.summary().is_some() => " ENDED".to_owned(),
-        None => String::new(),
-    };
     let Some(attached) = store.attached() else {
-        pen.put(Tone::Faint, "waiting for the first event").at_end(Tone::Faint, state);
+        pen.put(Tone::Faint, "waiting for the first event");
         return;
     };
     let mut names: Vec<String> = attached
@@ -75,31 +73,59 @@ fn who(shown: &Shown<'_>, mut pen: Pen<'_>, store: &Store, utc_offset_s: i32) {
     let time = measure::duration(Some(store.now().since(attached.time)));
     pen.put(Tone::Strong, names.join(", "));
     pen.put(Tone::Faint, format_args!("  since {since}, for {time}"));
-    pen.at_end(Tone::Strong, state);
+}
+
+/// What becomes of it; of a recording's long name, the end.
+fn state(shown: &Shown<'_>, most: u16) -> String {
+    match &shown.source.recording {
+        Some(name) => {
+            let mut name = Visible(name).to_string();
+            if columns(&name) > most {
+                while columns(&name) >= most.max(1) {
+                    name.remove(0);
+                }
+                name.insert(0, '…');
+            }
+            match shown.source.read_percent {
+                Some(percent) => format!(" opening {name} {percent}%"),
+                None => format!(" {name}"),
+            }
+        }
+        None if shown.newest.summary().is_some() => " ENDED".to_owned(),
+        None => String::new(),
+    }
 }
 
 fn how(mut pen: Pen<'_>, store: &Store) {
     let (rate, failing) = store.rate().per_second(RATE_SECONDS);
     let totals = store.totals();
-    let bars = if pen.left() >= 110 { 60 } else { 12 };
+    let (fails, pen_width) = (failing > 0.0, pen.left());
+    let failing = match failing / rate.max(f64::MIN_POSITIVE) * 100.0 {
+        _ if rate <= 0.0 => "  failing -".to_owned(),
+        share if share > 0.0 && share < 1.0 => "  failing <1%".to_owned(),
+        share => format!("  failing {share:.0}%"),
+    };
+    let calls = format!("  {} calls, {} failed", totals.exchanges, totals.failed);
+    let open = format!("  open {}", store.open_total());
+    let missing = store.loss();
+    let lost = match missing.total_events() {
+        0 => "  lost 0".to_owned(),
+        events => format!("  LOST {events} events, {}", measure::size(Some(missing.total_bytes()))),
+    };
+    let rate = format!("{}/s ", rate_text(rate));
+    // Where numbers are large, the bars give way: what is missing must be seen.
+    let words: u16 = [&rate, &failing, &calls, &open, &lost].map(|text| columns(text)).iter().sum();
+    let bars = usize::from(pen.left().saturating_sub(words)).min(if pen.left() >= 110 { 60 } else { 12 });
     let seconds = store.rate().whole_seconds();
     let skip = seconds.len().saturating_sub(bars);
     let spark = spark::line(seconds.skip(skip).map(|second| second.exchanges.into()));
-    pen.put(Tone::Plain, format_args!("{}/s ", rate_text(rate))).put(Tone::Open, format_args!("{spark:>bars$}"));
-    let share = failing / rate.max(f64::MIN_POSITIVE) * 100.0;
-    let tone = if failing > 0.0 { Tone::Bad } else { Tone::Plain };
-    pen.put(tone, if rate > 0.0 { format!("  failing {share:.0}%") } else { "  failing -".to_owned() });
-    pen.put(Tone::Plain, format_args!("  {} calls, {} failed", totals.exchanges, totals.failed));
-    let open = store.open_total();
-    pen.put(if open > 0 { Tone::Open } else { Tone::Plain }, format_args!("  open {open}"));
-    let loss = store.loss();
-    match loss.total_events() {
-        0 => pen.put(Tone::Plain, "  lost 0"),
-        events => {
-            let bytes = measure::size(Some(loss.total_bytes()));
-            pen.put(Tone::Bad, format_args!("  LOST {events} events, {bytes}"))
-        }
-    };
+    let bad = |is_bad| if is_bad { Tone::Bad } else { Tone::Plain };
+    pen.put(Tone::Plain, rate).put(Tone::Open, format_args!("{spark:>bars$}")).put(bad(fails), failing);
+    if words <= pen_width {
+        pen.put(Tone::Plain, calls);
+    }
+    pen.put(if store.open_total() > 0 { Tone::Open } else { Tone::Plain }, open);
+    pen.put(bad(missing.total_events() > 0), lost);
 }
 
 fn rate_text(rate: f64) -> String {

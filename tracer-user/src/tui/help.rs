@@ -29,9 +29,9 @@ impl Help {
     pub(super) fn act(&mut self, action: Action) {
         self.offset = match action {
             Action::Up => self.offset.saturating_sub(1),
-            Action::Down => self.offset + 1,
+            Action::Down => self.offset.saturating_add(1),
             Action::PageUp => self.offset.saturating_sub(10),
-            Action::PageDown => self.offset + 10,
+            Action::PageDown => self.offset.saturating_add(10),
             Action::First => 0,
             Action::Last => usize::MAX,
             _ => self.offset,

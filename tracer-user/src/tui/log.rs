@@ -6,16 +6,22 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{
     keys::{Action, On},
-    pen::Pen,
+    pen::{Pen, columns},
     theme::Tone,
     view::{Context, Reaction, View},
 };
-use crate::{engine::NoteKind, visible::Visible};
+use crate::{
+    engine::{Note, NoteKind},
+    visible::Visible,
+};
 
 /// Lines that are remembered.
 const LINES: usize = 2_000;
 /// Bytes of a line that are remembered.
 const LINE: usize = 2_000;
+
+/// Columns at once, to the left and to the right.
+const STEP: usize = 20;
 
 enum Line {
     Pidtap(String),
@@ -28,6 +34,8 @@ pub(super) struct LogView {
     lines: VecDeque<Line>,
     /// Rows above the last that is shown.
     up: usize,
+    /// Columns that are left out: lines may be long.
+    left: usize,
     rows: usize,
 }
 
@@ -69,36 +77,66 @@ fn words(kind: &NoteKind, protocol: &str) -> String {
     }
 }
 
+/// One row, not yet made visible.
+enum Shown<'a> {
+    Note(&'a Note),
+    Line(&'a Line),
+}
+
+impl Shown<'_> {
+    fn text(&self, context: &Context<'_>) -> (Tone, String) {
+        match self {
+            Self::Note(note) => {
+                let connection = &note.connection;
+                let time = context.clock_time(note.time);
+                let what = words(&note.kind, connection.protocol.name());
+                let remote = Visible(&connection.remote_text);
+                (Tone::Warn, format!("{time}  connection #{} to {remote} {what}", connection.id.0))
+            }
+            Self::Line(Line::Pidtap(text)) => (Tone::Plain, format!("pidtap: {}", Visible(text))),
+            Self::Line(Line::Command(text)) => (Tone::Faint, format!("command: {}", Visible(text))),
+        }
+    }
+}
+
+/// Without its first columns.
+fn skip_columns(text: &str, mut left: usize) -> &str {
+    let mut rest = text.chars();
+    while left > 0 {
+        let Some(character) = rest.next() else { break };
+        left = left.saturating_sub(columns(character.encode_utf8(&mut [0; 4])).into());
+    }
+    rest.as_str()
+}
+
 impl View for LogView {
     fn on(&self) -> On {
         On::LOG
     }
 
     fn draw(&mut self, area: Rect, buffer: &mut Buffer, context: &Context<'_>) {
-        let notes = context.store.notes().map(|note| {
-            let connection = &note.connection;
-            let time = context.clock_time(note.time);
-            let what = words(&note.kind, connection.protocol.name());
-            let remote = Visible(&connection.remote_text);
-            (Tone::Warn, format!("{time}  connection #{} to {remote} {what}", connection.id.0))
-        });
-        let lines = self.lines.iter().map(|line| match line {
-            Line::Pidtap(text) => (Tone::Plain, format!("pidtap: {}", Visible(text))),
-            Line::Command(text) => (Tone::Faint, format!("command: {}", Visible(text))),
-        });
-        let all: Vec<(Tone, String)> = notes.chain(lines).collect();
+        let total = context.store.notes().count() + self.lines.len();
         self.rows = usize::from(area.height);
-        self.up = self.up.min(all.len().saturating_sub(self.rows));
-        let end = all.len() - self.up;
-        if all.is_empty() {
+        self.up = self.up.min(total.saturating_sub(self.rows));
+        let end = total - self.up;
+        if total == 0 {
             Pen::new(buffer, area, context.theme).put(Tone::Faint, "Nothing was said yet.");
         }
-        for (row, (tone, text)) in area.rows().zip(&all[end.saturating_sub(self.rows)..end]) {
-            Pen::new(buffer, row, context.theme).put(*tone, text);
+        // Only what is shown is made visible: a command's lines may be many and long.
+        let start = end.saturating_sub(self.rows);
+        let notes = context.store.notes().map(Shown::Note);
+        for (row, shown) in area.rows().zip(notes.chain(self.lines.iter().map(Shown::Line)).skip(start)) {
+            let (tone, text) = shown.text(context);
+            Pen::new(buffer, row, context.theme).put(tone, skip_columns(&text, self.left));
         }
     }
 
     fn act(&mut self, action: Action, _context: &Context<'_>) -> Vec<Reaction> {
+        self.left = match action {
+            Action::Left => self.left.saturating_sub(STEP),
+            Action::Right => (self.left + STEP).min(LINE),
+            _ => self.left,
+        };
         self.up = match action {
             Action::Up => self.up + 1,
             Action::Down => self.up.saturating_sub(1),

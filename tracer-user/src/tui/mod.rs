@@ -348,9 +348,12 @@ impl Ui {
     fn mouse(&mut self, mouse: MouseEvent, store: &Store) -> Vec<Effect> {
         const WHEEL: usize = 3;
         let at = Position::new(mouse.column, mouse.row);
-        if self.help.is_some() {
-            if matches!(mouse.kind, MouseEventKind::Down(_)) {
-                self.help = None;
+        if let Some(help) = &mut self.help {
+            match mouse.kind {
+                MouseEventKind::ScrollUp => (0..WHEEL).for_each(|_| help.act(Action::Up)),
+                MouseEventKind::ScrollDown => (0..WHEEL).for_each(|_| help.act(Action::Down)),
+                MouseEventKind::Down(_) => self.help = None,
+                _ => {}
             }
             return Vec::new();
         }

@@ -109,6 +109,9 @@ impl Prompt {
             KeyCode::Home => InputRequest::GoToStart,
             KeyCode::End => InputRequest::GoToEnd,
             KeyCode::Char(letter) if control => match letter {
+                // What some terminals send for Backspace.
+                'h' if self.input.value().is_empty() => return Prompted::Cancelled,
+                'h' => InputRequest::DeletePrevChar,
                 'a' => InputRequest::GoToStart,
                 'e' => InputRequest::GoToEnd,
                 'w' => InputRequest::DeletePrevWord,

@@ -52,6 +52,8 @@ fn store_with(name: &str, until_ms: Option<u64>, options: EngineOptions) -> Stor
                 store.set_realtime_offset(engine.realtime_offset_ns());
             }
             store.apply(&update);
+            let is_over = |open: &std::sync::Arc<crate::exchange::Exchange>| store.exchanges().by_id(open.id).is_some();
+            assert!(!store.open().iter().any(is_over), "what is over is not shown as open as well");
         }
         if matches!(event, TraceEvent::Tick(_)) {
             look(&mut store, &engine);
@@ -220,6 +222,66 @@ fn an_incident_narrows_the_list_to_its_exchanges() {
 #[test]
 fn every_screen_has_its_help() {
     snapshots!("help", store_of("retry_exponential", None), "?");
+}
+
+#[test]
+fn where_nothing_was_shown_the_list_has_a_selection_again() {
+    for keys in ["k/no-call-has-this<Enter>", "k/no-call-has-this<Enter>jj"] {
+        let mut stage = Stage::new(store_of("nginx_proxied", None), SMALL);
+        stage.keys(keys);
+        assert!(stage.screen().contains("None of the calls matches"), "{}", stage.screen());
+        stage.keys("<Esc><Enter>");
+        assert!(stage.screen().contains("/ search"), "it was opened:\n{}", stage.screen());
+    }
+    let mut stage = Stage::new(Store::default(), SMALL);
+    stage.keys("jjk");
+    stage.store = store_of("nginx_proxied", None);
+    let selected = stage.screen();
+    let last = stage.store.exchanges().next_sequence().0 as usize;
+    assert_eq!(selected.lines().filter(|line| line.starts_with('>')).count(), 1, "{last} calls:\n{selected}");
+    stage.keys("<Enter>");
+    assert!(stage.screen().contains("/ search"), "it was opened:\n{}", stage.screen());
+}
+
+#[test]
+fn what_is_lost_and_how_it_stands_is_seen_whatever_else_is_long() {
+    let mut store = store_of("screen_busy", None);
+    let mut loss = store.loss().clone();
+    loss.events[0] = 123_456_789_012;
+    loss.bytes[0] = 987_654_321_098;
+    store.apply(&crate::engine::Update::Loss(loss));
+    let mut stage = Stage::new(store, SMALL);
+    let screen = stage.screen();
+    assert!(
+        screen.lines().nth(1).is_some_and(|line| line.contains("LOST 123456789012 events, ") && !line.contains('…')),
+        "{screen}"
+    );
+    let name = format!("/a/long/{}/name.tap", "path/".repeat(40));
+    stage.ui.set_source(Source { recording: Some(name), read_percent: Some(37) });
+    let screen = stage.screen();
+    assert!(screen.lines().next().is_some_and(|line| line.ends_with("/name.tap 37%")), "{screen}");
+}
+
+#[test]
+fn keys_that_come_at_once_do_no_harm() {
+    let mut stage = Stage::new(Store::default(), SMALL);
+    stage.keys("?");
+    for code in [KeyCode::Char('G'), KeyCode::Char('j'), KeyCode::PageDown] {
+        stage.ui.handle(&Event::Key(KeyEvent::new(code, KeyModifiers::NONE)), &stage.store);
+    }
+    assert!(stage.screen().contains(" quit"), "{}", stage.screen());
+}
+
+#[test]
+fn long_lines_of_the_log_are_seen_to_their_end() {
+    let mut stage = Stage::new(Store::default(), SMALL);
+    stage.ui.said_by_command(&format!("{} the end", "日本".repeat(30)));
+    stage.keys("4");
+    assert!(!stage.screen().contains("the end"));
+    stage.keys("lll");
+    assert!(stage.screen().contains("the end"), "{}", stage.screen());
+    stage.keys("hhh");
+    assert!(stage.screen().contains("command: 日本"), "{}", stage.screen());
 }
 
 #[test]
