@@ -24,6 +24,15 @@ pub struct Rate {
     seconds: VecDeque<Second>,
     /// Number of the last, counted from the clock's start.
     last: u64,
+    began: Timestamp,
+    now: Timestamp,
+}
+
+/// How long the latest whole seconds, so many at most, and what has passed of the one that runs took together. Neither the
+/// first second nor the last is a whole one: counted as such, a short trace would seem to have hardly any calls.
+pub(super) fn seconds_passed(seconds: usize, began: Timestamp, now: Timestamp) -> f64 {
+    let first = (now.0 / SECOND).saturating_sub(seconds as u64) * SECOND;
+    now.since(began.max(Timestamp(first))).max(SECOND) as f64 / SECOND as f64
 }
 
 impl Rate {
@@ -31,8 +40,10 @@ impl Rate {
         let number = now.0 / SECOND;
         if self.seconds.is_empty() {
             self.last = number;
+            self.began = now;
             self.seconds.push_back(Second::default());
         }
+        self.now = self.now.max(now);
         let passed = number.saturating_sub(self.last).min(SECONDS as u64);
         self.last = self.last.max(number);
         for _ in 0..passed {
@@ -58,18 +69,14 @@ impl Rate {
         self.seconds.range(..self.seconds.len().saturating_sub(1)).copied()
     }
 
-    /// Exchanges and failures a second, over the latest whole seconds, so many at most; in the first second, what there
-    /// was until now.
+    /// Exchanges and failures a second, over the latest whole seconds, so many at most, and what has passed of the one that
+    /// runs; in the first second, what there was until now.
     pub fn per_second(&self, seconds: usize) -> (f64, f64) {
-        let whole = self.whole_seconds();
-        let count = whole.len().min(seconds);
-        if count == 0 {
-            let only = self.seconds.back().copied().unwrap_or_default();
-            return (only.exchanges.into(), only.failed.into());
-        }
-        let (exchanges, failed) = whole.rev().take(count).fold((0, 0), |(exchanges, failed), second| {
+        let taken = self.seconds.iter().rev().take(seconds + 1);
+        let (exchanges, failed) = taken.fold((0, 0), |(exchanges, failed), second| {
             (exchanges + u64::from(second.exchanges), failed + u64::from(second.failed))
         });
-        (exchanges as f64 / count as f64, failed as f64 / count as f64)
+        let passed = seconds_passed(seconds, self.began, self.now);
+        (exchanges as f64 / passed, failed as f64 / passed)
     }
 }

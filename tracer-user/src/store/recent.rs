@@ -1,5 +1,6 @@
 //! A value for each of the latest seconds of the trace.
 
+use super::rate::seconds_passed;
 use crate::event::Timestamp;
 
 /// Seconds that are remembered, the one that runs included.
@@ -55,15 +56,13 @@ impl<T: Copy + Default> Recent<T> {
 }
 
 impl Recent<u32> {
-    /// How many a second there were in the latest whole seconds, so many at most, since it began; in the first second,
-    /// what there was until now.
+    /// How many a second there were in the latest whole seconds, so many at most, since it began, and in what has passed of
+    /// the one that runs; in the first second, what there was until now.
     pub fn per_second(&self, seconds: usize, began: Timestamp, now: Timestamp) -> f64 {
-        let whole = (now.0 / SECOND).saturating_sub(began.0 / SECOND).min(seconds as u64) as usize;
-        if whole == 0 {
-            return self.running(now).into();
-        }
-        let sum: u64 = self.whole(now).iter().rev().take(whole).map(|count| u64::from(*count)).sum();
-        sum as f64 / whole as f64
+        let whole = self.whole(now);
+        let sum: u64 =
+            whole.iter().rev().take(seconds).chain([&self.running(now)]).map(|count| u64::from(*count)).sum();
+        sum as f64 / seconds_passed(seconds, began, now)
     }
 }
 
@@ -100,6 +99,6 @@ mod tests {
         }
         let began = time(10_400);
         let tenths = |now| (recent.per_second(10, began, time(now)) * 10.0) as u32;
-        assert_eq!([tenths(10_900), tenths(13_000), tenths(30_000)], [50, 83, 0]);
+        assert_eq!([tenths(11_400), tenths(13_400), tenths(23_400), tenths(30_000)], [150, 100, 4, 0]);
     }
 }

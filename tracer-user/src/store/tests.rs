@@ -49,3 +49,16 @@ fn the_rate_is_that_of_whole_seconds() {
     assert!((9.0..=10.5).contains(&exchanges), "{exchanges}");
     assert!(failed > 0.0, "{failed}");
 }
+
+#[test]
+fn the_rate_of_a_short_trace_is_that_of_the_time_it_took() {
+    for (count, seconds) in [(9, 1.0), (18, 1.8), (35, 3.5)] {
+        let mut rate = Rate::default();
+        rate.pass(crate::event::Timestamp(10_950_000_000));
+        for number in 1..=count {
+            rate.add(crate::event::Timestamp(10_950_000_000 + number * 100_000_000), false);
+        }
+        let (exchanges, _) = rate.per_second(10);
+        assert!((exchanges - count as f64 / seconds).abs() < 0.01, "{count}: {exchanges}");
+    }
+}
