@@ -16,6 +16,7 @@ pub mod report;
 pub mod scripted;
 pub mod service;
 pub mod terminal;
+pub mod tmux;
 pub mod tracer;
 pub mod transport;
 pub mod truth;

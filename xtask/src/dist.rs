@@ -10,8 +10,15 @@ use crate::{
 };
 
 /// Files beside the binary.
-const PAPERS: [&str; 6] =
-    ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "docs/json.md", "docs/recording-format.md"];
+const PAPERS: [&str; 7] = [
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+    "docs/json.md",
+    "docs/recording-format.md",
+    "docs/pictures/overview.svg",
+];
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let binary = compile::release()?;
@@ -21,7 +28,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("could not empty {}", folder.display()))?;
     }
-    fs::create_dir_all(folder.join("docs")).with_context(|| format!("could not make {}", folder.display()))?;
+    fs::create_dir_all(folder.join("docs/pictures")).with_context(|| format!("could not make {}", folder.display()))?;
     fs::copy(&binary, folder.join("pidtap")).context("could not copy the binary")?;
     for paper in PAPERS {
         fs::copy(root().join(paper), folder.join(paper)).with_context(|| format!("could not copy {paper}"))?;

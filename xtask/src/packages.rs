@@ -41,6 +41,7 @@ pub(crate) const ALL: &[Need] = &[
     program("wget", "wget"),
     program("ip", "iproute2"),
     program("bpftool", "bpftool"),
+    program("tmux", "tmux"),
 ];
 
 /// Installs packages without letting any of them start a service: invoke-rc.d asks /usr/sbin/policy-rc.d, and 101

@@ -11,4 +11,5 @@ mod retry;
 mod scene;
 mod services;
 mod support;
+mod terminal;
 mod volume;

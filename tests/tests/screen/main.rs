@@ -1,5 +1,6 @@
 //! The screens of the real program, in a terminal that is not there.
 
+mod act;
 mod leave;
 mod load;
 mod look;

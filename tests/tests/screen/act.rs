@@ -1,0 +1,123 @@
+//! What keys do, from the press to the screen, the clipboard and the disk.
+
+use std::fs;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use tracer_tests::{cli::Dir, terminal::Terminal};
+
+use crate::support::{LARGE, USUAL, opened, opens, wait_for_all};
+
+/// Of `screen_secrets`, from every place where one can stand.
+const SECRETS: [&str; 7] = [
+    "dozjgNryP4J3jVmNHl0w5N",
+    "2f1c9a7be5d04f6f",
+    "AIzaSyD-9tSrke72",
+    "correct horse",
+    "battery staple",
+    "c0ffee-4711",
+    "rt-8f14e45f",
+];
+
+/// What was put into the clipboard last.
+fn copied(terminal: &Terminal) -> anyhow::Result<String> {
+    let asked = terminal.asked();
+    let text = asked.copied.last().map(|encoded| STANDARD.decode(encoded)).transpose()?.unwrap_or_default();
+    Ok(String::from_utf8(text)?)
+}
+
+#[test]
+fn secrets_reach_neither_screen_nor_clipboard_unless_asked_for() -> anyhow::Result<()> {
+    let terminal = opened("screen_secrets", LARGE)?;
+    let visit = || -> anyhow::Result<()> {
+        terminal.press_for("1g\r", "── Request ──")?;
+        for _ in 1..9 {
+            let before = terminal.text();
+            terminal.press("]")?;
+            terminal.wait("the next exchange", |screen| screen.contents() != before)?;
+            let copies = terminal.asked().copied.len();
+            terminal.press("y")?;
+            terminal.wait_for("copied")?;
+            terminal.press("Y")?;
+            terminal.wait_for("copied URL").or_else(|_| terminal.wait_for("copied"))?;
+            assert!(terminal.asked().copied.len() > copies);
+        }
+        terminal.press_for("\x1b", "[1 Overview]").map(drop)
+    };
+    visit()?;
+    let everything = |terminal: &Terminal| -> anyhow::Result<String> {
+        let mut all = String::from_utf8(terminal.raw())?;
+        for text in terminal.asked().copied {
+            all.push_str(&String::from_utf8(STANDARD.decode(text)?)?);
+        }
+        Ok(all)
+    };
+    let masked = everything(&terminal)?;
+    for secret in SECRETS {
+        assert!(!masked.contains(secret), "{secret} is shown");
+    }
+    assert!(masked.contains("***"));
+    terminal.press_for("X", "SECRETS SHOWN")?;
+    visit()?;
+    let shown = everything(&terminal)?;
+    let missing: Vec<_> = SECRETS.iter().filter(|secret| !shown.contains(**secret)).collect();
+    assert!(missing.is_empty(), "{missing:?} are not shown though asked for");
+    Ok(())
+}
+
+#[test]
+fn a_filter_narrows_and_widens_the_list() -> anyhow::Result<()> {
+    let terminal = opened("screen_busy", LARGE)?;
+    terminal.press_for("/status=404", "404")?;
+    terminal.wait("only those", |screen| {
+        let text = screen.contents();
+        let rows: Vec<&str> = text.lines().filter(|line| line.contains("shop[")).collect();
+        !rows.is_empty() && rows.iter().all(|row| row.contains("404"))
+    })?;
+    terminal.press_for("\r", "filter: status=404")?;
+    // A mistake is said, with what was there before still in force.
+    terminal.press("/status=")?;
+    terminal.wait("a complaint", |screen| screen.contents().contains('^'))?;
+    terminal.press("\x1b")?;
+    terminal.wait("no prompt", |screen| !screen.contents().contains('^'))?;
+    terminal.press_for("/\x15\r", "payments.internal:9090/v1/charges")?;
+    Ok(())
+}
+
+#[test]
+fn a_copy_is_a_command_and_a_body_a_file() -> anyhow::Result<()> {
+    let dir = Dir::new()?;
+    let mut command = opens("screen_bodies")?;
+    command.current_dir(dir.path("."));
+    let terminal = Terminal::start(LARGE, &command)?;
+    wait_for_all(&terminal, "screen_bodies")?;
+    terminal.press_for("g\r", "POST /nested HTTP/1.1")?;
+    terminal.press_for("y", "copied")?;
+    let text = copied(&terminal)?;
+    assert!(text.starts_with("curl ") && text.contains("content.example/nested") && text.contains("Zoë"), "{text}");
+    terminal.press_for("D", "wrote")?;
+    let written: Vec<_> = fs::read_dir(dir.path("."))?.flatten().map(|entry| entry.path()).collect();
+    assert_eq!(written.len(), 2, "request and response: {written:?}");
+    for path in written {
+        assert!(fs::read_to_string(&path)?.contains("123456789012345678901234567890"), "{}", path.display());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pager_has_the_terminal_for_as_long_as_it_runs() -> anyhow::Result<()> {
+    let mut command = opens("screen_bodies")?;
+    command.env("PAGER", "cat; echo paged; head -c 1 < /dev/tty > /dev/null");
+    let mut terminal = Terminal::start(USUAL, &command)?;
+    wait_for_all(&terminal, "screen_bodies")?;
+    terminal.press_for("g\r", "POST /nested HTTP/1.1")?;
+    terminal.press("d")?;
+    terminal.wait("the pager", |screen| !screen.alternate_screen() && screen.contents().contains("paged"))?;
+    // A line, as the terminal is not raw now.
+    terminal.press("\r")?;
+    terminal.wait("the screens", |screen| {
+        screen.alternate_screen() && screen.contents().contains("POST /nested HTTP/1.1")
+    })?;
+    terminal.press("q")?;
+    assert!(terminal.end()?.success());
+    crate::support::is_sane(&terminal)
+}
