@@ -9,6 +9,8 @@ use crate::{
 
 /// Incidents that are remembered; beyond it, those that are over and were known first are forgotten.
 const MAX: usize = 1_000;
+/// Of those that go on, more are: detectors bound them, so that hardly ever one is forgotten.
+const MAX_OPEN: usize = 4 * MAX;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -56,12 +58,14 @@ pub fn severity(incident: &Incident) -> Severity {
 impl Incidents {
     pub(super) fn apply(&mut self, incident: &Arc<Incident>) {
         let old = self.items.insert(incident.id, Arc::clone(incident));
-        self.total += u64::from(old.is_none());
+        // They are numbered from 1 on; one that was forgotten, and is told of again, is not another one.
+        self.total = self.total.max(incident.id.0);
         self.open -= usize::from(old.is_some_and(|old| old.state != State::Closed));
         self.open += usize::from(incident.state != State::Closed);
         if self.items.len() > MAX {
             let over = self.items.iter().find(|(_, incident)| incident.state == State::Closed).map(|(id, _)| *id);
-            let forgotten = over.or_else(|| self.items.keys().next().copied());
+            let first = || self.items.keys().next().copied().filter(|_| self.items.len() > MAX_OPEN);
+            let forgotten = over.or_else(first);
             if let Some(old) = forgotten.and_then(|id| self.items.remove(&id)) {
                 self.open -= usize::from(old.state != State::Closed);
             }

@@ -62,3 +62,18 @@ fn the_rate_of_a_short_trace_is_that_of_the_time_it_took() {
         assert!((exchanges - count as f64 / seconds).abs() < 0.01, "{count}: {exchanges}");
     }
 }
+
+#[test]
+fn incidents_that_go_on_are_counted_as_such_however_many_there_are() {
+    let told = Scenario::told("+10 t1 GET /b > 503\n+500 t1 GET /b > 503\n+900 t1 GET /b > 503");
+    let is_open = |update: &&Update| matches!(update, Update::Incident(incident) if incident.state != State::Closed);
+    let Some(Update::Incident(incident)) = told.updates.iter().find(is_open) else { panic!("it is retried") };
+    let mut store = Store::default();
+    for _ in 0..2 {
+        for id in 1..=1_500 {
+            let incident = crate::detector::Incident { id: crate::exchange::IncidentId(id), ..(**incident).clone() };
+            store.apply(&Update::Incident(Arc::new(incident)));
+        }
+    }
+    assert_eq!((store.incidents().open(), store.incidents().total()), (1_500, 1_500));
+}
