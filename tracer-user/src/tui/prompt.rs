@@ -119,6 +119,8 @@ impl Prompt {
                 'k' => InputRequest::DeleteTillEnd,
                 _ => return Prompted::Ignored,
             },
+            // Escape and a letter in quick succession arrive as that; it is no text.
+            KeyCode::Char(_) if word => return Prompted::Changed,
             KeyCode::Char(character) if !character.is_control() => {
                 self.insert(character);
                 return Prompted::Changed;

@@ -92,7 +92,13 @@ impl Loop {
 /// Runs a pager with `text`, and waits for its end. `LESSSECURE`: whoever runs pidtap is often root, and a pager that
 /// shows what strangers sent needs no shell.
 fn show(pager: &str, text: &str) -> io::Result<()> {
-    let mut child = Command::new("/bin/sh").args(["-c", pager]).env("LESSSECURE", "1").stdin(Stdio::piped()).spawn()?;
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", pager]).env("LESSSECURE", "1").stdin(Stdio::piped());
+    if let Ok(options) = env::var("LESS") {
+        // Not to leave at once where all fits on one screen (`F`, as many have it there): it would be gone before it is seen.
+        command.env("LESS", format!("{options} -+F"));
+    }
+    let mut child = command.spawn()?;
     if let Some(mut input) = child.stdin.take() {
         // It may be left before it has read all.
         let _ = input.write_all(text.as_bytes());
