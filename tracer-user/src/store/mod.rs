@@ -32,6 +32,9 @@ use crate::{
 
 /// Open exchanges that are held to be shown, those that have been open longest; all are counted.
 const MAX_OPEN: usize = 500;
+/// Time between two looks at open exchanges, for each connection: all of them are visited. With 100,000 that is every fifth
+/// of a second.
+const PAUSE_NS: u64 = 2_000;
 /// Notes that are remembered.
 const MAX_NOTES: usize = 500;
 
@@ -73,6 +76,8 @@ pub struct Store {
     connections: Connections,
     open: Vec<Arc<Exchange>>,
     open_total: usize,
+    /// When it was last looked at what is open.
+    looked: Option<Timestamp>,
     incidents: Incidents,
     notes: VecDeque<Note>,
     loss: Loss,
@@ -149,6 +154,11 @@ impl Store {
     /// Time has passed, and this is open.
     pub fn look(&mut self, now: Timestamp, live: &dyn Live) {
         self.pass(now);
+        let pause = self.connections.total() as u64 * PAUSE_NS;
+        if self.looked.is_some_and(|looked| now.since(looked) < pause) {
+            return self.look_at_connections(now, live);
+        }
+        self.looked = Some(now);
         self.open_total = 0;
         let mut ids = Vec::new();
         live.exchanges(&mut |open| {
