@@ -374,7 +374,12 @@ impl Ui {
             }
             _ => return Vec::new(),
         };
-        (0..WHEEL).flat_map(|_| self.act(action, store)).collect()
+        let mut effects = Vec::new();
+        for _ in 0..WHEEL {
+            let reactions = self.with_view(store, |view, context| view.wheel(action, context));
+            effects.extend(self.react(action, reactions));
+        }
+        effects
     }
 
     /// Connections, by inode, of which the kernel is to be asked about once a second: those whose queues are shown.

@@ -263,6 +263,19 @@ fn what_is_lost_and_how_it_stands_is_seen_whatever_else_is_long() {
 }
 
 #[test]
+fn the_wheel_scrolls_and_does_not_narrow() {
+    let mut stage = Stage::new(store_of("retry_exponential", None), SMALL);
+    let before = stage.screen();
+    for kind in [MouseEventKind::ScrollUp, MouseEventKind::ScrollUp, MouseEventKind::ScrollUp] {
+        let mouse = MouseEvent { kind, column: 10, row: 12, modifiers: KeyModifiers::NONE };
+        stage.ui.handle(&Event::Mouse(mouse), &stage.store);
+    }
+    let after = stage.screen();
+    assert!(!after.contains("shown of"), "{after}");
+    assert_eq!(before.lines().count(), after.lines().count());
+}
+
+#[test]
 fn keys_that_come_at_once_do_no_harm() {
     let mut stage = Stage::new(Store::default(), SMALL);
     stage.keys("?");

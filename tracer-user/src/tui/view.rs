@@ -93,6 +93,11 @@ pub(super) trait View {
     /// A key was pressed.
     fn act(&mut self, action: Action, context: &Context<'_>) -> Vec<Reaction>;
 
+    /// The wheel was turned: by one row. It scrolls, and does nothing else.
+    fn wheel(&mut self, action: Action, context: &Context<'_>) -> Vec<Reaction> {
+        self.act(action, context)
+    }
+
     /// A place of it was clicked.
     fn click(&mut self, _at: Position, _context: &Context<'_>) -> Vec<Reaction> {
         Vec::new()

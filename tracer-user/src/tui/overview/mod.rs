@@ -81,6 +81,15 @@ impl View for Overview {
         Vec::new()
     }
 
+    /// Not from one part to the other, which would narrow the list.
+    fn wheel(&mut self, action: Action, context: &Context<'_>) -> Vec<Reaction> {
+        match self.focus {
+            Focus::Exchanges => self.list.act(action, context),
+            Focus::Incidents => drop(self.incidents.act(action, context)),
+        }
+        Vec::new()
+    }
+
     fn click(&mut self, at: Position, context: &Context<'_>) -> Vec<Reaction> {
         if let Some(again) = self.incidents.click(at, context) {
             let again = again && self.focus == Focus::Incidents;
