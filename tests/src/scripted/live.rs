@@ -1,13 +1,11 @@
 //! All that goes wrong at once: a retry chain that waits for its next attempt, a call that hangs, chains that ended well
 //! and badly, an upstream that fails.
 
-use pidtap::event::wire::{ThreadEvent, waits_on};
-
 use super::{
     chance::Chance,
     http::{empty, get, json, post},
     line::Line,
-    stage::{MS, S, Stage, Who},
+    stage::{MS, S, Stage, Who, waiting},
 };
 
 const PID: u32 = 2860;
@@ -108,39 +106,11 @@ fn hang(stage: &mut Stage, at: u64) {
         let (inbound, outbound) = (look(&mut caller), look(&mut ledger));
         stage.probe(asked, inbound);
         stage.probe(asked, outbound);
-        stage.thread(asked, thread, waiting(ledger.inode()));
+        stage.thread(asked, thread, waiting(ledger.inode(), [b"recvfrom", b"wait_woken", b"payments"]));
         asked += 600 * MS;
     }
     stage.plays(caller);
     stage.plays(ledger);
-}
-
-/// In `recvfrom`, and nothing else, since it was last looked at.
-fn waiting(connection: u64) -> ThreadEvent {
-    let mut call_name = [0; 24];
-    call_name[..8].copy_from_slice(b"recvfrom");
-    let mut wait_channel = [0; 32];
-    wait_channel[..10].copy_from_slice(b"wait_woken");
-    let mut name = [0; 16];
-    name[..8].copy_from_slice(b"payments");
-    ThreadEvent {
-        header: super::stage::header(0, 0, who(0)),
-        connection,
-        cpu_ns: 4_000_000,
-        runs: 17,
-        argument: 9,
-        remote: [0; 16],
-        remote_port: 0,
-        family: 0,
-        threads: 1,
-        call: 45,
-        state: b'S',
-        waits_on: waits_on::SOCKET,
-        reserved: [0; 2],
-        call_name,
-        wait_channel,
-        name,
-    }
 }
 
 /// Calls that all succeeded begin to fail, each another one.

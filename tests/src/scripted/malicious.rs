@@ -3,7 +3,7 @@
 
 use super::{
     http::{answer, get, message, send},
-    stage::{MS, S, Stage, Who},
+    stage::{MS, S, Stage, Who, waiting},
 };
 
 const HOST: &str = "evil.example";
@@ -106,6 +106,37 @@ fn not_http() -> [Vec<u8>; 5] {
         message("GET / HTTP/1.1", &[&format!("Host: {ESCAPES}")], &[]),
         message("GET / HTTP/1.1", &[&format!("X{ESCAPES}: y"), "Host: evil.example"], &[]),
     ]
+}
+
+/// A retry chain and a call that hangs, whose every name is such a text.
+pub(super) fn incidents() -> Vec<u8> {
+    const END: u64 = 9 * S;
+    let mut stage = Stage::new(250 * MS, &[(WHO.pid, b"\x1b[31m\x1b]0;x\x07\xff")]);
+    let thread = |number| Who { pid: WHO.pid, tid: WHO.pid + number };
+    let target = format!("/{INVISIBLE}{COMBINING}😀?{INVISIBLE}");
+    let lines = [format!("Idempotency-Key: {ESCAPES}"), format!("traceparent: {ESCAPES}")];
+    let asked = get(&target, ESCAPES, &lines.each_ref().map(String::as_str));
+    let status = format!("HTTP/1.1 503 {ESCAPES}{INVISIBLE}");
+    let answered = message(&status, &[&format!("Retry-After: {ESCAPES}"), "Content-Length: 0"], &[]);
+
+    let mut hanging = stage.client(thread(1), ADDRESS);
+    hanging.at(300 * MS).opens(2 * MS).asks(&get(&target, ESCAPES, &[]));
+    let mut at = 3 * S;
+    while at < END {
+        let probe = hanging.at(at).probe();
+        stage.probe(at, probe);
+        let names: [&[u8]; 3] = [b"\x1b[2Jread", "\u{202e}wait\x1b]0;x\x07".as_bytes(), b"\x1b[31mx\xff"];
+        stage.thread(at, thread(1), waiting(hanging.inode(), names));
+        at += 500 * MS;
+    }
+    let mut retried = stage.client(thread(2), ADDRESS);
+    retried.at(6 * S).opens(2 * MS);
+    for gap in [200 * MS, 400 * MS, 800 * MS, 0] {
+        retried.asks(&asked).wait(10 * MS).answers(&answered).wait(gap);
+    }
+    stage.plays(hanging);
+    stage.plays(retried);
+    stage.ends(END)
 }
 
 /// A head that does not end for ten megabytes: too large to be kept as a file.

@@ -17,7 +17,7 @@ pub mod stage;
 pub use malicious::large_header;
 
 /// Name and content of each.
-pub fn recordings() -> [(&'static str, Vec<u8>); 6] {
+pub fn recordings() -> [(&'static str, Vec<u8>); 7] {
     [
         ("screen_empty", empty::recording()),
         ("screen_busy", busy::recording()),
@@ -25,5 +25,6 @@ pub fn recordings() -> [(&'static str, Vec<u8>); 6] {
         ("screen_secrets", secrets::recording()),
         ("screen_bodies", bodies::recording()),
         ("malicious", malicious::recording()),
+        ("malicious_incidents", malicious::incidents()),
     ]
 }

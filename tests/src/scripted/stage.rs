@@ -3,7 +3,9 @@
 use pidtap::{
     event::{
         Event,
-        wire::{AttachedEvent, EventHeader, ProbeEvent, ProcessEvent, ThreadEvent, TickEvent, flag, loss, process},
+        wire::{
+            AttachedEvent, EventHeader, ProbeEvent, ProcessEvent, ThreadEvent, TickEvent, flag, loss, process, waits_on,
+        },
     },
     recording::{Header, Writer},
 };
@@ -43,8 +45,6 @@ impl Stage {
     pub fn new(tick: u64, processes: &[(u32, &[u8])]) -> Self {
         let mut stage = Self { events: Vec::new(), tick, lines: 0, lost: Vec::new() };
         for (pid, name) in processes {
-            let mut padded = [0; 16];
-            padded[..name.len()].copy_from_slice(name);
             stage.put(
                 0,
                 &Event::Process(ProcessEvent {
@@ -53,7 +53,7 @@ impl Stage {
                     exit_code: 0,
                     action: process::FOUND,
                     reserved: [0; 7],
-                    name: padded,
+                    name: padded(name),
                 }),
             );
         }
@@ -145,6 +145,36 @@ impl Stage {
         }
         writer.finish().expect("a Vec takes everything")
     }
+}
+
+/// What is seen of a thread that waits on a connection and does nothing else: `names` are those of its system call, of where in
+/// the kernel it waits, and its own.
+pub fn waiting(connection: u64, names: [&[u8]; 3]) -> ThreadEvent {
+    let [call_name, wait_channel, name] = names;
+    ThreadEvent {
+        header: header(0, 0, NOBODY),
+        connection,
+        cpu_ns: 4_000_000,
+        runs: 17,
+        argument: 9,
+        remote: [0; 16],
+        remote_port: 0,
+        family: 0,
+        threads: 1,
+        call: 45,
+        state: b'S',
+        waits_on: waits_on::SOCKET,
+        reserved: [0; 2],
+        call_name: padded(call_name),
+        wait_channel: padded(wait_channel),
+        name: padded(name),
+    }
+}
+
+fn padded<const LENGTH: usize>(name: &[u8]) -> [u8; LENGTH] {
+    let mut padded = [0; LENGTH];
+    padded[..name.len()].copy_from_slice(name);
+    padded
 }
 
 const NOBODY: Who = Who { pid: 0, tid: 0 };

@@ -95,6 +95,34 @@ fn what_comes_over_the_wire_harms_no_screen() -> anyhow::Result<()> {
 }
 
 #[test]
+fn names_of_all_kinds_harm_no_incident() -> anyhow::Result<()> {
+    for size in [USUAL, LARGE] {
+        let mut terminal = opened("malicious_incidents", size)?;
+        terminal.press("i")?;
+        for step in ["", "j"] {
+            terminal.press(step)?;
+            terminal.press_for("\r", "What is wrong")?;
+            // To its end, and to its exchanges.
+            for key in ["\x1b[6~", "\x1b[6~", "G", "l", "g", "X", "X"] {
+                terminal.press(key)?;
+            }
+            terminal.press_for("\x1b", "[1 Overview]")?;
+        }
+        for (key, shown) in
+            [("2", "[2 Endpoints]"), ("u", "[2 Endpoints]"), ("3", "[3 Connections]"), ("1", "[1 Overview]")]
+        {
+            terminal.press_for(key, shown)?;
+        }
+        everything_is_harmless(&terminal)?;
+        terminal.press("q")?;
+        assert!(terminal.end()?.success(), "{}", terminal.text());
+        everything_is_harmless(&terminal)?;
+        is_sane(&terminal)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_header_of_ten_megabytes_is_shown_in_short() -> anyhow::Result<()> {
     let dir = Dir::new()?;
     let file = dir.write("large.tap", &large_header())?;
