@@ -152,3 +152,6 @@ impl Screen {
         self.lend(super::stop_all)
     }
 }
+
+#[cfg(test)]
+mod tests;
