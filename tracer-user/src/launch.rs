@@ -9,14 +9,14 @@
 //! number has to be believed (which would need `unsafe`). A socket would do as well, but its byte would be the first
 //! traffic that the probes see.
 //!
-//! Signals: the command stays in pidtap's process group, so that Ctrl-C reaches both, as without pidtap. The command
+//! Signals: unless screens have the terminal, the command stays in pidtap's process group, so that Ctrl-C reaches both, as without pidtap. The command
 //! decides what it does; pidtap goes on until the command has ended (a second Ctrl-C does not change that: it reaches
 //! the command too). A `SIGTERM` or `SIGHUP` to pidtap alone is passed on with [`Launched::forward`].
 
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
-    io::{self, Read as _},
+    io::{self, IsTerminal as _, Read as _},
     os::{
         fd::AsRawFd as _,
         unix::{
@@ -54,7 +54,8 @@ pub enum Streams {
     Own,
     /// Its standard output is pidtap's standard error, as pidtap's standard output is for JSON.
     StdoutToStderr,
-    /// Pipes to pidtap, which needs the terminal for itself; nothing to read.
+    /// Those that are a terminal are pipes to pidtap, which needs it for itself, and nothing to read. The command is in a process
+    /// group of its own, so that keys which mean pidtap do not reach it.
     Piped,
 }
 
@@ -170,7 +171,13 @@ impl Launched {
                 process.stdout(Stdio::from(stderr));
             }
             Streams::Piped => {
-                process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+                process.process_group(0).stdout(Stdio::piped());
+                if io::stdin().is_terminal() {
+                    process.stdin(Stdio::null());
+                }
+                if io::stderr().is_terminal() {
+                    process.stderr(Stdio::piped());
+                }
             }
         }
         let child = process.spawn().map_err(failed("starting a process"))?;
@@ -185,8 +192,8 @@ impl Launched {
     }
 
     /// Its standard output and standard error, where they are [`Streams::Piped`]; once.
-    pub fn take_output(&mut self) -> Option<(ChildStdout, ChildStderr)> {
-        self.child.stdout.take().zip(self.child.stderr.take())
+    pub fn take_output(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
+        (self.child.stdout.take(), self.child.stderr.take())
     }
 
     /// The command's name as it was typed.

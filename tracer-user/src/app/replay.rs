@@ -29,8 +29,8 @@ use crate::{
 
 /// Shows a recording. Its whole events are shown whatever comes after them.
 pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
-    let (input, name): (Box<dyn Read>, String) = if args.file == Path::new("-") {
-        (Box::new(io::stdin().lock()), "standard input".to_owned())
+    let (input, name): (Box<dyn Read + Send>, String) = if args.file == Path::new("-") {
+        (Box::new(io::stdin()), "standard input".to_owned())
     } else {
         let name = args.file.display().to_string();
         let file = File::open(&args.file).with_context(|| {
@@ -47,29 +47,40 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
         shared.set_size(file.len());
     }
     let input = Box::new(Counted { input, count: 0, shared: shared.clone() });
-    let mut reader = Reader::open(input as Box<dyn Read>).with_context(|| format!("cannot open {name}"))?;
+    let mut reader = Reader::open(input as Box<dyn Read + Send>).with_context(|| format!("cannot open {name}"))?;
     let mut pipeline = Pipeline::new(pipeline::options(&args.output, &args.detect), (sink.output, sink.written), None);
     let asked = asked_to_end(shared)?;
     let already = Recorded::Already(format!("this is the recording {name} already"));
     let screens = planned.map(|planned| planned.start(Some(name.clone()), already)).transpose()?;
-    let is_left = || asked.load(Ordering::Relaxed) || screens.as_ref().is_some_and(|screens| screens.shared.is_left());
-    let result = show(&mut reader, &mut pipeline, is_left, &name);
-    let Some(mut screens) = screens else { return result };
-    // Also where it ended early.
-    screens.shared.set_size(0);
-    // Said there, and printed with all else that was said.
-    let exit = result.unwrap_or_else(|error| {
-        say(&super::in_one_line(&error));
-        Exit::of(&error)
-    });
+    let Some(mut screens) = screens else {
+        return show(&mut reader, &mut pipeline, || asked.load(Ordering::Relaxed), &name);
+    };
+    let shared = Arc::clone(&screens.shared);
+    let (sender, result) = sync_channel(1);
+    // A thread of its own: one that waits for a pipe is left alone when the user leaves.
+    thread::Builder::new()
+        .name("pidtap-engine".to_owned())
+        .spawn(move || {
+            let is_left = || asked.load(Ordering::Relaxed) || shared.is_left();
+            // Said there, and printed with all else that was said.
+            let exit = show(&mut reader, &mut pipeline, is_left, &name).unwrap_or_else(|error| {
+                say(&super::in_one_line(&error));
+                Exit::of(&error)
+            });
+            // Also where it ended early.
+            shared.set_size(0);
+            // Nobody asks for it once the user has left.
+            let _ = sender.send(exit);
+        })
+        .context("cannot start the thread that reads the recording; check the limit of processes (`ulimit -u`)")?;
     screens.wait();
     screens.end()?;
-    Ok(exit)
+    Ok(result.try_recv().unwrap_or(Exit::Done))
 }
 
 /// Shows all that is in it, and says what is not.
 fn show(
-    reader: &mut Reader<Box<dyn Read>>,
+    reader: &mut Reader<Box<dyn Read + Send>>,
     pipeline: &mut Pipeline,
     asked_to_end: impl Fn() -> bool,
     name: &str,
@@ -157,7 +168,7 @@ impl<R: Read> Read for Counted<R> {
 
 /// True where the recording was shown to its end.
 fn feed(
-    reader: &mut Reader<Box<dyn Read>>,
+    reader: &mut Reader<Box<dyn Read + Send>>,
     pipeline: &mut Pipeline,
     asked_to_end: impl Fn() -> bool,
 ) -> anyhow::Result<bool> {

@@ -54,9 +54,14 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
         let mut trace = Trace::start(plan)?;
         let mut screens = super::start(planned, recorded, &mut signals)?;
         let mut relays = Vec::new();
-        if let (Some(screens), Some((stdout, stderr))) = (&screens, launched.take_output()) {
-            relays.push(relay::start(stdout, Arc::clone(&screens.shared), io::stdout)?);
-            relays.push(relay::start(stderr, Arc::clone(&screens.shared), io::stderr)?);
+        if let Some(screens) = &screens {
+            let (stdout, stderr) = launched.take_output();
+            if let Some(stdout) = stdout {
+                relays.push(relay::start(stdout, Arc::clone(&screens.shared), io::stdout)?);
+            }
+            if let Some(stderr) = stderr {
+                relays.push(relay::start(stderr, Arc::clone(&screens.shared), io::stderr)?);
+            }
         }
         launched.release()?;
         let outcome = follow(&mut trace, &mut launched, &mut signals, screens.as_mut()).await;
@@ -102,11 +107,13 @@ async fn wait(launched: &mut Launched, signals: &mut Signals, passes_on: bool) -
         tokio::select! {
             status = launched.wait_async() => return Ok(Some(status?)),
             signal = signals.recv() => match signal {
-                // The command, which is in our group, has stopped already.
-                Signal::TSTP => screen::stop_all(),
+                // The command is in a group of its own.
+                Signal::TSTP => {
+                    launched.forward(signal);
+                    screen::stop_all();
+                    launched.forward(Signal::CONT);
+                }
                 _ if !passes_on || forwarded => return Ok(None),
-                // It got that by itself.
-                Signal::INT => {}
                 signal => {
                     forwarded = true;
                     launched.forward(signal);
@@ -139,7 +146,8 @@ async fn follow(
                     return Ok(if ended { Ending::Extinct } else { Ending::Signal });
                 }
                 signalled = true;
-                if signal != Signal::INT {
+                // Without screens it is in our group, and got that by itself.
+                if signal != Signal::INT || screens.is_some() {
                     launched.forward(signal);
                 }
                 say(&format!("waiting for `{}` to end; another Ctrl-C ends tracing", launched.command()));

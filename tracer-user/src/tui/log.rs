@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     engine::{Note, NoteKind},
+    event::Timestamp,
     visible::Visible,
 };
 
@@ -23,9 +24,10 @@ const LINE: usize = 2_000;
 /// Columns at once, to the left and to the right.
 const STEP: usize = 20;
 
-enum Line {
-    Pidtap(String),
-    Command(String),
+struct Line {
+    time: Timestamp,
+    by_command: bool,
+    text: String,
 }
 
 /// See the module.
@@ -40,19 +42,12 @@ pub(super) struct LogView {
 }
 
 impl LogView {
-    pub(super) fn say(&mut self, text: &str) {
-        self.push(Line::Pidtap(cut(text)));
-    }
-
-    pub(super) fn said_by_command(&mut self, text: &str) {
-        self.push(Line::Command(cut(text)));
-    }
-
-    fn push(&mut self, line: Line) {
+    /// Takes a line, at a time of the trace.
+    pub(super) fn take(&mut self, time: Timestamp, by_command: bool, text: &str) {
         if self.lines.len() >= LINES {
             self.lines.pop_front();
         }
-        self.lines.push_back(line);
+        self.lines.push_back(Line { time, by_command, text: cut(text) });
         if self.up > 0 {
             self.up += 1;
         }
@@ -84,6 +79,13 @@ enum Shown<'a> {
 }
 
 impl Shown<'_> {
+    fn time(&self) -> Timestamp {
+        match self {
+            Self::Note(note) => note.time,
+            Self::Line(line) => line.time,
+        }
+    }
+
     fn text(&self, context: &Context<'_>) -> (Tone, String) {
         match self {
             Self::Note(note) => {
@@ -93,8 +95,12 @@ impl Shown<'_> {
                 let remote = Visible(&connection.remote_text);
                 (Tone::Warn, format!("{time}  connection #{} to {remote} {what}", connection.id.0))
             }
-            Self::Line(Line::Pidtap(text)) => (Tone::Plain, format!("pidtap: {}", Visible(text))),
-            Self::Line(Line::Command(text)) => (Tone::Faint, format!("command: {}", Visible(text))),
+            Self::Line(Line { time, by_command, text }) => {
+                let (tone, who) = if *by_command { (Tone::Faint, "command") } else { (Tone::Plain, "pidtap") };
+                // What was said before the first event has no time of the trace.
+                let began = context.store.attached().map_or(*time, |attached| attached.time);
+                (tone, format!("{}  {who}: {}", context.clock_time((*time).max(began)), Visible(text)))
+            }
         }
     }
 }
@@ -124,8 +130,14 @@ impl View for LogView {
         }
         // Only what is shown is made visible: a command's lines may be many and long.
         let start = end.saturating_sub(self.rows);
-        let notes = context.store.notes().map(Shown::Note);
-        for (row, shown) in area.rows().zip(notes.chain(self.lines.iter().map(Shown::Line)).skip(start)) {
+        let mut notes = context.store.notes().map(Shown::Note).peekable();
+        let mut lines = self.lines.iter().map(Shown::Line).peekable();
+        let by_time = std::iter::from_fn(|| match (notes.peek(), lines.peek()) {
+            (Some(note), Some(line)) if line.time() < note.time() => lines.next(),
+            (Some(_), _) => notes.next(),
+            (None, _) => lines.next(),
+        });
+        for (row, shown) in area.rows().zip(by_time.skip(start)) {
             let (tone, text) = shown.text(context);
             Pen::new(buffer, row, context.theme).put(tone, skip_columns(&text, self.left));
         }

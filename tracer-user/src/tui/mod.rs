@@ -45,7 +45,7 @@ use self::{
     theme::Tone,
     view::{Context, Reaction, View, Wanted},
 };
-use crate::{redact::Redactor, store::Store};
+use crate::{event::Timestamp, redact::Redactor, store::Store};
 
 /// Below this nothing useful can be shown.
 const LEAST: (u16, u16) = (60, 12);
@@ -119,6 +119,8 @@ pub struct Ui {
     /// Said until the next key.
     message: Option<String>,
     body_area: Rect,
+    /// The trace's time when something was drawn last.
+    now: Timestamp,
 }
 
 impl Ui {
@@ -146,18 +148,19 @@ impl Ui {
             search_history: Vec::new(),
             message: None,
             body_area: Rect::default(),
+            now: Timestamp::default(),
         }
     }
 
     /// Something was said that is no result: it stands in the log, and below until the next key.
     pub fn say(&mut self, text: &str) {
-        self.log.say(text);
+        self.log.take(self.now, false, text);
         self.message = Some(text.to_owned());
     }
 
     /// The traced command wrote a line.
     pub fn said_by_command(&mut self, line: &str) {
-        self.log.said_by_command(line);
+        self.log.take(self.now, true, line);
     }
 
     /// How the input stands.
@@ -389,6 +392,7 @@ impl Ui {
 
     /// Draws the whole screen.
     pub fn draw(&mut self, frame: &mut Frame<'_>, store: &Store) {
+        self.now = store.now();
         let area = frame.area();
         if area.width < LEAST.0 || area.height < LEAST.1 {
             let text = format!("pidtap needs {}x{}, this is {}x{}", LEAST.0, LEAST.1, area.width, area.height);

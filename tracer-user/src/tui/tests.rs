@@ -201,7 +201,7 @@ fn a_held_view_stays_as_it_is_and_nothing_is_lost() {
     assert_eq!(held.lines().skip(3).collect::<Vec<_>>(), later.lines().skip(3).collect::<Vec<_>>());
     stage.keys("p");
     assert!(!stage.screen().contains("HELD"));
-    assert!(stage.screen().contains("0 going on"), "{}", stage.screen());
+    assert!(stage.screen().contains("none going on"), "{}", stage.screen());
 }
 
 #[test]
@@ -291,9 +291,9 @@ fn long_lines_of_the_log_are_seen_to_their_end() {
     stage.ui.said_by_command(&format!("{} the end", "日本".repeat(30)));
     stage.keys("4");
     assert!(!stage.screen().contains("the end"));
-    stage.keys("lll");
+    stage.keys("llll");
     assert!(stage.screen().contains("the end"), "{}", stage.screen());
-    stage.keys("hhh");
+    stage.keys("hhhh");
     assert!(stage.screen().contains("command: 日本"), "{}", stage.screen());
 }
 

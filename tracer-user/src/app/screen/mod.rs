@@ -370,6 +370,7 @@ impl Running {
         while !thread.is_finished() {
             if begin.elapsed() > GIVE_UP {
                 // It waits for a terminal that takes nothing. The process ends all the same.
+                terminal::abandon();
                 return Err(io::ErrorKind::TimedOut.into());
             }
             thread::sleep(Duration::from_millis(5));

@@ -60,6 +60,14 @@ pub(in crate::app) fn restore() {
     }
 }
 
+/// Gives up on a terminal that takes nothing more: whatever is written to it would wait for ever. How it treats what is typed
+/// is put back all the same.
+pub(super) fn abandon() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = disable_raw_mode();
+    }
+}
+
 fn restore_at_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -34,8 +34,20 @@ impl Incidents {
         let mut pen = Pen::new(buffer, heading, context.theme);
         let total = incidents.total();
         if total == 0 {
-            pen.put(Tone::Good, "Nothing is wrong, as far as was seen.");
-            let line = "Calls that are retried, calls that hang, and other trouble will stand here.";
+            let failed = context.store.totals().failed;
+            if failed > 0 {
+                pen.put(
+                    Tone::Plain,
+                    format_args!("No incidents, though {failed} calls failed (/is:failed lists them)."),
+                );
+            } else {
+                pen.put(Tone::Good, "No incidents: nothing fails, is retried or hangs, as far as was seen.");
+            }
+            let line = if context.store.loss().total_events() > 0 {
+                "Events were lost: what was in them is not known."
+            } else {
+                "Calls that are retried, calls that hang, and other trouble will stand here."
+            };
             Pen::new(buffer, rows, context.theme).put(Tone::Faint, line);
             self.area = Rect::default();
             return;
@@ -51,8 +63,16 @@ impl Incidents {
         }
         self.area = rows;
         let tone = if incidents.open() > 0 { Tone::Bad } else { Tone::Strong };
-        pen.put(tone, format_args!("{} going on", incidents.open()));
-        pen.put(Tone::Plain, format_args!(", {} over", total - incidents.open() as u64));
+        let over = total - incidents.open() as u64;
+        match (incidents.open(), context.store.summary().is_some()) {
+            (0, _) => pen.put(tone, format_args!("{over} over, none going on")),
+            (open, false) => {
+                pen.put(tone, format_args!("{open} going on")).put(Tone::Plain, format_args!(", {over} over"))
+            }
+            (open, true) => pen
+                .put(tone, format_args!("{open} not over when tracing ended"))
+                .put(Tone::Plain, format_args!(", {over} over")),
+        };
         let below = all.len().saturating_sub(self.top + count);
         if below > 0 || self.top > 0 {
             let key = if has_focus { "" } else { " (i)" };

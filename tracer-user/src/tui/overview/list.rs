@@ -19,8 +19,9 @@ use crate::{
 #[derive(Default)]
 pub(super) struct List {
     index: Index,
-    /// What the index was made for: the filter's version, and which incident.
-    made_for: Option<(u64, Option<crate::exchange::IncidentId>)>,
+    /// What the index was made for: the filter's version, and which incident with how many exchanges that it names: it may
+    /// name one later that was over before.
+    made_for: Option<(u64, Option<(crate::exchange::IncidentId, usize)>)>,
     /// The row that keys act on, and the place in the list where it was last.
     selected: Option<ExchangeId>,
     place: usize,
@@ -87,7 +88,8 @@ impl List {
     }
 
     fn update(&mut self, context: &Context<'_>, incident: Option<&Incident>) {
-        let made_for = Some((context.filter.version, incident.map(|incident| incident.id)));
+        let made_for =
+            Some((context.filter.version, incident.map(|incident| (incident.id, incident.report.exchanges.len()))));
         if self.made_for != made_for {
             self.made_for = made_for;
             self.index = Index::default();

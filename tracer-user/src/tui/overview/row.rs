@@ -115,14 +115,25 @@ pub(in crate::tui) fn place(exchange: &Exchange, context: &Context<'_>) -> (Stri
         return (Visible(server).to_string(), why.to_owned());
     };
     let host = match url::base(exchange, request) {
-        Base::Target => return (String::new(), Visible(&redactor.url(&request.target)).to_string()),
+        Base::Target => return (String::new(), Visible(&redactor.url(beginning(&request.target))).to_string()),
         Base::Authority(authority) => Visible(&redactor.authority(authority)).to_string(),
         Base::Unix(path) => format!("unix:{}:", Visible(path)),
         Base::Nothing => String::new(),
     };
-    let path = redactor.url(request.path());
+    let path = redactor.url(beginning(request.path()));
     let gap = if path.starts_with('/') { "" } else { " " };
     (host, format!("{gap}{}", Visible(&path)))
+}
+
+/// As much of a request target as a row can ever show: they can be as long as a head may be, and are hidden and made visible
+/// for every frame.
+fn beginning(target: &str) -> &str {
+    const MOST: usize = 4096;
+    let mut end = target.len().min(MOST);
+    while !target.is_char_boundary(end) {
+        end -= 1;
+    }
+    &target[..end]
 }
 
 /// The beginning of a text that was made visible, with a sign where it is cut.
