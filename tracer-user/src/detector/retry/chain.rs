@@ -1,14 +1,14 @@
 //! One chain: its attempts, what is made of their gaps, and what is said of it.
 
 use super::{
-    Attempt, Caller, Pattern, RetryEvidence, RetryResult, RetryThresholds,
+    Attempt, Caller, Pattern, RetryEvidence, RetryResult, RetryThresholds, TELL_EVERY_NS,
     call::{Call, Marks},
     evidence::Failure,
     pattern::{self, Fit, Gap},
 };
 use crate::{
     connection::ConnectionId,
-    detector::{Confidence, Opened, Report},
+    detector::{Confidence, Findings, Opened, Report},
     event::Timestamp,
     exchange::{ExchangeId, ProcessRef},
 };
@@ -51,6 +51,8 @@ pub(super) struct Chain {
     pub(super) fit: Fit,
     pub(super) opened: Option<Opened>,
     pub(super) said: Timestamp,
+    /// Something happened since that was not told of yet.
+    pub(super) owed: bool,
     pub(super) deadline: Timestamp,
     pub(super) caller: Option<Caller>,
     pub(super) confidence: Confidence,
@@ -93,6 +95,7 @@ impl Chain {
             fit: Fit::default(),
             opened: None,
             said: Timestamp::default(),
+            owed: false,
             deadline: Timestamp::default(),
             caller: None,
             confidence: Confidence::default(),
@@ -103,6 +106,20 @@ impl Chain {
             answer: None,
             upstream,
             misses: 0,
+        }
+    }
+
+    /// When what is owed may be told.
+    pub(super) fn may_tell(&self) -> Timestamp {
+        Timestamp(self.said.0.saturating_add(TELL_EVERY_NS))
+    }
+
+    /// Tells how it stands.
+    pub(super) fn tell(&mut self, upstream: (u64, u64), now: Timestamp, findings: &mut Findings) {
+        self.owed = false;
+        if let Some(opened) = self.opened {
+            findings.update(opened, now, self.report(RetryResult::Ongoing, upstream));
+            self.said = now;
         }
     }
 

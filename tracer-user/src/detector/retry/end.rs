@@ -185,6 +185,7 @@ impl Retry {
         if let Some(opened) = chain.opened {
             // What is given up is not due.
             chain.doing = Doing::GivenUp;
+            chain.owed = false;
             let upstream = self.upstreams.counts(chain.upstream);
             let (_, ended) = chain.span();
             findings.close(opened, now, ended, chain.report(RetryResult::GaveUp, upstream));

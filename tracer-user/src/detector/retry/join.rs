@@ -1,7 +1,7 @@
 //! An attempt joins its chain, and that is told.
 
 use super::{
-    CHATTY, ChainId, Retry, RetryResult, TELL_EVERY_NS,
+    CHATTY, ChainId, Retry, RetryResult,
     bond::{Beginning, Bond},
     chain::Doing,
 };
@@ -103,11 +103,12 @@ impl Retry {
                 chain.opened = Some(findings.open(now, chain.report(RetryResult::Ongoing, upstream)));
                 chain.said = now;
             }
-            Some(opened) if chain.attempts <= CHATTY || now.since(chain.said) >= TELL_EVERY_NS => {
-                findings.update(opened, now, chain.report(RetryResult::Ongoing, upstream));
-                chain.said = now;
+            Some(_) if chain.attempts <= CHATTY || chain.may_tell() <= now => chain.tell(upstream, now, findings),
+            Some(_) => {
+                chain.owed = true;
+                self.next_look = self.next_look.min(chain.may_tell());
             }
-            None | Some(_) => {}
+            None => {}
         }
     }
 }

@@ -181,8 +181,8 @@ impl Detect for Retry {
             | Observation::Closed(_)
             | Observation::Probe(..)
             | Observation::Thread(_)
-            | Observation::Tick(_)
-            | Observation::End => {}
+            | Observation::Tick(_) => {}
+            Observation::End => self.pay(true, now, findings),
         }
     }
 }
@@ -199,11 +199,24 @@ impl Retry {
         }
     }
 
-    /// Looks for chains that wait in vain.
+    /// Tells how those chains stand that were told of too short a time before something happened to them: the next
+    /// attempt, which would tell of it, may be a minute away.
+    fn pay(&mut self, all: bool, now: Timestamp, findings: &mut Findings) {
+        for chain in self.chains.values_mut().filter(|chain| chain.owed && (all || chain.may_tell() <= now)) {
+            let upstream = self.upstreams.counts(chain.upstream);
+            chain.tell(upstream, now, findings);
+        }
+    }
+
+    /// Looks for chains that wait in vain, and for those that something is to be told of.
     fn look(&mut self, now: Timestamp, findings: &mut Findings) {
+        self.pay(false, now, findings);
         let mut next = Timestamp(u64::MAX);
         let mut over = Vec::new();
         for (id, chain) in &self.chains {
+            if chain.owed {
+                next = next.min(chain.may_tell());
+            }
             let deadline = match chain.doing {
                 Doing::Waiting | Doing::GivenUp => chain.deadline,
                 Doing::Connected(_, since) => Timestamp(since.0 + QUIET_NS),

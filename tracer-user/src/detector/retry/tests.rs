@@ -420,6 +420,25 @@ fn amplification_counts_attempts_for_calls() {
 }
 
 #[test]
+fn a_long_chain_that_pauses_is_told_of_before_it_goes_on() {
+    let told = told("*40 +10 t1 GET /a > 503\n*30 +100 t9 GET /warm > 200");
+    let incident = told.incidents().pop().expect("it is one");
+    let (_, evidence) = told.chains().remove(0);
+    assert_eq!(evidence.attempts, 40, "what came within a second after it was told of is told of a second later");
+    let last = evidence.listed.last().and_then(|last| last.ended).expect("none is under way");
+    assert!((1..1_500_000_000).contains(&incident.updated.since(last)), "{incident:?}");
+}
+
+#[test]
+fn the_end_of_tracing_tells_how_a_long_chain_stands() {
+    let mut scenario = Scenario::new(crate::engine::EngineOptions::default());
+    scenario.play("*40 +10 t1 GET /a > 503");
+    let (state, evidence) = scenario.end().chains().remove(0);
+    assert_eq!((state, evidence.attempts), (State::Update, 40));
+    assert!(evidence.listed.last().is_some_and(|last| last.ended.is_some()), "none is under way");
+}
+
+#[test]
 fn a_process_that_ends_gives_up() {
     let mut scenario = Scenario::new(crate::engine::EngineOptions::default());
     scenario.play("+0 t1 GET /a > 503\n+100 t1 GET /a > 503\n+1 exit");
