@@ -14,7 +14,7 @@ use crate::{
     exchange::{Body, InterimResponse, Outcome, Quality, Timing},
     fixture::{self, REALTIME_OFFSET, START, fields},
     store::{Store, StoreOptions},
-    tui::view::Effect,
+    tui::{overview::belongs, view::Effect},
 };
 
 /// Both sizes of the screen of an exchange.
@@ -144,6 +144,18 @@ fn its_incident_is_named_and_can_be_opened() {
     let mut stage = stage(&store, id, SMALL);
     stage.keys("i");
     assert!(stage.ui.opened.len() == 2, "the incident is over it");
+}
+
+#[test]
+fn a_call_that_hung_before_tracing_belongs_to_its_incident() {
+    let store = store_of_hang("hang_attached_to_a_call", Some(1_500));
+    let incident = store.incidents().iter().next().expect("it hangs");
+    assert!(incident.report.exchanges.is_empty(), "nothing was seen of it: {incident:?}");
+    let mut exchange = charge();
+    (exchange.request, exchange.response, exchange.outcome) = (None, None, Outcome::InFlight);
+    assert!(!belongs(&exchange, incident), "it is on another connection");
+    exchange.connection = incident.report.connection.clone().expect("it is on one");
+    assert!(belongs(&exchange, incident));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use ratatui::{
 
 use super::{index::Index, row};
 use crate::{
-    detector::Incident,
-    exchange::{Exchange, ExchangeId},
+    detector::{Evidence, Incident, State},
+    exchange::{Exchange, ExchangeId, Outcome},
     store::Sequence,
     tui::{keys::Action, pen::Pen, theme::Tone, view::Context},
 };
@@ -39,7 +39,22 @@ pub(super) struct List {
 
 /// Whether an exchange is one of an incident.
 pub(in crate::tui) fn belongs(exchange: &Exchange, incident: &Incident) -> bool {
-    exchange.incidents.contains(&incident.id) || incident.report.exchanges.contains(&exchange.id)
+    exchange.incidents.contains(&incident.id)
+        || incident.report.exchanges.contains(&exchange.id)
+        || hangs_unseen(exchange, incident)
+}
+
+/// Whether it is the call that hangs, of which nothing was seen because it was under way before tracing: such an
+/// incident knows the connection alone.
+fn hangs_unseen(exchange: &Exchange, incident: &Incident) -> bool {
+    let report = &incident.report;
+    exchange.outcome == Outcome::InFlight
+        && exchange.request.is_none()
+        && exchange.response.is_none()
+        && incident.state != State::Closed
+        && matches!(report.evidence, Evidence::Hang(_))
+        && report.exchanges.is_empty()
+        && report.connection.as_ref().is_some_and(|connection| connection.id == exchange.connection.id)
 }
 
 impl List {

@@ -2,7 +2,7 @@
 
 use crate::{
     connection::Role,
-    exchange::{Exchange, Outcome},
+    exchange::{Exchange, Outcome, Quality},
     measure,
     store::failed,
     tui::{
@@ -80,7 +80,10 @@ pub(in crate::tui) fn draw(pen: &mut Pen<'_>, exchange: &Exchange, context: &Con
     let no_method = if connect_alone { "connect" } else { "-" };
     let method = exchange.request.as_ref().map_or(no_method, |request| &request.method);
     pen.cell(7, Tone::Plain, Visible(method));
-    pen.right(7, if duration > SLOW_NS { Tone::Warn } else { Tone::Plain }, measure::duration(Some(duration)));
+    // It was under way before tracing: it is older than that.
+    let least = if exchange.quality == Quality::JoinedLate { ">" } else { "" };
+    let tone = if duration > SLOW_NS { Tone::Warn } else { Tone::Plain };
+    pen.right(7, tone, format_args!("{least}{}", measure::duration(Some(duration))));
     if wide {
         pen.right(6, Tone::Faint, measure::size(exchange.request.as_ref().map(|request| request.body.bytes)));
     }
@@ -159,7 +162,7 @@ pub(in crate::tui) fn cut(text: &str, width: u16) -> String {
 
 /// What its incidents and its gaps say of it, in a word.
 fn remark(exchange: &Exchange, context: &Context<'_>) -> String {
-    use crate::{detector::Evidence, exchange::Quality};
+    use crate::detector::Evidence;
     let mut words: Vec<String> = Vec::new();
     for incident in exchange.incidents.iter().filter_map(|id| context.store.incidents().get(*id)) {
         match &incident.report.evidence {
