@@ -263,6 +263,22 @@ fn what_is_lost_and_how_it_stands_is_seen_whatever_else_is_long() {
 }
 
 #[test]
+fn a_filter_says_that_it_does_not_find_what_was_forgotten() {
+    let all = store_of("retry_exponential", None);
+    let mut few = Store::new(StoreOptions { exchanges: 3, bytes: 1 << 20 });
+    for (_, exchange) in all.exchanges().from(crate::store::Sequence(0)) {
+        few.apply(&crate::engine::Update::Exchange(std::sync::Arc::clone(exchange)));
+    }
+    for (store, forgets) in [(all, false), (few, true)] {
+        let mut stage = Stage::new(store, SMALL);
+        stage.keys("/status>1<Enter>");
+        let screen = stage.screen();
+        assert!(screen.contains("shown of"), "{screen}");
+        assert_eq!(screen.contains("remembered"), forgets, "{screen}");
+    }
+}
+
+#[test]
 fn the_wheel_scrolls_and_does_not_narrow() {
     let mut stage = Stage::new(store_of("retry_exponential", None), SMALL);
     let before = stage.screen();

@@ -75,11 +75,11 @@ impl List {
         let matched = if context.filter.takes_all() && incident.is_none() {
             String::new()
         } else {
-            format!(
-                " {} shown of {}",
-                total + self.open.len(),
-                context.store.exchanges().len() + context.store.open().len()
-            )
+            let store = context.store;
+            let kept = store.exchanges().len();
+            // What was forgotten cannot match: the header counts more.
+            let which = if (kept as u64) < store.totals().exchanges { " remembered" } else { "" };
+            format!(" {} shown of {}{which}", total + self.open.len(), kept + store.open().len())
         };
         pen.at_end(Tone::Strong, matched);
         let (finished, rule, open) = self.split(rows);
