@@ -133,6 +133,7 @@ pub struct Terminal {
     shared: Arc<Shared>,
     reader: Option<JoinHandle<()>>,
     hung: Arc<AtomicBool>,
+    held: Arc<AtomicBool>,
     child: Child,
     before: Termios,
 }
@@ -175,9 +176,11 @@ impl Terminal {
         let state = Mutex::new(State { parser, raw: Vec::new(), frames: Vec::new(), closed: false });
         let shared = Arc::new(Shared { state, changed: Condvar::new() });
         let hung = Arc::new(AtomicBool::new(false));
-        let (side, to, end) = (fs::File::from(master.try_clone()?), Arc::clone(&shared), Arc::clone(&hung));
-        let reader = thread::spawn(move || read(side, &to, &end));
-        Ok(Self { master, shared, reader: Some(reader), hung, child, before })
+        let held = Arc::new(AtomicBool::new(false));
+        let (side, to) = (fs::File::from(master.try_clone()?), Arc::clone(&shared));
+        let (end, stop) = (Arc::clone(&hung), Arc::clone(&held));
+        let reader = thread::spawn(move || read(side, &to, &end, &stop));
+        Ok(Self { master, shared, reader: Some(reader), hung, held, child, before })
     }
 
     /// The process that was started.
@@ -270,6 +273,11 @@ impl Terminal {
         Ok(tcsetwinsize(&self.master, winsize(columns, rows))?)
     }
 
+    /// Takes nothing of what the program writes from now on, as after Ctrl-S or over a line that is stuck; or goes on.
+    pub fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
     /// The terminal goes away, as when a window is closed; gives how the program ends.
     ///
     /// # Errors
@@ -336,12 +344,16 @@ impl Terminal {
 }
 
 /// Reads what the program writes, until it has ended or the terminal goes away.
-fn read(mut side: fs::File, to: &Shared, hung: &AtomicBool) {
+fn read(mut side: fs::File, to: &Shared, hung: &AtomicBool, held: &AtomicBool) {
     let mut buffer = vec![0; 1 << 16];
     while !hung.load(Ordering::Relaxed) {
-        let mut wanted = [PollFd::new(&side, PollFlags::IN)];
+        // Held, only the time passes.
+        let flags = if held.load(Ordering::Relaxed) { PollFlags::empty() } else { PollFlags::IN };
+        let mut wanted = [PollFd::new(&side, flags)];
         match poll(&mut wanted, Some(&Timespec { tv_sec: 0, tv_nsec: 20_000_000 })) {
             Ok(0) | Err(Errno::INTR) => continue,
+            // The other side is closed; what it wrote is still there.
+            Ok(_) if flags.is_empty() => thread::yield_now(),
             Ok(_) => {}
             Err(_) => break,
         }

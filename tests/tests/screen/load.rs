@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -44,15 +45,47 @@ fn memory_kib(pid: u32) -> anyhow::Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
+/// Starts the load, piped into the screens; its report goes to `report`.
+fn piped(rate: u64, seconds: u64, report: &Path) -> anyhow::Result<Terminal> {
+    let mut command = Command::new("sh");
+    command.args(["-c", r#""$0" "$1" "$2" 2> "$3" | "$4" open - -o tui"#, env!("CARGO_BIN_EXE_load")]);
+    command.args([&rate.to_string(), &seconds.to_string(), text(report)]).arg(program()?);
+    let terminal = Terminal::start(LARGE, &command)?;
+    terminal.wait_for("[1 Overview]")?;
+    Ok(terminal)
+}
+
+/// What the load says in the end.
+fn reported(report: &Path) -> anyhow::Result<serde_json::Value> {
+    let said = wait_for("the end of the load", PATIENCE, || {
+        fs::read_to_string(report).ok().filter(|text| text.ends_with('\n'))
+    })?;
+    Ok(serde_json::from_str(said.trim())?)
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_holds_up_nobody_else() -> anyhow::Result<()> {
+    const FEW: (u64, u64) = (10_000, 2);
+    let dir = Dir::new()?;
+    let report = dir.path("report");
+    let mut terminal = piped(FEW.0, FEW.1, &report)?;
+    terminal.hold(true);
+    let said = reported(&report)?;
+    assert_eq!(said["exchanges"], FEW.0 * FEW.1);
+    assert!(said["late_ms"].as_u64().is_some_and(|late| late < LATE_MS), "the load was held up: {said}");
+    terminal.hold(false);
+    terminal.wait_for(&format!(" {} calls", FEW.0 * FEW.1))?;
+    assert!(terminal.text().contains("lost 0"), "{}", terminal.text());
+    terminal.press("q")?;
+    assert!(terminal.end()?.success());
+    is_sane(&terminal)
+}
+
 #[test]
 fn drawing_keeps_up_and_holds_up_nothing() -> anyhow::Result<()> {
     let dir = Dir::new()?;
     let report = dir.path("report");
-    let mut command = Command::new("sh");
-    command.args(["-c", r#""$0" "$1" "$2" 2> "$3" | "$4" open - -o tui"#, env!("CARGO_BIN_EXE_load")]);
-    command.args([&RATE.to_string(), &SECONDS.to_string(), text(&report)]).arg(program()?);
-    let mut terminal = Terminal::start(LARGE, &command)?;
-    terminal.wait_for("[1 Overview]")?;
+    let mut terminal = piped(RATE, SECONDS, &report)?;
     let begin = Instant::now();
     let pid = wait_for("pidtap", PATIENCE, || below(terminal.pid()))?;
     terminal.wait("exchanges", |screen| screen.contents().contains("/v1/resource"))?;
@@ -71,9 +104,7 @@ fn drawing_keeps_up_and_holds_up_nothing() -> anyhow::Result<()> {
         answers.push(start.elapsed());
         memory.push(memory_kib(pid)?);
     }
-    let said = wait_for("the end of the load", PATIENCE, || {
-        fs::read_to_string(&report).ok().filter(|text| text.ends_with('\n'))
-    })?;
+    let said = reported(&report)?;
     let end = Instant::now();
     terminal.wait_for(&format!(" {} calls", RATE * SECONDS))?;
     let behind = end.elapsed();
@@ -82,7 +113,6 @@ fn drawing_keeps_up_and_holds_up_nothing() -> anyhow::Result<()> {
     let frames = drawn as f64 / (end - begin).as_secs_f64();
     answers.sort();
     let (median, worst) = (answers[answers.len() / 2], answers[answers.len() - 1]);
-    let report: serde_json::Value = serde_json::from_str(said.trim())?;
     // From a quarter on: endpoints, connections and exchanges that are kept are then as many as they can be.
     let settled = &memory[memory.len() / 4..];
     let (least, most) = (settled.iter().min().copied().unwrap_or(0), settled.iter().max().copied().unwrap_or(0));
@@ -92,12 +122,12 @@ fn drawing_keeps_up_and_holds_up_nothing() -> anyhow::Result<()> {
         least / 1024,
         most / 1024
     );
-    assert_eq!(report["exchanges"], RATE * SECONDS);
+    assert_eq!(said["exchanges"], RATE * SECONDS);
     let screen = terminal.text();
     assert!(screen.contains("lost 0"), "{screen}");
     assert!(frames >= FRAMES, "{frames:.1} frames a second");
     assert!(median <= ANSWER.0 && worst <= ANSWER.1, "{answers:?}");
-    assert!(report["late_ms"].as_u64().is_some_and(|late| late < LATE_MS), "the load was held up: {said}");
+    assert!(said["late_ms"].as_u64().is_some_and(|late| late < LATE_MS), "the load was held up: {said}");
     assert!(most - least < GROWTH_KIB, "memory grows: {memory:?}");
     terminal.press("q")?;
     assert!(terminal.end()?.success());
