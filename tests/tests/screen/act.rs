@@ -45,7 +45,7 @@ fn secrets_reach_neither_screen_nor_clipboard_unless_asked_for() -> anyhow::Resu
     };
     visit()?;
     let everything = |terminal: &Terminal| -> anyhow::Result<String> {
-        let mut all = String::from_utf8(terminal.raw())?;
+        let mut all = String::from_utf8_lossy(&terminal.raw()).into_owned();
         for text in terminal.asked().copied {
             all.push_str(&String::from_utf8(STANDARD.decode(text)?)?);
         }
@@ -61,6 +61,19 @@ fn secrets_reach_neither_screen_nor_clipboard_unless_asked_for() -> anyhow::Resu
     let shown = everything(&terminal)?;
     let missing: Vec<_> = SECRETS.iter().filter(|secret| !shown.contains(**secret)).collect();
     assert!(missing.is_empty(), "{missing:?} are not shown though asked for");
+    Ok(())
+}
+
+#[test]
+fn keys_typed_ahead_act_on_what_is_not_drawn_yet() -> anyhow::Result<()> {
+    let terminal = opened("screen_secrets", LARGE)?;
+    terminal.press_for("g\r]y", "copied")?;
+    let text = copied(&terminal)?;
+    assert!(text.contains("api.bank.example/v1/accounts "), "{text}");
+    terminal.press_for("\x1b", "[1 Overview]")?;
+    terminal.press_for("/status=403\r\ry", "copied")?;
+    let text = copied(&terminal)?;
+    assert!(text.contains("api.bank.example/admin "), "{text}");
     Ok(())
 }
 
