@@ -2,8 +2,13 @@
 
 use std::fs;
 
+use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use tracer_tests::{cli::Dir, terminal::Terminal};
+use tracer_tests::{
+    child::{PATIENCE, wait_for},
+    cli::Dir,
+    terminal::Terminal,
+};
 
 use crate::support::{LARGE, USUAL, opened, opens, wait_for_all};
 
@@ -18,11 +23,14 @@ const SECRETS: [&str; 7] = [
     "rt-8f14e45f",
 ];
 
-/// What was put into the clipboard last.
-fn copied(terminal: &Terminal) -> anyhow::Result<String> {
-    let asked = terminal.asked();
-    let text = asked.copied.last().map(|encoded| STANDARD.decode(encoded)).transpose()?.unwrap_or_default();
-    Ok(String::from_utf8(text)?)
+/// Presses keys that copy something; gives what.
+fn copies(terminal: &Terminal, keys: &str) -> anyhow::Result<String> {
+    let before = terminal.asked().copied.len();
+    terminal.press(keys)?;
+    let found = wait_for("a copy", PATIENCE, || terminal.asked().copied.get(before).cloned());
+    let encoded = found.with_context(|| format!("after {keys:?}, the screen:\n{}", terminal.text()))?;
+    terminal.wait_for("copied")?;
+    Ok(String::from_utf8(STANDARD.decode(encoded)?)?)
 }
 
 #[test]
@@ -34,12 +42,8 @@ fn secrets_reach_neither_screen_nor_clipboard_unless_asked_for() -> anyhow::Resu
             let before = terminal.text();
             terminal.press("]")?;
             terminal.wait("the next exchange", |screen| screen.contents() != before)?;
-            let copies = terminal.asked().copied.len();
-            terminal.press("y")?;
-            terminal.wait_for("copied")?;
-            terminal.press("Y")?;
-            terminal.wait_for("copied URL").or_else(|_| terminal.wait_for("copied"))?;
-            assert!(terminal.asked().copied.len() > copies);
+            copies(&terminal, "y")?;
+            copies(&terminal, "Y")?;
         }
         terminal.press_for("\x1b", "[1 Overview]").map(drop)
     };
@@ -67,12 +71,10 @@ fn secrets_reach_neither_screen_nor_clipboard_unless_asked_for() -> anyhow::Resu
 #[test]
 fn keys_typed_ahead_act_on_what_is_not_drawn_yet() -> anyhow::Result<()> {
     let terminal = opened("screen_secrets", LARGE)?;
-    terminal.press_for("g\r]y", "copied")?;
-    let text = copied(&terminal)?;
+    let text = copies(&terminal, "g\r]y")?;
     assert!(text.contains("api.bank.example/v1/accounts "), "{text}");
     terminal.press_for("\x1b", "[1 Overview]")?;
-    terminal.press_for("/status=403\r\ry", "copied")?;
-    let text = copied(&terminal)?;
+    let text = copies(&terminal, "/status=403\r\ry")?;
     assert!(text.contains("api.bank.example/admin "), "{text}");
     Ok(())
 }
@@ -104,8 +106,7 @@ fn a_copy_is_a_command_and_a_body_a_file() -> anyhow::Result<()> {
     let terminal = Terminal::start(LARGE, &command)?;
     wait_for_all(&terminal, "screen_bodies")?;
     terminal.press_for("g\r", "POST /nested HTTP/1.1")?;
-    terminal.press_for("y", "copied")?;
-    let text = copied(&terminal)?;
+    let text = copies(&terminal, "y")?;
     assert!(text.starts_with("curl ") && text.contains("content.example/nested") && text.contains("Zoë"), "{text}");
     terminal.press_for("D", "wrote")?;
     let written: Vec<_> = fs::read_dir(dir.path("."))?.flatten().map(|entry| entry.path()).collect();

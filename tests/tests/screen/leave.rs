@@ -55,7 +55,7 @@ fn it_stops_like_any_other_program_and_goes_on() -> anyhow::Result<()> {
         wait_for("a terminal as before", PATIENCE, || is_sane(&terminal).ok()).or_else(|_| is_sane(&terminal))?;
         terminal.signal(Signal::CONT)?;
         terminal
-            .wait("the screens again", |screen| screen.alternate_screen() && screen.contents().contains("q quit"))?;
+            .wait("the screens again", |screen| screen.alternate_screen() && screen.contents().contains("Overview"))?;
         terminal.press_for("2", "[2 Endpoints]")?;
         terminal.press_for("1", "[1 Overview]")?;
     }
