@@ -15,6 +15,19 @@ use super::{
 /// Columns for the keys, and for all.
 const WIDTHS: (u16, u16) = (22, 72);
 
+/// Signs, and what they say; first those that are on every screen with calls.
+const SIGNS: &[(&str, &str)] = &[
+    ("→ ←", "the process asked; it answered"),
+    ("! * …", "failed; took more than a second; is open"),
+    ("+ >", "ended in the last second; keys act on it"),
+    ("▲ ▼ ✓", "goes on; is over, with harm; ended well"),
+    ("✗ ✓ ◌", "an attempt: failed; did not; under way"),
+    ("> before a time", "at least: it began before tracing"),
+    ("? after a finding", "other explanations remain"),
+    ("req resp", "bytes of the bodies of request and response"),
+    ("failing", "of the last ten seconds; counts are of all"),
+];
+
 /// See the module.
 pub(super) struct Help {
     on: On,
@@ -39,22 +52,27 @@ impl Help {
     }
 
     pub(super) fn draw(&mut self, area: Rect, buffer: &mut Buffer, theme: Theme) {
-        let bindings: Vec<&Binding> = keys::of(self.on).collect();
+        let keys = keys::of(self.on).map(|binding: &Binding| {
+            let names: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
+            (Tone::Key, names.join(", "), binding.help)
+        });
+        let signs = SIGNS.iter().map(|(sign, says)| (Tone::Strong, (*sign).to_owned(), *says));
+        let lines: Vec<(Tone, String, &str)> = keys.chain(signs).collect();
         let width = WIDTHS.1.min(area.width);
-        let height = (bindings.len() as u16 + 2).min(area.height);
+        let height = (lines.len() as u16 + 2).min(area.height);
         let window =
             Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
         let rows = usize::from(height.saturating_sub(2));
-        self.offset = self.offset.min(bindings.len().saturating_sub(rows));
+        self.offset = self.offset.min(lines.len().saturating_sub(rows));
         Clear.render(window, buffer);
-        let more = bindings.len().saturating_sub(self.offset + rows);
-        let title = if more > 0 { format!(" Keys ({more} more below) ") } else { " Keys ".to_owned() };
+        let more = lines.len().saturating_sub(self.offset + rows);
+        let title =
+            if more > 0 { format!(" Keys and signs ({more} more below) ") } else { " Keys and signs ".to_owned() };
         let block = Block::bordered().title(title);
         let inner = block.inner(window);
         block.render(window, buffer);
-        for (row, binding) in inner.rows().zip(bindings.iter().skip(self.offset)) {
-            let names: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
-            Pen::new(buffer, row, theme).cell(WIDTHS.0, Tone::Key, names.join(", ")).put(Tone::Plain, binding.help);
+        for (row, (tone, name, says)) in inner.rows().zip(lines.iter().skip(self.offset)) {
+            Pen::new(buffer, row, theme).cell(WIDTHS.0, *tone, name).put(Tone::Plain, says);
         }
     }
 }

@@ -119,7 +119,7 @@ pub struct Ui {
     /// Said until the next key.
     message: Option<String>,
     body_area: Rect,
-    /// The trace's time when something was drawn last.
+    /// The trace's time.
     now: Timestamp,
 }
 
@@ -156,6 +156,11 @@ impl Ui {
     pub fn say(&mut self, text: &str) {
         self.log.take(self.now, false, text);
         self.message = Some(text.to_owned());
+    }
+
+    /// So late is it in the trace: what is said from now on was said then.
+    pub fn pass(&mut self, now: Timestamp) {
+        self.now = now;
     }
 
     /// The traced command wrote a line.

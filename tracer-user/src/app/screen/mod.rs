@@ -446,6 +446,8 @@ impl Loop {
     /// Takes over what was said.
     fn hear(&mut self) {
         let shared = Arc::clone(&self.shared);
+        // What is said while a recording is opened comes after all that was read, of which no frame may have been drawn.
+        self.ui.pass(shared.store().now());
         let lines = lock(&shared.lines);
         for line in lines.latest.iter().skip(self.heard.saturating_sub(lines.forgotten)) {
             match line {

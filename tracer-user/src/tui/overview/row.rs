@@ -30,9 +30,9 @@ pub(in crate::tui) fn heading(pen: &mut Pen<'_>) {
     pen.cell(7, Tone::Faint, "status").cell(7, Tone::Faint, "method");
     pen.right(7, Tone::Faint, "time");
     if wide {
-        pen.right(6, Tone::Faint, "sent");
+        pen.right(6, Tone::Faint, "req");
     }
-    pen.right(6, Tone::Faint, "got");
+    pen.right(6, Tone::Faint, "resp");
     if wide {
         pen.cell(6, Tone::Faint, "conn").cell(18, Tone::Faint, "process");
     }
