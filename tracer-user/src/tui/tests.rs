@@ -191,6 +191,11 @@ fn filters_narrow_as_they_are_typed_and_errors_are_shown() {
 }
 
 #[test]
+fn a_held_view_says_so() {
+    snapshots!("overview_held", store_of("screen_live", Some(35_000)), "p");
+}
+
+#[test]
 fn a_held_view_stays_as_it_is_and_nothing_is_lost() {
     let mut stage = Stage::new(store_of("retry_exponential", Some(900)), SMALL);
     stage.keys("p");
