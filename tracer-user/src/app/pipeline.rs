@@ -93,7 +93,7 @@ impl Pipeline {
         let tick = matches!(event, Event::Tick(_));
         self.engine.handle_event(&event);
         let result = self.print();
-        if tick && self.output.wants_look() {
+        if tick {
             self.look();
         }
         result

@@ -166,11 +166,7 @@ async fn follow(
 /// What the process will be called once it is the command: the kernel takes the file's name, cut to 15 bytes.
 fn name_of(command: &OsStr) -> String {
     let name = Path::new(command).file_name().unwrap_or(command).to_string_lossy();
-    let mut end = name.len().min(15);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    name[..end].to_owned()
+    name[..name.floor_char_boundary(15)].to_owned()
 }
 
 /// The hidden command that becomes the command of `run`.

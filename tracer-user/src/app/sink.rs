@@ -151,9 +151,13 @@ fn standard_output() -> anyhow::Result<File> {
 }
 
 /// See https://no-color.org: set to anything but nothing, it means no.
+pub(super) fn no_colour() -> bool {
+    env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// A terminal that has colours, of somebody who wants them.
 fn wants_colour() -> bool {
-    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-        && env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
+    !no_colour() && env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
 }
 
 /// Seconds that local time is ahead of UTC.

@@ -79,11 +79,7 @@ pub fn cut(text: &str) -> Box<str> {
 
 /// The same, borrowed.
 pub fn cut_str(text: &str) -> &str {
-    let mut end = text.len().min(TEXT_LIMIT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    &text[..text.floor_char_boundary(TEXT_LIMIT)]
 }
 
 impl Endpoint {

@@ -39,10 +39,6 @@ impl<O: Output> Output for Filtered<O> {
         self.output.set_width(width);
     }
 
-    fn wants_look(&self) -> bool {
-        self.output.wants_look()
-    }
-
     fn look(&mut self, now: Timestamp, live: &dyn Live) {
         self.output.look(now, live);
     }

@@ -20,11 +20,6 @@ pub trait Output {
     /// The terminal has this width now; `None` where there is none. Only lines for people care.
     fn set_width(&mut self, _width: Option<usize>) {}
 
-    /// Whether it wants to [look](Self::look) at what is open now. Asked at every tick.
-    fn wants_look(&self) -> bool {
-        false
-    }
-
     /// Time has passed, and this is open. Only screens, which show it, care.
     fn look(&mut self, _now: Timestamp, _live: &dyn Live) {}
 

@@ -83,11 +83,6 @@ pub struct Store {
     loss: Loss,
 }
 
-/// Whether an exchange failed: [`Exchange::is_failed`].
-pub fn failed(exchange: &Exchange) -> bool {
-    exchange.is_failed()
-}
-
 impl Store {
     /// An empty one.
     pub fn new(options: StoreOptions) -> Self {
@@ -142,7 +137,7 @@ impl Store {
             self.open.remove(index);
             self.open_total = self.open_total.saturating_sub(1);
         }
-        let failed = failed(exchange);
+        let failed = exchange.is_failed();
         self.totals.exchanges += 1;
         self.totals.failed += u64::from(failed);
         self.rate.add(end, failed);

@@ -17,7 +17,7 @@ fn what_failed_is_remembered_longer() {
     assert_eq!(store.totals(), Totals { exchanges: 51, failed: 1 });
     let all: Vec<u64> = store.exchanges().from(Sequence(0)).map(|(sequence, _)| sequence.0).collect();
     assert_eq!(all, [0, 46, 47, 48, 49, 50]);
-    assert_eq!(store.exchange_by_id(ExchangeId(1)).map(|exchange| failed(exchange)), Some(true));
+    assert_eq!(store.exchange_by_id(ExchangeId(1)).map(|exchange| exchange.is_failed()), Some(true));
     assert!(store.exchange_by_id(ExchangeId(20)).is_none());
 }
 

@@ -47,19 +47,11 @@ impl LogView {
         if self.lines.len() >= LINES {
             self.lines.pop_front();
         }
-        self.lines.push_back(Line { time, by_command, text: cut(text) });
+        self.lines.push_back(Line { time, by_command, text: text[..text.floor_char_boundary(LINE)].to_owned() });
         if self.up > 0 {
             self.up += 1;
         }
     }
-}
-
-fn cut(text: &str) -> String {
-    let mut end = text.len().min(LINE);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
 }
 
 fn words(kind: &NoteKind, protocol: &str) -> String {

@@ -33,7 +33,7 @@ use terminal::Screen;
 pub(super) use terminal::restore as give_back;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::live::header;
+use super::{live::header, sink::no_colour};
 use crate::{
     cli::{OutputArgs, ThemeChoice},
     store::{Store, StoreOptions},
@@ -235,7 +235,7 @@ pub(super) fn plan(args: &OutputArgs, utc_offset_s: i32) -> anyhow::Result<Plann
 }
 
 fn palette(choice: ThemeChoice) -> Palette {
-    if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+    if no_colour() {
         return Palette::None;
     }
     match choice {

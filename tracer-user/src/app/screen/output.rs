@@ -48,10 +48,6 @@ impl Output for ScreenOutput {
         self.shared.store().set_realtime_offset(nanoseconds);
     }
 
-    fn wants_look(&self) -> bool {
-        true
-    }
-
     /// Once a frame: a recording can pass hours of its time between two. What became of connections meanwhile is shown,
     /// though.
     fn look(&mut self, now: Timestamp, live: &dyn Live) {

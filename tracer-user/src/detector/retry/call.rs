@@ -100,11 +100,7 @@ impl Call {
 }
 
 fn cut_str(text: &str) -> &str {
-    let mut end = text.len().min(TEXT_LIMIT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    &text[..text.floor_char_boundary(TEXT_LIMIT)]
 }
 
 pub(super) fn cut(text: &str) -> Box<str> {

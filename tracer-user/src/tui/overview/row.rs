@@ -2,9 +2,8 @@
 
 use crate::{
     connection::Role,
-    exchange::{Exchange, Outcome, Quality},
+    exchange::{Exchange, Outcome, Quality, SLOW_NS},
     measure,
-    store::failed,
     tui::{
         pen::{Pen, columns},
         theme::Tone,
@@ -14,8 +13,6 @@ use crate::{
     visible::Visible,
 };
 
-/// From here on an exchange is called slow, as in the lines.
-const SLOW_NS: u64 = 1_000_000_000;
 /// So long an exchange that ended is marked as new.
 const NEW_NS: u64 = 1_000_000_000;
 /// From this width on all columns are shown.
@@ -44,7 +41,7 @@ pub(in crate::tui) fn draw(pen: &mut Pen<'_>, exchange: &Exchange, context: &Con
     let store = context.store;
     let wide = pen.left() >= WIDE;
     let duration = store.duration(exchange);
-    let failed = failed(exchange);
+    let failed = exchange.is_failed();
     let is_open = exchange.outcome == Outcome::InFlight;
     let ended = exchange.timing.end.filter(|_| !is_open);
     let is_new = mark_new && ended.is_some_and(|end| store.now().since(end) < NEW_NS);
@@ -132,11 +129,7 @@ pub(in crate::tui) fn place(exchange: &Exchange, context: &Context<'_>) -> (Stri
 /// for every frame.
 fn beginning(target: &str) -> &str {
     const MOST: usize = 4096;
-    let mut end = target.len().min(MOST);
-    while !target.is_char_boundary(end) {
-        end -= 1;
-    }
-    &target[..end]
+    &target[..target.floor_char_boundary(MOST)]
 }
 
 /// The beginning of a text that was made visible, with a sign where it is cut.
