@@ -1,16 +1,24 @@
 //! Names of the error numbers that end exchanges.
 
 /// From `include/uapi/asm-generic/errno*.h`; the same on all architectures that pidtap runs on.
-const NAMES: [(i32, &str, &str); 16] = [
+const NAMES: [(i32, &str, &str); 24] = [
     (4, "EINTR", "interrupted"),
     (5, "EIO", "input/output error"),
+    (1, "EPERM", "not permitted"),
     (9, "EBADF", "bad file descriptor"),
+    (13, "EACCES", "permission denied"),
+    (22, "EINVAL", "invalid argument"),
+    (23, "ENFILE", "too many open files on this machine"),
+    (24, "EMFILE", "too many open files in this process"),
     (32, "EPIPE", "broken pipe"),
+    (97, "EAFNOSUPPORT", "address family not supported"),
+    (98, "EADDRINUSE", "address in use"),
     (99, "EADDRNOTAVAIL", "no local address or port left"),
     (100, "ENETDOWN", "network is down"),
     (101, "ENETUNREACH", "network unreachable"),
     (103, "ECONNABORTED", "connection aborted"),
     (104, "ECONNRESET", "connection reset"),
+    (105, "ENOBUFS", "no buffer space"),
     (107, "ENOTCONN", "not connected"),
     (110, "ETIMEDOUT", "timed out"),
     (111, "ECONNREFUSED", "connection refused"),

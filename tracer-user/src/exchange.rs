@@ -26,8 +26,18 @@ pub enum Outcome {
     Closed,
     /// `ECONNREFUSED`.
     Refused,
-    /// The connection could not be made in time (`ETIMEDOUT`) or at all (unreachable).
+    /// The connection could not be made in time (`ETIMEDOUT`).
     ConnectTimeout,
+    /// No local port or address was left to connect from (`EADDRNOTAVAIL`).
+    NoLocalPort,
+    /// There is no route to the network (`ENETUNREACH`, `ENETDOWN`).
+    NetworkUnreachable,
+    /// The host does not answer on its link, or a router said that there is no way to it (`EHOSTUNREACH`, `EHOSTDOWN`).
+    HostUnreachable,
+    /// The process, or the machine, has no descriptor left (`EMFILE`, `ENFILE`).
+    TooManyFiles,
+    /// The connection could not be made for another reason, which the error number tells.
+    ConnectFailed,
     /// The target gave up: it closed before the response was whole.
     ClientTimeout,
     /// Still open when tracing ended.
@@ -45,6 +55,11 @@ impl Outcome {
             Self::Closed => "closed",
             Self::Refused => "refused",
             Self::ConnectTimeout => "connect_timeout",
+            Self::NoLocalPort => "no_local_port",
+            Self::NetworkUnreachable => "network_unreachable",
+            Self::HostUnreachable => "host_unreachable",
+            Self::TooManyFiles => "too_many_files",
+            Self::ConnectFailed => "connect_failed",
             Self::ClientTimeout => "client_timeout",
             Self::InFlight => "in_flight",
             Self::Upgraded => "upgraded",
@@ -58,10 +73,42 @@ impl Outcome {
             Self::Reset => "RESET",
             Self::Closed => "CLOSED",
             Self::Refused => "REFUSED",
-            Self::ConnectTimeout => "NO CONN",
+            Self::ConnectTimeout | Self::ConnectFailed => "NO CONN",
+            Self::NoLocalPort => "NO PORT",
+            Self::NetworkUnreachable => "NO NET",
+            Self::HostUnreachable => "NO HOST",
+            Self::TooManyFiles => "NO FDS",
             Self::ClientTimeout => "GAVE UP",
             Self::InFlight => "OPEN",
         })
+    }
+
+    /// Why there was no connection, for a person; `None` for the other outcomes.
+    pub fn no_connection(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Refused => "nobody listens there",
+            Self::ConnectTimeout => "the connection could not be made in time",
+            Self::NoLocalPort => "no local port is left to connect from",
+            Self::NetworkUnreachable => "there is no route to that network",
+            Self::HostUnreachable => "that host cannot be reached",
+            Self::TooManyFiles => "no file descriptor is left",
+            Self::ConnectFailed => "the connection could not be made",
+            _ => return None,
+        })
+    }
+
+    /// How a connect ended that returned this error number.
+    pub fn of_connect(error: i32) -> Self {
+        match error {
+            23 | 24 => Self::TooManyFiles,
+            99 => Self::NoLocalPort,
+            100 | 101 => Self::NetworkUnreachable,
+            104 => Self::Reset,
+            110 => Self::ConnectTimeout,
+            111 => Self::Refused,
+            112 | 113 => Self::HostUnreachable,
+            _ => Self::ConnectFailed,
+        }
     }
 }
 

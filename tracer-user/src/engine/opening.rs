@@ -17,6 +17,7 @@ use crate::{
 /// Error numbers of `include/uapi/asm-generic/errno.h`.
 pub(super) mod errno {
     pub(in crate::engine) const EPIPE: i32 = 32;
+    pub(in crate::engine) const ENETUNREACH: i32 = 101;
     pub(in crate::engine) const ECONNABORTED: i32 = 103;
     pub(in crate::engine) const ECONNRESET: i32 = 104;
     pub(in crate::engine) const EISCONN: i32 = 106;
@@ -56,12 +57,17 @@ pub(super) fn failed_call(link: &mut Link, event: &wire::DataEvent, time: Timest
     let error = -event.result;
     match error {
         // Before the connection is up these are the result of a connect in the background.
-        errno::ECONNREFUSED | errno::ETIMEDOUT | errno::EHOSTUNREACH
+        errno::ECONNREFUSED | errno::ETIMEDOUT | errno::EHOSTUNREACH | errno::ENETUNREACH
             if !link.connected && link.connect_start.is_some() =>
         {
             connect_failed(link, Some(error), time, environment);
         }
-        errno::ECONNRESET | errno::EPIPE | errno::ECONNABORTED | errno::ETIMEDOUT | errno::EHOSTUNREACH => {
+        errno::ECONNRESET
+        | errno::EPIPE
+        | errno::ECONNABORTED
+        | errno::ETIMEDOUT
+        | errno::EHOSTUNREACH
+        | errno::ENETUNREACH => {
             link.error.get_or_insert(error);
             let reset = matches!(error, errno::ECONNRESET | errno::EPIPE | errno::ECONNABORTED);
             let ending = if reset { Ending::Reset } else { Ending::ByPeer };
@@ -137,9 +143,7 @@ pub(super) fn connect_failed(link: &mut Link, error: Option<i32>, time: Timestam
     let start = link.connect_start.unwrap_or(time);
     environment.last_exchange += 1;
     let outcome = match error {
-        Some(errno::ECONNREFUSED) => Outcome::Refused,
-        Some(errno::ECONNRESET) => Outcome::Reset,
-        Some(_) => Outcome::ConnectTimeout,
+        Some(error) => Outcome::of_connect(error),
         None => Outcome::ClientTimeout,
     };
     environment.told.finished(Arc::new(Exchange {

@@ -752,3 +752,26 @@ fn accept(engine: &mut Engine, inode: u64) {
         netns: 0,
     }));
 }
+
+#[test]
+fn what_a_connect_returned_is_its_outcome() {
+    let errors = [99, 101, 100, 113, 112, 24, 110, 111, 1];
+    let text: String = errors.iter().map(|error| format!("+10 t1 connect > errno={error}\n")).collect();
+    let told = scenario::Scenario::told(&text);
+    let names: Vec<&str> = told.exchanges().iter().map(|exchange| exchange.outcome.name()).collect();
+    assert_eq!(
+        names,
+        [
+            "no_local_port",
+            "network_unreachable",
+            "network_unreachable",
+            "host_unreachable",
+            "host_unreachable",
+            "too_many_files",
+            "connect_timeout",
+            "refused",
+            "connect_failed"
+        ]
+    );
+    assert!(told.exchanges().iter().all(|exchange| exchange.is_failed() && exchange.never_connected()));
+}

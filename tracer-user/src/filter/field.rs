@@ -108,8 +108,21 @@ impl FieldHelp {
     }
 }
 
-const OUTCOME_NAMES: &[&str] =
-    &["complete", "reset", "closed", "refused", "connect_timeout", "client_timeout", "in_flight", "upgraded"];
+const OUTCOME_NAMES: &[&str] = &[
+    "complete",
+    "reset",
+    "closed",
+    "refused",
+    "connect_timeout",
+    "no_local_port",
+    "network_unreachable",
+    "host_unreachable",
+    "too_many_files",
+    "connect_failed",
+    "client_timeout",
+    "in_flight",
+    "upgraded",
+];
 const QUALITY_NAMES: &[&str] = &["whole", "body_gap", "joined_late", "header_gap"];
 const ROLE_NAMES: &[&str] = &["client", "server"];
 const PROTOCOL_NAMES: &[&str] = &["unknown", "http/1.1", "h2", "tls", "websocket", "tunnel", "other"];

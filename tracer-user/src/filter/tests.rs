@@ -366,13 +366,18 @@ fn the_table_of_fields_is_true() {
         assert_eq!(Flag::find(flag).map(Flag::name), Some(*flag));
     }
     let names = |name: &str| Name::find(name).expect("a field").1.values;
-    assert!(names("outcome").contains(&Outcome::ClientTimeout.name()) && names("outcome").len() == 8);
+    assert!(names("outcome").contains(&Outcome::ClientTimeout.name()));
     let outcomes = [
         Outcome::Complete,
         Outcome::Reset,
         Outcome::Closed,
         Outcome::Refused,
         Outcome::ConnectTimeout,
+        Outcome::NoLocalPort,
+        Outcome::NetworkUnreachable,
+        Outcome::HostUnreachable,
+        Outcome::TooManyFiles,
+        Outcome::ConnectFailed,
         Outcome::ClientTimeout,
         Outcome::InFlight,
         Outcome::Upgraded,

@@ -3,7 +3,7 @@
 use crate::{
     detector::{Explain, Facts, Value},
     event::{Timestamp, wire::peer_window},
-    exchange::ExchangeId,
+    exchange::{ExchangeId, Outcome},
     redact::Redactor,
 };
 
@@ -361,8 +361,8 @@ pub enum HangResult {
     Closed,
     /// The connection was refused.
     Refused,
-    /// The kernel gave up making the connection.
-    ConnectTimeout,
+    /// The kernel gave up making the connection; the outcome tells why.
+    NoConnection(Outcome),
     /// The target gave up.
     ClientTimeout,
     /// It is over; how, was not seen.
@@ -380,7 +380,7 @@ impl HangResult {
             Self::Reset => "reset",
             Self::Closed => "closed",
             Self::Refused => "refused",
-            Self::ConnectTimeout => "connect_timeout",
+            Self::NoConnection(outcome) => outcome.name(),
             Self::ClientTimeout => "client_timeout",
             Self::Over => "over",
         }
@@ -401,7 +401,7 @@ impl HangResult {
             Self::Reset => "was reset",
             Self::Closed => "was closed before its end",
             Self::Refused => "was refused",
-            Self::ConnectTimeout => "was given up by the kernel",
+            Self::NoConnection(_) => "was given up by the kernel",
             Self::ClientTimeout => "was given up by this process (its time-out)",
             Self::Over => "is over",
         }

@@ -309,10 +309,15 @@ impl Hang {
             Outcome::Reset => HangResult::Reset,
             Outcome::Closed => HangResult::Closed,
             Outcome::Refused => HangResult::Refused,
-            Outcome::ConnectTimeout => HangResult::ConnectTimeout,
             Outcome::ClientTimeout => HangResult::ClientTimeout,
             // Tracing ends; it does not.
             Outcome::InFlight => return,
+            outcome @ (Outcome::ConnectTimeout
+            | Outcome::NoLocalPort
+            | Outcome::NetworkUnreachable
+            | Outcome::HostUnreachable
+            | Outcome::TooManyFiles
+            | Outcome::ConnectFailed) => HangResult::NoConnection(outcome),
         };
         let end = exchange.timing.end.unwrap_or(now);
         for opened in self.past.remove(&exchange.id).unwrap_or_default() {

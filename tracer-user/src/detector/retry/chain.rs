@@ -186,7 +186,7 @@ impl Chain {
         let done = match before {
             Some(Failure::Status(status)) => status >= 500 && status != 503,
             Some(Failure::Reset | Failure::Closed | Failure::ClientTimeout) => true,
-            Some(Failure::Refused | Failure::Unreachable) | None => false,
+            Some(Failure::Refused | Failure::NoConnection(_)) | None => false,
         };
         done && matches!(self.call.method.as_deref(), Some("POST" | "PATCH")) && self.marks.key.is_none()
     }

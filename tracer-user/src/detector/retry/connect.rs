@@ -93,7 +93,7 @@ impl Retry {
             Outcome::Reset => Failure::Reset,
             Outcome::ClientTimeout => Failure::ClientTimeout,
             Outcome::InFlight => return,
-            _ => Failure::Unreachable,
+            outcome => Failure::NoConnection(outcome),
         };
         let ended = Ended { time: end, failure, retry_after: None, weak: false, stale: false, cookie_set: false };
         let remote = &*connection.remote_text;

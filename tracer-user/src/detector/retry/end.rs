@@ -241,7 +241,12 @@ fn failure_of(exchange: &Exchange, end: Timestamp) -> Option<Ended> {
         Outcome::Reset => Failure::Reset,
         Outcome::Closed => Failure::Closed,
         Outcome::Refused => Failure::Refused,
-        Outcome::ConnectTimeout => Failure::Unreachable,
+        outcome @ (Outcome::ConnectTimeout
+        | Outcome::NoLocalPort
+        | Outcome::NetworkUnreachable
+        | Outcome::HostUnreachable
+        | Outcome::TooManyFiles
+        | Outcome::ConnectFailed) => Failure::NoConnection(outcome),
         // What was answered and is not wanted any more has not failed, unless it stood still.
         Outcome::ClientTimeout
             if status != 0 && end.since(exchange.timing.response_end.unwrap_or(end)) < STALLED_NS =>

@@ -4,7 +4,7 @@ use super::pattern::{self, Gap};
 use crate::{
     detector::{Explain, Facts, Value},
     event::Timestamp,
-    exchange::ExchangeId,
+    exchange::{ExchangeId, Outcome},
     redact::Redactor,
 };
 
@@ -15,8 +15,8 @@ pub enum Failure {
     Status(u16),
     /// The connection was refused.
     Refused,
-    /// The connection could not be made.
-    Unreachable,
+    /// The connection could not be made; the outcome tells why.
+    NoConnection(Outcome),
     /// The connection was reset.
     Reset,
     /// The connection was closed without a whole response.
@@ -31,7 +31,7 @@ impl Failure {
         match self {
             Self::Status(status) => status.to_string(),
             Self::Refused => "refused".to_owned(),
-            Self::Unreachable => "connect_timeout".to_owned(),
+            Self::NoConnection(outcome) => outcome.name().to_owned(),
             Self::Reset => "reset".to_owned(),
             Self::Closed => "closed".to_owned(),
             Self::ClientTimeout => "client_timeout".to_owned(),
@@ -43,7 +43,11 @@ impl Failure {
         match self {
             Self::Status(status) => status.to_string(),
             Self::Refused => "connection refused".to_owned(),
-            Self::Unreachable => "no connection".to_owned(),
+            Self::NoConnection(Outcome::NoLocalPort) => "no local port left".to_owned(),
+            Self::NoConnection(Outcome::NetworkUnreachable) => "network unreachable".to_owned(),
+            Self::NoConnection(Outcome::HostUnreachable) => "host unreachable".to_owned(),
+            Self::NoConnection(Outcome::TooManyFiles) => "too many open files".to_owned(),
+            Self::NoConnection(_) => "no connection".to_owned(),
             Self::Reset => "connection reset".to_owned(),
             Self::Closed => "closed without an answer".to_owned(),
             Self::ClientTimeout => "the client's time-out".to_owned(),
@@ -284,7 +288,11 @@ impl Explain for RetryEvidence {
         if advice.is_empty() {
             advice.push(match self.last_failure() {
                 Some(Failure::Refused) => "Nothing listens there: check whether the upstream runs, and on which port.",
-                Some(Failure::Unreachable) => "The upstream's host does not answer: check routes, firewalls and names.",
+                Some(Failure::NoConnection(Outcome::NoLocalPort)) => {
+                    "No local port is left: keep connections and use them again, and look for those that are not closed; more \
+                     ports (net.ipv4.ip_local_port_range) only put it off."
+                }
+                Some(Failure::NoConnection(_)) => "The upstream's host does not answer: check routes, firewalls and names.",
                 Some(Failure::ClientTimeout) => "The upstream does not answer in time: look at what it waits for.",
                 Some(Failure::Reset | Failure::Closed) => "The upstream drops the connection: look at its log.",
                 Some(Failure::Status(429)) => "The upstream limits the rate: send less, or ask for more.",

@@ -11,7 +11,8 @@
 //! * `as=NAME` tells calls of one thread apart that are open at once;
 //! * `keep` uses the thread's kept connection; `on=NAME` another that is kept;
 //! * `port=N` and `host=NAME` say where to, `body=TEXT` what with;
-//! * `connect` is a connect alone, which ends `refused`, `unreachable`, `timeout` or `up`; `v6` where to is an IPv6 address;
+//! * `connect` is a connect alone, which ends `refused`, `unreachable`, `timeout` or `up`, or whose call returns `errno=N`;
+//!   `v6` where to is an IPv6 address;
 //! * `exit` ends the process.
 //!
 //! Empty lines and what follows `#` are left out. `*N` in front of a line repeats it.
@@ -290,6 +291,10 @@ impl Scenario {
         let port = option(words, "port").map_or(PORT, |port| port.parse().expect("a port"));
         let v6 = words.contains(&"v6");
         let connection = Connection { inode, fd: inode as i32, tid, port, v6, inbound: false, positions: [1000, 2000] };
+        if let Some(error) = option(answers, "errno") {
+            let error: i32 = error.parse().expect("an error number");
+            return self.socket(&connection, origin::CONNECT, -error);
+        }
         self.tcp(&connection, tcp_state::CLOSE, tcp_state::SYN_SENT, 0);
         self.socket(&connection, origin::CONNECT, -115);
         let takes = option(answers, "took").map_or(MS / 10, |ms| (ms.parse::<f64>().expect("ms") * 1e6) as u64);

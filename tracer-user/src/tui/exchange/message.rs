@@ -53,7 +53,7 @@ pub(super) fn response(exchange: &Exchange, context: &Context<'_>) -> Vec<Line> 
             (Outcome::InFlight, _) => (Tone::Open, "None yet."),
             (_, Quality::HeaderGap) => (Tone::Warn, "Its head was not captured, so it cannot be shown."),
             (Outcome::ClientTimeout, _) if client => (Tone::Bad, "None came before this process gave up."),
-            (Outcome::Refused | Outcome::ConnectTimeout, _) => (Tone::Bad, "None: there was no connection."),
+            (outcome, _) if outcome.no_connection().is_some() => (Tone::Bad, "None: there was no connection."),
             _ => (Tone::Bad, "None came before the connection ended."),
         };
         lines.push(Line::new(tone, why));

@@ -123,12 +123,11 @@ fn how(exchange: &Exchange, context: &Context<'_>) -> Option<Vec<(Tone, String)>
         Outcome::Reset => "the connection was reset",
         Outcome::Closed if client => "the peer closed the connection before all of it came",
         Outcome::Closed => "this process closed the connection before all of it was sent",
-        Outcome::Refused => "nobody listens there",
-        Outcome::ConnectTimeout => "the connection could not be made",
         Outcome::ClientTimeout if client => "this process gave up: it closed the connection",
         Outcome::ClientTimeout => "the client gave up",
         Outcome::InFlight if context.store.summary().is_some() => "it was open when tracing ended",
         Outcome::Complete | Outcome::InFlight => "",
+        outcome => outcome.no_connection().unwrap_or_default(),
     };
     let error = match exchange.error.map(|number| (number, errno::name(number), errno::meaning(number))) {
         None => String::new(),

@@ -85,7 +85,7 @@ impl Subject<'_> {
                 HangResult::Reset => "over, RESET",
                 HangResult::Closed => "over, CLOSED",
                 HangResult::Refused => "over, REFUSED",
-                HangResult::ConnectTimeout => "over, NO CONNECTION",
+                HangResult::NoConnection(_) => "over, NO CONNECTION",
                 HangResult::ClientTimeout => "over, GAVE UP",
             },
             _ => "over",

@@ -7,6 +7,7 @@ use crate::{
         RetryResult, State, Trend,
     },
     event::Timestamp,
+    exchange::Outcome,
     measure,
     redact::Redactor,
     store::{Severity, severity},
@@ -135,7 +136,8 @@ fn failure(failure: Failure) -> String {
     match failure {
         Failure::Status(status) => status.to_string(),
         Failure::Refused => "refused".to_owned(),
-        Failure::Unreachable => "no connection".to_owned(),
+        Failure::NoConnection(Outcome::ConnectTimeout) => "no connection".to_owned(),
+        Failure::NoConnection(_) => failure.words(),
         Failure::Reset => "reset".to_owned(),
         Failure::Closed => "closed".to_owned(),
         Failure::ClientTimeout => "timed out".to_owned(),
@@ -163,7 +165,7 @@ fn hang(pen: &mut Pen<'_>, incident: &Incident, evidence: &HangEvidence, context
         HangResult::Reset => had("RESET"),
         HangResult::Closed => had("CLOSED"),
         HangResult::Refused => had("REFUSED"),
-        HangResult::ConnectTimeout => had("NO CONNECTION"),
+        HangResult::NoConnection(outcome) => had(outcome.word().unwrap_or("NO CONNECTION")),
         HangResult::ClientTimeout => {
             let times =
                 if evidence.equal_timeouts > 1 { format!(", {}x", evidence.equal_timeouts) } else { String::new() };

@@ -73,7 +73,7 @@ pub(in crate::tui) fn draw(pen: &mut Pen<'_>, exchange: &Exchange, context: &Con
         (None, Some(status)) => pen.cell(7, status_tone, status),
         (None, None) => pen.cell(7, status_tone, "?"),
     };
-    let connect_alone = matches!(exchange.outcome, Outcome::Refused | Outcome::ConnectTimeout);
+    let connect_alone = exchange.outcome.no_connection().is_some();
     let no_method = if connect_alone { "connect" } else { "-" };
     let method = exchange.request.as_ref().map_or(no_method, |request| &request.method);
     pen.cell(7, Tone::Plain, Visible(method));
@@ -107,11 +107,7 @@ pub(in crate::tui) fn place(exchange: &Exchange, context: &Context<'_>) -> (Stri
     let redactor = context.redactor;
     let Some(request) = &exchange.request else {
         let (_, server) = url::server(exchange);
-        let why = if exchange.outcome == Outcome::Refused || exchange.outcome == Outcome::ConnectTimeout {
-            ""
-        } else {
-            " (request not seen)"
-        };
+        let why = if exchange.outcome.no_connection().is_some() { "" } else { " (request not seen)" };
         return (Visible(server).to_string(), why.to_owned());
     };
     let host = match url::base(exchange, request) {
