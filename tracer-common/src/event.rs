@@ -93,6 +93,9 @@ pub mod flag {
     pub const LAUNCHED: u16 = 1 << 9;
     /// THREAD: the last of its process in this look, which is over.
     pub const LOOKED: u16 = 1 << 10;
+    /// PROBE: of a Unix socket. Its queues and its state alone are known; `state` is `CLOSE_WAIT` where the peer has
+    /// closed or sends no more.
+    pub const UNIX: u16 = 1 << 11;
 }
 
 /// Which way bytes moved, seen from the target: [`DataEvent::direction`].
@@ -398,7 +401,8 @@ pub mod peer_window {
 }
 
 wire! {
-    /// What the kernel says of a TCP connection now (`sock_diag` with `tcp_info`).
+    /// What the kernel says of a connection now (`sock_diag`; of TCP with `tcp_info`). With [`flag::UNIX`] it is a Unix
+    /// socket: other fields than queues and state are zero.
     pub struct ProbeEvent [96] {
         /// Common part.
         pub header: EventHeader,
@@ -410,7 +414,8 @@ wire! {
         pub bytes_received: u64,
         /// Bytes in the receive queue that the target has not read.
         pub receive_queue: u32,
-        /// Bytes in the send queue that the peer has not acknowledged.
+        /// Bytes in the send queue that the peer has not acknowledged. Of a Unix socket: those that the peer has not read,
+        /// or, where its peer cannot be asked, the memory that they take.
         pub send_queue: u32,
         /// `tcpi_last_data_sent`, milliseconds ago.
         pub last_sent_ms: u32,

@@ -520,6 +520,24 @@ impl Link {
         }
     }
 
+    /// What the kernel says of a Unix socket, with what was seen in place of what it does not count: the bytes that moved,
+    /// and when. What moved last before tracing began is not known; what waits to be read came at some time before now.
+    pub(super) fn with_own_counts(&self, event: &ProbeEvent) -> ProbeEvent {
+        let time = Timestamp(event.header.time_ns);
+        let ago = |direction: u8, unknown: u32| {
+            let last = self.last_moved[usize::from(direction)];
+            last.map_or(unknown, |last| u32::try_from(time.since(last) / 1_000_000).unwrap_or(u32::MAX))
+        };
+        ProbeEvent {
+            bytes_sent: self.send.accounted(),
+            bytes_acked: self.send.accounted().saturating_sub(event.send_queue.into()),
+            bytes_received: self.receive.accounted().saturating_add(event.receive_queue.into()),
+            last_sent_ms: ago(direction::SEND, u32::MAX),
+            last_received_ms: if event.receive_queue > 0 { 0 } else { ago(direction::RECEIVE, u32::MAX) },
+            ..*event
+        }
+    }
+
     /// The peer has closed, as the target has read.
     pub(super) fn end_of_stream(&mut self, time: Timestamp, environment: &mut Environment) {
         self.peer_closed = true;

@@ -589,6 +589,12 @@ impl Engine {
     fn probe(&mut self, event: &wire::ProbeEvent) {
         let explained = self.loss.total_events() > 0;
         let Some(link) = self.links.get_mut(&event.connection).filter(|link| link.over.is_none()) else { return };
+        if event.header.flags & wire::flag::UNIX != 0 {
+            let event = link.with_own_counts(event);
+            link.kernel = Some((&event).into());
+            self.environment.told.observe(&Observation::Probe(&event, &link.view()));
+            return;
+        }
         link.kernel = Some(event.into());
         self.environment.told.observe(&Observation::Probe(event, &link.view()));
         if link.probe.is_none() {

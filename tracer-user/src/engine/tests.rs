@@ -2,6 +2,7 @@
 
 pub(crate) mod scenario;
 mod script;
+mod unix;
 
 use proptest::prelude::*;
 use script::Script;

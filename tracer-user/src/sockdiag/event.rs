@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::inet::TcpSocket;
+use zerocopy::FromZeros as _;
+
+use super::{inet::TcpSocket, unix::UnixSocket};
 use crate::{
     connection::{AF_INET, AF_INET6, AF_UNIX},
     event::{
@@ -113,6 +115,21 @@ pub(super) fn probe(time: Timestamp, pid: u32, tcp: &TcpSocket, accepted: bool, 
         },
         reserved: [0; 6],
         bytes_sent: info.bytes_sent,
+    };
+    Event::Probe(event).encode(buffer);
+}
+
+/// PROBE of a Unix connection. `unread` are the bytes that its peer has not read.
+pub(super) fn unix_probe(time: Timestamp, inode: u32, unix: &UnixSocket, unread: u32, buffer: &mut Vec<u8>) {
+    let mut header = header(time, 0, false);
+    header.flags |= flag::UNIX;
+    let event = ProbeEvent {
+        header,
+        connection: u64::from(inode),
+        receive_queue: unix.receive_queue,
+        send_queue: unread,
+        state: if unix.peer_closed { tcp_state::CLOSE_WAIT } else { tcp_state::ESTABLISHED },
+        ..ProbeEvent::new_zeroed()
     };
     Event::Probe(event).encode(buffer);
 }

@@ -60,8 +60,10 @@ pub struct Prober {
     namespaces: Vec<Namespace>,
     /// By inode: index of the namespace, the key there, and whether it was accepted.
     keys: FxHashMap<u32, (usize, Key, bool)>,
-    /// Asked for and not found: closed by now, or no TCP.
-    no_tcp: FxHashSet<u32>,
+    /// By inode, of Unix sockets: index of the namespace.
+    unix: FxHashMap<u32, usize>,
+    /// Asked for and not found: closed by now, or of another kind.
+    unknown: FxHashSet<u32>,
     /// Sockets that threads waited on, which are no UDP ones with a peer.
     no_udp: FxHashSet<u64>,
 }
@@ -72,8 +74,8 @@ impl Prober {
         Self::default()
     }
 
-    /// Finds the connections of these processes. Appends, for each, SOCKET (`FOUND`) and then PROBE for TCP and
-    /// SOCKET_NAME for Unix stream sockets. A connection that several of the processes hold comes once, for the first.
+    /// Finds the connections of these processes. Appends, for each, SOCKET (`FOUND`) and then PROBE, and
+    /// SOCKET_NAME before that for Unix stream sockets. A connection that several of the processes hold comes once, for the first.
     /// Also remembers the processes' namespaces for [`Self::probe`].
     pub fn find(&mut self, pids: &[u32], buffer: &mut Vec<u8>) -> Found {
         let mut found = Found::default();
@@ -169,21 +171,26 @@ impl Prober {
         Ok(count)
     }
 
-    /// The same for the few connections of which calls are open: each is asked for alone, which costs some 5 us, where
-    /// it is known by which key. Others are looked for among all once. Of those that connect, SOCKET (`FOUND`) says
-    /// where to.
+    /// The same for the few connections of which calls are open, Unix stream sockets as well: each is asked for alone,
+    /// which costs some 5 us, where it is known by which key. Others are looked for among all once. Of those that connect,
+    /// SOCKET (`FOUND`) says where to.
     ///
     /// # Errors
     ///
     /// As of [`Self::probe`].
     pub fn ask(&mut self, connections: &[SocketInode], buffer: &mut Vec<u8>) -> io::Result<usize> {
         let inodes = connections.iter().filter_map(|inode| u32::try_from(inode.0).ok());
-        let wanted: Vec<u32> = inodes.filter(|inode| !self.no_tcp.contains(inode)).collect();
+        let (unix, wanted): (Vec<u32>, Vec<u32>) =
+            inodes.filter(|inode| !self.unknown.contains(inode)).partition(|inode| self.unix.contains_key(inode));
+        let mut count = 0;
+        // Beyond that, the rest waits for the next question.
+        for inode in unix.into_iter().take(ASK_ONE_BY_ONE) {
+            count += usize::from(self.ask_unix(inode, buffer)?);
+        }
         let all_known = wanted.iter().all(|inode| self.keys.contains_key(inode));
         if !all_known || wanted.len() > ASK_ONE_BY_ONE {
-            return self.look_for(&wanted, buffer);
+            return Ok(count + self.look_for(&wanted, buffer)?);
         }
-        let mut count = 0;
         for inode in wanted {
             let Some((index, key, accepted)) = self.keys.get(&inode) else { continue };
             let Some(namespace) = self.namespaces.get_mut(*index) else { continue };
@@ -201,18 +208,50 @@ impl Prober {
         Ok(count)
     }
 
+    /// PROBE of a Unix stream socket; whether it is there.
+    fn ask_unix(&mut self, inode: u32, buffer: &mut Vec<u8>) -> io::Result<bool> {
+        let namespace = self.unix.get(&inode).and_then(|index| self.namespaces.get_mut(*index));
+        let found =
+            namespace.map(|namespace| unix::read_with_peer(&mut namespace.socket, inode)).transpose()?.flatten();
+        match &found {
+            Some(unix) => event::unix_probe(now(), inode, unix, unix.send_queue, buffer),
+            None => drop(self.unix.remove(&inode)),
+        }
+        Ok(found.is_some())
+    }
+
     fn look_for(&mut self, inodes: &[u32], buffer: &mut Vec<u8>) -> io::Result<usize> {
-        if self.keys.len() >= REMEMBERED || self.no_tcp.len() >= REMEMBERED {
+        if self.keys.len().max(self.unix.len()).max(self.unknown.len()) >= REMEMBERED {
             self.keys.clear();
-            self.no_tcp.clear();
+            self.unix.clear();
+            self.unknown.clear();
         }
         let connections: Vec<SocketInode> = inodes.iter().map(|inode| SocketInode(u64::from(*inode))).collect();
-        let count = self.probe(&connections, buffer)?;
+        let mut count = self.probe(&connections, buffer)?;
         if count < inodes.len() {
-            let keys = &self.keys;
-            self.no_tcp.extend(inodes.iter().filter(|inode| !keys.contains_key(inode)));
+            let no_tcp: Vec<u32> = inodes.iter().copied().filter(|inode| !self.keys.contains_key(inode)).collect();
+            for inode in no_tcp {
+                if self.look_for_unix(inode, buffer) {
+                    count += 1;
+                } else {
+                    self.unknown.insert(inode);
+                }
+            }
         }
         Ok(count)
+    }
+
+    /// Whether the inode is that of a Unix stream socket, which is remembered then, and its PROBE appended.
+    fn look_for_unix(&mut self, inode: u32, buffer: &mut Vec<u8>) -> bool {
+        for index in 0..self.namespaces.len() {
+            self.unix.insert(inode, index);
+            // Without the module unix_diag there is no answer.
+            if self.ask_unix(inode, buffer).unwrap_or(false) {
+                return true;
+            }
+        }
+        self.unix.remove(&inode);
+        false
     }
 
     /// Says of threads that wait on a UDP socket where its peer is. Looks at the UDP sockets only where a thread waits
@@ -276,6 +315,7 @@ fn find_unix(
         let place = Place { pid, fd, netns: namespace.inode as u32 };
         let peer_pid = holders.get(&unix.peer).copied().unwrap_or(0);
         event::unix_found(time, place, (inode, unix.peer, peer_pid), table.path(unix), buffer);
+        event::unix_probe(time, inode, unix, table.unread_by_peer(unix), buffer);
     }
     Ok((connections.len(), whole))
 }

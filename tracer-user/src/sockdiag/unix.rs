@@ -8,7 +8,7 @@ use std::{
 
 use netlink_packet_core::{NlasIterator, Parseable as _};
 use netlink_packet_sock_diag::{
-    SOCK_STREAM, SockDiagMessage, UNIX_DIAG_NAME, UNIX_DIAG_PEER,
+    SOCK_STREAM, SockDiagMessage, UNIX_DIAG_NAME, UNIX_DIAG_PEER, UNIX_DIAG_RQLEN, UNIX_DIAG_SHUTDOWN,
     unix::{ShowFlags, StateFlags, UnixRequest, UnixResponseBuffer, UnixResponseHeader},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -27,6 +27,44 @@ pub(super) struct UnixSocket {
     pub(super) path: Vec<u8>,
     /// Inode of the peer, 0 where there is none.
     pub(super) peer: u32,
+    /// Bytes that were not read; of one that listens, connections that were not accepted.
+    pub(super) receive_queue: u32,
+    /// Memory of what the peer has not read; of one that listens, how many connections may wait.
+    pub(super) send_queue: u32,
+    /// The peer has closed, or sends no more.
+    pub(super) peer_closed: bool,
+}
+
+/// `RCV_SHUTDOWN` of `include/net/sock.h`.
+const RECEIVE_SHUTDOWN: u8 = 1;
+/// A cookie that fits every socket.
+const ANY_COOKIE: [u8; 8] = [0xff; 8];
+
+/// The connected stream socket with this inode, as it is now; `None` where there is none. The kernel walks its table of
+/// Unix sockets for it.
+pub(super) fn read_one(socket: &mut DiagSocket, inode: u32) -> io::Result<Option<UnixSocket>> {
+    let request = UnixRequest {
+        state_flags: StateFlags::all(),
+        inode,
+        show_flags: ShowFlags::NAME | ShowFlags::PEER | ShowFlags::RQLEN,
+        cookie: ANY_COOKIE,
+    };
+    let mut table = UnixTable::default();
+    socket.one(SockDiagMessage::UnixRequest(request), |answer| table.take(answer))?;
+    Ok(table.sockets.remove(&inode))
+}
+
+/// The same, with the bytes that its peer has not read for its send queue, where the peer is in the same namespace: the
+/// kernel tells only how much memory they take (`unix_outq_len`).
+pub(super) fn read_with_peer(socket: &mut DiagSocket, inode: u32) -> io::Result<Option<UnixSocket>> {
+    let Some(mut unix) = read_one(socket, inode)? else { return Ok(None) };
+    if unix.send_queue > 0
+        && unix.peer != 0
+        && let Some(peer) = read_one(socket, unix.peer)?
+    {
+        unix.send_queue = peer.receive_queue;
+    }
+    Ok(Some(unix))
 }
 
 /// All Unix stream sockets of a namespace, by inode.
@@ -41,8 +79,8 @@ impl UnixTable {
         let request = UnixRequest {
             state_flags: StateFlags::all(),
             inode: 0,
-            show_flags: ShowFlags::NAME | ShowFlags::PEER,
-            cookie: [0xff; 8],
+            show_flags: ShowFlags::NAME | ShowFlags::PEER | ShowFlags::RQLEN,
+            cookie: ANY_COOKIE,
         };
         let mut table = Self::default();
         socket.dump(SockDiagMessage::UnixRequest(request), |answer| table.take(answer))?;
@@ -52,6 +90,11 @@ impl UnixTable {
     /// A connected socket; `None` for what is not connected, not a stream, or not known.
     pub(super) fn connection(&self, inode: u32) -> Option<&UnixSocket> {
         self.sockets.get(&inode).filter(|socket| socket.peer != 0)
+    }
+
+    /// Bytes that the peer has not read, where it is in this table.
+    pub(super) fn unread_by_peer(&self, socket: &UnixSocket) -> u32 {
+        self.sockets.get(&socket.peer).map_or(socket.send_queue, |peer| peer.receive_queue)
     }
 
     /// The listening side's path, and whether this is that side (a socket listens at its path; false where the
@@ -78,6 +121,14 @@ impl UnixTable {
                 (UNIX_DIAG_PEER, inode) => {
                     socket.peer = inode.first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes));
                 }
+                // `struct unix_diag_rqlen`.
+                (UNIX_DIAG_RQLEN, queues) => {
+                    let word =
+                        |at| queues.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
+                    socket.receive_queue = word(0).unwrap_or(0);
+                    socket.send_queue = word(4).unwrap_or(0);
+                }
+                (UNIX_DIAG_SHUTDOWN, [mask, ..]) => socket.peer_closed = mask & RECEIVE_SHUTDOWN != 0,
                 _ => {}
             }
         }
@@ -127,4 +178,71 @@ fn by_descriptors() -> impl Iterator<Item = u32> {
         .collect();
     processes.sort_by_key(|&(descriptors, _)| descriptors);
     processes.into_iter().map(|(_, pid)| pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer of `unix_diag`: `unix_diag_msg`, then attributes.
+    fn answer(state: u8, inode: u32, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut bytes = vec![1, 1, state, 0];
+        bytes.extend(inode.to_ne_bytes());
+        bytes.extend([0; 8]);
+        for (kind, value) in attributes {
+            bytes.extend((4 + value.len() as u16).to_ne_bytes());
+            bytes.extend(kind.to_ne_bytes());
+            bytes.extend(*value);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        bytes
+    }
+
+    #[test]
+    fn queues_and_the_peer_that_has_closed_are_told() {
+        let mut table = UnixTable::default();
+        let queues = [7u32.to_ne_bytes(), 900u32.to_ne_bytes()].concat();
+        let peer = 12u32.to_ne_bytes();
+        table.take(&answer(
+            tcp_state::ESTABLISHED,
+            11,
+            &[(UNIX_DIAG_PEER, &peer), (UNIX_DIAG_RQLEN, &queues), (UNIX_DIAG_SHUTDOWN, &[3])],
+        ));
+        let socket = table.connection(11).expect("it is connected").clone();
+        assert_eq!((socket.receive_queue, socket.send_queue, socket.peer_closed), (7, 900, true));
+        // Without its peer, the memory is all that is known.
+        assert_eq!(table.unread_by_peer(&socket), 900);
+        let queues = [20u32.to_ne_bytes(), 0u32.to_ne_bytes()].concat();
+        table.take(&answer(tcp_state::ESTABLISHED, 12, &[(UNIX_DIAG_RQLEN, &queues), (UNIX_DIAG_SHUTDOWN, &[0])]));
+        assert_eq!(table.unread_by_peer(&socket), 20);
+    }
+
+    #[test]
+    fn an_answer_cut_anywhere_is_harmless() {
+        let whole = answer(tcp_state::ESTABLISHED, 11, &[(UNIX_DIAG_RQLEN, &[1; 8]), (UNIX_DIAG_NAME, b"\0name")]);
+        for end in 0..whole.len() {
+            UnixTable::default().take(&whole[..end]);
+        }
+    }
+
+    #[test]
+    fn the_queues_of_own_sockets_are_read() {
+        use std::{io::Write as _, os::fd::AsRawFd as _};
+        let (mut one, other) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        one.write_all(b"twelve bytes").expect("there is room");
+        let inode_of = |fd| {
+            let sockets = descriptor::sockets(std::process::id()).expect("own descriptors");
+            sockets.iter().find(|socket| socket.fd == fd).expect("it is open").inode
+        };
+        let namespace = fs::File::open("/proc/self/ns/net").expect("it is there");
+        let mut socket = DiagSocket::open(&namespace).expect("sock_diag");
+        let receiver =
+            read_with_peer(&mut socket, inode_of(other.as_raw_fd())).expect("an answer").expect("it is there");
+        assert_eq!((receiver.receive_queue, receiver.send_queue), (12, 0));
+        let sender = read_with_peer(&mut socket, inode_of(one.as_raw_fd())).expect("an answer").expect("it is there");
+        assert_eq!((sender.receive_queue, sender.send_queue, sender.peer_closed), (0, 12, false));
+        drop(other);
+        let sender = read_with_peer(&mut socket, inode_of(one.as_raw_fd())).expect("an answer").expect("it is there");
+        assert!(sender.peer_closed);
+    }
 }
