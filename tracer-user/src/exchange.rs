@@ -300,10 +300,37 @@ pub struct InterimResponse {
     pub time: Timestamp,
 }
 
+/// A connect that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connect {
+    /// When it began.
+    pub start: Timestamp,
+    /// The connection was up.
+    pub end: Timestamp,
+    /// The process that connected.
+    pub pid: u32,
+}
+
+/// A request that begins within this time after a connect is the one that the connect was made for: to wake a thread
+/// takes less on most machines, and a pool that opens a connection ahead has a reason to wait longer.
+pub const FOLLOWS_CONNECT_NS: u64 = 10_000_000;
+/// After a connect that took long the request may come later, by this part of it: where the connect was slow, threads
+/// that are slow to wake are likely too, and the error stays small beside the connect.
+const FOLLOWS_CONNECT_SHARE: u64 = 8;
+
+impl Connect {
+    /// Whether it was made for the request that began at `request`, by process `pid`. A connection that was opened ahead
+    /// and is used later was not.
+    pub fn is_made_for(&self, request: Timestamp, pid: u32) -> bool {
+        let after = (self.end.since(self.start) / FOLLOWS_CONNECT_SHARE).max(FOLLOWS_CONNECT_NS);
+        self.pid == pid && request.since(self.end) <= after
+    }
+}
+
 /// When things happened; all times are those at which system calls returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
-    /// Start of the connection, where this exchange is the first on it and the target connected.
+    /// Start of the connect that was made for this exchange (see [`Connect::is_made_for`]), or of one that failed.
     pub connect_start: Option<Timestamp>,
     /// The connection was up.
     pub connect_end: Option<Timestamp>,
@@ -342,7 +369,7 @@ pub struct Exchange {
     pub outcome: Outcome,
     /// How much was seen.
     pub quality: Quality,
-    /// When its first event happened.
+    /// When it began: with the connect that was made for it, else with its first byte.
     pub started: Timestamp,
     /// Who.
     pub process: ProcessRef,
@@ -401,7 +428,7 @@ pub struct OpenExchange<'a> {
     pub id: ExchangeId,
     /// What the target is in it.
     pub role: Role,
-    /// When its first event happened.
+    /// When it began: with the connect that was made for it, else with its first byte.
     pub started: Timestamp,
     /// Who.
     pub process: &'a ProcessRef,

@@ -10,7 +10,7 @@ use crate::{
     connection::{AF_UNIX, ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
     detector::Observation,
     event::{SocketInode, Timestamp, wire},
-    exchange::{Exchange, ExchangeId, Outcome, ProcessRef, Quality, Timing},
+    exchange::{Connect, Exchange, ExchangeId, Outcome, ProcessRef, Quality, Timing},
     protocol::http1::pairing::{Ending, Listener as _},
 };
 
@@ -130,7 +130,7 @@ pub(super) fn connected(link: &mut Link, time: Timestamp, environment: &mut Envi
     link.observe(environment, |connection| Observation::Connected(connection));
     // Of a connect that began before tracing the time is not known.
     if let (Some(start), Content::Http1(http), false) = (link.connect_start, &mut link.content, link.found) {
-        http.set_connect(start, time);
+        http.set_connect(Connect { start, end: time, pid: link.process.pid });
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
         Event,
         wire::{DataEvent, EventHeader, SocketEvent, call, direction, flag, origin},
     },
-    exchange::{Exchange, Outcome, Quality},
+    exchange::{Exchange, FOLLOWS_CONNECT_NS, Outcome, Quality},
     protocol::http1::pairing::MAX_OPEN_BYTES,
 };
 
@@ -358,6 +358,38 @@ fn after_an_upgrade_the_connection_is_opaque_and_says_so() {
     let exchanges = script.exchanges();
     assert_eq!((exchanges.len(), exchanges[0].outcome), (1, Outcome::Upgraded));
     assert_eq!(exchanges[0].request.as_ref().unwrap().authority(), Some("h:443"));
+}
+
+#[test]
+fn a_call_begins_with_the_connect_that_was_made_for_it() {
+    let request = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+    let response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    // The connect takes 1.03 s, the answer next to nothing.
+    let mut script = Script::slow_connect(1_030_000_000);
+    let exchanges = script.request(request).response(response).request(request).response(response).exchanges();
+    let [first, second] = &exchanges[..] else { panic!("{exchanges:?}") };
+    assert_eq!(Some(first.started), first.timing.connect_start);
+    assert!(first.is_slow() && first.end().expect("it is over").since(first.started) > 1_030_000_000);
+    assert_eq!((second.timing.connect_start, second.is_slow()), (None, false));
+
+    // After a connect that took long, the thread may wake late; a request that comes much later is another matter.
+    let exchanges = Script::slow_connect(1_030_000_000).wait(100_000_000).request(request).exchanges();
+    assert!(exchanges[0].timing.connect_start.is_some());
+    let exchanges =
+        Script::slow_connect(1_030_000_000).wait(900_000_000).request(request).response(response).exchanges();
+    assert_eq!((exchanges[0].timing.connect_start, exchanges[0].is_slow()), (None, false));
+}
+
+#[test]
+fn a_connection_opened_ahead_was_not_made_for_the_call_that_uses_it() {
+    let request = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+    let exchanges = Script::new(Role::Client).wait(FOLLOWS_CONNECT_NS).request(request).exchanges();
+    let timing = exchanges[0].timing;
+    assert_eq!((timing.connect_start, timing.connect_end), (None, None));
+    assert_eq!(Some(exchanges[0].started), timing.request_start);
+    // Nor was one that another process made: it was handed down.
+    let exchanges = Script::new(Role::Client).by_process(99).request(request).exchanges();
+    assert_eq!(exchanges[0].timing.connect_start, None);
 }
 
 #[test]

@@ -20,6 +20,7 @@ const FD: i32 = 7;
 pub(super) struct Script {
     engine: Engine,
     role: Role,
+    pid: u32,
     time: u64,
     /// Sent and received: sequence numbers, which wrap soon.
     positions: [u32; 2],
@@ -32,7 +33,8 @@ impl Script {
     fn begin(role: Role) -> Self {
         let engine = Engine::new(EngineOptions::default());
         let positions = [0xffff_ff00, 0x7fff_fff0];
-        let mut script = Self { engine, role, time: 1_000_000, positions, lose: false, hold: false, held: Vec::new() };
+        let mut script =
+            Self { engine, role, pid: 10, time: 1_000_000, positions, lose: false, hold: false, held: Vec::new() };
         let header = script.header(0);
         let attached = AttachedEvent { header, realtime_offset_ns: 0, call_capture: 0, ring_size: 0 };
         script.engine.handle_event(&Event::Attached(attached));
@@ -50,6 +52,27 @@ impl Script {
             script.socket(origin::ACCEPT, FD);
         }
         script
+    }
+
+    /// A connection whose connect takes so long.
+    pub(super) fn slow_connect(nanoseconds: u64) -> Self {
+        let mut script = Self::begin(Role::Client);
+        script.tcp(tcp_state::CLOSE, tcp_state::SYN_SENT, 0);
+        script.socket(origin::CONNECT, -115);
+        script.wait(nanoseconds).tcp(tcp_state::SYN_SENT, tcp_state::ESTABLISHED, 0);
+        script
+    }
+
+    /// Lets time pass, of which no event says so.
+    pub(super) fn wait(&mut self, nanoseconds: u64) -> &mut Self {
+        self.time += nanoseconds;
+        self
+    }
+
+    /// What follows is done by another process.
+    pub(super) fn by_process(&mut self, pid: u32) -> &mut Self {
+        self.pid = pid;
+        self
     }
 
     /// A connection that was there before tracing began.
@@ -72,7 +95,7 @@ impl Script {
 
     fn header(&mut self, flags: u16) -> EventHeader {
         self.time += 10_000;
-        EventHeader { time_ns: self.time, kind: 0, flags, length: 0, tgid: 10, tid: 11 }
+        EventHeader { time_ns: self.time, kind: 0, flags, length: 0, tgid: self.pid, tid: 11 }
     }
 
     fn socket(&mut self, origin: u8, result: i32) {

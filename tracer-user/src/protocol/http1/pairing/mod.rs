@@ -22,7 +22,7 @@ use super::{
 use crate::{
     connection::{ConnectionInfo, Role},
     event::Timestamp,
-    exchange::{Exchange, ExchangeId, OpenExchange, Outcome, ProcessRef, Quality, Step},
+    exchange::{Connect, Exchange, ExchangeId, OpenExchange, Outcome, ProcessRef, Quality, Step},
     reassembly::Mark,
 };
 
@@ -156,7 +156,7 @@ pub struct Http1 {
     pipelined: bool,
     desynchronized: bool,
     signal: Option<Signal>,
-    connect: Option<(Timestamp, Timestamp)>,
+    connect: Option<Connect>,
     /// Exchanges that are over.
     finished: u64,
     /// What of [`Context::open_bytes`] is heads that this connection holds.
@@ -192,9 +192,9 @@ impl Http1 {
         }
     }
 
-    /// When the connection was begun and made: goes to the first exchange.
-    pub fn set_connect(&mut self, start: Timestamp, end: Timestamp) {
-        self.connect = Some((start, end));
+    /// How the connection was made: belongs to the first exchange, where it was made for it.
+    pub fn set_connect(&mut self, connect: Connect) {
+        self.connect = Some(connect);
     }
 
     /// The target's role.
@@ -290,8 +290,9 @@ impl Http1 {
         let mut draft = Draft::new(ExchangeId(*context.last_exchange), process, mark.time);
         draft.request_start = mark.position;
         draft.response_position = mark.opposite;
-        if let Some((start, end)) = self.connect.take() {
-            (draft.timing.connect_start, draft.timing.connect_end) = (Some(start), Some(end));
+        if let Some(connect) = self.connect.take().filter(|connect| connect.is_made_for(mark.time, mark.pid)) {
+            draft.started = connect.start;
+            (draft.timing.connect_start, draft.timing.connect_end) = (Some(connect.start), Some(connect.end));
         }
         draft
     }
