@@ -2,9 +2,12 @@
 //!
 //! `recordings/NAME.tap` is what `cargo xtask record` recorded, `NAME.json` what the same run printed; that run was
 //! compared with what the service itself had logged. Those made by script are compared with the script.
+//!
+//! After a change that is meant to be seen, this test run with `PIDTAP_EXPECT_THIS=1` writes what is expected anew; read the
+//! difference.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -55,8 +58,13 @@ fn same(path: &Path, expected: &str, found: &str, what: &str) {
 #[test]
 fn every_recording_gives_what_was_printed_live() {
     for path in recordings() {
+        let found = replay(name(&path), &events_of(&path));
+        if env::var_os("PIDTAP_EXPECT_THIS").is_some() {
+            fs::write(path.with_extension("json"), &found).expect("it can be written");
+            continue;
+        }
         let expected = fs::read_to_string(path.with_extension("json")).expect("each recording has an expectation");
-        same(&path, &expected, &replay(name(&path), &events_of(&path)), "replayed");
+        same(&path, &expected, &found, "replayed");
     }
 }
 

@@ -312,8 +312,8 @@ pub struct Connect {
 }
 
 /// A request that begins within this time after a connect is the one that the connect was made for: to wake a thread
-/// takes less on most machines, and a pool that opens a connection ahead has a reason to wait longer.
-pub const FOLLOWS_CONNECT_NS: u64 = 10_000_000;
+/// takes less, also on a busy machine, and a pool that opens a connection ahead has a reason to wait longer.
+pub const FOLLOWS_CONNECT_NS: u64 = 20_000_000;
 /// After a connect that took long the request may come later, by this part of it: where the connect was slow, threads
 /// that are slow to wake are likely too, and the error stays small beside the connect.
 const FOLLOWS_CONNECT_SHARE: u64 = 8;
