@@ -120,6 +120,8 @@ pub(super) struct Link {
     pub(super) last_moved: [Option<Timestamp>; 2],
     /// That the target connects was told.
     pub(super) connecting_said: bool,
+    /// The connection is up, but the call that says where to has not returned yet.
+    pub(super) connected_unsaid: bool,
     /// Who moves bytes now.
     pub(super) turn: Option<Turn>,
     /// What the target is on it, where that is known apart from its bytes.
@@ -181,6 +183,7 @@ impl Link {
             carried: 0,
             last_moved: [None; 2],
             connecting_said: false,
+            connected_unsaid: false,
             turn: None,
             role: None,
             found: false,
@@ -252,6 +255,7 @@ impl Link {
     pub(super) fn needs_time(&self) -> bool {
         self.ending.is_some()
             || self.connect_error.is_some()
+            || self.connected_unsaid
             || self.over.is_some()
             || self.stalled_since.is_some()
             || self.send.waits()

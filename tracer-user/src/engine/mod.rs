@@ -550,6 +550,7 @@ impl Engine {
             if let Some((error, time)) = link.connect_error.take() {
                 connect_failed(link, error, time, &mut self.environment);
             }
+            opening::say_connected(link, &mut self.environment);
             link.handle_timeout(now, &mut self.environment);
             if link.over.is_some_and(|over| now.since(over) >= REMEMBER_NS) {
                 self.links.remove(inode);

@@ -99,6 +99,8 @@ pub(super) fn connect_returned(
         }
         errno::EINPROGRESS | errno::EALREADY | errno::EINTR | errno::EAGAIN => {
             link.connect_start.get_or_insert(time);
+            // On loopback it is up before the call returns.
+            say_connected(link, environment);
             if !link.connected && !link.failed && !std::mem::replace(&mut link.connecting_said, true) {
                 link.observe(environment, |connection| Observation::Connecting(connection));
             }
@@ -125,12 +127,24 @@ pub(super) fn connecting_found(link: &mut Link, time: Timestamp, environment: &m
 
 pub(super) fn connected(link: &mut Link, time: Timestamp, environment: &mut Environment) {
     if std::mem::replace(&mut link.connected, true) {
+        say_connected(link, environment);
         return;
     }
-    link.observe(environment, |connection| Observation::Connected(connection));
+    // A blocking `connect` says where to when it returns, after the kernel said that the connection is up.
+    link.connected_unsaid = true;
+    if link.info.remote != Endpoint::Unknown {
+        say_connected(link, environment);
+    }
     // Of a connect that began before tracing the time is not known.
     if let (Some(start), Content::Http1(http), false) = (link.connect_start, &mut link.content, link.found) {
         http.set_connect(Connect { start, end: time, pid: link.process.pid });
+    }
+}
+
+/// Tells that the connection is up, where that was not told yet.
+pub(super) fn say_connected(link: &mut Link, environment: &mut Environment) {
+    if std::mem::replace(&mut link.connected_unsaid, false) {
+        link.observe(environment, |connection| Observation::Connected(connection));
     }
 }
 

@@ -26,6 +26,9 @@ pub(super) struct Bond {
     pub(super) explicit: Vec<&'static str>,
     pub(super) caller: Option<Caller>,
     pub(super) doubtful: bool,
+    /// It may as well be another call: only more attempts can tell.
+    pub(super) held: bool,
+    pub(super) other_thread: bool,
     /// Smaller is better.
     pub(super) distance: f64,
 }
@@ -83,18 +86,30 @@ impl Retry {
             }
         }
         bond.caller = self.callers.of(beginning.process.tid, &marks, started);
+        let turns = self.threads.take_turns(beginning.process.pid);
+        let first = chain.listed.first().map_or(span.0, |first| first.started);
         let mut same_caller = false;
-        if let (Some(one), Some(other)) = (&chain.caller, &bond.caller) {
-            if one.exchange != other.exchange {
-                return None;
+        match (&chain.caller, &bond.caller) {
+            (Some(one), Some(other)) if one.exchange != other.exchange => return None,
+            (Some(_), Some(_)) => same_caller = true,
+            // Whoever asked after the first attempt had begun did not cause it. Where threads take turns, the only one
+            // that a thread serves need not be whom it works for.
+            (None, Some(other)) if self.callers.get(other.exchange).is_some_and(|inbound| inbound.started > first) => {
+                if !turns || other.by != "same thread" {
+                    return None;
+                }
+                bond.held = true;
+                bond.caller = None;
             }
-            same_caller = true;
+            // All who may have caused the first attempt are answered, and others are not.
+            (None, None) if chain.served => bond.held = self.callers.oldest().is_some_and(|oldest| oldest > first),
+            _ => {}
         }
         let same_thread = chain.process.tid == beginning.process.tid;
+        bond.other_thread = !same_thread;
         let gap = started.since(span.1) as f64;
         if bond.explicit.is_empty() && !same_caller && !same_thread {
             // Another thread's call is another call, unless threads take turns here; and then one that comes at once may be.
-            let turns = self.threads.take_turns(beginning.process.pid);
             if !turns || gap <= self.thresholds.immediate.as_nanos() as f64 {
                 return None;
             }
@@ -107,7 +122,9 @@ impl Retry {
         if bond.explicit.is_empty() && !same_caller {
             match self.rhythms.habit(beginning.key, span, started) {
                 Habit::None => {}
-                Habit::Busy if (chain.attempts > 1 && due) || beginning.request.is_none() => bond.doubtful = true,
+                // Connects do not say what for: where many calls are made, these may be of as many.
+                Habit::Busy if beginning.request.is_none() && chain.call.method.is_none() => bond.held = true,
+                Habit::Busy if chain.attempts > 1 && due && beginning.request.is_some() => bond.doubtful = true,
                 Habit::Busy => return None,
                 Habit::Regular => {
                     if chain.opened.is_none() {

@@ -1,5 +1,7 @@
 //! Inbound exchanges that are being handled: who waits for the calls that the target makes.
 
+use std::collections::BTreeSet;
+
 use rustc_hash::FxHashMap;
 
 use super::{
@@ -23,7 +25,7 @@ pub(super) struct Inbound {
     pub(super) asked: u64,
     method: Box<str>,
     path: Box<str>,
-    started: Timestamp,
+    pub(super) started: Timestamp,
 }
 
 impl Inbound {
@@ -39,6 +41,8 @@ pub(super) struct Callers {
     /// The target makes calls: only then is it of use to know for whom.
     wanted: bool,
     open: FxHashMap<ExchangeId, Inbound>,
+    /// The same, the oldest first.
+    by_age: BTreeSet<(Timestamp, ExchangeId)>,
     by_trace: FxHashMap<u64, ExchangeId>,
     by_request: FxHashMap<u64, ExchangeId>,
     /// How many a thread handles, and their numbers xored: of one alone, its number.
@@ -72,6 +76,7 @@ impl Callers {
         if self.open.insert(exchange.id, inbound).is_some() {
             return;
         }
+        self.by_age.insert((exchange.started, exchange.id));
         if let Some(trace) = marks.trace {
             self.by_trace.insert(trace, exchange.id);
         }
@@ -89,6 +94,7 @@ impl Callers {
             return None;
         }
         let inbound = self.open.remove(&exchange.id)?;
+        self.by_age.remove(&(inbound.started, exchange.id));
         for (index, key) in [(&mut self.by_trace, inbound.marks.trace), (&mut self.by_request, inbound.marks.request)] {
             if let Some(key) = key
                 && index.get(&key) == Some(&exchange.id)
@@ -116,6 +122,16 @@ impl Callers {
             .or_else(|| alone().map(|id| (id, "same thread")))?;
         let inbound = self.open.get(&exchange).filter(|inbound| inbound.started <= started)?;
         Some(Caller { exchange, by, method: inbound.method.clone(), path: inbound.path.clone(), got: None })
+    }
+
+    /// Somebody waits for the target.
+    pub(super) fn has_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Since when whoever waits longest does.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        self.by_age.first().map(|(started, _)| *started)
     }
 
     pub(super) fn get(&self, exchange: ExchangeId) -> Option<&Inbound> {

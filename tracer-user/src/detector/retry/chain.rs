@@ -4,6 +4,7 @@ use super::{
     Attempt, Caller, Pattern, RetryEvidence, RetryResult, RetryThresholds, TELL_EVERY_NS,
     call::{Call, Marks},
     evidence::Failure,
+    fallback,
     pattern::{self, Fit, Gap},
 };
 use crate::{
@@ -66,6 +67,10 @@ pub(super) struct Chain {
     pub(super) answer: Option<u16>,
     /// Whom it is for.
     pub(super) upstream: u64,
+    /// The target was being asked for something when it began.
+    pub(super) served: bool,
+    /// Its attempts may as well be calls of their own: only gaps that surely grow say that they are not.
+    pub(super) held: bool,
     /// How often the next attempt did not come when it was foretold.
     misses: u32,
 }
@@ -105,6 +110,8 @@ impl Chain {
             cookie_set: false,
             answer: None,
             upstream,
+            served: false,
+            held: false,
             misses: 0,
         }
     }
@@ -121,6 +128,12 @@ impl Chain {
             findings.update(opened, now, self.report(RetryResult::Ongoing, upstream));
             self.said = now;
         }
+    }
+
+    /// Until when its connects may be of several calls, each of which goes on to another address.
+    pub(super) fn may_go_elsewhere(&self) -> Option<Timestamp> {
+        let at_once = self.call.method.is_none() && self.gaps.iter().all(|gap| gap.length <= fallback::AT_ONCE_NS);
+        at_once.then(|| Timestamp(self.span().0.0.saturating_add(fallback::OTHER_FAMILY_NS)))
     }
 
     /// Start and end of the latest attempt.
@@ -263,6 +276,10 @@ impl Chain {
         let grows =
             matches!(self.fit.pattern, Some(Pattern::Exponential | Pattern::Linear | Pattern::ExponentialJitter));
         let asked = own.iter().any(|gap| pattern::obeys(gap));
+        if self.held && self.confidence.explicit.is_empty() {
+            let rises = own.len() >= 3 && own[..3].windows(2).all(|pair| pair[1].length > pair[0].length);
+            return grows && rises && self.fit.settled;
+        }
         if !self.confidence.explicit.is_empty() || grows || (asked && !self.weak) {
             return true;
         }

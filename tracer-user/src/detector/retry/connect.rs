@@ -1,7 +1,7 @@
 //! Connects: attempts that have no request yet.
 
 use super::{
-    ChainId, FALLBACK_NS, Failure, Fallback, MOST_CANDIDATES, QUIET_NS, Retry,
+    ChainId, Failure, MOST_CANDIDATES, QUIET_NS, Retry,
     bond::{Beginning, Bond, OTHER_THREAD},
     call::{self, Call, Marks},
     chain::{Chain, Doing, Ended},
@@ -11,7 +11,7 @@ use crate::{
     connection::Endpoint,
     detector::{Findings, OpenConnection},
     event::Timestamp,
-    exchange::{Exchange, Outcome},
+    exchange::{Exchange, Outcome, ProcessRef},
 };
 
 impl Retry {
@@ -23,12 +23,15 @@ impl Retry {
         now: Timestamp,
         findings: &mut Findings,
     ) {
-        self.falls_back(&connection.info.remote, connection.process.tid, now);
+        let started = connection.connect_start.unwrap_or(now);
+        self.falls_back(connection.process, &connection.info.remote, started);
+        if up && connection.connect_start.is_some() {
+            self.fallbacks.made(connection.process, &connection.info.remote, now);
+        }
         if self.chains.is_empty() {
             return;
         }
         let id = connection.info.id;
-        let started = connection.connect_start.unwrap_or(now);
         if let Some(chain) = self.by_connection.get(&id).and_then(|chain| self.chains.get_mut(chain)) {
             if up {
                 chain.doing = Doing::Connected(id, now);
@@ -70,11 +73,11 @@ impl Retry {
             }
         }
         let (id, mut bond) = best?;
-        let other_thread = bond.distance >= OTHER_THREAD;
-        if other_thread && count > 1 && bond.distance > OTHER_THREAD + 0.25 {
+        let far = bond.distance >= OTHER_THREAD;
+        if far && count > 1 && bond.distance > OTHER_THREAD + 0.25 {
             return None;
         }
-        bond.doubtful |= other_thread;
+        bond.doubtful |= (far && count > 1) || bond.other_thread;
         Some((id, bond))
     }
 
@@ -86,8 +89,8 @@ impl Retry {
         findings: &mut Findings,
     ) {
         let connection = &exchange.connection;
-        self.falls_back(&connection.remote, exchange.process.tid, now);
-        let started = exchange.timing.connect_start.unwrap_or(exchange.started);
+        let started = exchange.started;
+        self.falls_back(&exchange.process, &connection.remote, started);
         let failure = match exchange.outcome {
             Outcome::Refused => Failure::Refused,
             Outcome::Reset => Failure::Reset,
@@ -95,6 +98,9 @@ impl Retry {
             Outcome::InFlight => return,
             outcome => Failure::NoConnection(outcome),
         };
+        if self.fallbacks.is_beaten(&exchange.process, &connection.remote, started) {
+            return;
+        }
         let ended = Ended { time: end, failure, retry_after: None, weak: false, stale: false, cookie_set: false };
         let remote = &*connection.remote_text;
         let key = call::connect_key(exchange.process.pid, remote);
@@ -117,10 +123,7 @@ impl Retry {
             self.link_caller(id, exchange.process.tid, &marks, started);
             id
         });
-        if let Endpoint::Inet(std::net::SocketAddr::V6(address)) = &connection.remote {
-            let (tid, port) = (exchange.process.tid, address.port());
-            self.fallback = Some(Fallback { tid, port, chain: id, ended: end });
-        }
+        self.fallbacks.failed(&exchange.process, &connection.remote, end, id);
         self.by_exchange.insert(exchange.id, id);
         let Some(chain) = self.chains.get_mut(&id) else { return };
         if let Some(last) = chain.listed.last_mut() {
@@ -133,16 +136,11 @@ impl Retry {
         }
     }
 
-    /// IPv4 after IPv6 failed: the same attempt goes on.
-    pub(super) fn falls_back(&mut self, remote: &Endpoint, tid: u32, now: Timestamp) {
-        let Endpoint::Inet(std::net::SocketAddr::V4(address)) = remote else { return };
-        let Some(fallback) = self.fallback.take_if(|fallback| {
-            fallback.tid == tid && fallback.port == address.port() && now.since(fallback.ended) <= FALLBACK_NS
-        }) else {
-            return;
-        };
-        if self.chains.get(&fallback.chain).is_some_and(|chain| chain.opened.is_none()) {
-            self.forget(fallback.chain);
+    /// Another address is tried after one failed: the same attempt goes on.
+    pub(super) fn falls_back(&mut self, process: &ProcessRef, remote: &Endpoint, started: Timestamp) {
+        let Some(chain) = self.fallbacks.goes_on(process, remote, started, self.callers.has_open()) else { return };
+        if self.chains.get(&chain).is_some_and(|chain| chain.opened.is_none()) {
+            self.forget(chain);
         }
     }
 }

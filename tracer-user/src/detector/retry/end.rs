@@ -44,7 +44,7 @@ impl Retry {
         };
         self.failed(exchange.id, ended, now, findings, |retry| {
             let request = exchange.request?;
-            let started = exchange.timing.connect_start.unwrap_or(exchange.started);
+            let started = exchange.started;
             Some(retry.begin_chain(exchange.id, exchange.process, request, &exchange.connection.remote_text, started))
         });
     }
@@ -64,7 +64,7 @@ impl Retry {
         {
             self.failed(exchange.id, ended, now, findings, |retry| {
                 let request = exchange.request.as_ref()?;
-                let started = exchange.timing.connect_start.unwrap_or(exchange.started);
+                let started = exchange.started;
                 let remote = &exchange.connection.remote_text;
                 Some(retry.begin_chain(exchange.id, &exchange.process, request, remote, started))
             });
@@ -135,6 +135,7 @@ impl Retry {
 
     pub(super) fn link_caller(&mut self, id: ChainId, tid: u32, marks: &Marks, started: Timestamp) {
         let Some(chain) = self.chains.get_mut(&id).filter(|chain| chain.caller.is_none()) else { return };
+        chain.served |= self.callers.has_open();
         if let Some(caller) = self.callers.of(tid, marks, started) {
             self.awaited.entry(caller.exchange).or_default().push(id);
             chain.caller = Some(caller);
@@ -155,7 +156,7 @@ impl Retry {
             }
         }
         if let Some(request) = exchange.request.as_ref().filter(|_| exchange.response.is_some()) {
-            let started = exchange.timing.connect_start.unwrap_or(exchange.started);
+            let started = exchange.started;
             let (pid, remote) = (exchange.process.pid, &*exchange.connection.remote_text);
             let key = self.keys.of(exchange.id).unwrap_or_else(|| call::key(pid, request, remote));
             self.rhythms.succeeded(key, (started, end));

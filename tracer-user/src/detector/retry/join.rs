@@ -35,6 +35,7 @@ impl Retry {
             chain.confidence.inferred.push(same);
         }
         chain.confidence.doubtful |= bond.doubtful;
+        chain.held |= bond.held;
         chain.begin(exchange, beginning.started, thresholds);
         if let Some((_, marks)) = beginning.request {
             if let Some((_, number)) = marks.number.filter(|(_, number)| *number > chain.attempts) {
@@ -98,17 +99,22 @@ impl Retry {
     pub(super) fn tell(&mut self, id: ChainId, now: Timestamp, findings: &mut Findings) {
         let Some(chain) = self.chains.get_mut(&id) else { return };
         let upstream = self.upstreams.counts(chain.upstream);
-        match chain.opened {
-            None if chain.attempts > 1 && chain.is_sure(&self.thresholds) => {
+        match (chain.opened, chain.may_go_elsewhere()) {
+            (None, Some(until)) if until > now => {
+                chain.owed = true;
+                self.next_look = self.next_look.min(until);
+            }
+            (None, _) if chain.attempts > 1 && chain.is_sure(&self.thresholds) => {
+                chain.owed = false;
                 chain.opened = Some(findings.open(now, chain.report(RetryResult::Ongoing, upstream)));
                 chain.said = now;
             }
-            Some(_) if chain.attempts <= CHATTY || chain.may_tell() <= now => chain.tell(upstream, now, findings),
-            Some(_) => {
+            (Some(_), _) if chain.attempts <= CHATTY || chain.may_tell() <= now => chain.tell(upstream, now, findings),
+            (Some(_), _) => {
                 chain.owed = true;
                 self.next_look = self.next_look.min(chain.may_tell());
             }
-            None => {}
+            (None, _) => chain.owed = false,
         }
     }
 }

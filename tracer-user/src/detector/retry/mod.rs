@@ -25,6 +25,7 @@ mod chain;
 mod connect;
 mod end;
 mod evidence;
+mod fallback;
 mod join;
 mod pattern;
 mod request;
@@ -40,6 +41,7 @@ use call::Keys;
 use caller::Callers;
 use chain::{Chain, Doing};
 pub use evidence::{Attempt, Caller, Failure, Pattern, RetryEvidence, RetryResult};
+use fallback::Fallbacks;
 use rhythm::Rhythms;
 use rustc_hash::FxHashMap;
 use threads::Threads;
@@ -85,19 +87,7 @@ const CHATTY: u32 = 16;
 const TELL_EVERY_NS: u64 = 1_000_000_000;
 /// A connection that carries no HTTP has shown by then that the connect was all.
 const QUIET_NS: u64 = 1_000_000_000;
-/// An address of the other family is tried after this time at most, within one attempt (RFC 8305).
-const FALLBACK_NS: u64 = 300_000_000;
-
 type ChainId = u64;
-
-/// A connect that failed, over IPv6: one over IPv4 may follow and mean the same attempt.
-#[derive(Clone, Copy, Debug)]
-struct Fallback {
-    tid: u32,
-    port: u16,
-    chain: ChainId,
-    ended: Timestamp,
-}
 
 /// Finds retry chains.
 #[derive(Debug)]
@@ -117,7 +107,7 @@ pub struct Retry {
     rhythms: Rhythms,
     threads: Threads,
     upstreams: Upstreams,
-    fallback: Option<Fallback>,
+    fallbacks: Fallbacks,
     next_look: Timestamp,
 }
 
@@ -144,7 +134,7 @@ impl Detect for Retry {
             rhythms: Rhythms::default(),
             threads: Threads::default(),
             upstreams: Upstreams::default(),
-            fallback: None,
+            fallbacks: Fallbacks::default(),
             next_look: Timestamp(u64::MAX),
         }
     }
@@ -202,6 +192,13 @@ impl Retry {
     /// Tells how those chains stand that were told of too short a time before something happened to them: the next
     /// attempt, which would tell of it, may be a minute away.
     fn pay(&mut self, all: bool, now: Timestamp, findings: &mut Findings) {
+        let held_back = |chain: &&Chain| chain.owed && chain.opened.is_none();
+        let due = |chain: &Chain| chain.may_go_elsewhere().is_none_or(|until| until <= now);
+        let unsaid: Vec<ChainId> =
+            self.chains.iter().filter(|(_, chain)| held_back(chain) && due(chain)).map(|(id, _)| *id).collect();
+        for id in unsaid {
+            self.tell(id, now, findings);
+        }
         for chain in self.chains.values_mut().filter(|chain| chain.owed && (all || chain.may_tell() <= now)) {
             let upstream = self.upstreams.counts(chain.upstream);
             chain.tell(upstream, now, findings);
@@ -215,7 +212,8 @@ impl Retry {
         let mut over = Vec::new();
         for (id, chain) in &self.chains {
             if chain.owed {
-                next = next.min(chain.may_tell());
+                let unsaid = chain.may_go_elsewhere().filter(|_| chain.opened.is_none());
+                next = next.min(unsaid.unwrap_or_else(|| chain.may_tell()));
             }
             let deadline = match chain.doing {
                 Doing::Waiting | Doing::GivenUp => chain.deadline,

@@ -24,8 +24,7 @@ impl Retry {
         let authority = request.authority().unwrap_or(remote);
         let key = call::key_with(pid, request, authority);
         self.keys.keep(exchange.id, key);
-        // What made a connection began with that.
-        let started = exchange.timing.connect_start.unwrap_or(exchange.started);
+        let started = exchange.started;
         let upstream = Upstreams::key(authority);
         // One look-up for a call that is no retry, as nearly all are.
         let may_go_on = !self.chains.is_empty();

@@ -1,5 +1,7 @@
 //! Chains of every kind, and what looks like one.
 
+mod clients;
+
 use proptest::prelude::*;
 
 use super::{Pattern, RetryEvidence, RetryResult};

@@ -13,6 +13,7 @@
 //! * `port=N` and `host=NAME` say where to, `body=TEXT` what with;
 //! * `connect` is a connect alone, which ends `refused`, `unreachable`, `timeout` or `up`, or whose call returns `errno=N`;
 //!   `v6` where to is an IPv6 address;
+//! * `open on=NAME` makes a connection ahead, for a later call; `blocking` calls `connect` so that it returns at the end;
 //! * `exit` ends the process.
 //!
 //! Empty lines and what follows `#` are left out. `*N` in front of a line repeats it.
@@ -198,6 +199,12 @@ impl Scenario {
         let name = named.map_or_else(|| format!("{}{tid}", if inbound { "in" } else { "" }), str::to_owned);
         asks.retain(|word| !word.starts_with("as="));
         answers.retain(|word| !word.starts_with("as="));
+        if asks.first() == Some(&"open") {
+            let connection = self.connection(tid + 1000, false, &asks);
+            let name = option(&asks, "on").unwrap_or_else(|| panic!("on=NAME: {line}"));
+            self.kept.insert(name.to_owned(), connection);
+            return;
+        }
         if asks.first() == Some(&"connect") {
             return self.connect_alone(tid + 1000, &asks, &answers);
         }
@@ -275,6 +282,12 @@ impl Scenario {
         let connection = Connection { inode, fd: inode as i32, tid, port, v6, inbound, positions: [1000, 2000] };
         if inbound {
             self.socket(&connection, origin::ACCEPT, connection.fd);
+        } else if words.contains(&"blocking") {
+            // Where to is known only when the call returns.
+            self.tcp(&connection, tcp_state::CLOSE, tcp_state::SYN_SENT, 0);
+            self.time += MS / 10;
+            self.tcp(&connection, tcp_state::SYN_SENT, tcp_state::ESTABLISHED, 0);
+            self.socket(&connection, origin::CONNECT, 0);
         } else {
             self.tcp(&connection, tcp_state::CLOSE, tcp_state::SYN_SENT, 0);
             self.socket(&connection, origin::CONNECT, -115);
@@ -296,7 +309,10 @@ impl Scenario {
             return self.socket(&connection, origin::CONNECT, -error);
         }
         self.tcp(&connection, tcp_state::CLOSE, tcp_state::SYN_SENT, 0);
-        self.socket(&connection, origin::CONNECT, -115);
+        let blocking = words.contains(&"blocking");
+        if !blocking {
+            self.socket(&connection, origin::CONNECT, -115);
+        }
         let takes = option(answers, "took").map_or(MS / 10, |ms| (ms.parse::<f64>().expect("ms") * 1e6) as u64);
         self.wait(takes);
         match answers[0] {
@@ -305,6 +321,15 @@ impl Scenario {
             "timeout" => self.tcp(&connection, tcp_state::SYN_SENT, tcp_state::CLOSE, 0),
             "up" => self.tcp(&connection, tcp_state::SYN_SENT, tcp_state::ESTABLISHED, 0),
             other => panic!("{other}?"),
+        }
+        if blocking {
+            let result = match answers[0] {
+                "refused" => -111,
+                "unreachable" => -113,
+                "up" => 0,
+                _ => -110,
+            };
+            self.socket(&connection, origin::CONNECT, result);
         }
     }
 

@@ -97,6 +97,7 @@ impl Play {
 
     pub(super) fn connected(&mut self) -> &mut Self {
         self.state(tcp_state::SYN_SENT, tcp_state::ESTABLISHED);
+        self.socket(INODE, origin::CONNECT, tcp_state::ESTABLISHED);
         self
     }
 

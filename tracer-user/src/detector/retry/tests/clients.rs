@@ -1,0 +1,101 @@
+//! What clients do around their attempts: connections opened ahead, addresses tried in turn, calls for others.
+
+use super::{Pattern, RetryResult, check, gaps_ms, none, one, told};
+
+#[test]
+fn a_connection_that_is_opened_ahead_is_no_attempt_yet() {
+    let text = "+0 t1 GET /s > 502\n+0.2 t1 open on=b\n+100 t1 GET /s on=b > 502\n+0.2 t1 open on=c\n+200 t1 GET /s on=c > 502\n\
+                +0.2 t1 open on=d\n+400 t1 GET /s on=d > 502\n+0.2 t1 open on=e\n+800 t1 GET /s on=e > 200";
+    let evidence = check(text, 5, Pattern::Exponential, RetryResult::Recovered);
+    assert_eq!(gaps_ms(&evidence), [100, 200, 400, 800]);
+    assert!(evidence.pathologies.is_empty(), "{:?}", evidence.pathologies);
+}
+
+#[test]
+fn refused_connects_and_the_call_that_then_succeeds_are_one_chain() {
+    for how in ["", "blocking "] {
+        let text = format!(
+            "+0 t1 connect {how}> refused\n+200 t1 connect {how}> refused\n+400 t1 connect {how}> refused\n\
+             +800 t1 {how}GET /config > 200"
+        );
+        let text = text.replace(&format!("{how}GET /config"), &format!("GET /config {how}"));
+        let evidence = check(&text, 4, Pattern::Exponential, RetryResult::Recovered);
+        assert_eq!((evidence.answer, gaps_ms(&evidence)), (Some(200), vec![200, 400, 800]));
+        assert_eq!(told(&text).incidents()[0].report.confidence.level(), "likely");
+    }
+}
+
+#[test]
+fn the_next_address_at_once_is_the_same_connect() {
+    for how in ["", "blocking "] {
+        let call = |(page, gap): (usize, &u32)| {
+            format!("+{gap} t1 connect v6 {how}> refused\n+0.2 t1 GET /page/{page} {how}> 200\n")
+        };
+        none(&[300, 900, 140, 700, 410, 230, 1100].iter().enumerate().map(call).collect::<String>());
+        // IPv4 first.
+        none(&format!("+700 t1 connect {how}> refused\n+0.2 t1 GET /a v6 {how}> 200\n").repeat(5));
+    }
+    // Several calls of an event loop at once.
+    let both = "+400 t1 connect v6 > refused\n+0.1 t1 connect v6 > refused\n+0.2 t1 GET /a as=a\n+0.1 t1 GET /b as=b\n\
+                +5 t1 > 200 as=a\n+1 t1 > 200 as=b\n";
+    none(&both.repeat(4));
+}
+
+#[test]
+fn the_same_call_for_different_callers_is_different() {
+    // From the first one on: nobody knew that the target makes calls.
+    let mut text = String::new();
+    for (user, gap) in [300, 200, 400, 800, 150].iter().enumerate() {
+        text += &format!("+{gap} t1 in GET /user/{user}\n+1 t1 GET /popular > 503\n+1 t1 in > 502\n");
+    }
+    none(&text);
+    // In an event loop, whose callers overlap.
+    let turns = "+0 t1 GET /x as=a\n+0 t1 GET /y as=b\n+0 t1 GET /z as=c\n+1 t1 > 200 as=a\n+1 t1 > 200 as=b\n+1 t1 > 200 as=c\n";
+    let mut text = turns.to_owned();
+    for (user, gap) in [300, 200, 400, 150, 180, 90].iter().enumerate() {
+        text += &format!(
+            "+{gap} t1 in GET /user/{user} as=i{user}\n+1 t1 in GET /other/{user} as=o{user}\n+1 t1 GET /popular > 503\n\
+             +1 t1 in > 502 as=i{user}\n+1 t1 in > 200 as=o{user}\n"
+        );
+    }
+    none(&text);
+}
+
+#[test]
+fn a_call_that_is_retried_for_its_caller_is_found_from_the_first_one_on() {
+    let text = "+0 t1 in POST /pay\n+1 t1 POST /g body=x > 503\n+100 t1 POST /g body=x > 503\n+200 t1 POST /g body=x > 503\n+1 t1 in > 502";
+    assert_eq!(one(text).attempts, 3);
+}
+
+#[test]
+fn a_stream_of_calls_that_are_all_refused_is_no_chain() {
+    let before: String = (0..40).map(|n| format!("+70 t1 GET /items/{n} > 200\n")).collect();
+    let busy: String = (0..40).map(|n| format!("+{} t1 GET /items/{n} > 200\n", 30 + n * 7 % 60)).collect();
+    for gap in ["70", "31", "90"] {
+        none(&format!("{before}*120 +{gap} t1 connect > refused\n"));
+        none(&format!("{busy}*120 +{gap} t1 connect > refused\n"));
+    }
+    // The one that was under way when the upstream went is not retried by what comes after it.
+    none(&format!("{busy}+60 t1 GET /items/99 > closed\n*50 +70 t1 connect > refused\n"));
+    // Several threads.
+    let threads: String = (0..200).map(|n| format!("+9 t{} connect > refused\n", n % 4)).collect();
+    let warm: String = (0..200).map(|n| format!("+9 t{} GET /items/{n} > 200\n", n % 4)).collect();
+    none(&(warm + &threads));
+    // A backoff that surely grows is one, even there.
+    let text = format!(
+        "{busy}+60 t1 connect > refused\n+100 t1 connect > refused\n+200 t1 connect > refused\n+400 t1 connect > refused\n+800 t1 GET /a > 200"
+    );
+    assert_eq!(one(&text).attempts, 5);
+}
+
+#[test]
+fn whoever_is_answered_by_the_next_upstream_was_not_given_up() {
+    // Both ports are tried for each caller.
+    let mut text = "+0 t9 GET /warm port=9002 > 200\n".to_owned();
+    for (user, gap) in [300, 200, 400, 150].iter().enumerate() {
+        text += &format!(
+            "+{gap} t1 in GET /u/{user}\n+0.2 t1 connect port=9001 > refused\n+0.2 t1 GET /u/{user} port=9002 > 200\n+1 t1 in > 200\n"
+        );
+    }
+    none(&text);
+}
