@@ -118,3 +118,10 @@ pub struct ConnectionInfo {
     /// When it was opened; `None` where that was before tracing.
     pub opened: Option<Timestamp>,
 }
+
+impl ConnectionInfo {
+    /// It is a Unix socket.
+    pub fn is_unix(&self) -> bool {
+        matches!(self.local, Endpoint::Unix(_)) || matches!(self.remote, Endpoint::Unix(_))
+    }
+}

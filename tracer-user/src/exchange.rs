@@ -440,6 +440,8 @@ pub struct OpenExchange<'a> {
     pub request: Option<&'a Request>,
     /// The request was seen to its end, or will not be.
     pub request_done: bool,
+    /// Interim responses until now.
+    pub interim: &'a [InterimResponse],
     /// The final response, once its head was seen; its body up to now.
     pub response: Option<&'a Response>,
     /// The response was seen to its end (and the request was not), or will not be.
@@ -464,7 +466,7 @@ impl OpenExchange<'_> {
             process: self.process.clone(),
             connection: Arc::clone(self.connection),
             request: self.request.cloned(),
-            interim: Vec::new(),
+            interim: self.interim.to_vec(),
             response: self.response.cloned(),
             timing: Timing { end: Some(now), ..*self.timing },
             error: None,

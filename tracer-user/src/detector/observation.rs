@@ -6,7 +6,7 @@ use crate::{
     connection::{ConnectionInfo, Role},
     event::{
         Timestamp,
-        wire::{ProbeEvent, ThreadEvent},
+        wire::{ProbeEvent, ThreadEvent, flag, tcp_state},
     },
     exchange::{Exchange, OpenExchange, ProcessRef, Step},
     protocol::http1::pairing::Ending,
@@ -95,13 +95,22 @@ pub struct KernelView {
     pub backoff: u32,
 }
 
+/// Bytes that the target has not read. A FIN that it has not read takes one position in the sequence, which the kernel
+/// counts as a byte of the queue (`tcp_fin` moves `rcv_nxt`, and the queue is `rcv_nxt - copied_seq`). A Unix socket has
+/// none.
+pub(super) fn unread(event: &ProbeEvent) -> u32 {
+    let tcp = event.header.flags & flag::UNIX == 0;
+    let fin = tcp && matches!(event.state, tcp_state::CLOSE_WAIT | tcp_state::LAST_ACK | tcp_state::CLOSING);
+    event.receive_queue.saturating_sub(fin.into())
+}
+
 impl From<&ProbeEvent> for KernelView {
     fn from(event: &ProbeEvent) -> Self {
         Self {
             time: Timestamp(event.header.time_ns),
             state: event.state,
             send_queue: event.send_queue,
-            receive_queue: event.receive_queue,
+            receive_queue: unread(event),
             retransmits: event.retransmits,
             backoff: event.backoff,
         }
@@ -125,6 +134,10 @@ pub struct OpenConnection<'a> {
     pub received: Traffic,
     /// The peer sends no more.
     pub peer_closed: bool,
+    /// Bytes sent and received that the kernel counts and no call has returned yet.
+    pub under_way: [u64; 2],
+    /// Bytes sent and received that went past the traced calls, by what the kernel counts.
+    pub unseen: [u64; 2],
     /// What the target is on it, where that is known.
     pub role: Option<Role>,
     /// Who moves bytes now, as far as it was seen.

@@ -114,6 +114,12 @@ pub(super) struct Link {
     pub(super) probe: Option<ProbeMemory>,
     /// What the kernel said last.
     pub(super) kernel: Option<KernelView>,
+    /// Bytes sent and received that the kernel counted at the last answer and no call that returned accounts for.
+    pub(super) under_way: [u64; 2],
+    /// The same, where no call is under way: bytes that went past the traced calls.
+    pub(super) unseen: [u64; 2],
+    /// When a thread was last seen in a call that moves bytes on it, by direction.
+    pub(super) in_call: [Option<Timestamp>; 2],
     /// Exchanges that are over, before the content that it carries now.
     carried: u64,
     /// When bytes last moved, by direction.
@@ -180,6 +186,9 @@ impl Link {
             in_attention: false,
             probe: None,
             kernel: None,
+            under_way: [0; 2],
+            unseen: [0; 2],
+            in_call: [None; 2],
             carried: 0,
             last_moved: [None; 2],
             connecting_said: false,
@@ -214,6 +223,8 @@ impl Link {
             sent: traffic(&self.send, direction::SEND),
             received: traffic(&self.receive, direction::RECEIVE),
             peer_closed: self.peer_closed,
+            under_way: self.under_way,
+            unseen: self.unseen,
             role: match &self.content {
                 Content::Http1(http) => Some(http.role()),
                 _ => self.role,
@@ -233,6 +244,8 @@ impl Link {
     /// Bytes moved.
     pub(super) fn moved(&mut self, direction: u8, time: Timestamp, tid: u32) {
         self.last_moved[usize::from(direction)] = Some(time);
+        // The call has returned; what of it is still on its way is known with the next answer of the kernel.
+        self.under_way[usize::from(direction)] = 0;
         match &mut self.turn {
             Some(turn) if turn.direction == direction => turn.tid = tid,
             turn => {

@@ -6,12 +6,13 @@ mod opening;
 mod process_table;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unseen;
 mod update;
 
 use std::{collections::VecDeque, sync::Arc};
 
 pub use link::Control;
-use link::{Content, End, Link, ProbeMemory};
+use link::{Content, End, Link};
 use opening::{connect_failed, connect_returned, connected, connecting_found, errno, failed_call, new_link};
 use process_table::ProcessTable;
 use rustc_hash::FxHashMap;
@@ -216,7 +217,7 @@ impl Engine {
             Event::Tick(event) => self.tick(event),
             Event::Probe(event) => self.probe(event),
             Event::SocketName(event, path) => self.socket_name(event, path),
-            Event::Thread(event) => self.environment.told.observe(&Observation::Thread(event)),
+            Event::Thread(event) => self.thread(event),
             Event::Detached(event) => {
                 self.tick(event);
                 self.finish();
@@ -582,48 +583,6 @@ impl Engine {
                 let kind = NoteKind::UnseenBytes { sent, received };
                 self.environment.told.updates.push_back(Update::Note(Note { time, connection, process, kind }));
             }
-        }
-    }
-
-    /// Compares what the kernel has counted with what was seen. A difference that two probes in a row agree on is not
-    /// one that events under way explain.
-    fn probe(&mut self, event: &wire::ProbeEvent) {
-        let explained = self.loss.total_events() > 0;
-        let Some(link) = self.links.get_mut(&event.connection).filter(|link| link.over.is_none()) else { return };
-        if event.header.flags & wire::flag::UNIX != 0 {
-            let event = link.with_own_counts(event);
-            link.kernel = Some((&event).into());
-            self.environment.told.observe(&Observation::Probe(&event, &link.view()));
-            return;
-        }
-        link.kernel = Some(event.into());
-        self.environment.told.observe(&Observation::Probe(event, &link.view()));
-        if link.probe.is_none() {
-            link.joined_with_ages(event, &mut self.environment);
-        }
-        let moved = (
-            event.bytes_acked.saturating_add(u64::from(event.send_queue)) as i64,
-            event.bytes_received.saturating_sub(u64::from(event.receive_queue)) as i64,
-        );
-        let seen = (link.send.accounted() as i64, link.receive.accounted() as i64);
-        let difference = (moved.0 - seen.0, moved.1 - seen.1);
-        let Some(memory) = &mut link.probe else {
-            // What was moved before tracing began was not to be seen.
-            let baseline = if link.info.opened.is_some() { (0, 0) } else { difference };
-            link.probe = Some(ProbeMemory { baseline, difference, said: (0, 0) });
-            return;
-        };
-        let confirmed = memory.difference == difference;
-        memory.difference = difference;
-        let unseen = (difference.0 - memory.baseline.0, difference.1 - memory.baseline.1);
-        // One byte each way is a SYN or FIN.
-        let more = unseen.0 > memory.said.0 + 1 || unseen.1 > memory.said.1 + 1;
-        if confirmed && more && memory.said == (0, 0) && !explained {
-            memory.said = unseen;
-            let kind = NoteKind::UnseenBytes { sent: unseen.0.max(0) as u64, received: unseen.1.max(0) as u64 };
-            let time = Timestamp(event.header.time_ns);
-            let note = Note { time, connection: Arc::clone(&link.info), process: link.process.clone(), kind };
-            self.environment.told.updates.push_back(Update::Note(note));
         }
     }
 

@@ -45,6 +45,8 @@ pub(super) enum Stage {
     SendRequest,
     /// The same, and it asked for `100 Continue` first.
     AwaitContinue,
+    /// The target's turn: its client waits for `100 Continue`, and sends its content then.
+    OweContinue,
     AwaitResponse,
     ReceiveResponse,
     ReceiveRequest,
@@ -71,6 +73,12 @@ pub(super) struct Candidate {
     pub(super) threshold: u64,
     /// Something else than a hang would look the same.
     pub(super) doubtful: bool,
+    /// Whether it may be silent because both sides mean it to be.
+    pub(super) purpose: Purpose,
+    /// What of it moved last.
+    pub(super) moved: Moved,
+    /// The peer sends no more.
+    pub(super) peer_closed: bool,
     pub(super) process: ProcessRef,
     /// The thread that should move next, where it is the target's turn, or that waits.
     pub(super) tid: u32,
@@ -114,11 +122,46 @@ impl Known<'_> {
         let usual = self.history.usual(endpoint).unwrap_or(0) as f64 * self.thresholds.factor;
         let plain = self.after().max(usual as u64);
         match purpose {
-            Purpose::None => plain,
+            Purpose::None | Purpose::Endless => plain,
             Purpose::Wait(wait) => plain.max(wait.saturating_add(wait / 10).saturating_add(self.after())),
             Purpose::Perhaps => plain.max(self.thresholds.long_poll.as_nanos() as u64),
             Purpose::Stream => u64::MAX,
         }
+    }
+}
+
+/// What of a call moved last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    Unknown,
+    Request,
+    Interim,
+    /// Part of the response's head.
+    HeadBegun,
+    Head,
+    Content,
+}
+
+impl Moved {
+    fn of(exchange: &OpenExchange<'_>) -> Self {
+        match exchange.response {
+            Some(response) if response.body.bytes > 0 => Self::Content,
+            Some(_) => Self::Head,
+            None if !exchange.interim.is_empty() => Self::Interim,
+            None => Self::Request,
+        }
+    }
+
+    /// The name in JSON.
+    pub(super) fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Unknown => return None,
+            Self::Request => "request",
+            Self::Interim => "interim_response",
+            Self::HeadBegun => "response_head_begun",
+            Self::Head => "response_head",
+            Self::Content => "response_content",
+        })
     }
 }
 
@@ -137,10 +180,11 @@ pub(super) fn call_of(role: Role, connection: &ConnectionInfo, request: Option<&
     }
 }
 
+/// The client waits for `100 Continue` before it sends the content (RFC 9110 section 10.1.1), and has not got it.
 fn expects_continue(exchange: &OpenExchange<'_>) -> bool {
     exchange.request.is_some_and(|request| {
         let expects = request.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
-        expects && request.body.bytes == 0
+        expects && request.body.bytes == 0 && exchange.interim.iter().all(|interim| interim.status != 100)
     })
 }
 
@@ -153,6 +197,7 @@ fn stage(exchange: &OpenExchange<'_>) -> Option<Stage> {
         (Role::Client, false, false) => Stage::SendRequest,
         (Role::Client, true, false) => Stage::AwaitResponse,
         (Role::Client, _, true) => Stage::ReceiveResponse,
+        (Role::Server, false, false) if expects_continue(exchange) => Stage::OweContinue,
         (Role::Server, false, false) => Stage::ReceiveRequest,
         (Role::Server, true, false) => Stage::Serve,
         (Role::Server, _, true) => Stage::SendResponse,
@@ -173,13 +218,16 @@ pub(super) fn exchanges(live: &dyn Live, known: Known<'_>, seen: &mut FxHashSet<
         }
         let Some(stage) = stage(exchange) else { return };
         let timing = exchange.timing;
-        let progress = [timing.request_end, timing.response_end].into_iter().flatten().max();
+        // An interim response tells that the server works on it (RFC 9110 section 15.2).
+        let interim = exchange.interim.last().map(|interim| interim.time);
+        let progress = [timing.request_end, timing.response_end, interim].into_iter().flatten().max();
         let progress = progress.unwrap_or(exchange.started).max(exchange.started);
         if known.now.since(progress) < known.watch() {
             return;
         }
         let remote = &exchange.connection.remote_text;
         let endpoint = || Endpoint::of(exchange.role, remote, exchange.request);
+        let purpose = purpose::of(exchange.request, exchange.response);
         candidates.push(Candidate {
             subject: Subject::Exchange(exchange.id),
             stage,
@@ -187,8 +235,11 @@ pub(super) fn exchanges(live: &dyn Live, known: Known<'_>, seen: &mut FxHashSet<
             started: exchange.started,
             progress,
             lower_bound: exchange.late,
-            threshold: known.threshold(endpoint, purpose::of(exchange.request, exchange.response)),
+            threshold: known.threshold(endpoint, purpose),
             doubtful: false,
+            purpose,
+            moved: Moved::of(exchange),
+            peer_closed: false,
             process: exchange.process.clone(),
             tid: exchange.thread,
             connection: Arc::clone(exchange.connection),
@@ -212,6 +263,7 @@ pub(super) fn connections(
     live.connections(&mut |connection| {
         if let Some(index) = by_connection.get(&connection.info.id) {
             moved(&mut candidates[*index], connection, known);
+            stage_now(&mut candidates[*index], connection);
         } else if !seen.contains(&connection.info.id) {
             let candidate = without_exchange(connection, known);
             candidates.extend(candidate.filter(|call| known.now.since(call.progress) >= known.watch()));
@@ -225,20 +277,49 @@ pub(super) fn connections(
 fn moved(candidate: &mut Candidate, connection: &OpenConnection<'_>, known: Known<'_>) {
     let (sends, receives) = match candidate.stage {
         Stage::SendRequest | Stage::AwaitContinue | Stage::SendResponse => (true, false),
-        Stage::ReceiveResponse | Stage::ReceiveRequest => (false, true),
+        Stage::ReceiveResponse | Stage::ReceiveRequest | Stage::AwaitResponse => (false, true),
         _ => (false, false),
     };
     let mut progress = candidate.progress;
     if sends {
         progress = progress.max(connection.sent.last.unwrap_or_default());
-        // A call that is blocked moves what it moves when it returns; the kernel tells meanwhile.
-        let acknowledged = known.kernels.get(connection.info.inode.0).and_then(|kernel| kernel.acknowledged);
-        progress = progress.max(acknowledged.unwrap_or_default());
     }
     if receives {
         progress = progress.max(connection.received.last.unwrap_or_default());
     }
+    // A call that is blocked moves what it moves when it returns; and what has returned may still lie in the kernel. What
+    // the peer acknowledges and what leaves the receive queue tells meanwhile.
+    if let Some(kernel) = known.kernels.get(connection.info.inode.0) {
+        progress = progress.max(kernel.acknowledged.unwrap_or_default()).max(kernel.read.unwrap_or_default());
+    }
     candidate.progress = progress;
+    candidate.peer_closed |= connection.peer_closed;
+}
+
+/// What the bytes on the connection tell of the stage, before a whole head or the return of a call does.
+fn stage_now(candidate: &mut Candidate, connection: &OpenConnection<'_>) {
+    let since = connection.turn.map(|turn| (turn.direction, turn.since));
+    let [sends, receives] = [direction::SEND, direction::RECEIVE].map(usize::from);
+    match candidate.stage {
+        // Bytes of an answer have come that are no head yet.
+        Stage::AwaitResponse
+            if since
+                .is_some_and(|(direction, since)| direction == direction::RECEIVE && since >= candidate.started)
+                || connection.under_way[receives] > 0 =>
+        {
+            candidate.stage = Stage::ReceiveResponse;
+            candidate.moved = if candidate.moved == Moved::Interim { Moved::Interim } else { Moved::HeadBegun };
+        }
+        // The call that sends the answer has not returned.
+        Stage::Serve if connection.under_way[sends] > 0 => {
+            candidate.stage = Stage::SendResponse;
+            candidate.moved = Moved::HeadBegun;
+        }
+        // An answer went past the traced calls.
+        Stage::AwaitResponse if connection.unseen[receives] > 0 => candidate.threshold = u64::MAX,
+        Stage::Serve if connection.unseen[sends] > 0 => candidate.threshold = u64::MAX,
+        _ => {}
+    }
 }
 
 /// Who moved last on a connection, by the events, or, before any, by the kernel's ages: the direction, since when, how
@@ -288,6 +369,9 @@ fn without_exchange(connection: &OpenConnection<'_>, known: Known<'_>) -> Option
             lower_bound,
             threshold: known.threshold(endpoint, Purpose::None),
             doubtful,
+            purpose: Purpose::None,
+            moved: Moved::Unknown,
+            peer_closed: connection.peer_closed,
             process: connection.process.clone(),
             tid,
             connection: Arc::clone(info),

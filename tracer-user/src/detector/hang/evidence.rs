@@ -1,10 +1,9 @@
 //! What is said of a call that hangs.
 
 use crate::{
-    detector::{Explain, Facts, Value},
+    detector::Value,
     event::{Timestamp, wire::peer_window},
     exchange::{ExchangeId, Outcome},
-    redact::Redactor,
 };
 
 /// Where in its life the call stands.
@@ -95,6 +94,8 @@ pub enum Reason {
     Unanswered,
     /// The request waits for `100 Continue`.
     NoContinue,
+    /// The client waits for `100 Continue`, which the target does not send.
+    ContinueNotSent,
     /// Part of the response came, then nothing.
     BodyStalled,
     /// Part of a request came, then nothing.
@@ -123,6 +124,7 @@ impl Reason {
             Self::ZeroWindow => "zero_window",
             Self::Unanswered => "unanswered",
             Self::NoContinue => "no_continue",
+            Self::ContinueNotSent => "continue_not_sent",
             Self::BodyStalled => "body_stalled",
             Self::RequestStalled => "request_stalled",
             Self::Unread => "unread",
@@ -131,26 +133,6 @@ impl Reason {
             Self::ResponseUnwritten => "response_unwritten",
             Self::NotServed => "not_served",
             Self::Unknown => "unknown",
-        }
-    }
-
-    /// For a person.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::QueryUnanswered => "the name server does not answer",
-            Self::SynUnanswered => "no answer to its SYN: the peer is unreachable, or drops it",
-            Self::Unacknowledged => "what was sent is not acknowledged: the network, or the peer's host is gone",
-            Self::ZeroWindow => "the peer's receive buffer is full, nothing reads there (zero window)",
-            Self::Unanswered => "the peer's host has acknowledged all, its application does not answer",
-            Self::NoContinue => "it waits for 100 Continue, which the peer's application does not send",
-            Self::BodyStalled => "the peer's application stopped within its response",
-            Self::RequestStalled => "the client stopped within its request",
-            Self::Unread => "bytes have come that this process does not read",
-            Self::CloseUnnoticed => "the peer has closed, and this process takes no notice",
-            Self::RequestUnwritten => "this process stopped within its request",
-            Self::ResponseUnwritten => "this process stopped within its response",
-            Self::NotServed => "this process has the request and does not answer",
-            Self::Unknown => "what is known does not tell who does not move",
         }
     }
 }
@@ -172,6 +154,8 @@ pub enum Doing {
     Socket,
     /// It waits on a pipe.
     Pipe,
+    /// It waits for a child process to end.
+    Child,
     /// It waits on a file or device.
     File,
     /// It waits for whatever comes next.
@@ -195,6 +179,7 @@ impl Doing {
             Self::OutboundCall => "outbound_call",
             Self::Socket => "socket",
             Self::Pipe => "pipe",
+            Self::Child => "child",
             Self::File => "file",
             Self::EventLoop => "event_loop",
             Self::Uninterruptible => "uninterruptible",
@@ -213,6 +198,7 @@ impl Doing {
             Self::OutboundCall => "waits for a call of its own",
             Self::Socket => "waits on a socket",
             Self::Pipe => "waits on a pipe",
+            Self::Child => "waits for a child process",
             Self::File => "waits on a file",
             Self::EventLoop => "is back in its event loop",
             Self::Uninterruptible => "is stuck in the kernel (disk, file system)",
@@ -243,10 +229,14 @@ pub struct ThreadFact {
     pub still_ns: u64,
     /// The socket that it waits on: inode.
     pub socket: Option<u64>,
+    /// Where that goes to, where it is a connection that was seen.
+    pub peer: Option<Box<str>>,
+    /// The child that it waits for, and its name where that was seen.
+    pub child: Option<(u32, Box<str>)>,
 }
 
 impl ThreadFact {
-    fn value(&self) -> Value {
+    pub(super) fn value(&self) -> Value {
         Value::Object(vec![
             ("tid", Value::Count(self.tid.into())),
             ("name", Value::from(&*self.name)),
@@ -257,6 +247,8 @@ impl ThreadFact {
             ("cpu", self.cpu.map_or(Value::Null, Value::Decimal)),
             ("still_ms", Value::milliseconds(self.still_ns)),
             ("socket", self.socket.map_or(Value::Null, Value::Count)),
+            ("peer", Value::from(self.peer.as_deref())),
+            ("child", self.child.as_ref().map_or(Value::Null, |(pid, _)| Value::Count((*pid).into()))),
         ])
     }
 }
@@ -320,7 +312,7 @@ impl Sockets {
         STATES.get(usize::from(self.state)).copied().unwrap_or(STATES[0])
     }
 
-    fn value(&self) -> Value {
+    pub(super) fn value(&self) -> Value {
         let window = match self.peer_window {
             peer_window::ZERO => "zero",
             peer_window::SMALL => "small",
@@ -351,6 +343,10 @@ pub enum HangResult {
     Ongoing,
     /// It was answered, or went on.
     Answered,
+    /// It was answered by a status that says that the server failed.
+    Failed,
+    /// The target answered, but its client had closed before.
+    ClientGone,
     /// Bytes move again.
     Resumed,
     /// The connection is up.
@@ -375,6 +371,8 @@ impl HangResult {
         match self {
             Self::Ongoing => "ongoing",
             Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::ClientGone => "client_gone",
             Self::Resumed => "resumed",
             Self::Connected => "connected",
             Self::Reset => "reset",
@@ -395,7 +393,9 @@ impl HangResult {
     pub fn words(self) -> &'static str {
         match self {
             Self::Ongoing => "hangs",
-            Self::Answered => "ended well",
+            Self::Answered => "was answered",
+            Self::Failed => "failed",
+            Self::ClientGone => "was answered too late, its client had closed,",
             Self::Resumed => "goes on",
             Self::Connected => "is connected",
             Self::Reset => "was reset",
@@ -458,140 +458,18 @@ pub struct HangEvidence {
     pub equal_timeouts: u32,
     /// Calls that hang now, this one included.
     pub hanging: u32,
-}
-
-/// `85ms`, `1.52s`, `2m05s`.
-fn duration(nanoseconds: u64) -> String {
-    let milliseconds = nanoseconds / 1_000_000;
-    match milliseconds {
-        0..1_000 => format!("{milliseconds}ms"),
-        1_000..100_000 => format!("{:.1}s", milliseconds as f64 / 1e3),
-        100_000..3_600_000 => format!("{}m{:02}s", milliseconds / 60_000, milliseconds / 1000 % 60),
-        _ => format!("{}h{:02}m", milliseconds / 3_600_000, milliseconds / 60_000 % 60),
-    }
-}
-
-impl HangEvidence {
-    /// What is called, in words.
-    pub fn name(&self, redactor: Redactor) -> String {
-        let Call { method, authority, path, inbound } = &self.call;
-        let authority = redactor.authority(authority);
-        match (method, self.phase) {
-            (Some(method), _) => {
-                let path = redactor.url(path);
-                let gap = if path.starts_with('/') || path.is_empty() { "" } else { " " };
-                format!("{method} {authority}{gap}{path}")
-            }
-            (None, Phase::Dns) => format!("name query to {authority}"),
-            (None, Phase::Connect) => format!("connect to {authority}"),
-            (None, Phase::Tls) if *inbound => format!("TLS handshake of {authority}"),
-            (None, Phase::Tls) => format!("TLS handshake with {authority}"),
-            (None, _) if *inbound => format!("call from {authority}"),
-            (None, _) => format!("call to {authority}"),
-        }
-    }
-
-    fn threads_words(&self) -> String {
-        let (Some(doing), Some(thread)) = (self.doing, self.threads.first()) else { return String::new() };
-        let call = thread.call.as_deref().map_or_else(String::new, |call| format!(" in {call}"));
-        let whom = match &self.outbound {
-            Some(outbound) => format!(" to {}", outbound.remote),
-            None => String::new(),
-        };
-        let likely = if self.doing_is_likely { "perhaps " } else { "" };
-        format!("; {likely}thread {} ({}) {}{whom}{call}", thread.tid, thread.name, doing.words())
-    }
-}
-
-impl Explain for HangEvidence {
-    fn title(&self, redactor: Redactor) -> String {
-        let name = self.name(redactor);
-        let least = if self.age_is_lower_bound { "at least " } else { "" };
-        let age = duration(self.age);
-        let stalled = if self.stalled.saturating_add(self.age / 10) < self.age {
-            format!(", {} without a byte", duration(self.stalled))
-        } else {
-            String::new()
-        };
-        let why = self.reason.words();
-        let result = self.result.words();
-        match self.result {
-            HangResult::Ongoing => format!("{name} hangs for {least}{age}{stalled}: {why}{}", self.threads_words()),
-            HangResult::ClientTimeout => {
-                let times = match self.equal_timeouts {
-                    0 | 1 => String::new(),
-                    times => format!(", {times} times after the same"),
-                };
-                let timeout = self.timeout.map_or_else(String::new, |timeout| format!(" of {}", duration(timeout)));
-                format!("{name} was given up by this process after {least}{age} (its time-out{timeout}{times}): {why}")
-            }
-            _ => format!("{name} {result} after {least}{age}: {why}"),
-        }
-    }
-
-    fn advice(&self) -> String {
-        let advice = match (self.reason, self.doing) {
-            (Reason::QueryUnanswered, _) => "Check that the name server in /etc/resolv.conf can be reached.",
-            (Reason::SynUnanswered, _) => {
-                "Check that the peer's host is up, and routes and firewalls on the way; a listener whose queue is full \
-                 drops SYNs too."
-            }
-            (Reason::Unacknowledged, _) => "Check the way to the peer, and that its host is up: nothing of it answers.",
-            (Reason::ZeroWindow, _) => "Look at the peer: its host answers, but its application reads nothing.",
-            (Reason::Unanswered | Reason::NoContinue | Reason::BodyStalled, _) => {
-                "Look at the peer's application: the request is there, and it does not go on. Give the client a time-out \
-                 if it has none."
-            }
-            (Reason::RequestStalled, _) => "Look at the client; a server should have a time-out for reading requests.",
-            _ if self.doing_is_likely => {
-                "Look at what this process does: a stack of its threads tells for certain (gdb, jstack, py-spy)."
-            }
-            (_, Some(Doing::Stopped)) => "The process is stopped: continue it (kill -CONT), or let the debugger go on.",
-            (_, Some(Doing::OnCpu)) => "The thread computes: take a profile of it (perf top -t TID).",
-            (_, Some(Doing::Lock)) => {
-                "The thread waits for another: take a stack of all threads (gdb, jstack, py-spy)."
-            }
-            (_, Some(Doing::OutboundCall)) => "This process waits itself: look at the call it makes.",
-            (_, Some(Doing::Uninterruptible)) => "The kernel holds it: look at disks and network file systems.",
-            (Reason::Unknown, _) => {
-                "The kernel could not be asked about this connection; `pidtap doctor` may tell why."
-            }
-            _ => "Look at what this process does: a stack of its threads tells (gdb, jstack, py-spy).",
-        };
-        advice.to_owned()
-    }
-
-    fn facts(&self, redactor: Redactor) -> Facts {
-        let ms = |nanoseconds: Option<u64>| nanoseconds.map_or(Value::Null, Value::milliseconds);
-        vec![
-            ("method", Value::from(self.call.method.as_deref())),
-            ("authority", Value::Text(redactor.authority(&self.call.authority).into_owned())),
-            ("path", Value::Text(redactor.url(&self.call.path).into_owned())),
-            ("phase", self.phase.name().into()),
-            ("waiting_on", self.waiting_on.name().into()),
-            ("reason", self.reason.name().into()),
-            ("age_ms", Value::milliseconds(self.age)),
-            ("age_is_lower_bound", Value::Flag(self.age_is_lower_bound)),
-            ("stalled_ms", Value::milliseconds(self.stalled)),
-            ("threshold_ms", Value::milliseconds(self.threshold)),
-            ("result", self.result.name().into()),
-            ("timeout_ms", ms(self.timeout)),
-            ("equal_timeouts", Value::Count(self.equal_timeouts.into())),
-            ("hanging", Value::Count(self.hanging.into())),
-            ("doing", Value::from(self.doing.map(Doing::name))),
-            ("doing_is_likely", Value::Flag(self.doing_is_likely)),
-            (
-                "outbound",
-                self.outbound.as_ref().map_or(Value::Null, |outbound| {
-                    Value::Object(vec![
-                        ("exchange", outbound.exchange.into()),
-                        ("remote", Value::from(&*outbound.remote)),
-                        ("by", outbound.by.into()),
-                    ])
-                }),
-            ),
-            ("threads", Value::list(&self.threads, ThreadFact::value)),
-            ("socket", self.socket.as_ref().map_or(Value::Null, Sockets::value)),
-        ]
-    }
+    /// Why it may be silent because both sides mean it to be: `stream`, `long_poll`.
+    pub perhaps_on_purpose: Option<&'static str>,
+    /// What of it moved last: `request`, `interim_response`, `response_head_begun`, `response_head`, `response_content`.
+    pub moved_last: Option<&'static str>,
+    /// Status of the answer, where it ended with one.
+    pub status: Option<u16>,
+    /// The client of the target has closed.
+    pub client_gone: bool,
+    /// Calls that the process forgot in the same way, this one included: it holds them, and nothing reads them.
+    pub forgotten: u32,
+    /// It goes over a Unix socket: there is no other host.
+    pub unix: bool,
+    /// The process has given up calls like this one before: it has a time-out.
+    pub has_timeout: bool,
 }

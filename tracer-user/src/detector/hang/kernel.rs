@@ -2,9 +2,12 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::event::{
-    Timestamp,
-    wire::{ProbeEvent, peer_window, tcp_state},
+use crate::{
+    detector::observation::unread,
+    event::{
+        Timestamp,
+        wire::{ProbeEvent, peer_window, tcp_state},
+    },
 };
 
 /// Connections that are remembered at once. More are not asked for.
@@ -18,8 +21,10 @@ const SYN_RESEND_NS: u64 = 1_000_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kernel {
     pub(super) latest: ProbeEvent,
-    /// When the peer was last seen to have acknowledged more, or all.
+    /// After what time the peer last acknowledged more, by what was seen.
     pub(super) acknowledged: Option<Timestamp>,
+    /// After what time the target last read more, likewise.
+    pub(super) read: Option<Timestamp>,
     /// Since when nothing of what was sent gets through, as far as it was seen.
     pub(super) stuck: Option<Timestamp>,
     /// Since when bytes are in the receive queue that the target does not read.
@@ -41,9 +46,11 @@ fn ago(event: &ProbeEvent, milliseconds: u32) -> Timestamp {
 
 impl Kernel {
     fn new(event: &ProbeEvent) -> Self {
+        let event = &ProbeEvent { receive_queue: unread(event), ..*event };
         let mut new = Self {
             latest: *event,
             acknowledged: None,
+            read: None,
             stuck: None,
             unread: Self::unread_of(event),
             first: Ages { sent: ago(event, event.last_sent_ms), received: ago(event, event.last_received_ms) },
@@ -62,11 +69,17 @@ impl Kernel {
     }
 
     fn take(&mut self, event: &ProbeEvent) {
+        let event = &ProbeEvent { receive_queue: unread(event), ..*event };
         let more = event.bytes_acked != self.latest.bytes_acked;
+        // It was between the two answers: not before the one before.
         if more {
-            self.acknowledged = Some(Self::time_of(event));
+            self.acknowledged = Some(self.time());
         }
         let read = |event: &ProbeEvent| event.bytes_received.saturating_sub(event.receive_queue.into());
+        // A FIN that has come counts as received: one byte more was "read" then.
+        if read(event) > read(&self.latest) + u64::from(event.state != self.latest.state) {
+            self.read = Some(self.time());
+        }
         self.unread = match self.unread {
             // Nothing was read between the two answers.
             Some(since) if event.receive_queue > 0 && read(event) == read(&self.latest) => Some(since),

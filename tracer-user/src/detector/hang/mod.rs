@@ -19,6 +19,7 @@ mod tests;
 mod threads;
 mod timeout;
 mod verdict;
+mod words;
 
 use std::{sync::Arc, time::Duration};
 
@@ -75,6 +76,10 @@ struct Watched {
     /// The look that saw it last.
     look: u64,
     next_ask: Timestamp,
+    /// The look that first saw the peer closed, where one before saw it open.
+    closed_since: Option<Timestamp>,
+    /// Status that it ended with.
+    status: Option<u16>,
     told: Option<Told>,
 }
 
@@ -205,9 +210,14 @@ impl Hang {
             since: now,
             look: 0,
             next_ask: now,
+            closed_since: None,
+            status: None,
             told: None,
         });
         watched.look = self.look;
+        if candidate.peer_closed && !watched.candidate.peer_closed {
+            watched.closed_since = Some(now);
+        }
         if now >= watched.next_ask {
             watched.next_ask = Timestamp(now.0.saturating_add((stall / 4).clamp(every, ASK_AT_LEAST)));
             if inode != 0 {
@@ -285,6 +295,9 @@ impl Hang {
         let told = watched.told?;
         self.open -= 1;
         let mut report = report(&watched.candidate, &told.verdict, result, end, now, self.hanging);
+        if let super::Evidence::Hang(evidence) = &mut report.evidence {
+            evidence.status = watched.status;
+        }
         if result == HangResult::ClientTimeout
             && let super::Evidence::Hang(evidence) = &mut report.evidence
         {
@@ -305,6 +318,12 @@ impl Hang {
 
     fn finished(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
         let result = match exchange.outcome {
+            Outcome::Complete if exchange.response.as_ref().is_some_and(|response| response.status >= 500) => {
+                HangResult::Failed
+            }
+            Outcome::Complete if exchange.role == Role::Server && self.client_had_gone(exchange) => {
+                HangResult::ClientGone
+            }
             Outcome::Complete | Outcome::Upgraded => HangResult::Answered,
             Outcome::Reset => HangResult::Reset,
             Outcome::Closed => HangResult::Closed,
@@ -331,6 +350,11 @@ impl Hang {
         if self.watched.is_empty() && exchange.outcome != Outcome::ClientTimeout {
             return;
         }
+        if result == HangResult::Failed
+            && let Some(watched) = self.watched.get_mut(&Subject::Exchange(exchange.id))
+        {
+            watched.status = exchange.response.as_ref().map(|response| response.status);
+        }
         let was = self.close(Subject::Exchange(exchange.id), result, end, now, findings);
         let also = self.close(Subject::Connection(exchange.connection.id), result, end, now, findings);
         if let Some(opened) = was.or(also) {
@@ -341,6 +365,12 @@ impl Hang {
         if exchange.request.is_none() {
             self.kernels.forget(exchange.connection.inode.0);
         }
+    }
+
+    /// The client had closed long after its request and before the answer: it did not wait for it. (A client that closes
+    /// its side right after its request, as HTTP/1.0 clients do, waits.)
+    fn client_had_gone(&self, exchange: &Exchange) -> bool {
+        self.watched.get(&Subject::Exchange(exchange.id)).is_some_and(|watched| watched.closed_since.is_some())
     }
 
     fn closed(&mut self, connection: &OpenConnection<'_>, now: Timestamp, findings: &mut Findings) {
@@ -410,6 +440,13 @@ fn report(
         timeout: None,
         equal_timeouts: 0,
         hanging,
+        perhaps_on_purpose: verdict.perhaps_on_purpose,
+        moved_last: candidate.moved.name(),
+        status: None,
+        client_gone: candidate.role == Role::Server && candidate.peer_closed,
+        forgotten: 1,
+        unix: candidate.connection.is_unix(),
+        has_timeout: false,
     };
     let mut exchanges: Vec<ExchangeId> = candidate.exchange.into_iter().collect();
     exchanges.extend(verdict.outbound.as_ref().and_then(|outbound| outbound.exchange));

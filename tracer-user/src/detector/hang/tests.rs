@@ -1,6 +1,7 @@
 //! Every way to hang, and what only looks like it, on scripted events.
 
 mod play;
+mod silence;
 
 use play::{Play, Who};
 
@@ -62,7 +63,9 @@ fn an_upload_that_the_kernel_still_moves_does_not_hang() {
     let mut play = Play::client();
     play.send(b"POST /u HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nxx");
     for acknowledged in 1..20 {
-        play.kernel(|probe| (probe.send_queue, probe.bytes_acked) = (900_000, acknowledged * 10_000)).pass(1_000);
+        // The call that sends has not returned.
+        play.kernel(|probe| (probe.send_queue, probe.bytes_acked) = (900_000, 900_000 + acknowledged * 10_000))
+            .pass(1_000);
     }
     assert!(play.hangs().is_empty(), "{:#?}", play.hangs());
 }

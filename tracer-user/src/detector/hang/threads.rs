@@ -114,6 +114,8 @@ impl Thread {
             doing: self.doing(),
             cpu: self.share,
             still_ns: now.since(self.still),
+            peer: None,
+            child: None,
             socket: (self.latest.connection != 0).then_some(self.latest.connection),
         }
     }

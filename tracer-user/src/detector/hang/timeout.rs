@@ -5,9 +5,10 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::{
-    call::{Candidate, Stage, Subject, call_of},
+    call::{Candidate, Moved, Stage, Subject, call_of},
     evidence::Call,
     history::Endpoint,
+    purpose::Purpose,
     threads::Thread,
 };
 use crate::{
@@ -87,6 +88,9 @@ pub(super) fn candidate_of(exchange: &Exchange, threshold: u64) -> Candidate {
         lower_bound: false,
         threshold,
         doubtful: false,
+        purpose: Purpose::None,
+        moved: if exchange.response.is_some() { Moved::Content } else { Moved::Request },
+        peer_closed: false,
         process: exchange.process.clone(),
         tid: exchange.process.tid,
         connection: Arc::clone(&exchange.connection),
@@ -122,6 +126,9 @@ pub(super) fn query(thread: &Thread, since: Timestamp, threshold: u64) -> Candid
         lower_bound: true,
         threshold,
         doubtful: false,
+        purpose: Purpose::None,
+        moved: Moved::Unknown,
+        peer_closed: false,
         process: ProcessRef { pid, tid, name },
         tid,
         connection: Arc::new(connection),

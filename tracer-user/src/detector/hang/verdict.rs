@@ -4,10 +4,11 @@ use super::{
     call::{AllMade, Candidate, Made, Stage},
     evidence::{Doing, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn},
     kernel::Kernel,
+    purpose::Purpose,
     threads::{Thread, Threads},
 };
 use crate::{
-    connection::{Endpoint, Role},
+    connection::Role,
     detector::Confidence,
     event::{
         Timestamp,
@@ -34,6 +35,7 @@ pub(super) struct Verdict {
     pub(super) doing: Option<Doing>,
     pub(super) doing_is_likely: bool,
     pub(super) outbound: Option<Outbound>,
+    pub(super) perhaps_on_purpose: Option<&'static str>,
 }
 
 impl Verdict {
@@ -97,7 +99,9 @@ fn phase(call: &Candidate, reason: Reason, kernel: Option<&Kernel>) -> Phase {
         _ if unsent => Phase::Send,
         Stage::SendRequest | Stage::AwaitContinue | Stage::Stuck => Phase::Send,
         Stage::AwaitResponse if reason != Reason::Unread => Phase::Wait,
-        Stage::AwaitResponse | Stage::ReceiveResponse | Stage::ReceiveRequest | Stage::Unread => Phase::Receive,
+        Stage::AwaitResponse | Stage::ReceiveResponse | Stage::ReceiveRequest | Stage::OweContinue | Stage::Unread => {
+            Phase::Receive
+        }
         Stage::SendResponse if kernel.is_some_and(|kernel| kernel.latest.send_queue > 0) => Phase::Send,
         Stage::Serve | Stage::SendResponse => Phase::Serve,
     }
@@ -128,6 +132,17 @@ fn by_connection(call: &Candidate, kernel: Option<&Kernel>) -> Finding {
             Finding { doubtful: true, ..finding.and("it was not sent again yet") }
         };
     }
+    if call.connection.is_unix() && event.send_queue > 0 && event.receive_queue == 0 {
+        let finding = match call.stage {
+            Stage::SendRequest | Stage::SendResponse | Stage::Stuck => Some(Reason::ZeroWindow),
+            Stage::AwaitResponse | Stage::TlsPeer => Some(Reason::Unanswered),
+            Stage::AwaitContinue => Some(Reason::NoContinue),
+            _ => None,
+        };
+        if let Some(reason) = finding {
+            return Finding::told(W::PeerApplication, reason, "the kernel: the peer has not read all that was sent");
+        }
+    }
     let sends = matches!(call.stage, Stage::SendRequest | Stage::SendResponse | Stage::Stuck);
     if kernel.zero_window() {
         return Finding::told(W::PeerHost, R::ZeroWindow, "the peer's window is zero");
@@ -143,8 +158,12 @@ fn by_connection(call: &Candidate, kernel: Option<&Kernel>) -> Finding {
         let finding = Finding::told(W::Network, R::Unacknowledged, "bytes in flight are not acknowledged");
         return Finding { doubtful: true, settled: false, ..finding };
     }
-    let peer_closed = event.state == tcp_state::CLOSE_WAIT;
-    let acknowledged = "the kernel: all that was sent is acknowledged, nothing has come";
+    let peer_closed = event.state == tcp_state::CLOSE_WAIT || (call.connection.is_unix() && call.peer_closed);
+    let acknowledged = if call.connection.is_unix() {
+        "the kernel: the peer's queue is empty or holds what was sent, nothing has come"
+    } else {
+        "the kernel: all that was sent is acknowledged, nothing has come"
+    };
     match call.stage {
         Stage::AwaitResponse | Stage::ReceiveResponse if peer_closed => {
             Finding::told(W::ThisProcess, R::CloseUnnoticed, "the kernel: the peer has closed")
@@ -157,6 +176,9 @@ fn by_connection(call: &Candidate, kernel: Option<&Kernel>) -> Finding {
             "the kernel: the receive queue is empty, nothing more has come",
         )
         .and("the peer's application sends no more; what was lost on the way would look the same"),
+        Stage::OweContinue => {
+            Finding::told(W::ThisProcess, R::ContinueNotSent, "the request expects 100 Continue, and nothing was sent")
+        }
         Stage::ReceiveRequest => Finding::told(
             W::PeerApplication,
             R::RequestStalled,
@@ -186,11 +208,13 @@ fn by_connection(call: &Candidate, kernel: Option<&Kernel>) -> Finding {
 fn without_kernel(call: &Candidate) -> Finding {
     use Reason as R;
     use WaitingOn as W;
-    let unix =
-        matches!(call.connection.remote, Endpoint::Unix(_)) || matches!(call.connection.local, Endpoint::Unix(_));
+    let unix = call.connection.is_unix();
     let finding = match call.stage {
         Stage::Serve | Stage::TlsOwn => {
             Finding::told(W::ThisProcess, R::NotServed, "the request was read, and nothing was sent")
+        }
+        Stage::OweContinue => {
+            Finding::told(W::ThisProcess, R::ContinueNotSent, "the request expects 100 Continue, and nothing was sent")
         }
         _ if !unix => return Finding::unknown(),
         Stage::AwaitResponse | Stage::TlsPeer => {
@@ -315,6 +339,22 @@ pub(super) fn judge(call: &Candidate, court: Court<'_>) -> Verdict {
         inferred: finding.inferred.into_iter().collect(),
         doubtful: finding.doubtful || call.doubtful,
     };
+    let stuck =
+        matches!(finding.reason, Reason::Unread | Reason::ZeroWindow | Reason::Unacknowledged | Reason::CloseUnnoticed);
+    // Of one that asked for so long to wait, the time is over.
+    let perhaps_on_purpose = match call.purpose {
+        _ if stuck => None,
+        Purpose::Endless | Purpose::Stream => Some("stream"),
+        Purpose::Perhaps => Some("long_poll"),
+        Purpose::None | Purpose::Wait(_) => None,
+    };
+    if let Some(purpose) = perhaps_on_purpose {
+        confidence.doubtful = true;
+        confidence.inferred.push(match purpose {
+            "stream" => "the response tells no length: a stream that is silent on purpose looks the same",
+            _ => "the request looks as if it waits for news: then it is silent on purpose",
+        });
+    }
     if call.doubtful {
         confidence.inferred.push("what the connection carries is not known; the target sent last, and nothing came");
     }
@@ -331,6 +371,7 @@ pub(super) fn judge(call: &Candidate, court: Court<'_>) -> Verdict {
         doing: None,
         doing_is_likely: false,
         outbound: None,
+        perhaps_on_purpose,
     };
     if finding.waiting_on == WaitingOn::ThisProcess {
         own_threads(call, court, &mut verdict);

@@ -111,6 +111,7 @@ impl Draft {
             connection,
             request: self.request.as_ref(),
             request_done: self.request_done,
+            interim: &self.interim,
             response: self.response.as_ref(),
             response_done: self.response_done,
             timing: &self.timing,

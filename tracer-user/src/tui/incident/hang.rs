@@ -89,7 +89,9 @@ fn sides(subject: &Subject<'_>, evidence: &HangEvidence) -> [Side; 2] {
     }
     if answering.what.is_empty() {
         let connects = evidence.phase == Phase::Connect;
-        (if connects { "nothing came back" } else { "not a byte of an answer" }).clone_into(&mut answering.what);
+        let begun = evidence.moved_last == Some("response_head_begun");
+        let none = if begun { "the first bytes of an answer" } else { "not a byte of an answer" };
+        (if connects { "nothing came back" } else { none }).clone_into(&mut answering.what);
     }
     [asking, answering]
 }
@@ -215,7 +217,7 @@ fn axis(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &HangEvidence, sca
 /// The verdict in words, and what it leads to.
 pub(super) fn words<'a>(rows: &mut Rows<'a>, subject: &Subject<'a>, evidence: &HangEvidence) {
     let whom = evidence.waiting_on.words();
-    let why = evidence.reason.words();
+    let why = evidence.why();
     let unknown = evidence.waiting_on == WaitingOn::Unknown;
     let had = if unknown {
         "What is known does not tell who did not move.".to_owned()
@@ -240,15 +242,11 @@ pub(super) fn words<'a>(rows: &mut Rows<'a>, subject: &Subject<'a>, evidence: &H
     let silent = time(evidence.stalled + grown);
     let _ = write!(text, " Nothing moved for {silent}, while {}.", phase(evidence.phase));
     rows.words(Tone::Plain, &text);
-    if let (Some(doing), Some(thread)) = (evidence.doing, evidence.threads.first()) {
-        let likely = if evidence.doing_is_likely { "Perhaps thread" } else { "Thread" };
-        let call = thread.call.as_deref().map_or_else(String::new, |call| format!(" in {}", Visible(call)));
-        let to = match &evidence.outbound {
-            Some(outbound) => format!(" to {}", Visible(&outbound.remote)),
-            None => String::new(),
-        };
-        let name = Visible(&thread.name);
-        rows.words(Tone::Plain, &format!("{likely} {} ({name}) {}{to}{call}.", thread.tid, doing.words()));
+    if goes_on && evidence.doing.is_some() && !evidence.threads.is_empty() {
+        let words = evidence.threads_words();
+        let first = words.chars().next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+        let rest = words.get(first.len()..).unwrap_or_default();
+        rows.words(Tone::Plain, &format!("{first}{}.", Visible(rest)));
     }
     leads(rows, subject, evidence);
 }

@@ -80,6 +80,8 @@ impl Subject<'_> {
             Evidence::Hang(evidence) => match evidence.result {
                 HangResult::Ongoing | HangResult::Over => "over",
                 HangResult::Answered => "over, it was answered",
+                HangResult::Failed => "over, it FAILED",
+                HangResult::ClientGone => "over, answered too late: its client had gone",
                 HangResult::Resumed => "over, it moves again",
                 HangResult::Connected => "over, it is connected",
                 HangResult::Reset => "over, RESET",

@@ -7,7 +7,7 @@ use zerocopy::FromZeros as _;
 use crate::{
     connection::{AF_INET, Role},
     detector::{Evidence, HangEvidence, Incident, State},
-    engine::{Control, Engine, EngineOptions, Update},
+    engine::{Control, Engine, EngineOptions, Note, Update},
     event::{
         Event,
         wire::{
@@ -60,8 +60,6 @@ impl Play {
             probe: ProbeEvent {
                 state: tcp_state::ESTABLISHED,
                 peer_window: peer_window::OPEN,
-                bytes_acked: 100,
-                bytes_received: 100,
                 ..ProbeEvent::new_zeroed()
             },
             threads: Vec::new(),
@@ -106,6 +104,7 @@ impl Play {
         let mut play = Self::new(Role::Client);
         play.socket(INODE, origin::FOUND, tcp_state::ESTABLISHED);
         (play.probe.last_sent_ms, play.probe.last_received_ms) = (sent, received);
+        (play.probe.bytes_acked, play.probe.bytes_received) = (100, 100);
         play.answer(INODE);
         play
     }
@@ -183,6 +182,14 @@ impl Play {
 
     pub(super) fn receive(&mut self, bytes: &[u8]) -> &mut Self {
         self.moves(direction::RECEIVE, bytes)
+    }
+
+    /// The peer closes.
+    pub(super) fn peer_closes(&mut self) -> &mut Self {
+        self.probe.state = tcp_state::CLOSE_WAIT;
+        self.probe.receive_queue += 1;
+        self.state(tcp_state::ESTABLISHED, tcp_state::CLOSE_WAIT);
+        self
     }
 
     /// The target closes.
@@ -281,7 +288,15 @@ impl Play {
 
     fn answer(&mut self, inode: u64) {
         if !self.silent {
-            let probe = ProbeEvent { header: self.header(0), connection: inode, ..self.probe };
+            let [sent, received] = if inode == self.inode { self.positions.map(|at| at - 1000) } else { [0; 2] };
+            let probe = ProbeEvent {
+                header: self.header(0),
+                connection: inode,
+                // What the calls moved, and what was said beside that.
+                bytes_acked: (self.probe.bytes_acked + sent).saturating_sub(self.probe.send_queue.into()),
+                bytes_received: self.probe.bytes_received + received + u64::from(self.probe.receive_queue),
+                ..self.probe
+            };
             self.event(&Event::Probe(probe));
         }
     }
@@ -311,6 +326,17 @@ impl Play {
             _ => None,
         };
         self.incidents().filter_map(evidence).collect()
+    }
+
+    /// What was said of connections.
+    pub(super) fn notes(&self) -> Vec<&Note> {
+        self.updates
+            .iter()
+            .filter_map(|update| match update {
+                Update::Note(note) => Some(note),
+                _ => None,
+            })
+            .collect()
     }
 
     /// How sure the first is.
