@@ -8,7 +8,7 @@ use tracer_common::{
 
 use crate::{
     emit,
-    maps::{CONNECTIONS, EVENTS, FAMILIAR, FAMILIAR_SLOTS},
+    maps::{ANNOUNCEMENT, CONNECTIONS, EVENTS, FAMILIAR, FAMILIAR_SLOTS},
     memory::{kernel, kernel_at, pointer, user},
     offset::{
         NET_INUM, SK_FAMILY, SK_FLAGS, SK_LOCAL_PORT, SK_LOCAL_V4, SK_LOCAL_V6, SK_NET, SK_PROTOCOL, SK_REMOTE_PORT,
@@ -155,6 +155,7 @@ pub(crate) fn positions(entry: &Entry, sk: u64) -> Option<Positions> {
 }
 
 /// What a SOCKET event says.
+#[derive(Clone, Copy)]
 pub(crate) struct Announcement {
     pub(crate) socket: Socket,
     pub(crate) positions: Positions,
@@ -167,9 +168,20 @@ pub(crate) struct Announcement {
     pub(crate) sequence: bool,
 }
 
-/// Sends a SOCKET event.
+/// Sends a SOCKET event. What it says goes through a map: a program and all that it calls have 512 bytes of stack together,
+/// and this is called deepest.
+#[inline(always)]
+pub(crate) fn announce(what: Announcement) {
+    if let Some(place) = ANNOUNCEMENT.get_ptr_mut(0) {
+        unsafe { place.write(what) };
+        send();
+    }
+}
+
+/// Sends what stands in [`ANNOUNCEMENT`].
 #[inline(never)]
-pub(crate) fn announce(what: &Announcement) -> u64 {
+fn send() -> u64 {
+    let Some(what) = ANNOUNCEMENT.get(0) else { return 0 };
     let Some(mut record) = EVENTS.reserve::<SocketEvent>(0) else {
         emit::lose(loss::RING_FULL, 0);
         return 0;

@@ -10,7 +10,10 @@ use tracer_common::{
     limit,
 };
 
-use crate::{connection::Familiar, payload::Transfer};
+use crate::{
+    connection::{Announcement, Familiar},
+    payload::Transfer,
+};
 
 /// Entries of [`DESCRIPTOR_FILTER`]: a power of two. Descriptors of one process fall on slots of their own up to here.
 pub(crate) const DESCRIPTOR_SLOTS: u32 = 65_536;
@@ -58,6 +61,10 @@ pub(crate) static LOSSES: PerCpuArray<Losses> = PerCpuArray::with_max_entries(1,
 /// can run the program on this processor meanwhile, since it runs with preemption off and never in an interrupt.
 #[map]
 pub(crate) static TRANSFER: PerCpuArray<Transfer> = PerCpuArray::with_max_entries(1, 0);
+
+/// The SOCKET event that this processor is about to send; used like [`TRANSFER`].
+#[map]
+pub(crate) static ANNOUNCEMENT: PerCpuArray<Announcement> = PerCpuArray::with_max_entries(1, 0);
 
 #[unsafe(no_mangle)]
 pub(crate) static SELF_TGID: Global<u32> = Global::new(0);

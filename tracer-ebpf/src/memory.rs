@@ -24,10 +24,13 @@ pub(crate) fn kernel_at<T: Copy>(address: u64) -> Option<T> {
         // The first bytes of the word, on little-endian machines its low ones.
         return Some(unsafe { core::mem::transmute_copy(&word) });
     }
+    // The helper clears what it cannot read, so the two ways are alike. Its status is not looked at: each look is a branch,
+    // and verifiers of kernels that have no loads follow all of their combinations.
     let mut value = MaybeUninit::<T>::uninit();
-    let status =
-        unsafe { bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _) };
-    (status == 0).then(|| unsafe { value.assume_init() })
+    unsafe {
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
+        Some(value.assume_init())
+    }
 }
 
 /// Loads eight bytes of kernel memory. The verifier allows it once `bpf_rdonly_cast` has called the address a structure

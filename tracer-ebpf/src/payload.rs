@@ -4,7 +4,7 @@
 //! `tracer_common::limit`, loops are `bpf_loop` callbacks, and what they share stands in [`Transfer`], whose numbers
 //! the verifier takes as unknown, so that one pass proves every turn of a loop.
 
-use core::{ffi::c_void, mem::MaybeUninit};
+use core::{arch::asm, ffi::c_void};
 
 use aya_ebpf::{
     helpers::generated::{bpf_loop, bpf_probe_read_user},
@@ -17,7 +17,7 @@ use tracer_common::{
 
 use crate::{
     control, emit,
-    maps::{CALL_CAPTURE, EVENTS, TRANSFER},
+    maps::{CALL_CAPTURE, DIRECT, EVENTS, TRANSFER},
     memory::user,
 };
 
@@ -60,6 +60,8 @@ pub(crate) struct Transfer {
     pub(crate) reserved: u32,
     /// Bytes that may go into the ring before it is asked again how full it is.
     credit: u64,
+    /// The first of several buffers. Here, because a program and its callbacks have 512 bytes of stack together.
+    few: [Vector; FEW],
 }
 
 /// `struct iovec`.
@@ -133,20 +135,20 @@ unsafe fn flatten(transfer: *mut Transfer) -> bool {
     unsafe {
         let count = (*transfer).vector_count;
         let wanted = (*transfer).limit;
-        let mut vectors = MaybeUninit::<[Vector; FEW]>::uninit();
+        let vectors = &raw mut (*transfer).few;
         for word in 0..2 * FEW {
             // One by one: the compiler would call its byte-wise `memset`.
-            vectors.as_mut_ptr().cast::<u64>().add(word).write_volatile(0);
+            vectors.cast::<u64>().add(word).write_volatile(0);
         }
         let known = if count < FEW as u64 { count as u32 } else { FEW as u32 };
         let size = bounded::<{ FEW * size_of::<Vector>() }>(known * size_of::<Vector>() as u32);
-        if bpf_probe_read_user(vectors.as_mut_ptr().cast(), size, (*transfer).vectors as *const _) == 0 {
-            let vectors = vectors.assume_init_ref();
+        if bpf_probe_read_user(vectors.cast(), size, (*transfer).vectors as *const _) == 0 {
+            let vectors = &*vectors;
             if vectors[0].length >= u64::from(wanted) {
                 (*transfer).buffer = vectors[0].base;
                 return true;
             }
-            if count <= FEW as u64 && (*transfer).offset == 0 && wanted as usize <= SMALL {
+            if DIRECT.load() != 0 && count <= FEW as u64 && (*transfer).offset == 0 && wanted as usize <= SMALL {
                 if wanted as usize <= SMALLEST {
                     gather_few::<SMALLEST, { 2 * SMALLEST }>(transfer, vectors, wanted);
                 } else {
@@ -272,10 +274,12 @@ fn record<const N: usize>(transfer: *mut Transfer, size: u32) -> bool {
 #[inline(always)]
 fn bounded<const N: usize>(size: u32) -> u32 {
     let mut size = u64::from(size);
-    // Opaque: the compiler knows the bound and would leave the check out. Not empty, since it would then share its
-    // place in the line information with the next instruction, which the kernel refuses.
-    unsafe { core::arch::asm!("{0} = {0}", inout(reg) size) };
-    if size > N as u64 { N as u32 } else { size as u32 }
+    // In assembly, for two reasons. The compiler knows the bound and would leave the check out. And it may put `N` into a
+    // register and compare the other way round: verifiers before Linux 6.8 decide a comparison with a constant only where
+    // the constant is on the right (`is_branch_taken`), so they follow a branch that is never taken, with a range whose
+    // lower bound exceeds its upper one, and refuse what comes after it.
+    unsafe { asm!("if {0} <= {1} goto +1", "{0} = {1}", inout(reg) size, const N) };
+    size as u32
 }
 
 /// Writes a record's event and moves on. False where the call is done with.

@@ -96,7 +96,7 @@ pub(super) fn moved(task: Task, call: &Call, result: i64) {
     let Some((own, opposite)) = place(&entry, socket, way, advance) else { return };
     if entry.fresh {
         let (send, receive) = if way == direction::SEND { (own, opposite) } else { (opposite, own) };
-        connection::announce(&Announcement {
+        connection::announce(Announcement {
             socket,
             positions: Positions { send, receive },
             remote: 0,

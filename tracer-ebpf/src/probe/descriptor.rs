@@ -82,7 +82,7 @@ fn announce(task: &Task, socket: Socket, fd: i32, origin: u8, result: i32, remot
     let Some(entry) = connection::remember(socket) else { return };
     socket::note_descriptor(task.tgid, fd);
     let Some(positions) = connection::positions(&entry, socket.sk) else { return };
-    connection::announce(&Announcement { socket, positions, remote, fd, result, origin, sequence: entry.sequence });
+    connection::announce(Announcement { socket, positions, remote, fd, result, origin, sequence: entry.sequence });
 }
 
 /// `new` names what `old` names. `always`: what `new` named before is closed, so it matters even if `old` is no

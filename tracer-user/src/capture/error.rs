@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use super::btf::BtfError;
+use super::{btf::BtfError, refusal::VerifierLog};
 
 /// Why the probes could not be loaded or attached. Each message says what was tried, what failed, and what to do.
 #[derive(Debug, Error)]
@@ -64,15 +64,15 @@ pub enum CaptureError {
     /// The verifier refused a program.
     #[error(
         "cannot load the probe {program}: the kernel's verifier refused it ({source}); this is a fault of pidtap on this \
-         kernel: please report it with `uname -r` and the verifier's log"
+         kernel: please report it with `uname -r` and the verifier's log, {log}"
     )]
     Verifier {
         /// Name of the program.
         program: &'static str,
         /// What the kernel said.
         source: io::Error,
-        /// The last lines of the verifier's log.
-        log: String,
+        /// What the verifier wrote.
+        log: VerifierLog,
     },
     /// A tracepoint that is needed is missing.
     #[error(

@@ -13,7 +13,9 @@ use tracer_common::{
     offset::OFFSETS,
 };
 
-use super::{CaptureOptions, btf::Btf, cast, drain::LossWords, error::CaptureError, handle::Maps};
+use super::{
+    CaptureOptions, btf::Btf, cast, drain::LossWords, error::CaptureError, handle::Maps, refusal::VerifierLog,
+};
 
 /// The eBPF object; empty where it could not be built.
 pub(super) static PROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pidtap-probes"));
@@ -70,12 +72,19 @@ pub(super) fn load(options: &CaptureOptions) -> Result<Loaded, CaptureError> {
     let kernel = Kernel::look()?;
     // Loads are cheaper; kernels before 6.2 have no such cast, and then each read is a helper call.
     let helper_reads = Kernel { cast: None, ..kernel.clone() };
-    if options.helper_reads || kernel.cast.is_none() {
-        return load_with(options, &helper_reads);
-    }
-    load_with(options, &kernel).or_else(|error| match error {
-        CaptureError::Verifier { .. } => load_with(options, &helper_reads).map_err(|_| error),
-        other => Err(other),
+    let loaded = if options.helper_reads || kernel.cast.is_none() {
+        load_with(options, &helper_reads)
+    } else {
+        load_with(options, &kernel).or_else(|error| match error {
+            CaptureError::Verifier { .. } => load_with(options, &helper_reads).map_err(|_| error),
+            other => Err(other),
+        })
+    };
+    loaded.map_err(|mut error| {
+        if let CaptureError::Verifier { program, log, .. } = &mut error {
+            log.save(program);
+        }
+        error
     })
 }
 
@@ -224,7 +233,7 @@ fn load_error(program: &'static str, error: ProgramError) -> CaptureError {
             if is_permission(&io_error) && log.trim().is_empty() {
                 return permission(format!("load the probe {program}"));
             }
-            CaptureError::Verifier { program, source: io_error, log: tail(&log) }
+            CaptureError::Verifier { program, source: io_error, log: VerifierLog::new(log) }
         }
         other => CaptureError::Load { operation: format!("load the probe {program}"), reason: chain(&other) },
     }
@@ -267,13 +276,6 @@ fn missing_capabilities() -> String {
         return "no capability; a security module, kernel lockdown or a container forbids it".to_owned();
     }
     missing.join(" and ")
-}
-
-/// The end of a verifier log, where it says what it objects to.
-fn tail(log: &str) -> String {
-    const LINES: usize = 40;
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
 /// An error with its causes.

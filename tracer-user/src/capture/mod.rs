@@ -13,11 +13,13 @@ mod error;
 mod handle;
 mod load;
 mod queue;
+mod refusal;
 
 pub use error::CaptureError;
 pub use handle::{Handle, Mute};
 pub use load::carries_probes;
 pub use queue::Received;
+pub use refusal::VerifierLog;
 use tracer_common::limit;
 
 use self::{drain::Drain, queue::BatchReceiver};
