@@ -222,6 +222,8 @@ pub struct Summary {
     pub lost: BTreeMap<String, Lost>,
     pub time: String,
     pub filtered: Option<u64>,
+    #[serde(default)]
+    pub unseen: BTreeMap<String, u64>,
 }
 
 /// Loss of one cause.

@@ -86,11 +86,17 @@ pub(crate) fn attached() -> Update {
 }
 
 pub(crate) fn note(kind: NoteKind) -> Update {
-    Update::Note(Note { time: START, connection: connection(), process: process(), kind })
+    Update::Note(Note { time: START, connection: connection(), role: Some(Role::Client), process: process(), kind })
 }
 
 pub(crate) fn summary() -> Update {
-    Update::Summary(Summary { exchanges: 10, incidents: 2, duration_ns: 9_000_000_000, loss: loss() })
+    Update::Summary(Summary {
+        exchanges: 10,
+        incidents: 2,
+        unseen: crate::engine::Unseen::default(),
+        duration_ns: 9_000_000_000,
+        loss: loss(),
+    })
 }
 
 pub(crate) fn loss() -> Loss {

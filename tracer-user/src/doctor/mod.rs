@@ -46,10 +46,21 @@ impl Check {
         Self::new(name, Status::Ok, found, "")
     }
 
+    /// It could not be found out.
+    fn unreadable(name: &'static str, error: &str, remedy: &str) -> Self {
+        Self::new(name, Status::Warn, format!("{UNREADABLE} ({error})"), remedy)
+    }
+
+    fn is_unreadable(&self) -> bool {
+        self.found.starts_with(UNREADABLE)
+    }
+
     fn info(name: &'static str, found: impl Into<String>) -> Self {
         Self::new(name, Status::Info, found, "")
     }
 }
+
+const UNREADABLE: &str = "cannot be read";
 
 /// A trial load of the probes: what loaded, or what failed (with its own remedy).
 pub type Trial<'a> = &'a dyn Fn() -> Result<String, String>;
@@ -124,7 +135,7 @@ impl Report {
             write_section(out, title, checks)?;
         }
         let verdict = match self.exit_class() {
-            None => "pidtap can trace here.",
+            None => return self.write_blind(out),
             Some(ExitClass::NotSupported) => {
                 "pidtap cannot trace here: something is missing, see the lines marked FAIL."
             }
@@ -132,6 +143,41 @@ impl Report {
             Some(ExitClass::NoProcess | ExitClass::Usage) => "The target cannot be traced, see the line marked FAIL.",
         };
         writeln!(out, "\n{verdict}")
+    }
+}
+
+/// What no machine and no target changes.
+const NEVER_SEEN: &str =
+    "calls over TLS, HTTP/2 and HTTP/3, and bytes that io_uring moves; it says on which connections";
+
+/// Checks of a target that say what would not be seen of it.
+const BLIND: [&str; 5] = ["TLS", "io_uring", "UDP", "system calls", "sockets"];
+
+impl Report {
+    /// That it works, and at the end what would not be seen all the same: a trace without calls is no all-clear.
+    fn write_blind(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        writeln!(out, "\npidtap can trace here. It would not see")?;
+        writeln!(out, "  {:<22} {NEVER_SEEN}", "anywhere:")?;
+        for (title, checks) in &self.targets {
+            let title = printable(title);
+            let blind = checks.iter().filter(|check| BLIND.contains(&check.name) && !check.remedy.is_empty());
+            let (unknown, blind): (Vec<&Check>, Vec<&Check>) = blind.partition(|check| check.is_unreadable());
+            let mut all: Vec<String> = blind
+                .into_iter()
+                .map(|check| format!("{}: {}: {}", check.name, printable(&check.found), printable(&check.remedy)))
+                .collect();
+            if !unknown.is_empty() {
+                let names: Vec<&str> = unknown.iter().map(|check| check.name).collect();
+                all.push(format!("more, perhaps: {} could not be looked at", names.join(" and ")));
+            }
+            if all.is_empty() {
+                all.push("nothing more, as far as was found".to_owned());
+            }
+            for line in all {
+                writeln!(out, "  {:<22} {line}", format!("{title}:"))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -186,6 +232,25 @@ mod tests {
             text,
             "this machine\n  FAIL  name             found\n                         -> do\n\nprocess 7 (x)\n  ok    \
              program          /tmp/\u{fffd}[31mred\n\npidtap may not trace: see the lines marked FAIL for what to grant.\n"
+        );
+    }
+
+    #[test]
+    fn it_ends_with_what_would_not_be_seen() {
+        let mut report = report(&[Status::Ok]);
+        let tls = Check::new("TLS", Status::Warn, "OpenSSL (libssl.so.3)", "is encrypted");
+        report.targets.push(("process 7 (x)".to_owned(), vec![Check::ok("io_uring", "not used"), tls]));
+        report.targets.push(("process 8 (y)".to_owned(), vec![Check::ok("TLS", "none")]));
+        let mut text = Vec::new();
+        report.write(&mut text).expect("a vector takes all");
+        let text = String::from_utf8(text).expect("text");
+        let (_, verdict) = text.split_once("\npidtap can trace here. It would not see\n").expect("a verdict");
+        assert_eq!(
+            verdict.lines().skip(1).collect::<Vec<_>>(),
+            [
+                "  process 7 (x):         TLS: OpenSSL (libssl.so.3): is encrypted",
+                "  process 8 (y):         nothing more, as far as was found"
+            ]
         );
     }
 

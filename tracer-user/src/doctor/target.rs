@@ -35,10 +35,14 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
     let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
     let maps = String::from_utf8_lossy(&maps);
     let files = program::mapped_files(&maps);
-    let (runtime, evidence) = program::runtime(program, &files, &marks);
-    checks.push(Check::info("runtime", format!("{runtime} ({evidence})")));
+    if exe.is_err() && maps.is_empty() {
+        checks.push(unreadable("runtime", "neither its executable nor its libraries"));
+    } else {
+        let (runtime, evidence) = program::runtime(program, &files, &marks);
+        checks.push(Check::info("runtime", format!("{runtime} ({evidence})")));
+    }
     checks.push(namespaces(pid));
-    checks.extend(sockets(pid));
+    checks.extend(sockets(pid, exe.is_ok()));
     checks.push(tls(&program::tls(&files, &marks), &marks, maps.is_empty()));
     if marks.is_32_bit {
         checks.push(Check::new(
@@ -52,7 +56,12 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
 }
 
 fn unreadable(name: &'static str, error: &str) -> Check {
-    Check::new(name, Status::Warn, format!("cannot be read ({error})"), "run the doctor with `sudo`")
+    let remedy = if rustix::process::geteuid().is_root() {
+        "not even root may read it from here: a security module, or the container that the doctor runs in, forbids it"
+    } else {
+        "run the doctor with `sudo`"
+    };
+    Check::unreadable(name, error, remedy)
 }
 
 /// In which namespaces of its own it lives, and which kind of container that seems to be.
@@ -104,10 +113,12 @@ fn container(cgroup: &str) -> Option<&'static str> {
 }
 
 /// Kinds of sockets by count, and io_uring.
-fn sockets(pid: u32) -> Vec<Check> {
+fn sockets(pid: u32, is_readable: bool) -> Vec<Check> {
+    let mut seen = false;
     let mut inodes = HashSet::new();
     let mut rings = 0;
     let result = descriptor::each(pid, |_, link| {
+        seen = true;
         if link == b"anon_inode:[io_uring]" {
             rings += 1;
         }
@@ -115,6 +126,10 @@ fn sockets(pid: u32) -> Vec<Check> {
     });
     if let Err(error) = result {
         return vec![unreadable("sockets", &error.to_string())];
+    }
+    // The folder may be readable where what it links to is not.
+    if !seen && !is_readable {
+        return vec![unreadable("sockets", "the links in /proc/PID/fd")];
     }
     let mut checks = Vec::new();
     let counts = count(pid, &inodes);

@@ -8,7 +8,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::Environment;
+use super::{Environment, Note, NoteKind};
 use crate::{
     connection::{ConnectionInfo, Protocol, Role},
     detector::{KernelView, Observation, OpenConnection, Traffic, Turn},
@@ -225,10 +225,7 @@ impl Link {
             peer_closed: self.peer_closed,
             under_way: self.under_way,
             unseen: self.unseen,
-            role: match &self.content {
-                Content::Http1(http) => Some(http.role()),
-                _ => self.role,
-            },
+            role: self.known_role(),
             turn: self.turn,
             found: self.found,
             ending: self.ended,
@@ -238,6 +235,14 @@ impl Link {
             kernel: self.kernel,
             over: self.over,
             failed: self.failed,
+        }
+    }
+
+    /// What the target is on it, where that is known.
+    pub(super) fn known_role(&self) -> Option<Role> {
+        match &self.content {
+            Content::Http1(http) => Some(http.role()),
+            _ => self.role,
         }
     }
 
@@ -585,13 +590,13 @@ impl Link {
         }
         self.release_stalled(environment, true);
         if ending != Ending::Unfinished && self.send.lost() + self.receive.lost() > before {
-            environment.unseen.push((
-                Arc::clone(&self.info),
-                self.process.clone(),
+            environment.unseen.push(Note {
                 time,
-                self.send.lost(),
-                self.receive.lost(),
-            ));
+                connection: Arc::clone(&self.info),
+                role: self.known_role(),
+                process: self.process.clone(),
+                kind: NoteKind::UnseenBytes { sent: self.send.lost(), received: self.receive.lost() },
+            });
         }
         if let Content::Http1(http) = &mut self.content {
             let error = self.error;

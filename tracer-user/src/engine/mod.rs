@@ -2,6 +2,7 @@
 
 mod link;
 mod live;
+mod not_seen;
 mod opening;
 mod process_table;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 pub use link::Control;
 use link::{Content, End, Link};
+pub use not_seen::Unseen;
 use opening::{connect_failed, connect_returned, connected, connecting_found, errno, failed_call, new_link};
 use process_table::ProcessTable;
 use rustc_hash::FxHashMap;
@@ -22,7 +24,7 @@ use crate::{
     connection::{ConnectionId, ConnectionInfo, Endpoint, Role},
     detector::{Ask, Detectors, Live, Observation, State},
     event::{Event, Timestamp, wire},
-    exchange::{Exchange, OpenExchange, ProcessRef, Step},
+    exchange::{Exchange, OpenExchange, Step},
     protocol::http1::pairing::{Context, Ending, Listener},
     reassembly::{GapCause, Mark, Segment},
 };
@@ -47,7 +49,7 @@ struct Environment {
     told: Told,
     controls: VecDeque<Control>,
     /// Connections at whose end bytes were missing: unseen, unless the loss counters explain it.
-    unseen: Vec<(Arc<ConnectionInfo>, ProcessRef, Timestamp, u64, u64)>,
+    unseen: Vec<Note>,
 }
 
 impl Environment {
@@ -73,7 +75,7 @@ impl Environment {
 
     fn note(&mut self, link: &Link, time: Timestamp, kind: NoteKind) {
         let (connection, process) = (Arc::clone(&link.info), link.process.clone());
-        self.told.updates.push_back(Update::Note(Note { time, connection, process, kind }));
+        self.told.note(Note { time, connection, role: link.known_role(), process, kind });
     }
 }
 
@@ -84,12 +86,18 @@ struct Told {
     now: Timestamp,
     detectors: Detectors,
     reported: u64,
+    unseen: Unseen,
     updates: VecDeque<Update>,
     /// Empty between events.
     before: Vec<Update>,
 }
 
 impl Told {
+    fn note(&mut self, note: Note) {
+        self.unseen.see(&note);
+        self.updates.push_back(Update::Note(note));
+    }
+
     fn observe(&mut self, observation: &Observation<'_>) {
         self.detectors.observe(observation, self.now);
         while let Some(incident) = self.detectors.poll() {
@@ -247,6 +255,7 @@ impl Engine {
         self.environment.told.updates.push_back(Update::Summary(Summary {
             exchanges: self.environment.told.reported,
             incidents: self.environment.told.detectors.opened(),
+            unseen: self.environment.told.unseen.clone(),
             duration_ns: self.attached.map_or(0, |attached| time.since(attached)),
             loss: Loss { time, ..self.loss.clone() },
         }));
@@ -578,10 +587,9 @@ impl Engine {
     /// Says which connections moved bytes that no event accounts for, unless events are known to be lost.
     fn report_unseen(&mut self) {
         let explained = self.loss.total_events() > 0;
-        for (connection, process, time, sent, received) in std::mem::take(&mut self.environment.unseen) {
+        for note in std::mem::take(&mut self.environment.unseen) {
             if !explained {
-                let kind = NoteKind::UnseenBytes { sent, received };
-                self.environment.told.updates.push_back(Update::Note(Note { time, connection, process, kind }));
+                self.environment.told.note(note);
             }
         }
     }

@@ -393,6 +393,15 @@ fn a_connection_opened_ahead_was_not_made_for_the_call_that_uses_it() {
 }
 
 #[test]
+fn the_summary_counts_connections_whose_calls_are_not_seen() {
+    let mut script = Script::new(Role::Client);
+    script.request(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03hello").response(b"\x16\x03\x03\x00\x7a\x02");
+    let Some(Update::Summary(summary)) = script.updates().pop() else { panic!("it comes last") };
+    assert_eq!((summary.exchanges, summary.unseen.tls, summary.unseen.total()), (0, 1, 1));
+    assert_eq!(summary.unseen.to_string(), "1 TLS");
+}
+
+#[test]
 fn a_refused_connect_is_an_exchange_without_messages() {
     let mut script = Script::unconnected();
     script.connect_fails(111);

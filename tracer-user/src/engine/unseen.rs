@@ -1,12 +1,10 @@
 //! What the kernel has counted against what was seen: bytes that no traced call accounts for, and bytes of a call that has
 //! not returned yet.
 
-use std::sync::Arc;
-
 use super::{
     Engine,
     link::{Control, ProbeMemory},
-    update::{Note, NoteKind, Update},
+    update::NoteKind,
 };
 use crate::{
     detector::Observation,
@@ -96,8 +94,7 @@ impl Engine {
             let sent = if blocked[0] { 0 } else { unseen.0.max(0) as u64 };
             let received = if blocked[1] { 0 } else { unseen.1.max(0) as u64 };
             let kind = NoteKind::UnseenBytes { sent, received };
-            let note = Note { time, connection: Arc::clone(&link.info), process: link.process.clone(), kind };
-            self.environment.told.updates.push_back(Update::Note(note));
+            self.environment.note(link, time, kind);
             return;
         }
         // Before it is said: is a thread in a call on it?

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tracer_common::event::loss;
 
+use super::Unseen;
 use crate::{
-    connection::ConnectionInfo,
+    connection::{ConnectionInfo, Role},
     detector::{DetectorOptions, Incident},
     event::Timestamp,
     exchange::{Exchange, ProcessRef},
@@ -51,6 +52,8 @@ pub struct Note {
     pub time: Timestamp,
     /// Which connection.
     pub connection: Arc<ConnectionInfo>,
+    /// What the target is on it, where that is known.
+    pub role: Option<Role>,
     /// Who.
     pub process: ProcessRef,
     /// What.
@@ -110,6 +113,8 @@ pub struct Summary {
     pub exchanges: u64,
     /// Incidents opened.
     pub incidents: u64,
+    /// Connections whose calls were not seen.
+    pub unseen: Unseen,
     /// What is missing, and when the trace ended.
     pub loss: Loss,
     /// From attach to end.

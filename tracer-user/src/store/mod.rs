@@ -25,7 +25,7 @@ pub use recent::{Recent, WHOLE_SECONDS};
 
 use crate::{
     detector::Live,
-    engine::{Attached, Loss, Note, Summary, Update},
+    engine::{Attached, Loss, Note, Summary, Unseen, Update},
     event::Timestamp,
     exchange::{Exchange, ExchangeId, Outcome},
 };
@@ -80,6 +80,7 @@ pub struct Store {
     looked: Option<Timestamp>,
     incidents: Incidents,
     notes: VecDeque<Note>,
+    unseen: Unseen,
     loss: Loss,
 }
 
@@ -108,6 +109,7 @@ impl Store {
             }
             Update::Note(note) => {
                 self.pass(note.time);
+                self.unseen.see(note);
                 if self.notes.len() >= MAX_NOTES {
                     self.notes.pop_front();
                 }
@@ -265,6 +267,11 @@ impl Store {
     /// What was said of connections, oldest first.
     pub fn notes(&self) -> impl DoubleEndedIterator<Item = &Note> {
         self.notes.iter()
+    }
+
+    /// Connections whose calls are not seen.
+    pub fn unseen(&self) -> &Unseen {
+        &self.unseen
     }
 
     /// What is missing.

@@ -11,6 +11,7 @@ use super::{
     view::{Context, Reaction, View},
 };
 use crate::{
+    connection::Role,
     engine::{Note, NoteKind},
     event::Timestamp,
     visible::Visible,
@@ -85,7 +86,12 @@ impl Shown<'_> {
                 let time = context.clock_time(note.time);
                 let what = words(&note.kind, connection.protocol.name());
                 let remote = Visible(&connection.remote_text);
-                (Tone::Warn, format!("{time}  connection #{} to {remote} {what}", connection.id.0))
+                let way = match note.role {
+                    Some(Role::Server) => "from",
+                    Some(Role::Client) => "to",
+                    None => "with",
+                };
+                (Tone::Warn, format!("{time}  connection #{} {way} {remote} {what}", connection.id.0))
             }
             Self::Line(Line { time, by_command, text }) => {
                 let (tone, who) = if *by_command { (Tone::Faint, "command") } else { (Tone::Plain, "pidtap") };

@@ -8,9 +8,11 @@ use ratatui::{
 
 use super::*;
 use crate::{
+    connection::{ConnectionId, Protocol, Role},
     detector::Live,
-    engine::{Engine, EngineOptions},
+    engine::{Engine, EngineOptions, NoteKind, Update},
     event::Event as TraceEvent,
+    fixture,
     recording::Reader,
     store::StoreOptions,
 };
@@ -173,6 +175,33 @@ fn overview() {
     snapshots!("overview_busy", store_of("screen_busy", Some(40_000)), "");
     snapshots!("overview_live", store_of("screen_live", None), "");
     snapshots!("overview_malicious", store_of("malicious", None), "");
+}
+
+/// Connections of which no call can be shown: that nothing fails is not known.
+fn store_of_tls(calls: bool) -> Store {
+    let mut store = if calls { store_of("nginx_proxied", Some(100)) } else { Store::new(StoreOptions::default()) };
+    if !calls {
+        store.apply(&fixture::attached());
+    }
+    for id in 1..=40 {
+        let Update::Note(mut note) = fixture::note(NoteKind::NotHttp) else { panic!("the fixture is a note") };
+        let info = Arc::make_mut(&mut note.connection);
+        info.id = ConnectionId(id);
+        info.protocol = if id <= 38 { Protocol::Tls } else { Protocol::Http2 };
+        note.role = Some(if id % 2 == 0 { Role::Client } else { Role::Server });
+        store.apply(&Update::Note(note));
+    }
+    store
+}
+
+#[test]
+fn where_calls_are_not_seen_it_says_so_and_not_that_nothing_fails() {
+    snapshots!("overview_unseen", store_of_tls(false), "");
+    snapshots!("overview_unseen_in_part", store_of_tls(true), "");
+    let mut stage = Stage::new(store_of_tls(false), LARGE);
+    stage.keys("4");
+    let screen = stage.screen();
+    assert!(screen.contains(" #1 from ") && screen.contains(" #2 to "), "{screen}");
 }
 
 #[test]

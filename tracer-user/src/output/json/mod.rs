@@ -24,7 +24,8 @@
 //! shown), `damaged` (decoding failed on the way; what came before is shown as it came), `missing` (bytes that could not be captured), `masked` (secrets in it were replaced).
 //!
 //! Further fields, where there is something to say: `interim`, `error` and `errno` of an exchange; `trailers` of a message;
-//! `reason` and `version` of every response; `lost` of the summary, by cause, and `filtered`, where a filter narrows.
+//! `reason` and `version` of every response; `lost` of the summary, by cause, `filtered`, where a filter narrows,
+//! and `unseen`, where there were connections whose calls were not seen.
 
 mod body;
 mod escape;
@@ -218,6 +219,15 @@ impl ObjectWriter {
         if let Some(filtered) = self.filtered {
             raw(out, r#","filtered":"#);
             number(out, filtered);
+        }
+        if !summary.unseen.is_empty() {
+            for (index, (name, count)) in summary.unseen.counts().into_iter().enumerate() {
+                raw(out, if index == 0 { r#","unseen":{""# } else { r#",""# });
+                raw(out, name);
+                raw(out, r#"":"#);
+                number(out, count);
+            }
+            out.push(b'}');
         }
         out.push(b'}');
     }

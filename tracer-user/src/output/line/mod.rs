@@ -352,6 +352,10 @@ impl<W: Write> LineOutput<W> {
             let plural = if summary.incidents == 1 { "" } else { "s" };
             self.line.put(format_args!("; {} incident{plural}", summary.incidents));
         }
+        if !summary.unseen.is_empty() {
+            self.line.style(Style::Slow);
+            self.line.put(format_args!("; calls not seen on connections: {}", summary.unseen));
+        }
         let (events, bytes) = (summary.loss.total_events(), summary.loss.total_bytes());
         self.line.style(if events == 0 { Style::Plain } else { Style::Bad });
         self.line.put(format_args!("; {events} events lost ({bytes} bytes)"));

@@ -21,6 +21,26 @@ pub(super) struct Incidents {
     area: Rect,
 }
 
+/// Why no incident stands there. That nothing fails is said only where calls were seen, and all of them.
+fn nothing_found(pen: &mut Pen<'_>, context: &Context<'_>) {
+    let store = context.store;
+    let totals = store.totals();
+    let is_over = store.summary().is_some();
+    if totals.failed > 0 {
+        let failed = totals.failed;
+        pen.put(Tone::Plain, format_args!("No incidents, though {failed} calls failed (/is:failed lists them)."));
+    } else if totals.exchanges == 0 && store.open_total() == 0 {
+        let yet = if is_over { "" } else { " yet" };
+        pen.put(Tone::Plain, format_args!("No incidents: no call was seen{yet}, so none could be found."));
+    } else if !store.unseen().is_empty() || store.loss().total_events() > 0 {
+        pen.put(Tone::Plain, "No incidents among the calls that were seen; others were not.");
+    } else if is_over {
+        pen.put(Tone::Good, "No incidents: nothing failed, was retried or hung, as far as was seen.");
+    } else {
+        pen.put(Tone::Good, "No incidents: nothing fails, is retried or hangs, as far as was seen.");
+    }
+}
+
 impl Incidents {
     /// Lines that it wants, of so many that there are.
     pub(super) fn height(context: &Context<'_>, room: u16) -> u16 {
@@ -34,17 +54,11 @@ impl Incidents {
         let mut pen = Pen::new(buffer, heading, context.theme);
         let total = incidents.total();
         if total == 0 {
-            let failed = context.store.totals().failed;
-            if failed > 0 {
-                pen.put(
-                    Tone::Plain,
-                    format_args!("No incidents, though {failed} calls failed (/is:failed lists them)."),
-                );
-            } else {
-                pen.put(Tone::Good, "No incidents: nothing fails, is retried or hangs, as far as was seen.");
-            }
+            nothing_found(&mut pen, context);
             let line = if context.store.loss().total_events() > 0 {
                 "Events were lost: what was in them is not known."
+            } else if context.store.summary().is_some() {
+                "Calls that are retried, calls that hang, and other trouble would stand here."
             } else {
                 "Calls that are retried, calls that hang, and other trouble will stand here."
             };

@@ -93,10 +93,13 @@ impl List {
         }
         self.draw_open(open, buffer, context, has_focus);
         if total + self.open.len() == 0 {
-            let why = if context.store.exchanges().is_empty() && context.store.open().is_empty() {
-                "No calls yet. They appear as they happen."
-            } else {
-                "None of the calls matches."
+            let store = context.store;
+            let none = store.exchanges().is_empty() && store.open().is_empty();
+            let why = match (none, store.unseen().is_empty(), store.summary().is_some()) {
+                (false, ..) => "None of the calls matches.",
+                (true, false, _) => "No calls that can be shown: what the connections carry cannot be seen.",
+                (true, true, true) => "No calls were seen.",
+                (true, true, false) => "No calls yet. They appear as they happen.",
             };
             Pen::new(buffer, rows, context.theme).put(Tone::Faint, why);
         }

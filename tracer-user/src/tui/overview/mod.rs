@@ -18,10 +18,13 @@ pub(super) use self::{
     row::{cut, draw as draw_exchange, heading as draw_heading, place},
 };
 use super::{
+    Tab,
     keys::{Action, On},
+    pen::{Pen, columns},
+    theme::Tone,
     view::{Context, Reaction, View},
 };
-use crate::exchange::ExchangeId;
+use crate::{engine::Unseen, exchange::ExchangeId};
 
 /// Which part keys act on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +50,11 @@ impl View for Overview {
 
     fn draw(&mut self, area: Rect, buffer: &mut Buffer, context: &Context<'_>) {
         let [top, bottom] = split_top(area, Incidents::height(context, area.height));
+        let unseen = context.store.unseen();
+        let [line, bottom] = split_top(bottom, u16::from(!unseen.is_empty()));
+        if line.height > 0 {
+            not_seen(&mut Pen::new(buffer, line, context.theme), unseen);
+        }
         let on_incidents = self.focus == Focus::Incidents;
         self.incidents.draw(top, buffer, context, on_incidents);
         let selected = self.incidents.selected().filter(|_| on_incidents);
@@ -107,6 +115,16 @@ impl View for Overview {
             None => Vec::new(),
         }
     }
+}
+
+/// What the screens cannot show, for as long as they are there: how much of it, and where to look.
+fn not_seen(pen: &mut Pen<'_>, unseen: &Unseen) {
+    let wanted = Tab::ALL.iter().enumerate().filter(|(_, (tab, _))| matches!(tab, Tab::Connections | Tab::Log));
+    let names: Vec<String> = wanted.map(|(index, (_, name))| format!("{} {name}", index + 1)).collect();
+    let where_to = format!(" ({})", names.join(", "));
+    let room = pen.left().saturating_sub(columns(&where_to));
+    pen.put(Tone::Warn, cut(&format!("NOT SEEN: calls on connections, {unseen}"), room));
+    pen.put(Tone::Faint, where_to);
 }
 
 impl Overview {
