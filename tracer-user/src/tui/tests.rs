@@ -185,7 +185,7 @@ fn store_of_tls(calls: bool) -> Store {
     }
     for id in 1..=40 {
         let Update::Note(mut note) = fixture::note(NoteKind::NotHttp) else { panic!("the fixture is a note") };
-        let info = Arc::make_mut(&mut note.connection);
+        let info = std::sync::Arc::make_mut(&mut note.connection);
         info.id = ConnectionId(id);
         info.protocol = if id <= 38 { Protocol::Tls } else { Protocol::Http2 };
         note.role = Some(if id % 2 == 0 { Role::Client } else { Role::Server });
