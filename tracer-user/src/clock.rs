@@ -29,6 +29,12 @@ impl Clock {
         self.second = None;
     }
 
+    /// `04:05:06`.
+    pub fn time_of_day(&self, time: Timestamp) -> String {
+        let mut clock = Self { offset_ns: self.offset_ns, ..Self::new(self.utc_offset_s) };
+        clock.micros(time)[11..SECONDS].iter().copied().map(char::from).collect()
+    }
+
     /// `2026-11-21T04:05:06.123456`, without a zone.
     pub fn micros(&mut self, time: Timestamp) -> [u8; MICROSECONDS] {
         let unix_ns = i128::from(time.0) + i128::from(self.offset_ns) + i128::from(self.utc_offset_s) * 1_000_000_000;
@@ -73,6 +79,7 @@ mod tests {
         assert!(at(i64::MAX, u64::MAX).starts_with("2846-"));
         assert_eq!(at(i64::MIN, 0).len(), MICROSECONDS);
         let mut clock = Clock::new(-3600);
+        assert_eq!(clock.time_of_day(Timestamp(3_605_900_000_000)), "00:00:05");
         assert_eq!(&clock.micros(Timestamp(3_600_000_000_000)), b"1970-01-01T00:00:00.000000");
     }
 }

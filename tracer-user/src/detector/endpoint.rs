@@ -37,8 +37,12 @@ pub fn authority(exchange: &Exchange) -> &str {
 /// A segment that is a number, a UUID, a hash, or has digits among few letters.
 fn names_one_of_many(segment: &str) -> bool {
     let digits = segment.bytes().filter(u8::is_ascii_digit).count();
-    // `v1` and `oauth2` name no single thing.
+    // `v1`, `p3` and `oauth2` name no single thing: letters, and a digit or two.
+    let numbered = digits <= 2
+        && segment.len() > digits
+        && segment.bytes().take(segment.len() - digits).all(|byte| byte.is_ascii_alphabetic());
     digits > 0
+        && !numbered
         && (digits * 2 >= segment.len().min(16) || segment.len() >= 16)
         && !(segment.len() <= 3 && segment.starts_with(['v', 'V']))
 }
@@ -107,5 +111,7 @@ mod tests {
         assert_eq!(fold("/oauth2/token"), "/oauth2/token");
         assert_eq!(fold("/api/v12/x"), "/api/v12/x");
         assert_eq!(fold("/orders/ord_8812"), "/orders/{}");
+        assert_eq!(fold("/p3/7"), "/p3/{}");
+        assert_eq!(fold("/u/ab123"), "/u/{}");
     }
 }

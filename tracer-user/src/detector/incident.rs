@@ -6,11 +6,13 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Evidence, Kind};
+use rustc_hash::FxHashMap;
+
+use super::{Evidence, Kind, endpoint};
 use crate::{
     connection::ConnectionInfo,
     event::{SocketInode, Timestamp},
-    exchange::{ExchangeId, IncidentId, ProcessRef},
+    exchange::{Exchange, ExchangeId, IncidentId, ProcessRef},
 };
 
 /// Where in its life an incident is.
@@ -127,7 +129,16 @@ pub struct Findings {
     incidents: VecDeque<Incident>,
     memberships: Vec<IncidentId>,
     asks: Vec<Ask>,
+    /// When open incidents were said last, and how many calls they had then.
+    said: FxHashMap<IncidentId, (Timestamp, Option<u64>)>,
+    /// The endpoint of the exchange that was asked about last.
+    endpoint: Option<(ExchangeId, Option<u64>)>,
 }
+
+/// What goes on is said again after so long, where something is new. A person who looks at it sees nothing older.
+const REFRESH_NS: u64 = 4_000_000_000;
+/// Open incidents that are kept up to date.
+const MAX_SAID: usize = 4096;
 
 impl Findings {
     /// Something was found.
@@ -143,6 +154,28 @@ impl Findings {
         self.say(State::Update, opened, now, None, report);
     }
 
+    /// It goes on: says it again where [`REFRESH_NS`] have passed since it was said, and `seen` (calls, failures,
+    /// connections: whatever grows) is not what it was then.
+    pub fn keep(&mut self, opened: Opened, now: Timestamp, seen: u64, report: impl FnOnce() -> Report) {
+        let Some((time, before)) = self.said.get(&opened.id).copied() else { return };
+        if now.since(time) >= REFRESH_NS && before != Some(seen) {
+            self.update(opened, now, report());
+            self.said.insert(opened.id, (now, Some(seen)));
+        }
+    }
+
+    /// The endpoint of an exchange as a number, made once for all detectors.
+    pub fn endpoint_key(&mut self, exchange: &Exchange) -> Option<u64> {
+        match self.endpoint {
+            Some((id, key)) if id == exchange.id => key,
+            _ => {
+                let key = endpoint::key(exchange);
+                self.endpoint = Some((exchange.id, key));
+                key
+            }
+        }
+    }
+
     /// It was over at `closed`, which is known `now`.
     pub fn close(&mut self, opened: Opened, now: Timestamp, closed: Timestamp, report: Report) {
         self.say(State::Closed, opened, now, Some(closed), report);
@@ -150,6 +183,11 @@ impl Findings {
 
     fn say(&mut self, state: State, opened: Opened, now: Timestamp, closed: Option<Timestamp>, report: Report) {
         let Opened { id, since } = opened;
+        if state == State::Closed {
+            self.said.remove(&id);
+        } else if self.said.len() < MAX_SAID || self.said.contains_key(&id) {
+            self.said.insert(id, (now, None));
+        }
         self.incidents.push_back(Incident { id, state, opened: since, updated: now, closed, report });
     }
 

@@ -60,7 +60,8 @@ struct Upstream {
     used_once: u64,
     /// The first connection after the last close.
     since: Option<Timestamp>,
-    told: Option<(Opened, u64)>,
+    /// The incident, how many were open when it was said, and one of them.
+    told: Option<(Opened, u64, Arc<ConnectionInfo>, ProcessRef)>,
 }
 
 /// Finds connections that are made and forgotten.
@@ -70,6 +71,8 @@ pub struct Leak {
     upstreams: FxHashMap<(u32, Box<str>), Upstream>,
     /// Exchanges that a connection has carried: 0, 1, or more (2).
     connections: FxHashMap<ConnectionId, u8>,
+    /// Upstreams with an incident.
+    told: u32,
 }
 
 impl Detect for Leak {
@@ -81,7 +84,7 @@ impl Detect for Leak {
     };
 
     fn new(thresholds: Self::Thresholds) -> Self {
-        Self { thresholds, upstreams: FxHashMap::default(), connections: FxHashMap::default() }
+        Self { thresholds, upstreams: FxHashMap::default(), connections: FxHashMap::default(), told: 0 }
     }
 
     fn wants(&self, _step: Step, _role: Role) -> bool {
@@ -99,6 +102,13 @@ impl Detect for Leak {
                 self.closed(connection, now, findings);
             }
             Observation::Finished(exchange) if exchange.role == Role::Client => self.finished(exchange, now, findings),
+            Observation::Tick(_) if self.told > 0 => {
+                for upstream in self.upstreams.values() {
+                    if let Some((opened, _, connection, process)) = &upstream.told {
+                        findings.keep(*opened, now, upstream.open, || upstream.report(connection, process, now, false));
+                    }
+                }
+            }
             _ => {}
         }
     }
@@ -122,7 +132,8 @@ impl Leak {
         if connection.ending.is_none_or(|ending| ending == Ending::Unfinished) {
             return;
         }
-        if let Some((opened, _)) = upstream.told.take() {
+        if let Some((opened, ..)) = upstream.told.take() {
+            self.told -= 1;
             let report = upstream.report(connection.info, connection.process, now, true);
             findings.close(opened, now, now, report);
         }
@@ -157,14 +168,19 @@ impl Leak {
         let leaks = upstream.used_once >= u64::from(self.thresholds.connections)
             && now.since(since) >= self.thresholds.growing.as_nanos() as u64
             && upstream.used_once as f64 >= self.thresholds.share * upstream.open as f64;
-        match upstream.told {
+        let report = |upstream: &Upstream| upstream.report(&exchange.connection, &exchange.process, now, false);
+        match &upstream.told {
             None if leaks => {
-                let opened = findings.open(now, upstream.report(&exchange.connection, &exchange.process, now, false));
-                upstream.told = Some((opened, upstream.open));
+                let opened = findings.open(now, report(upstream));
+                let (connection, process) = (Arc::clone(&exchange.connection), exchange.process.clone());
+                upstream.told = Some((opened, upstream.open, connection, process));
+                self.told += 1;
             }
-            Some((opened, told)) if upstream.open >= 2 * told => {
-                upstream.told = Some((opened, upstream.open));
-                findings.update(opened, now, upstream.report(&exchange.connection, &exchange.process, now, false));
+            Some((opened, told, ..)) if upstream.open >= 2 * told => {
+                findings.update(*opened, now, report(upstream));
+                if let Some((_, told, ..)) = &mut upstream.told {
+                    *told = upstream.open;
+                }
             }
             _ => {}
         }
@@ -233,7 +249,10 @@ mod tests {
     fn found(text: &str) -> Vec<State> {
         let told = Scenario::told(text);
         let of = told.incidents().into_iter().filter(|incident| incident.kind() == Kind::Leak);
-        of.map(|incident| incident.state).collect()
+        let mut states: Vec<State> = of.map(|incident| incident.state).collect();
+        // How often it is said meanwhile is no matter.
+        states.dedup();
+        states
     }
 
     /// A connection for each call, which stays.
@@ -243,9 +262,9 @@ mod tests {
 
     #[test]
     fn connections_that_only_grow_are_found() {
-        assert_eq!(found(&calls(60, 700)), [State::Open]);
+        assert_eq!(found(&calls(60, 700)), [State::Open, State::Update]);
         let ends = calls(60, 700) + "+10 t1 GET /a on=c1 > closed\n";
-        assert_eq!(found(&ends), [State::Open, State::Closed]);
+        assert_eq!(found(&ends), [State::Open, State::Update, State::Closed]);
         assert_eq!(found(&calls(160, 700)), [State::Open, State::Update]);
     }
 

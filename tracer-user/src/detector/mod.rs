@@ -32,7 +32,7 @@ use std::fmt;
 
 pub use duplicate::{DuplicateEvidence, DuplicateThresholds};
 pub use endpoint::Endpoint;
-pub use errors::{ErrorBurstEvidence, ErrorBurstThresholds, Trend};
+pub use errors::{Course, ErrorBurstEvidence, ErrorBurstThresholds, Scope, Trend};
 pub use hang::{
     Call, Doing, HangEvidence, HangResult, HangThresholds, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn,
 };
@@ -90,6 +90,11 @@ pub trait Explain: Clone + fmt::Debug {
     /// One line: what happens, to which call.
     fn title(&self, redactor: Redactor) -> String;
 
+    /// The same where the output has a clock: times of day are put in.
+    fn timed_title(&self, redactor: Redactor, _clock: &dyn Fn(Timestamp) -> String) -> String {
+        self.title(redactor)
+    }
+
     /// What a person may do about it.
     fn advice(&self) -> String;
 
@@ -135,6 +140,11 @@ macro_rules! detectors {
             /// See [`Explain::title`].
             pub fn title(&self, redactor: Redactor) -> String {
                 match self { $(Self::$Kind(evidence) => evidence.title(redactor),)* }
+            }
+
+            /// See [`Explain::timed_title`].
+            pub fn timed_title(&self, redactor: Redactor, clock: &dyn Fn(Timestamp) -> String) -> String {
+                match self { $(Self::$Kind(evidence) => evidence.timed_title(redactor, clock),)* }
             }
 
             /// See [`Explain::advice`].

@@ -12,8 +12,7 @@ use std::{collections::VecDeque, time::Duration};
 use rustc_hash::FxHashMap;
 
 use super::{
-    About, Confidence, Detect, Explain, Facts, Findings, Observation, Opened, Report, Value,
-    endpoint::{self, Endpoint},
+    About, Confidence, Detect, Explain, Facts, Findings, Observation, Opened, Report, Value, endpoint::Endpoint,
     threshold::thresholds,
 };
 use crate::{
@@ -88,6 +87,8 @@ struct Slowness {
 pub struct Slow {
     thresholds: SlowThresholds,
     endpoints: FxHashMap<u64, Box<Watched>>,
+    /// Those that are slow.
+    slow: Vec<u64>,
 }
 
 impl Detect for Slow {
@@ -99,7 +100,7 @@ impl Detect for Slow {
     };
 
     fn new(thresholds: Self::Thresholds) -> Self {
-        Self { thresholds, endpoints: FxHashMap::default() }
+        Self { thresholds, endpoints: FxHashMap::default(), slow: Vec::new() }
     }
 
     fn wants(&self, _step: Step, _role: Role) -> bool {
@@ -107,8 +108,10 @@ impl Detect for Slow {
     }
 
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
-        if let Observation::Finished(exchange) = observation {
-            self.finished(exchange, now, findings);
+        match observation {
+            Observation::Finished(exchange) => self.finished(exchange, now, findings),
+            Observation::Tick(_) if !self.slow.is_empty() => self.look(now, findings),
+            _ => {}
         }
     }
 }
@@ -125,9 +128,16 @@ fn wait(exchange: &Exchange) -> Option<u64> {
 impl Slow {
     fn finished(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
         let Some(wait) = wait(exchange) else { return };
-        let Some(key) = endpoint::key(exchange) else { return };
+        let Some(key) = findings.endpoint_key(exchange) else { return };
         if let Some(watched) = self.endpoints.get_mut(&key) {
-            return watched.takes(wait, exchange, now, &self.thresholds, findings);
+            let was = watched.slow.is_some();
+            watched.takes(wait, exchange, now, &self.thresholds, findings);
+            match (was, watched.slow.is_some()) {
+                (false, true) => self.slow.push(key),
+                (true, false) => self.slow.retain(|slow| *slow != key),
+                _ => {}
+            }
+            return;
         }
         if self.endpoints.len() >= MAX_ENDPOINTS {
             self.endpoints.retain(|_, watched| watched.slow.is_some());
@@ -139,7 +149,28 @@ impl Slow {
     }
 }
 
+impl Slow {
+    fn look(&self, now: Timestamp, findings: &mut Findings) {
+        for watched in self.slow.iter().filter_map(|key| self.endpoints.get(key)) {
+            let Some(slow) = &watched.slow else { continue };
+            findings
+                .keep(slow.opened, now, slow.calls, || watched.report(slow, watched.median(), watched.usual(), false));
+        }
+    }
+}
+
 impl Watched {
+    fn median(&self) -> u64 {
+        let mut sorted: Vec<u64> = self.last.iter().copied().collect();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    }
+
+    /// Median and 95th percentile of what is usual.
+    fn usual(&self) -> (u64, u64) {
+        (self.history.quantile(0.5), self.history.quantile(0.95))
+    }
+
     fn takes(
         &mut self,
         wait: u64,

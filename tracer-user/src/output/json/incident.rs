@@ -13,7 +13,9 @@ impl ObjectWriter {
         raw(out, r#"","state":""#);
         raw(out, incident.state.name());
         raw(out, r#"","title":"#);
-        escape::string(out, &report.evidence.title(self.redactor));
+        // As all times here, in UTC.
+        let clock = |time| format!("{}Z", self.clock.time_of_day(time));
+        escape::string(out, &report.evidence.timed_title(self.redactor, &clock));
         raw(out, r#","exchanges":["#);
         for (index, exchange) in report.exchanges.iter().enumerate() {
             if index > 0 {

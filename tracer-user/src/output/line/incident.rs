@@ -97,7 +97,8 @@ impl<W: Write> LineOutput<W> {
         let sign = if incident.state == State::Open { '▲' } else { '▼' };
         self.line.put(format_args!("{sign} {} {}: ", incident.kind().name(), incident.id.0));
         self.line.style(Style::Strong);
-        self.line.put(format_args!("{}", Visible(&incident.report.evidence.title(self.redactor))));
+        let title = incident.report.evidence.timed_title(self.redactor, &|time| self.clock.time_of_day(time));
+        self.line.put(format_args!("{}", Visible(&title)));
         self.finish_words()
     }
 }

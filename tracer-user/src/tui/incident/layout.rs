@@ -68,7 +68,8 @@ pub(super) fn page<'a>(area: Rect, subject: &Subject<'a>, members: &Members) -> 
         Evidence::Retry(evidence) => retry::words(&mut top, subject, evidence, members),
         Evidence::Hang(evidence) => hang::words(&mut top, subject, evidence),
         evidence => {
-            let title = evidence.title(subject.context.redactor);
+            let clock = |time| subject.context.clock_time(time)[..8].to_owned();
+            let title = evidence.timed_title(subject.context.redactor, &clock);
             top.words(Tone::Plain, &format!("{}.", Visible(&title)));
         }
     }

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     detector::{
-        DuplicateEvidence, ErrorBurstEvidence, LeakEvidence, PoolEvidence, SlowEvidence, StaleEvidence, Trend, Value,
+        Course, DuplicateEvidence, ErrorBurstEvidence, LeakEvidence, PoolEvidence, SlowEvidence, StaleEvidence, Trend,
+        Value,
     },
     event::Timestamp,
     exchange::{Exchange, Outcome},
@@ -69,13 +70,16 @@ pub(super) fn errors(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Erro
     rows.put(move |pen| {
         pen.skip(1).put(Tone::Bad, &line);
     });
-    axis(rows, subject, start, end, if known > 0 { "· forgotten; onset " } else { "onset " });
+    let onset = if evidence.from_the_first { "first seen " } else { "onset " };
+    let name = if known > 0 { format!("· forgotten; {onset}") } else { onset.to_owned() };
+    axis(rows, subject, start, end, &name);
     let percent = |share: f64| (share * 1_000.0) as u64;
     let (before, late) = (evidence.share_before, evidence.share);
     // Of a whole, so that the bars say how much of it that is.
     let most = 1_000;
     let width = rows.width().saturating_sub(NAMES + NUMBERS + 2);
-    for (name, share, tone) in [("failing before", before, Tone::Plain), ("failing of late", late, Tone::Bad)] {
+    let before = before.map(|share| ("failing before", share, Tone::Plain));
+    for (name, share, tone) in before.into_iter().chain([("failing of late", late, Tone::Bad)]) {
         let bar = bar(percent(share), most, width);
         let rest = "·".repeat(usize::from(width).saturating_sub(bar.chars().count()));
         rows.put(move |pen| {
@@ -84,10 +88,12 @@ pub(super) fn errors(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Erro
         });
     }
     let kinds: Vec<String> = evidence.kinds.iter().map(|(kind, count)| format!("{} {count}x", Visible(kind))).collect();
-    let trend = match evidence.trend {
-        Trend::Worse => "getting worse",
-        Trend::Steady => "steady",
-        Trend::Better => "getting better",
+    let trend = match (evidence.course, evidence.trend) {
+        (Course::Recovered, _) => "over",
+        (Course::Stopped, _) => "no more calls",
+        (Course::Ongoing, Trend::Worse) => "getting worse",
+        (Course::Ongoing, Trend::Steady) => "steady",
+        (Course::Ongoing, Trend::Better) => "getting better",
     };
     let total = members.total();
     let since = if total > evidence.failures { format!("; {total} are known by now") } else { String::new() };
@@ -249,6 +255,10 @@ fn named(name: &'static str) -> &'static str {
         "share_before" => "failing before",
         "share_at_once" => "taken at once",
         "kinds" => "failed with",
+        "addresses" => "failed at",
+        "from_the_first" => "from the first",
+        "last_call" => "last call",
+        "last_failed" => "failed last",
         "wait_ms" => "median wait",
         "usual_ms" => "usual median",
         "usual_p95_ms" => "usual 95 %",

@@ -3,8 +3,8 @@
 use crate::{
     connection::Role,
     detector::{
-        Attempt, Doing, Endpoint, Evidence, Failure, HangEvidence, HangResult, Incident, Kind, Reason, RetryEvidence,
-        RetryResult, State, Trend,
+        Attempt, Course, Doing, Endpoint, Evidence, Failure, HangEvidence, HangResult, Incident, Kind, Reason,
+        RetryEvidence, RetryResult, State, Trend,
     },
     event::Timestamp,
     exchange::Outcome,
@@ -233,10 +233,7 @@ pub(in crate::tui) fn about(evidence: &Evidence, redactor: Redactor) -> String {
     match evidence {
         Evidence::Retry(evidence) => evidence.call(redactor),
         Evidence::Hang(evidence) => evidence.name(redactor),
-        Evidence::ErrorBurst(evidence) => match evidence.role {
-            Role::Client => format!("calls to {}", redactor.authority(&evidence.authority)),
-            Role::Server => "calls of others to this process".to_owned(),
-        },
+        Evidence::ErrorBurst(evidence) => evidence.subject(redactor),
         Evidence::Slow(evidence) => {
             let Endpoint { method, authority, path, .. } = &evidence.endpoint;
             format!("{method} {}{}", redactor.authority(authority), redactor.url(path))
@@ -258,19 +255,29 @@ fn other(pen: &mut Pen<'_>, evidence: &Evidence, context: &Context<'_>) {
         // They have a line of their own.
         Evidence::Retry(_) | Evidence::Hang(_) => Vec::new(),
         Evidence::ErrorBurst(evidence) => {
-            let (share, before) = (evidence.share * 100.0, evidence.share_before * 100.0);
-            let mut said = vec![if evidence.over {
-                format!("fail no longer; {} of {} had", evidence.failures, evidence.total)
-            } else {
-                format!("{share:.0} % fail ({before:.0} % before)")
+            let (failures, total, share) = (evidence.failures, evidence.total, evidence.share * 100.0);
+            let mut said = vec![match (evidence.course, evidence.share_before) {
+                (Course::Recovered, _) => format!("fail no longer; {failures} of {total} had"),
+                (Course::Stopped, _) => {
+                    let since = context.clock_time(evidence.last_call);
+                    format!("no more calls since {}, {failures} of {total} had failed", &since[..8])
+                }
+                (Course::Ongoing, _) if evidence.no_connection.is_some() => {
+                    format!("{failures} of {total} not connected")
+                }
+                (Course::Ongoing, Some(before)) => format!("{share:.0} % fail ({:.0} % before)", before * 100.0),
+                (Course::Ongoing, None) => format!("{share:.0} % fail"),
             }];
             match evidence.trend {
-                _ if evidence.over => {}
+                _ if evidence.course != Course::Ongoing => {}
                 Trend::Worse => said.push("getting worse".to_owned()),
                 Trend::Better => said.push("getting better".to_owned()),
                 Trend::Steady => {}
             }
-            said.extend(evidence.kinds.first().map(|(kind, _)| format!("mostly {}", Visible(kind))));
+            said.extend(evidence.kinds.first().map(|(kind, _)| {
+                let mostly = if evidence.kinds.len() > 1 { "mostly " } else { "" };
+                format!("{mostly}{}", Visible(&kind.replace('_', " ")))
+            }));
             said
         }
         Evidence::Slow(evidence) if evidence.over => {
