@@ -12,6 +12,7 @@
 //! A new detector is a file here with a type that is [`Detect`], and a line in the list below. It does not compile
 //! without a scenario that shows it (`detector/tests.rs`).
 
+mod common_timeout;
 mod duplicate;
 pub mod endpoint;
 mod errors;

@@ -11,6 +11,7 @@
 
 mod call;
 mod evidence;
+mod given_up;
 mod history;
 mod kernel;
 mod purpose;
@@ -25,6 +26,7 @@ use std::{sync::Arc, time::Duration};
 
 use call::{AllMade, Candidate, Known, Subject};
 pub use evidence::{Call, Doing, HangEvidence, HangResult, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn};
+use given_up::{AllGivenUp, GaveUp};
 use history::{Endpoint, History};
 use kernel::Kernels;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -36,7 +38,7 @@ use super::{About, Ask, Detect, Findings, Live, Observation, OpenConnection, Ope
 use crate::{
     connection::Role,
     event::{SocketInode, Timestamp},
-    exchange::{Exchange, ExchangeId, Outcome},
+    exchange::{Exchange, ExchangeId, Outcome, Step},
     protocol::http1::pairing::Ending,
 };
 
@@ -104,6 +106,7 @@ pub struct Hang {
     threads: Threads,
     history: History,
     timeouts: Timeouts,
+    given_up: AllGivenUp,
     look: u64,
     next_look: Timestamp,
     open: usize,
@@ -128,6 +131,7 @@ impl Detect for Hang {
             threads: Threads::default(),
             history: History::default(),
             timeouts: Timeouts::default(),
+            given_up: AllGivenUp::default(),
             look: 0,
             next_look: Timestamp(0),
             open: 0,
@@ -135,7 +139,25 @@ impl Detect for Hang {
         }
     }
 
+    fn wants(&self, step: Step, role: Role) -> bool {
+        // What follows a call that was given up.
+        step == Step::RequestDone && role == Role::Client && !self.given_up.is_empty()
+    }
+
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
+        if !self.given_up.is_empty() {
+            match observation {
+                Observation::Exchange(Step::RequestDone, exchange) if exchange.role == Role::Client => {
+                    self.given_up.another(exchange.process.pid, &exchange.connection.remote, exchange.started);
+                }
+                Observation::Connecting(connection) | Observation::Connected(connection) => {
+                    let started = connection.connect_start.unwrap_or(now);
+                    self.given_up.another(connection.process.pid, &connection.info.remote, started);
+                }
+                _ => {}
+            }
+            self.tell_all_given_up(matches!(observation, Observation::End), now, findings);
+        }
         match observation {
             Observation::Tick(live) if now >= self.next_look => self.look(*live, now, findings),
             Observation::Finished(exchange) => self.finished(exchange, now, findings),
@@ -303,9 +325,13 @@ impl Hang {
         {
             let candidate = &watched.candidate;
             let endpoint = timeout::endpoint_of(candidate);
-            let (timeout, times) =
-                self.timeouts.add(endpoint, end.since(candidate.started), end.since(candidate.progress));
-            (evidence.timeout, evidence.equal_timeouts) = (Some(timeout), times);
+            // Whether the next call follows at once is not known yet: the calls before tell.
+            let followed = self.timeouts.follow(endpoint);
+            let known =
+                self.timeouts.add(endpoint, end.since(candidate.started), end.since(candidate.progress), followed);
+            if let Some((timeout, times)) = known {
+                (evidence.timeout, evidence.equal_timeouts) = (Some(timeout), times);
+            }
         }
         if matches!(result, HangResult::Answered | HangResult::Connected) && matches!(subject, Subject::Connection(_)) {
             let candidate = &watched.candidate;
@@ -392,25 +418,54 @@ impl Hang {
             return;
         }
         let candidate = timeout::candidate_of(exchange, self.after());
-        let (age, stall) = (end.since(candidate.started), end.since(candidate.progress));
-        let (timeout, times) = self.timeouts.add(timeout::endpoint_of(&candidate), age, stall);
+        let kernel = self.kernels.get(candidate.connection.inode.0);
+        let made = AllMade::default();
+        let court = Court { now: end, kernel, threads: &self.threads, made: &made };
+        let verdict = verdict::judge(&candidate, court);
+        let call = GaveUp {
+            endpoint: timeout::endpoint_of(&candidate),
+            remote: candidate.connection.remote.clone(),
+            pid: candidate.process.pid,
+            whole: end.since(candidate.started),
+            silent: end.since(candidate.progress),
+            end,
+            report: report(&candidate, &verdict, HangResult::ClientTimeout, end, now, self.hanging),
+            followed: false,
+        };
+        if let Some(call) = self.given_up.add(call) {
+            self.tell_given_up(call, now, findings);
+        }
+    }
+
+    /// Another call begins, or time has passed: says what is known now of calls that were given up.
+    fn tell_all_given_up(&mut self, all: bool, now: Timestamp, findings: &mut Findings) {
+        if !self.given_up.is_empty() {
+            for call in self.given_up.take(now, all) {
+                self.tell_given_up(call, now, findings);
+            }
+        }
+    }
+
+    fn tell_given_up(&mut self, mut call: GaveUp, now: Timestamp, findings: &mut Findings) {
+        let Some((timeout, times)) = self.timeouts.add(call.endpoint, call.whole, call.silent, call.followed) else {
+            return;
+        };
+        // What lies beyond the time-out is the backoff.
+        let backoff = if call.followed { call.silent.saturating_sub(timeout) } else { 0 };
+        let stall = call.silent - backoff;
         let long = stall >= self.thresholds.give_up.as_nanos() as u64;
         // One that retries for ever gives up for ever.
         let news = times.is_power_of_two();
         if !news || (!long && (times < 2 || stall < timeout::SHORTEST_NS)) {
             return;
         }
-        let kernel = self.kernels.get(candidate.connection.inode.0);
-        let made = AllMade::default();
-        let court = Court { now: end, kernel, threads: &self.threads, made: &made };
-        let verdict = verdict::judge(&candidate, court);
-        let mut first = report(&candidate, &verdict, HangResult::ClientTimeout, end, now, self.hanging);
-        if let super::Evidence::Hang(evidence) = &mut first.evidence {
+        if let super::Evidence::Hang(evidence) = &mut call.report.evidence {
             (evidence.timeout, evidence.equal_timeouts) = (Some(timeout), times);
+            evidence.age = evidence.age.saturating_sub(backoff);
+            evidence.stalled = evidence.stalled.saturating_sub(backoff);
         }
-        let opened = findings.open(now, first.clone());
-        findings.close(opened, now, end, first);
-        findings.belongs(opened);
+        let opened = findings.open(now, call.report.clone());
+        findings.close(opened, now, Timestamp(call.end.0 - backoff), call.report);
     }
 }
 

@@ -13,53 +13,69 @@ use super::{
 };
 use crate::{
     connection::{ConnectionId, ConnectionInfo, Endpoint as Address, Protocol, Role},
+    detector::common_timeout::{GivenUp, common, same},
     event::{SocketInode, Timestamp},
     exchange::{Exchange, ProcessRef},
 };
 
 /// A call that is closed sooner than this was not waited for.
 pub(super) const SHORTEST_NS: u64 = 50_000_000;
-/// Time-outs are the same within a twentieth, or this.
-const SAME_NS: u64 = 20_000_000;
 /// Endpoints of which the last time-out is remembered; beyond it all are forgotten.
 const ENDPOINTS: usize = 4096;
 
-#[derive(Clone, Copy, Debug)]
+/// Calls of an endpoint that are compared.
+const COMPARED: usize = 8;
+
+#[derive(Clone, Debug, Default)]
 struct Last {
     whole: u64,
     silent: u64,
     /// Of the time-out that was equal last.
     timeout: u64,
     times: u32,
+    /// The latest, by how long they were silent.
+    calls: Vec<GivenUp>,
 }
 
 /// By endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Timeouts(FxHashMap<Endpoint, Last>);
 
-fn same(one: u64, other: u64) -> bool {
-    one.abs_diff(other) <= SAME_NS.max(one.max(other) / 20)
-}
-
 impl Timeouts {
+    /// Calls of this endpoint are closed when the next one is made.
+    pub(super) fn follow(&self, endpoint: Endpoint) -> bool {
+        self.0.get(&endpoint).is_some_and(|last| last.calls.iter().any(|call| call.followed))
+    }
+
     /// The target gave up after `whole` since the call began and `silent` since anything of it moved. Gives the time-out
     /// that it evidently uses, and how often in a row that was the same. Some count from the start, some from the last
-    /// byte: what is the same again tells which.
-    pub(super) fn add(&mut self, endpoint: Endpoint, whole: u64, silent: u64) -> (u64, u32) {
+    /// byte: what is the same again tells which. Where the next call `followed` the close at once, the time-out is what
+    /// it has in common with others; `None` where that is not known.
+    pub(super) fn add(&mut self, endpoint: Endpoint, whole: u64, silent: u64, followed: bool) -> Option<(u64, u32)> {
         if self.0.len() >= ENDPOINTS {
             self.0.clear();
         }
-        let last = self.0.entry(endpoint).or_insert(Last { whole: 0, silent: 0, timeout: 0, times: 0 });
+        let last = self.0.entry(endpoint).or_default();
+        if last.calls.len() >= COMPARED {
+            last.calls.remove(0);
+        }
+        last.calls.push(GivenUp { lasted: silent, followed });
         let times = last.times + 1;
-        let (timeout, times) = if last.times > 0 && same(last.silent, silent) {
+        let (timeout, times) = if followed {
+            let common = common(&last.calls)?;
+            if !common.sure {
+                return None;
+            }
+            (common.timeout, if last.times > 0 && same(last.timeout, common.timeout) { times } else { 1 })
+        } else if last.times > 0 && (same(last.silent, silent) || same(last.timeout, silent)) {
             (silent, times)
         } else if last.times > 0 && same(last.whole, whole) {
             (whole, times)
         } else {
             (silent, 1)
         };
-        *last = Last { whole, silent, timeout, times };
-        (last.timeout, last.times)
+        (last.whole, last.silent, last.timeout, last.times) = (whole, silent, timeout, times);
+        Some((timeout, times))
     }
 }
 
@@ -146,9 +162,21 @@ mod tests {
         const MS: u64 = 1_000_000;
         let mut timeouts = Timeouts::default();
         let endpoint = || Endpoint::of(Role::Client, "h", None);
-        assert_eq!(timeouts.add(endpoint(), 2100 * MS, 2000 * MS), (2000 * MS, 1));
-        assert_eq!(timeouts.add(endpoint(), 2300 * MS, 2010 * MS), (2010 * MS, 2), "from the last byte on");
-        assert_eq!(timeouts.add(endpoint(), 2290 * MS, 1000 * MS), (2290 * MS, 3), "from the start on");
-        assert_eq!(timeouts.add(endpoint(), 9000 * MS, 8000 * MS), (8000 * MS, 1));
+        let mut add = |whole, silent| timeouts.add(endpoint(), whole * MS, silent * MS, false);
+        assert_eq!(add(2100, 2000), Some((2000 * MS, 1)));
+        assert_eq!(add(2300, 2010), Some((2010 * MS, 2)), "from the last byte on");
+        assert_eq!(add(2290, 1000), Some((2290 * MS, 3)), "from the start on");
+        assert_eq!(add(9000, 8000), Some((8000 * MS, 1)));
+    }
+
+    #[test]
+    fn a_backoff_is_no_time_out() {
+        const MS: u64 = 1_000_000;
+        let mut timeouts = Timeouts::default();
+        let endpoint = || Endpoint::of(Role::Client, "h", None);
+        let mut add = |lasted, followed| timeouts.add(endpoint(), lasted * MS, lasted * MS, followed);
+        assert_eq!([add(900, true), add(1300, true), add(2100, true)], [None; 3]);
+        assert_eq!(add(3700, true), Some((500 * MS, 1)));
+        assert_eq!(add(500, false), Some((500 * MS, 2)));
     }
 }

@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     connection::ConnectionId,
-    detector::{Confidence, Findings, Opened, Report},
+    detector::{
+        Confidence, Findings, Opened, Report,
+        common_timeout::{self, FOLLOWS_AT_ONCE_NS, GivenUp},
+    },
     event::Timestamp,
     exchange::{ExchangeId, ProcessRef},
 };
@@ -19,6 +22,8 @@ const LISTED: usize = 32;
 /// Gaps that the pattern is made of: what has not shown by then has none.
 const FITTED: usize = 24;
 
+/// Attempts that begin so far from each other are no hot loop.
+const NOT_HOT_NS: u64 = 1_000_000_000;
 /// A scheduler may be so late.
 const MISS_NS: u64 = 10_000_000;
 
@@ -158,6 +163,7 @@ impl Chain {
             exchange,
             started,
             ended: None,
+            closed: None,
             failure: None,
             gap,
             retry_after: None,
@@ -166,23 +172,24 @@ impl Chain {
         if self.listed.len() > LISTED {
             self.listed.remove(2);
         }
-        let Some(length) = gap else { return };
-        if self.gaps.len() < FITTED {
-            self.gaps.push(Gap { length, retry_after, resent });
-            self.fit = pattern::fit(&self.gaps, thresholds);
-        } else {
-            self.fit.next = Some(length);
+        if gap.is_none() {
+            return;
         }
+        self.add_gap(thresholds);
+        self.find_timeout(false, thresholds);
+        let Some(length) = self.listed.last().and_then(|last| last.gap) else { return };
         if let Some(asked) = retry_after
             && length < asked / 10 * 9
         {
             self.pathology("retry_after_ignored");
         }
         let hot = thresholds.hot_attempts.saturating_sub(1) as usize;
-        let short = |attempt: &&Attempt| {
-            attempt.gap.is_some_and(|gap| gap <= thresholds.hot_gap.as_nanos() as u64 && !attempt.resent)
+        let short = |pair: &&[Attempt]| {
+            pair[1].gap.is_some_and(|gap| gap <= thresholds.hot_gap.as_nanos() as u64 && !pair[1].resent)
+                // Whoever waits so long for each attempt does not hurry.
+                && pair[1].started.since(pair[0].started) < NOT_HOT_NS
         };
-        if hot > 0 && self.listed.iter().rev().take_while(short).count() >= hot {
+        if hot > 0 && self.listed.windows(2).rev().take_while(short).count() >= hot {
             self.pathology("hot_loop");
         }
         if self.attempts > 1 && self.is_risky() {
@@ -191,6 +198,67 @@ impl Chain {
         if self.weak {
             self.pathology("client_error_retried");
         }
+    }
+
+    /// Adds the gap before the latest attempt to the pattern.
+    fn add_gap(&mut self, thresholds: &RetryThresholds) {
+        let [.., before, last] = &self.listed[..] else { return };
+        let Some(length) = last.gap else { return };
+        if self.gaps.len() < FITTED {
+            self.gaps.push(Gap { length, retry_after: before.retry_after, resent: last.resent });
+            self.fit = pattern::fit(&self.gaps, thresholds);
+        } else {
+            self.fit.next = Some(length);
+        }
+    }
+
+    /// Clients that close only when their backoff is over: finds when the attempts failed, and with it the gaps. With
+    /// `over`, no attempt follows the latest.
+    pub(super) fn find_timeout(&mut self, over: bool, thresholds: &RetryThresholds) {
+        let known = self.listed.len();
+        // What is not listed any more does not change.
+        if known as u32 != self.attempts.min(LISTED as u32) || known < 2 {
+            return;
+        }
+        let closed = |attempt: &Attempt| attempt.closed.or(attempt.ended);
+        let of = |index: usize, attempt: &Attempt| {
+            let lasted =
+                closed(attempt).filter(|_| attempt.failure == Some(Failure::ClientTimeout))?.since(attempt.started);
+            let next = self.listed.get(index + 1);
+            let followed =
+                next.is_some_and(|next| next.started.since(closed(attempt).unwrap_or_default()) <= FOLLOWS_AT_ONCE_NS);
+            (next.is_some() || over).then_some(GivenUp { lasted, followed })
+        };
+        let calls: Vec<GivenUp> =
+            self.listed.iter().enumerate().filter_map(|(index, attempt)| of(index, attempt)).collect();
+        if calls.len() < 2 || !calls.iter().any(|call| call.followed) {
+            return;
+        }
+        let timeout = common_timeout::common(&calls).map(|common| common.timeout);
+        let mut changed = false;
+        for attempt in self.listed.iter_mut().filter(|attempt| attempt.failure == Some(Failure::ClientTimeout)) {
+            let Some(end) = attempt.closed.or(attempt.ended) else { continue };
+            let lasted = end.since(attempt.started);
+            let failed = timeout.filter(|timeout| *timeout < lasted && !common_timeout::same(*timeout, lasted));
+            let ended = failed.map_or(end, |timeout| Timestamp(attempt.started.0 + timeout));
+            changed |= attempt.ended != Some(ended);
+            attempt.ended = Some(ended);
+            attempt.closed = failed.map(|_| end);
+        }
+        if !changed {
+            return;
+        }
+        for index in 1..known {
+            let ended = self.listed[index - 1].ended;
+            if let (Some(_), Some(ended)) = (self.listed[index].gap, ended) {
+                self.listed[index].gap = Some(self.listed[index].started.since(ended));
+            }
+        }
+        // As many as the pattern is made of.
+        for (gap, attempt) in self.gaps.iter_mut().zip(self.listed.iter().filter_map(|attempt| attempt.gap)) {
+            gap.length = attempt;
+        }
+        self.fit = pattern::fit(&self.gaps, thresholds);
     }
 
     /// What failed may have been carried out, and is carried out again (RFC 9110 section 9.2.2).

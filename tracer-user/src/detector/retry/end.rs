@@ -187,6 +187,7 @@ impl Retry {
             // What is given up is not due.
             chain.doing = Doing::GivenUp;
             chain.owed = false;
+            chain.find_timeout(true, &self.thresholds);
             let upstream = self.upstreams.counts(chain.upstream);
             let (_, ended) = chain.span();
             findings.close(opened, now, ended, chain.report(RetryResult::GaveUp, upstream));

@@ -64,8 +64,10 @@ pub struct Attempt {
     pub exchange: Option<ExchangeId>,
     /// When it began: the connect where it made a connection, else the request.
     pub started: Timestamp,
-    /// When it was over.
+    /// When it was over: of one that timed out, when its client stopped waiting, as far as that can be told.
     pub ended: Option<Timestamp>,
+    /// When its connection was closed, where the client gave up waiting and closed it later than that.
+    pub closed: Option<Timestamp>,
     /// How it failed; `None` while it is open, or where it did not fail.
     pub failure: Option<Failure>,
     /// Nanoseconds from the end of the attempt before to its start; `None` for the first.
@@ -346,6 +348,7 @@ impl Explain for RetryEvidence {
                 ("exchange", attempt.exchange.into()),
                 ("started", attempt.started.into()),
                 ("ended", attempt.ended.into()),
+                ("closed", attempt.closed.into()),
                 ("failure", Value::from(attempt.failure.map(Failure::name).as_deref())),
                 ("gap_ms", ms(attempt.gap)),
                 ("retry_after_ms", ms(attempt.retry_after)),

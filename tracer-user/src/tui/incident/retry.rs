@@ -289,7 +289,7 @@ pub(super) fn evidence(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Re
 }
 
 fn attempt_row(rows: &mut Rows<'_>, subject: &Subject<'_>, attempt: &Attempt, factor: Option<f64>) {
-    let Attempt { number, started, ended, failure, gap, retry_after, resent, exchange } = *attempt;
+    let Attempt { number, started, ended, failure, gap, retry_after, resent, exchange, closed: _ } = *attempt;
     let clock = subject.context.clock_time(started);
     let took = ended.map_or_else(|| "open".to_owned(), |ended| time(ended.since(started)));
     let (sign, tone) = mark(attempt);

@@ -99,3 +99,39 @@ fn whoever_is_answered_by_the_next_upstream_was_not_given_up() {
     }
     none(&text);
 }
+
+/// Each attempt waits for half a second, and its socket is closed when the backoff is over.
+fn closed_late(backoffs: &[u64], last: Option<u64>) -> String {
+    let lasts = backoffs.iter().map(|backoff| 500 + backoff).chain(last);
+    lasts.map(|took| format!("+0.3 t1 POST /charge body=x > timeout took={took}\n")).collect()
+}
+
+#[test]
+fn an_attempt_ends_when_it_failed_not_when_it_was_closed() {
+    // The first retry comes at once, or does not; the last attempt is closed at once.
+    let evidence = check(&closed_late(&[0, 800, 1600, 3200], Some(500)), 5, Pattern::Exponential, RetryResult::GaveUp);
+    assert_eq!(gaps_ms(&evidence)[1..], [800, 1600, 3200]);
+    assert!(!evidence.pathologies.contains(&"hot_loop"), "{:?}", evidence.pathologies);
+    let evidence = check(&closed_late(&[400, 800, 1600], Some(500)), 4, Pattern::Exponential, RetryResult::GaveUp);
+    assert_eq!(gaps_ms(&evidence), [400, 800, 1600]);
+    assert!(evidence.listed[..3].iter().all(|attempt| attempt.closed.is_some()));
+    // Without an attempt that is closed at once, as it recovers.
+    let text = closed_late(&[400, 800, 1600, 3200], None) + "+0.3 t1 POST /charge body=x > 200";
+    let evidence = check(&text, 5, Pattern::Exponential, RetryResult::Recovered);
+    assert!(evidence.factor.is_some_and(|factor| (factor - 2.0).abs() < 0.1), "{:?}", evidence.factor);
+    // Always the same backoff: the last attempt tells it.
+    let evidence = check(&closed_late(&[700, 700, 700], Some(500)), 4, Pattern::Constant, RetryResult::GaveUp);
+    assert_eq!(gaps_ms(&evidence), [700, 700, 700]);
+}
+
+#[test]
+fn attempts_that_begin_seconds_apart_are_no_hot_loop() {
+    for text in ["*7 +0.2 t1 GET /a > timeout took=2000", "*7 +0.2 t1 GET /a > 503 took=1500"] {
+        assert!(!one(text).pathologies.contains(&"hot_loop"), "{text}");
+    }
+    // A time-out that grows is no backoff.
+    let text: String =
+        [250, 500, 1000, 2000, 4000].map(|took| format!("+0.2 t1 GET /a > timeout took={took}\n")).concat();
+    let evidence = one(&text);
+    assert_eq!(evidence.pattern, Some(Pattern::Immediate), "{evidence:#?}");
+}
