@@ -5,6 +5,7 @@ mod command;
 mod compile;
 mod dist;
 mod fuzz;
+mod kernels;
 mod lint;
 mod packages;
 mod pictures;

@@ -27,6 +27,14 @@ const fn program(name: &'static str, package: &'static str) -> Need {
 /// libFuzzer is compiled from C++.
 pub(crate) const TO_FUZZ: &[Need] = &[program("c++", "build-essential")];
 
+/// Machines are emulated, and what runs in them before pidtap does; kernels come as Debian packs them.
+pub(crate) const TO_BOOT: &[Need] = &[
+    program("qemu-system-x86_64", "qemu-system-x86"),
+    program("busybox", "busybox-static"),
+    program("dpkg-deb", "dpkg"),
+    program("xz", "xz-utils"),
+];
+
 /// Real services and clients that live tests trace, and what drives and checks them.
 pub(crate) const ALL: &[Need] = &[
     program("c++", "build-essential"),

@@ -16,6 +16,7 @@ const BPF_LINKER_VERSION: &str = "0.10.3";
 pub(crate) fn everything() -> anyhow::Result<()> {
     to_build()?;
     packages::install(packages::ALL)?;
+    to_boot()?;
     say("everything is there");
     Ok(())
 }
@@ -30,6 +31,11 @@ pub(crate) fn to_build() -> anyhow::Result<()> {
 pub(crate) fn to_test() -> anyhow::Result<()> {
     to_build()?;
     packages::install(packages::ALL)
+}
+
+/// What booting kernels needs.
+pub(crate) fn to_boot() -> anyhow::Result<()> {
+    packages::install(packages::TO_BOOT)
 }
 
 /// What fuzzing needs: libFuzzer is C++.
@@ -66,7 +72,7 @@ fn bpf_linker() -> anyhow::Result<()> {
 }
 
 /// Where tools go: outside of the target folder, so that `cargo clean` leaves them. As in tracer-user/build.rs.
-fn tools_folder() -> anyhow::Result<PathBuf> {
+pub(crate) fn tools_folder() -> anyhow::Result<PathBuf> {
     if let Some(folder) = env::var_os("PIDTAP_TOOLS") {
         return Ok(PathBuf::from(folder));
     }

@@ -1,13 +1,13 @@
 //! The tests, in tiers.
 
-use std::{path::Path, process::Command};
+use std::{env, path::Path, process::Command};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use crate::{
     command::{cargo, is_root, perform, say},
-    compile, fuzz, lint, setup,
+    compile, fuzz, kernels, lint, setup,
 };
 
 #[derive(Args)]
@@ -30,6 +30,8 @@ enum Tier {
     Cli,
     /// Real eBPF on real processes; needs root (uses sudo where not).
     Live,
+    /// Real kernels in virtual machines, and the real program in them; needs no root. After `--`: versions.
+    Kernels,
     /// Lint, a short run of every fuzz target, and all of the above.
     All,
 }
@@ -53,8 +55,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             setup::to_test()?;
             live(&compile::release()?, &[], arguments)?;
         }
+        Tier::Kernels => {
+            setup::to_build()?;
+            setup::to_boot()?;
+            // One that was built elsewhere may be tried, as by the tests.
+            let binary = env::var_os("PIDTAP_BIN").map_or_else(compile::release, |path| Ok(path.into()))?;
+            kernels::run(&binary, arguments)?;
+        }
         Tier::All => {
             setup::to_test()?;
+            setup::to_boot()?;
             lint::run()?;
             unit(arguments)?;
             fuzz::every_target(FUZZ_SECONDS)?;
@@ -62,6 +72,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             let binary = compile::release()?;
             cli(&binary, arguments)?;
             live(&binary, &[], arguments)?;
+            kernels::run(&binary, &[])?;
         }
     }
     say("all tests passed");

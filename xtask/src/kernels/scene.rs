@@ -1,0 +1,74 @@
+//! What happens in a guest. To add a scene: one more entry of [`scenes`]; what is to be compared with ground truth is
+//! best a live test, which runs here as it does on this machine, as long as it needs no program of the distribution.
+
+use super::matrix::Expected;
+
+/// Something that is run in the guest.
+pub(super) struct Scene {
+    pub(super) name: &'static str,
+    /// A line of the shell.
+    pub(super) script: String,
+    /// How it must end.
+    pub(super) status: i32,
+    /// Words that it must say.
+    pub(super) says: &'static str,
+}
+
+/// Live tests that run in guests, by the beginnings of their names: ground truth of the tracee, in either role; a
+/// connection that processes share; children; `pidtap run`; a hang with its verdict.
+const LIVE: &[&str] = &[
+    "mode::client_mixed",
+    "mode::server_mixed",
+    "scene::dup2_over_a_live_descriptor",
+    "scene::fork_after_accept",
+    "scene::unix_stream_socket",
+    "scene::ipv6",
+    "life::children_at_500_a_second",
+    "life::run_misses_no_byte_and_gives_the_exit_status",
+    "stuck::",
+];
+
+/// Live tests that leave a recording and the lines that were printed while it was made. The recording is replayed in the
+/// guest, and once more on this machine.
+const RECORDED: &[&str] = &["record::client_mixed", "record::children", "record::forced_loss"];
+
+/// Where the guest keeps recordings.
+pub(super) const KEPT: &str = "/root/kept";
+
+fn scene(name: &'static str, script: impl Into<String>, status: i32, says: &'static str) -> Scene {
+    Scene { name, script: script.into(), status, says }
+}
+
+/// The scenes for a kernel.
+pub(super) fn scenes(expected: Expected) -> Vec<Scene> {
+    match expected {
+        Expected::Refuses => vec![
+            scene("doctor", "pidtap doctor", 5, "the probes need Linux 5.17 or later"),
+            scene("attach", "pidtap attach 1", 5, "need Linux 5.17 or later"),
+            scene("run", "pidtap run -- true", 5, "need Linux 5.17 or later"),
+        ],
+        Expected::Works => {
+            let test = |names: &[&str]| format!("live --test-threads=1 {}", names.join(" "));
+            vec![
+                scene("doctor", "pidtap doctor", 0, "loaded, attached and removed again"),
+                scene("live tests", test(LIVE), 0, "test result: ok"),
+                scene("recordings", format!("PIDTAP_RECORDINGS={KEPT} {}", test(RECORDED)), 0, "test result: ok"),
+            ]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_that_of_a_live_test() {
+        let folder = crate::command::root().join("tests/tests/live");
+        for name in LIVE.iter().chain(RECORDED) {
+            let (module, test) = name.split_once("::").expect("module and test");
+            let text = std::fs::read_to_string(folder.join(module).with_extension("rs")).expect("the module is there");
+            assert!(text.contains(test), "{name}: a filter that finds nothing would pass");
+        }
+    }
+}
