@@ -38,6 +38,16 @@ pub fn duration(nanoseconds: Option<u64>) -> String {
     }
 }
 
+/// The same of what was under way when it was first seen: it took longer than that, and where nothing passed since, how
+/// long is not known.
+pub fn least(nanoseconds: Option<u64>, is_late: bool) -> String {
+    match nanoseconds {
+        Some(..500) if is_late => "-".to_owned(),
+        Some(_) if is_late => format!(">{}", duration(nanoseconds)),
+        _ => duration(nanoseconds),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +70,7 @@ mod tests {
         let expected = ["59.0s", "61.0s", "99.0s", "1m40s", "2m05s", "59m59s", "1h00m", "3h07m", "99h59m"];
         assert_eq!(shown.map(|seconds: u64| duration(Some(seconds * 1_000_000_000))), expected);
         assert_eq!(duration(None), "…");
+        assert_eq!([0, 12_345_678].map(|time| least(Some(time), true)), ["-", ">12.3ms"]);
+        assert_eq!(least(Some(0), false), "0µs");
     }
 }

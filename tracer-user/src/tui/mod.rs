@@ -19,6 +19,7 @@ mod status;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tense;
 mod theme;
 mod view;
 

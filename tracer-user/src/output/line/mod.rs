@@ -24,7 +24,7 @@ use tracer_common::event::loss;
 use super::{Output, buffer::LineBuffer};
 use crate::{
     clock::Clock,
-    connection::{Protocol, Role},
+    connection::{Endpoint, Protocol, Role},
     engine::{Attached, Loss, Note, NoteKind, Summary, Update},
     errno,
     event::Timestamp,
@@ -52,6 +52,8 @@ pub struct LineOptions {
 const NAMED_TARGETS: usize = 4;
 /// From this width on all columns are shown.
 const WIDE: usize = 100;
+/// From this width on there is room for the address beside the name.
+const WIDEST: usize = 140;
 /// From this width on there are columns at all.
 const MEDIUM: usize = 60;
 
@@ -246,7 +248,8 @@ impl<W: Write> LineOutput<W> {
         let duration = exchange.timing.end.map(|end| end.since(exchange.started));
         let slow = duration.is_some_and(|duration| duration > SLOW_NS);
         self.line.style(if slow { Style::Slow } else { Style::Plain });
-        self.line.put(format_args!("{:>width$} ", measure::duration(duration)));
+        let late = exchange.quality == Quality::JoinedLate;
+        self.line.put(format_args!("{:>width$} ", measure::least(duration, late)));
     }
 
     fn url(&mut self, exchange: &Exchange) {
@@ -268,9 +271,27 @@ impl<W: Write> LineOutput<W> {
         self.line.put(format_args!("{gap}{}", Visible(&path)));
     }
 
+    /// Where a call went: behind one name there may be several addresses, of which one fails.
+    fn address(&mut self, exchange: &Exchange) {
+        let named = exchange.request.as_ref().and_then(|request| match url::base(exchange, request) {
+            Base::Authority(authority) => Some(authority),
+            Base::Target => request.authority(),
+            Base::Unix(_) | Base::Nothing => None,
+        });
+        let remote = &*exchange.connection.remote_text;
+        let inet = matches!(exchange.connection.remote, Endpoint::Inet(_));
+        if exchange.role == Role::Client && inet && named.is_some_and(|named| named != remote) {
+            self.line.style(Style::Faint);
+            self.line.put(format_args!("  @{}", Visible(remote)));
+        }
+    }
+
     /// What else is to be known, in brackets.
     fn remarks(&mut self, exchange: &Exchange) {
         self.line.begin_tail();
+        if self.options.width.is_none_or(|width| width >= WIDEST) {
+            self.address(exchange);
+        }
         self.incidents.mark(&mut self.line, exchange);
         self.line.style(Style::Slow);
         match exchange.quality {

@@ -105,13 +105,14 @@ fn outcome(exchange: &Exchange, context: &Context<'_>) -> Vec<(Tone, String)> {
     };
     let duration = context.store.duration(exchange);
     let took = if exchange.outcome == Outcome::InFlight { "for" } else { "took" };
-    let least = if exchange.quality == Quality::JoinedLate { "at least " } else { "" };
+    let late = exchange.quality == Quality::JoinedLate;
+    let least = match measure::least(Some(duration), late).as_str() {
+        "-" => format!("  {took} a time that was not seen"),
+        _ if late => format!("  {took} at least {}", measure::duration(Some(duration))),
+        _ => format!("  {took} {}", measure::duration(Some(duration))),
+    };
     let slow = if duration > SLOW_NS { Tone::Warn } else { Tone::Strong };
-    vec![
-        outcome,
-        (slow, format!("  {took} {least}{}", measure::duration(Some(duration)))),
-        (Tone::Faint, format!("  since {}", context.clock_time(exchange.started))),
-    ]
+    vec![outcome, (slow, least), (Tone::Faint, format!("  since {}", context.clock_time(exchange.started)))]
 }
 
 /// How it came to that.

@@ -17,6 +17,7 @@ use crate::{
     measure,
     tui::{
         overview::{draw_incident, hang_age, place},
+        tense::past,
         theme::Tone,
     },
     visible::Visible,
@@ -217,7 +218,10 @@ fn axis(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &HangEvidence, sca
 /// The verdict in words, and what it leads to.
 pub(super) fn words<'a>(rows: &mut Rows<'a>, subject: &Subject<'a>, evidence: &HangEvidence) {
     let whom = evidence.waiting_on.words();
+    let goes_on = evidence.result == HangResult::Ongoing;
+    let ended = goes_on && subject.context.store.summary().is_some();
     let why = evidence.why();
+    let why = if goes_on && !ended { why.to_string() } else { past(&why) };
     let unknown = evidence.waiting_on == WaitingOn::Unknown;
     let had = if unknown {
         "What is known does not tell who did not move.".to_owned()
@@ -225,6 +229,8 @@ pub(super) fn words<'a>(rows: &mut Rows<'a>, subject: &Subject<'a>, evidence: &H
         format!("It had waited on {whom}: {why}.")
     };
     let mut text = match evidence.result {
+        HangResult::Ongoing if ended && unknown => had,
+        HangResult::Ongoing if ended => format!("Waited on {whom} when tracing ended: {why}."),
         HangResult::Ongoing if unknown => "What is known does not tell who does not move.".to_owned(),
         HangResult::Ongoing => format!("Waits on {whom}: {why}."),
         HangResult::ClientTimeout => {
@@ -237,13 +243,13 @@ pub(super) fn words<'a>(rows: &mut Rows<'a>, subject: &Subject<'a>, evidence: &H
         }
         result => format!("The call {}. {had}", result.words()),
     };
-    let goes_on = evidence.result == HangResult::Ongoing;
     let grown = if goes_on { subject.until().since(subject.incident.updated) } else { 0 };
     let silent = time(evidence.stalled + grown);
     let _ = write!(text, " Nothing moved for {silent}, while {}.", phase(evidence.phase));
     rows.words(Tone::Plain, &text);
     if goes_on && evidence.doing.is_some() && !evidence.threads.is_empty() {
         let words = evidence.threads_words();
+        let words = if ended { past(&words) } else { words };
         let first = words.chars().next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
         let rest = words.get(first.len()..).unwrap_or_default();
         rows.words(Tone::Plain, &format!("{first}{}.", Visible(rest)));

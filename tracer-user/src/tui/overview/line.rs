@@ -13,6 +13,7 @@ use crate::{
     store::{Severity, severity},
     tui::{
         pen::{Pen, columns},
+        tense::past,
         theme::Tone,
         view::Context,
     },
@@ -155,7 +156,9 @@ pub(in crate::tui) fn hang_age(incident: &Incident, evidence: &HangEvidence, con
 fn hang(pen: &mut Pen<'_>, incident: &Incident, evidence: &HangEvidence, context: &Context<'_>) {
     let tone = if evidence.result == HangResult::Ongoing { Tone::Bad } else { Tone::Plain };
     pen.cell(7, tone, hang_age(incident, evidence, context));
-    let why = why(evidence);
+    let is_over = context.store.summary().is_some();
+    let goes_on = evidence.result == HangResult::Ongoing && !is_over;
+    let why = if goes_on { why(evidence) } else { past(&why(evidence)) };
     let had = |result: &str| vec![result.to_owned(), format!("it was: {why}")];
     let said = match evidence.result {
         HangResult::Ongoing => vec![why],
@@ -314,6 +317,8 @@ fn other(pen: &mut Pen<'_>, evidence: &Evidence, context: &Context<'_>) {
             vec![format!("all {} busy", evidence.busy), format!("{} callers wait", evidence.inbound)]
         }
     };
+    let is_over = context.store.summary().is_some();
+    let said: Vec<String> = if is_over { said.iter().map(|words| past(words)).collect() } else { said };
     two_sided(pen, &Visible(&about(evidence, context.redactor)).to_string(), &said);
 }
 

@@ -78,9 +78,9 @@ pub(in crate::tui) fn draw(pen: &mut Pen<'_>, exchange: &Exchange, context: &Con
     let method = exchange.request.as_ref().map_or(no_method, |request| &request.method);
     pen.cell(7, Tone::Plain, Visible(method));
     // It was under way before tracing: it is older than that.
-    let least = if exchange.quality == Quality::JoinedLate { ">" } else { "" };
+    let late = exchange.quality == Quality::JoinedLate;
     let tone = if duration > SLOW_NS { Tone::Warn } else { Tone::Plain };
-    pen.right(7, tone, format_args!("{least}{}", measure::duration(Some(duration))));
+    pen.right(7, tone, measure::least(Some(duration), late));
     if wide {
         pen.right(6, Tone::Faint, measure::size(exchange.request.as_ref().map(|request| request.body.bytes)));
     }
