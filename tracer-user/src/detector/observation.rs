@@ -29,6 +29,13 @@ pub enum Observation<'a> {
     Probe(&'a ProbeEvent, &'a OpenConnection<'a>),
     /// What a thread of a traced process does.
     Thread(&'a ThreadEvent),
+    /// A process has made a child.
+    ProcessForked {
+        /// The process.
+        parent: u32,
+        /// Its child.
+        child: u32,
+    },
     /// A process has ended.
     ProcessEnded(u32),
     /// Time has passed; what is open can be looked at.

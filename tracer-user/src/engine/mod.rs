@@ -533,7 +533,11 @@ impl Engine {
         use wire::process;
         let pid = event.header.tgid;
         match event.action {
-            process::FORK => self.environment.processes.fork(pid, event.other_tgid),
+            process::FORK => {
+                let child = event.other_tgid;
+                self.environment.processes.fork(pid, child);
+                self.environment.told.observe(&Observation::ProcessForked { parent: pid, child });
+            }
             process::EXEC | process::FOUND => {
                 self.environment.processes.set_name(pid, &event.name);
                 if event.header.flags & wire::flag::NAMED_TARGET != 0 {

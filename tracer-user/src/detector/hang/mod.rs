@@ -170,6 +170,7 @@ impl Detect for Hang {
             Observation::Probe(event, _) => self.kernels.take(event),
             Observation::Thread(event) => self.threads.take(event),
             Observation::ProcessEnded(pid) => self.threads.forget(*pid),
+            Observation::ProcessForked { .. } => {}
             Observation::Exchange(..) | Observation::Connecting(_) | Observation::Tick(_) | Observation::End => {}
         }
     }

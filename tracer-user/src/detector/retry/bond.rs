@@ -106,11 +106,12 @@ impl Retry {
             _ => {}
         }
         let same_thread = chain.process.tid == beginning.process.tid;
-        bond.other_thread = !same_thread;
+        bond.other_thread = !same_thread && chain.loose.is_none();
         let gap = started.since(span.1) as f64;
         if bond.explicit.is_empty() && !same_caller && !same_thread {
             // Another thread's call is another call, unless threads take turns here; and then one that comes at once may be.
-            if !turns || gap <= self.thresholds.immediate.as_nanos() as f64 {
+            let may = turns || chain.loose.is_some();
+            if !may || gap <= self.thresholds.immediate.as_nanos() as f64 {
                 return None;
             }
         }

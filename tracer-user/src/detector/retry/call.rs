@@ -85,6 +85,16 @@ impl Call {
         }
     }
 
+    /// Its key, as if this process had made it; of what is longer than is kept, another key than that of the request.
+    pub(super) fn key(&self, pid: u32) -> u64 {
+        match &self.method {
+            Some(method) => {
+                hash(&[&pid.to_ne_bytes(), method.as_bytes(), self.authority.as_bytes(), self.path.as_bytes()])
+            }
+            None => connect_key(pid, &self.authority),
+        }
+    }
+
     pub(super) fn connect(remote: &str) -> Self {
         Self { method: None, authority: cut(remote), path: Box::default(), digest: 0 }
     }

@@ -72,6 +72,10 @@ pub(super) struct Chain {
     pub(super) answer: Option<u16>,
     /// Whom it is for.
     pub(super) upstream: u64,
+    /// Threads, or children, make its attempts one after the other: the process that they come from.
+    pub(super) loose: Option<u32>,
+    /// Where to, as text.
+    pub(super) remote: Box<str>,
     /// The target was being asked for something when it began.
     pub(super) served: bool,
     /// Its attempts may as well be calls of their own: only gaps that surely grow say that they are not.
@@ -115,6 +119,8 @@ impl Chain {
             cookie_set: false,
             answer: None,
             upstream,
+            loose: None,
+            remote: Box::default(),
             served: false,
             held: false,
             misses: 0,

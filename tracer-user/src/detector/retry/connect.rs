@@ -43,7 +43,12 @@ impl Retry {
         let key = call::connect_key(connection.process.pid, remote);
         let beginning = Beginning { process: connection.process, started, request: None, remote, key };
         let doing = if up { Doing::Connected(id, now) } else { Doing::Connecting(id) };
-        if let Some((chain, bond)) = self.find_connect(&beginning, false) {
+        let root = self.loose.root(connection.process.pid);
+        let found = self.find_connect(&beginning, false).or_else(|| {
+            let key = call::connect_key(root, remote);
+            (root != connection.process.pid).then(|| self.find_connect(&Beginning { key, ..beginning }, false))?
+        });
+        if let Some((chain, bond)) = found {
             self.join(chain, bond, &beginning, doing, now, findings);
             self.by_connection.insert(id, chain);
             if up {
@@ -108,8 +113,16 @@ impl Retry {
         let upstream = Upstreams::key(remote);
         if known.is_none() {
             let beginning = Beginning { process: &exchange.process, started, request: None, remote, key };
-            if !self.chains.is_empty()
-                && let Some((id, bond)) = self.find_connect(&beginning, true)
+            if !self.loose.is_empty()
+                && let Some(id) = self.begins_loosely(&beginning, exchange.id, true, now, findings)
+            {
+                known = Some(id);
+            } else if !self.chains.is_empty()
+                && let Some((id, bond)) = self.find_connect(&beginning, true).or_else(|| {
+                    let root = self.loose.root(exchange.process.pid);
+                    let key = call::connect_key(root, remote);
+                    (root != exchange.process.pid).then(|| self.find_connect(&Beginning { key, ..beginning }, true))?
+                })
             {
                 self.join(id, bond, &beginning, Doing::Trying(exchange.id), now, findings);
                 known = Some(id);
@@ -118,6 +131,7 @@ impl Retry {
         let id = known.unwrap_or_else(|| {
             let marks = Marks::default();
             let mut chain = Chain::new(Call::connect(remote), marks, [key, key], exchange.process.clone(), upstream);
+            chain.remote = call::cut(remote);
             chain.begin(Some(exchange.id), started, &self.thresholds);
             let id = self.insert(chain);
             self.link_caller(id, exchange.process.tid, &marks, started);
@@ -131,6 +145,8 @@ impl Retry {
         }
         chain.fail(ended, &self.thresholds);
         self.next_look = self.next_look.min(chain.deadline);
+        self.fails_loosely(exchange.id, ended, id);
+        let Some(chain) = self.chains.get_mut(&id) else { return };
         if chain.opened.is_some() {
             self.tell(id, now, findings);
         }

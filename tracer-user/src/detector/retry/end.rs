@@ -95,6 +95,8 @@ impl Retry {
             if let Some(last) = chain.listed.last_mut().filter(|last| last.exchange == Some(exchange)) {
                 let later = ended.time.since(last.ended.unwrap_or_default());
                 last.ended = Some(ended.time);
+                self.fails_loosely(exchange, ended, id);
+                let Some(chain) = self.chains.get_mut(&id) else { return };
                 if later >= WORTH_TELLING_NS && chain.opened.is_some() {
                     self.tell(id, now, findings);
                 }
@@ -107,6 +109,8 @@ impl Retry {
         chain.fail(ended, &self.thresholds);
         self.next_look = self.next_look.min(chain.deadline);
         self.by_exchange.insert(exchange, id);
+        self.fails_loosely(exchange, ended, id);
+        let Some(chain) = self.chains.get_mut(&id) else { return };
         if chain.opened.is_some() {
             self.tell(id, now, findings);
         }
@@ -125,6 +129,7 @@ impl Retry {
         let keys = [call::key(process.pid, request, remote), call::connect_key(process.pid, remote)];
         let upstream = Upstreams::key(request.authority().unwrap_or(remote));
         let mut chain = Chain::new(Call::of(request, remote), marks, keys, process.clone(), upstream);
+        chain.remote = call::cut(remote);
         chain.attempts = marks.number.map_or(0, |(_, number)| number.saturating_sub(1));
         chain.begin(Some(exchange), started, &self.thresholds);
         chain.doing = Doing::Trying(exchange);
@@ -160,6 +165,14 @@ impl Retry {
             let (pid, remote) = (exchange.process.pid, &*exchange.connection.remote_text);
             let key = self.keys.of(exchange.id).unwrap_or_else(|| call::key(pid, request, remote));
             self.rhythms.succeeded(key, (started, end));
+            let root = self.loose.root(pid);
+            if root == pid {
+                self.loose.succeeded(key);
+            } else {
+                let key = call::key(root, request, remote);
+                self.loose.succeeded(key);
+                self.rhythms.succeeded(key, (started, end));
+            }
             self.rhythms.succeeded(call::connect_key(pid, remote), (started, end));
         }
     }

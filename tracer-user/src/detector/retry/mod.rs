@@ -27,6 +27,7 @@ mod end;
 mod evidence;
 mod fallback;
 mod join;
+mod loose;
 mod pattern;
 mod request;
 mod rhythm;
@@ -42,6 +43,7 @@ use caller::Callers;
 use chain::{Chain, Doing};
 pub use evidence::{Attempt, Caller, Failure, Pattern, RetryEvidence, RetryResult};
 use fallback::Fallbacks;
+use loose::AllLoose;
 use rhythm::Rhythms;
 use rustc_hash::FxHashMap;
 use threads::Threads;
@@ -108,6 +110,7 @@ pub struct Retry {
     threads: Threads,
     upstreams: Upstreams,
     fallbacks: Fallbacks,
+    loose: AllLoose,
     next_look: Timestamp,
 }
 
@@ -135,6 +138,7 @@ impl Detect for Retry {
             threads: Threads::default(),
             upstreams: Upstreams::default(),
             fallbacks: Fallbacks::default(),
+            loose: AllLoose::default(),
             next_look: Timestamp(u64::MAX),
         }
     }
@@ -165,6 +169,7 @@ impl Detect for Retry {
             },
             Observation::Connecting(connection) => self.connects(connection, false, now, findings),
             Observation::Connected(connection) => self.connects(connection, true, now, findings),
+            Observation::ProcessForked { parent, child } => self.loose.forked(*parent, *child),
             Observation::ProcessEnded(pid) => self.process_ended(*pid, now, findings),
             Observation::Tick(_) if now >= self.next_look => self.look(now, findings),
             Observation::Exchange(..)
@@ -179,8 +184,13 @@ impl Detect for Retry {
 
 impl Retry {
     fn process_ended(&mut self, pid: u32, now: Timestamp, findings: &mut Findings) {
-        let ended: Vec<ChainId> =
-            self.chains.iter().filter(|(_, chain)| chain.process.pid == pid).map(|(id, _)| *id).collect();
+        let ended: Vec<ChainId> = self
+            .chains
+            .iter()
+            .filter(|(_, chain)| chain.loose.unwrap_or(chain.process.pid) == pid)
+            .map(|(id, _)| *id)
+            .collect();
+        self.loose.ended(pid);
         for id in ended {
             if self.chains.get(&id).is_some_and(|chain| chain.doing == Doing::Waiting) {
                 self.give_up(id, now, findings);

@@ -27,9 +27,15 @@ impl Retry {
         let started = exchange.started;
         let upstream = Upstreams::key(authority);
         // One look-up for a call that is no retry, as nearly all are.
-        let may_go_on = !self.chains.is_empty();
+        let may_go_on = !self.chains.is_empty() || !self.loose.is_empty();
         self.upstreams.attempt(upstream, may_go_on);
-        let goes_on = may_go_on && self.goes_on(exchange, request, key, started, now, findings);
+        let goes_on = may_go_on && {
+            let root = self.loose.root(pid);
+            let family = if root == pid { None } else { Some(call::key_with(root, request, authority)) };
+            self.shows_loose(exchange, request, key, started, now, findings)
+                || self.goes_on(exchange, request, key, started, now, findings)
+                || family.is_some_and(|key| self.goes_on(exchange, request, key, started, now, findings))
+        };
         if !goes_on {
             if may_go_on {
                 self.upstreams.call(upstream);
@@ -37,6 +43,25 @@ impl Retry {
             self.begins(exchange, request, key, started, now, findings);
         }
         self.threads.asks(pid, exchange.process.tid);
+    }
+
+    /// Whether the request shows that calls of several threads or children are one chain.
+    fn shows_loose(
+        &mut self,
+        exchange: &OpenExchange<'_>,
+        request: &Request,
+        key: u64,
+        started: Timestamp,
+        now: Timestamp,
+        findings: &mut Findings,
+    ) -> bool {
+        if self.loose.is_empty() || self.by_connection.contains_key(&exchange.connection.id) {
+            return false;
+        }
+        let remote = &*exchange.connection.remote_text;
+        let beginning =
+            Beginning { process: exchange.process, started, request: Some((request, Marks::of(request))), remote, key };
+        self.begins_loosely(&beginning, exchange.id, exchange.timing.connect_start.is_some(), now, findings).is_some()
     }
 
     /// Whether the request is an attempt of a known chain, which it then joins.
@@ -76,6 +101,10 @@ impl Retry {
         findings: &mut Findings,
     ) {
         self.rhythms.began(key, started);
+        let root = self.loose.root(exchange.process.pid);
+        if root != exchange.process.pid {
+            self.rhythms.began(call::key(root, request, &exchange.connection.remote_text), started);
+        }
         self.rhythms.began(call::connect_key(exchange.process.pid, &exchange.connection.remote_text), started);
         if Marks::numbered(&request.headers).is_some_and(|number| number > 1) {
             self.joins_late(exchange, request, key, started, now, findings);
@@ -129,6 +158,7 @@ impl Retry {
             self.upstreams.call(Upstreams::key(request.authority().unwrap_or(&exchange.connection.remote_text)));
             chain.call = Call::of(request, &exchange.connection.remote_text);
             chain.marks = Marks::of(request);
+            let key = chain.loose.map_or(key, |root| call::key(root, request, &exchange.connection.remote_text));
             let old = std::mem::replace(&mut chain.keys[0], key);
             if old != chain.keys[1] {
                 unindex(&mut self.by_key, old, id);

@@ -14,7 +14,7 @@
 //! * `connect` is a connect alone, which ends `refused`, `unreachable`, `timeout` or `up`, or whose call returns `errno=N`;
 //!   `v6` where to is an IPv6 address;
 //! * `open on=NAME` makes a connection ahead, for a later call; `blocking` calls `connect` so that it returns at the end;
-//! * `exit` ends the process.
+//! * `exit` ends the process, `exit pN` a child, which `fork pN` makes; `pN` before a thread says that it is the child's.
 //!
 //! Empty lines and what follows `#` are left out. `*N` in front of a line repeats it.
 
@@ -61,6 +61,8 @@ pub(crate) struct Scenario {
     time: u64,
     ticked: u64,
     last_inode: u64,
+    /// Processes of threads that are not the first's.
+    children: BTreeMap<u32, u32>,
     /// Kept connections, and those of open calls.
     kept: BTreeMap<String, Connection>,
     open: BTreeMap<String, (Connection, bool)>,
@@ -108,6 +110,7 @@ impl Scenario {
             time: 1_000 * MS,
             ticked: 1_000 * MS,
             last_inode: 100,
+            children: BTreeMap::new(),
             kept: BTreeMap::new(),
             open: BTreeMap::new(),
             updates: Vec::new(),
@@ -175,9 +178,24 @@ impl Scenario {
         let mut words = line.split_whitespace().peekable();
         let gap = words.next().and_then(|word| word.strip_prefix('+')?.parse::<f64>().ok());
         self.wait((gap.unwrap_or_else(|| panic!("+TIME is missing: {line}")) * MS as f64) as u64);
-        let Some(who) = words.next() else { return };
-        if who == "exit" {
+        let Some(mut who) = words.next() else { return };
+        let process = |word: &str| word.strip_prefix('p')?.parse::<u32>().ok();
+        if who == "fork" {
+            let child = words.next().and_then(process).unwrap_or_else(|| panic!("pN: {line}"));
             let header = self.header(PID, 0);
+            let (action, name) = (process::FORK, [0; 16]);
+            let fork = ProcessEvent { header, other_tgid: child, exit_code: 0, action, reserved: [0; 7], name };
+            return self.event(&Event::Process(fork));
+        }
+        let child = process(who);
+        if let Some(child) = child {
+            who = words.next().unwrap_or_else(|| panic!("tN: {line}"));
+            let tid: u32 = who.strip_prefix('t').and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("tN: {line}"));
+            self.children.insert(tid + 1000, child);
+        }
+        if who == "exit" {
+            let mut header = self.header(PID, 0);
+            header.tgid = words.next().and_then(process).unwrap_or(PID);
             let (action, name) = (process::EXIT, [0; 16]);
             let exit = ProcessEvent { header, other_tgid: 0, exit_code: 0, action, reserved: [0; 7], name };
             return self.event(&Event::Process(exit));
@@ -347,7 +365,8 @@ impl Scenario {
     }
 
     fn header(&self, tid: u32, flags: u16) -> EventHeader {
-        EventHeader { time_ns: self.time, kind: 0, flags, length: 0, tgid: PID, tid }
+        let tgid = self.children.get(&tid).copied().unwrap_or(PID);
+        EventHeader { time_ns: self.time, kind: 0, flags, length: 0, tgid, tid }
     }
 
     fn event(&mut self, event: &Event<'_>) {

@@ -135,3 +135,92 @@ fn attempts_that_begin_seconds_apart_are_no_hot_loop() {
     let evidence = one(&text);
     assert_eq!(evidence.pattern, Some(Pattern::Immediate), "{evidence:#?}");
 }
+
+#[test]
+fn a_chain_goes_on_in_whichever_thread_is_free() {
+    let job = "POST /job body=17";
+    let text = format!(
+        "+0 t1 {job} > 503\n+200 t2 {job} > 503\n+400 t3 {job} > 503\n+800 t4 {job} > 503\n+1600 t1 {job} > 200"
+    );
+    let evidence = check(&text, 5, Pattern::Exponential, RetryResult::Recovered);
+    assert_eq!(gaps_ms(&evidence), [200, 400, 800, 1600]);
+    assert_eq!(told(&text).incidents()[0].report.confidence.level(), "likely");
+    // Of two threads each comes back soon.
+    let text = format!(
+        "+0 t1 {job} > 503\n+200 t2 {job} > 503\n+400 t1 {job} > 503\n+800 t2 {job} > 503\n+1600 t1 {job} > 200"
+    );
+    let evidence = check(&text, 5, Pattern::Exponential, RetryResult::Recovered);
+    assert_eq!(gaps_ms(&evidence), [200, 400, 800, 1600]);
+    // Always the same gap; refused connects.
+    check(
+        "+0 t1 GET /a > 503\n+300 t2 GET /a > 503\n+300 t3 GET /a > 503\n+300 t4 GET /a > 503\n+300 t5 GET /a > 200",
+        5,
+        Pattern::Constant,
+        RetryResult::Recovered,
+    );
+    let text = "+0 t1 connect > refused\n+100 t2 connect > refused\n+200 t3 connect > refused\n+400 t4 connect > refused\n+800 t5 GET /a > 200";
+    let evidence = check(text, 5, Pattern::Exponential, RetryResult::Recovered);
+    assert_eq!(evidence.answer, Some(200));
+}
+
+#[test]
+fn a_chain_goes_on_in_one_child_after_the_other() {
+    let attempt = |gap: u32, child: u32, what: &str| {
+        format!("+{gap} fork p{child}\n+2 p{child} t{child} {what}\n+1 exit p{child}\n")
+    };
+    let ready = "GET /ready > 503";
+    let text =
+        [attempt(0, 21, ready), attempt(200, 22, ready), attempt(400, 23, ready), attempt(800, 24, "GET /ready > 200")]
+            .concat();
+    let evidence = check(&text, 4, Pattern::Exponential, RetryResult::Recovered);
+    assert_eq!(evidence.answer, Some(200));
+    // The service is not there at first.
+    let refused = "connect > refused";
+    let text = [
+        attempt(0, 21, refused),
+        attempt(500, 22, refused),
+        attempt(500, 23, refused),
+        attempt(500, 24, "GET /start > 503"),
+        attempt(500, 25, "GET /start > 200"),
+    ]
+    .concat();
+    let evidence = check(&text, 5, Pattern::Constant, RetryResult::Recovered);
+    assert_eq!((evidence.method.as_deref(), &*evidence.path), (Some("GET"), "/start"));
+    // A loop that did it before it failed; different calls.
+    let mut text: String = (0..6).map(|n| attempt(500, 30 + n, "GET /poll > 200")).collect();
+    text += &(0..6).map(|n| attempt(500, 40 + n, "GET /poll > 503")).collect::<String>();
+    none(&text);
+    none(&(0..8).map(|n| attempt(500, 40 + n, &format!("GET /item/{n} > 503"))).collect::<String>());
+}
+
+#[test]
+fn the_same_call_of_several_threads_is_no_chain_by_itself() {
+    // At once, overlapping, at any time, for different callers, while it succeeds now and then.
+    none(&(0..30).map(|n| format!("+1 t{n} GET /a > 503\n")).collect::<String>());
+    none(
+        "+0 t1 GET /a\n+30 t2 GET /a\n+30 t1 > 503\n+70 t3 GET /a\n+5 t2 > 503\n+70 t3 > 503\n+200 t4 GET /a > 503\n+400 t5 GET /a > 503",
+    );
+    let random = [310, 95, 620, 40, 505, 133, 77, 980, 210, 350, 61, 444];
+    none(&random.iter().enumerate().map(|(n, gap)| format!("+{gap} t{n} GET /a > 503\n")).collect::<String>());
+    none(
+        &random
+            .iter()
+            .enumerate()
+            .map(|(n, gap)| format!("+{gap} t{n} GET /a > {}\n", if n % 3 == 2 { 200 } else { 503 }))
+            .collect::<String>(),
+    );
+    let callers =
+        |(n, gap): (usize, &u32)| format!("+{gap} t{n} in GET /u/{n}\n+1 t{n} GET /a > 503\n+1 t{n} in > 502\n");
+    none(&[0, 200, 400, 800, 1600].iter().enumerate().map(callers).collect::<String>());
+    // Different jobs of one pool.
+    none(
+        &[0, 200, 400, 800, 1600]
+            .iter()
+            .enumerate()
+            .map(|(n, gap)| format!("+{gap} t{n} POST /job body={n} > 503\n"))
+            .collect::<String>(),
+    );
+    // Each thread retries its own.
+    let two = "+0 t1 GET /a > 503\n+120 t2 GET /a > 503\n+80 t1 GET /a > 503\n+120 t2 GET /a > 503\n+280 t1 GET /a > 200\n+120 t2 GET /a > 200";
+    assert_eq!(told(two).chains().len(), 2);
+}
