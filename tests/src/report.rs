@@ -99,10 +99,17 @@ pub struct Process {
 #[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
 pub struct Connection {
     pub id: u64,
+    #[serde(deserialize_with = "or_empty")]
     pub local: String,
+    #[serde(deserialize_with = "or_empty")]
     pub remote: String,
     pub tls: Option<serde_json::Value>,
     pub protocol: String,
+}
+
+/// An address that is not known is `null`: here nothing.
+fn or_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// A request.

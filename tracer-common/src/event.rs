@@ -41,7 +41,8 @@ pub mod kind {
     pub const TICK: u16 = 0x101;
     /// What the kernel says of a connection now: [`super::ProbeEvent`].
     pub const PROBE: u16 = 0x102;
-    /// What a Unix socket is bound to, and who is at the other end: [`super::SocketNameEvent`], then the path.
+    /// What a Unix socket is bound to, and who is at the other end: [`super::SocketNameEvent`], then the path. The probes
+    /// write it as well, before the SOCKET event.
     pub const SOCKET_NAME: u16 = 0x103;
     /// Tracing ends: [`super::TickEvent`].
     pub const DETACHED: u16 = 0x104;
@@ -96,6 +97,12 @@ pub mod flag {
     /// PROBE: of a Unix socket. Its queues and its state alone are known; `state` is `CLOSE_WAIT` where the peer has
     /// closed or sends no more.
     pub const UNIX: u16 = 1 << 11;
+    /// SOCKET_NAME: the path is that of this end, not of the peer.
+    pub const OWN_NAME: u16 = 1 << 12;
+    /// TCP: of an MPTCP connection as a whole, which has no sequence numbers (its subflows are not told of).
+    pub const COUNTED: u16 = 1 << 13;
+    /// PROBE: the kernel has no such connection any more. All else is zero.
+    pub const GONE: u16 = 1 << 14;
 }
 
 /// Which way bytes moved, seen from the target: [`DataEvent::direction`].

@@ -15,6 +15,7 @@ use crate::{
         SK_REMOTE_V4, SK_REMOTE_V6, SK_SHUTDOWN, SK_STATE, TCP_COPIED_SEQ, TCP_RCV_NXT, TCP_WRITE_SEQ,
     },
     socket::{self, Socket},
+    unix,
 };
 
 pub(crate) const AF_UNIX: u16 = 1;
@@ -174,6 +175,8 @@ pub(crate) struct Announcement {
 pub(crate) fn announce(what: Announcement) {
     if let Some(place) = ANNOUNCEMENT.get_ptr_mut(0) {
         unsafe { place.write(what) };
+        // Not within `send`, which would be deeper still.
+        unix::name_known();
         send();
     }
 }

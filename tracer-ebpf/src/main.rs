@@ -21,6 +21,7 @@ mod payload;
 mod probe;
 mod socket;
 mod target;
+mod unix;
 
 #[cfg(not(test))]
 #[panic_handler]

@@ -272,7 +272,7 @@ fn record<const N: usize>(transfer: *mut Transfer, size: u32) -> bool {
 
 /// `size`, which is at most `N` anyway, in a way that the verifier sees.
 #[inline(always)]
-fn bounded<const N: usize>(size: u32) -> u32 {
+pub(crate) fn bounded<const N: usize>(size: u32) -> u32 {
     let mut size = u64::from(size);
     // In assembly, for two reasons. The compiler knows the bound and would leave the check out. And it may put `N` into a
     // register and compare the other way round: verifiers before Linux 6.8 decide a comparison with a constant only where

@@ -70,6 +70,13 @@ pub(crate) fn inode_of(sk: u64) -> Option<u64> {
     kernel::<u64>(socket + u64::from(SOCKET_ALLOC_INODE.load()), &INODE_NUMBER)
 }
 
+/// True if the `struct socket` of a `struct sock` is that of another one. (One that is being closed has let go of it.)
+#[inline(always)]
+pub(crate) fn is_lent(sk: u64) -> bool {
+    let owner = pointer(sk, &SK_SOCKET).and_then(|socket| pointer(socket, &SOCKET_SK));
+    owner.is_some_and(|owner| owner != sk)
+}
+
 /// The slot of a descriptor of a process.
 #[inline(always)]
 fn descriptor_slot(tgid: u32, fd: i32) -> Option<*mut u32> {

@@ -14,6 +14,7 @@ use crate::{
     memory::user,
     socket::{self, Socket},
     target::Task,
+    unix,
 };
 
 const EBADF: i64 = -9;
@@ -32,6 +33,7 @@ pub(super) fn changed(task: Task, call: &Call, result: i64) {
     match call.code {
         // "Already under way" and "already connected" tell of an earlier call.
         syscall::CONNECT if result != EALREADY && result != EISCONN => {
+            unix::name_asked_for(&task, fd, arguments[1], arguments[2]);
             opened(&task, fd, origin::CONNECT, result as i32, arguments[1]);
         }
         syscall::ACCEPT if result >= 0 => opened(&task, result as i32, origin::ACCEPT, 0, 0),

@@ -5,7 +5,7 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 use tracer_common::{
-    control::Connection,
+    control::{Connection, connection as known},
     event::{TcpEvent, flag, kind, loss, tcp, tcp_state},
 };
 
@@ -19,6 +19,7 @@ use crate::{
 };
 
 const IPPROTO_TCP: u16 = 6;
+const IPPROTO_MPTCP: u16 = 262;
 /// `TCP_NEW_SYN_RECV`: not a whole socket yet. Nor is one in `TIME_WAIT`.
 const NEW_SYN_RECV: u8 = 12;
 
@@ -26,14 +27,22 @@ const NEW_SYN_RECV: u8 = 12;
 pub(crate) fn inet_sock_set_state(context: RawTracePointContext) -> i32 {
     let arguments = context.as_ptr().cast::<u64>();
     let (sk, old, new) = unsafe { (*arguments, *arguments.add(1) as u8, *arguments.add(2) as u8) };
-    if kernel::<u16>(sk, &SK_PROTOCOL) != Some(IPPROTO_TCP) {
+    let protocol = kernel::<u16>(sk, &SK_PROTOCOL).unwrap_or(0);
+    if protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP {
         return 0;
     }
     let Some(inode) = socket::inode_of(sk) else { return 0 };
-    if CONNECTIONS.get_ptr(inode).is_none() {
+    if let Some(entry) = CONNECTIONS.get_ptr(inode) {
+        if protocol == IPPROTO_TCP && is_subflow(sk, unsafe { (*entry).flags }) {
+            return 0;
+        }
+    } else {
         // A connection that a target begins is followed from here, since its `connect` may return before or after
         // the connection is made, or never.
-        if new != tcp_state::SYN_SENT || !target::is_traced((bpf_get_current_pid_tgid() >> 32) as u32) {
+        if new != tcp_state::SYN_SENT
+            || socket::is_lent(sk)
+            || !target::is_traced((bpf_get_current_pid_tgid() >> 32) as u32)
+        {
             return 0;
         }
         let value = Connection { sent: 0, received: 0, flags: 0, family: 0, protocol: 0 };
@@ -42,8 +51,15 @@ pub(crate) fn inet_sock_set_state(context: RawTracePointContext) -> i32 {
         }
     }
     // The tracepoint fires before the new state takes effect; a FIN that it stands for is not queued yet.
-    report(sk, inode, tcp::STATE, old, new);
+    report(sk, inode, tcp::STATE, old, new, protocol == IPPROTO_MPTCP);
     0
+}
+
+/// A TCP socket with the inode of an MPTCP one (`mptcp_sock_graft`): one of the ways that its bytes take, whose sequence
+/// numbers and end are its own affair. `flags` are those of the connection with this inode.
+#[inline(always)]
+fn is_subflow(sk: u64, flags: u32) -> bool {
+    if flags & known::ANNOUNCED != 0 { flags & known::SEQUENCE == 0 } else { socket::is_lent(sk) }
 }
 
 #[raw_tracepoint(tracepoint = "tcp_retransmit_skb")]
@@ -73,17 +89,26 @@ fn segment(context: &RawTracePointContext, what: u8) -> i32 {
         return 0;
     }
     let Some(inode) = socket::inode_of(sk) else { return 0 };
-    if CONNECTIONS.get_ptr(inode).is_some() {
-        report(sk, inode, what, state, state);
+    if let Some(entry) = CONNECTIONS.get_ptr(inode)
+        && !is_subflow(sk, unsafe { (*entry).flags })
+    {
+        report(sk, inode, what, state, state, false);
     }
     0
 }
 
 #[inline(always)]
-fn report(sk: u64, inode: u64, what: u8, old_state: u8, new_state: u8) {
-    // Before the handshake there are no positions.
-    let positions = if new_state == tcp_state::SYN_SENT { None } else { connection::tcp_positions(sk, old_state) };
-    let flags = if positions.is_some() { flag::SEQUENCE } else { 0 };
+fn report(sk: u64, inode: u64, what: u8, old_state: u8, new_state: u8, counted: bool) {
+    // Before the handshake there are no positions, and an MPTCP socket has none.
+    let positions =
+        if counted || new_state == tcp_state::SYN_SENT { None } else { connection::tcp_positions(sk, old_state) };
+    let flags = if counted {
+        flag::COUNTED
+    } else if positions.is_some() {
+        flag::SEQUENCE
+    } else {
+        0
+    };
     let Positions { send, receive } = positions.unwrap_or(Positions { send: 0, receive: 0 });
     emit::send(TcpEvent {
         header: emit::header(kind::TCP, flags, size_of::<TcpEvent>()),

@@ -105,6 +105,13 @@ impl Trace {
         for missing in capture.missing_tracepoints() {
             say(&format!("this kernel has no tracepoint {missing}: what it tells is not shown"));
         }
+        for target in targets.iter().filter(|target| process::is_32_bit(target.pid)) {
+            say(&format!(
+                "{} ({}) is a 32-bit program: its system calls have other numbers: they are not seen",
+                target.name.escape_debug(),
+                target.pid
+            ));
+        }
         let handle = capture.handle();
         if follow {
             add_late_children(&named, &mut children, &mut all, &handle);

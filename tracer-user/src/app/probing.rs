@@ -17,7 +17,7 @@ use std::{
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::time::{ClockId, clock_gettime};
-use tracer_common::event::{tcp, tcp_state};
+use tracer_common::event::{flag, tcp, tcp_state};
 
 use crate::{
     capture::Handle,
@@ -39,15 +39,16 @@ const MAX_CONNECTIONS: usize = 20_000;
 const MAX_PROCESSES: usize = 16;
 /// Port of name servers.
 const DOMAIN: u16 = 53;
-/// `IPPROTO_TCP`.
-const TCP: u16 = 6;
+/// `IPPROTO_TCP`, `IPPROTO_MPTCP`.
+const WITH_STATES: [u16; 2] = [6, 262];
 
 /// What is asked at once.
 #[derive(Default)]
 struct Question {
-    /// All that are open, or those of which calls are open.
+    /// Those of which calls are open.
     connections: Vec<SocketInode>,
-    all: bool,
+    /// All that are open, with their namespaces, where it is time for them.
+    all: Option<FxHashMap<u64, u32>>,
     /// Processes, and the threads of each that matter most.
     threads: Vec<(u32, Vec<u32>)>,
     /// Processes that are looked over for threads that wait for a name server.
@@ -58,7 +59,8 @@ struct Question {
 
 /// The connections that are open, by what the events say, and what the engine wants to know.
 pub(super) struct Probing {
-    open: FxHashSet<u64>,
+    /// By inode, with the network namespace of each.
+    open: FxHashMap<u64, u32>,
     new_processes: Vec<u32>,
     asked_all: u64,
     /// When what a person looks at was last wanted.
@@ -90,7 +92,7 @@ impl Probing {
         };
         let thread = thread::Builder::new().name("pidtap-probe".to_owned()).spawn(move || answerer.run(&receiver));
         Self {
-            open: FxHashSet::default(),
+            open: FxHashMap::default(),
             new_processes: Vec::new(),
             asked_all: 0,
             watched: 0,
@@ -139,12 +141,21 @@ impl Probing {
     /// Takes what an event says.
     pub(super) fn see(&mut self, event: &Event<'_>) {
         match event {
-            Event::Socket(event) if event.protocol == TCP && self.open.len() < MAX_CONNECTIONS => {
-                self.open.insert(event.connection);
+            Event::Socket(event)
+                if WITH_STATES.contains(&event.protocol)
+                    && event.state != tcp_state::CLOSE
+                    && self.open.len() < MAX_CONNECTIONS =>
+            {
+                self.open.insert(event.connection, event.netns);
             }
-            Event::Tcp(event) if event.what == tcp::STATE && event.new_state == tcp_state::CLOSE => {
+            // A connection that the target closes says no more than that: its socket has lost its inode.
+            Event::Tcp(event)
+                if event.what == tcp::STATE
+                    && matches!(event.new_state, tcp_state::CLOSE | tcp_state::FIN_WAIT1 | tcp_state::LAST_ACK) =>
+            {
                 self.open.remove(&event.connection);
             }
+            Event::Probe(event) if event.header.flags & flag::GONE != 0 => drop(self.open.remove(&event.connection)),
             Event::Process(event) => match event.action {
                 process::EXIT => drop(self.processes.remove(&event.header.tgid)),
                 action => {
@@ -176,10 +187,9 @@ impl Probing {
             return;
         }
         let resolving = if look_over { self.next_processes() } else { Vec::new() };
-        let connections = if all { &self.open } else { &self.wanted };
         let question = Question {
-            connections: connections.iter().map(|inode| SocketInode(*inode)).collect(),
-            all,
+            connections: self.wanted.iter().map(|inode| SocketInode(*inode)).collect(),
+            all: all.then(|| self.open.clone()),
             resolving,
             threads: self.wanted_threads.iter().map(|(pid, tids)| (*pid, tids.clone())).collect(),
             new_processes: std::mem::take(&mut self.new_processes),
@@ -246,11 +256,11 @@ impl Answerer {
             let _ = self.prober.add_namespace_of(*pid);
         }
         // What was answered before an error is good.
-        let _: io::Result<usize> = if question.all {
-            self.prober.probe(&question.connections, buffer)
-        } else {
-            self.prober.ask(&question.connections, buffer)
-        };
+        let _: io::Result<()> = question.all.iter().try_for_each(|open| self.prober.reconcile(open, buffer));
+        // Of those that were among all there is an answer already.
+        let asked = |inode: &SocketInode| question.all.as_ref().is_some_and(|open| open.contains_key(&inode.0));
+        let others: Vec<SocketInode> = question.connections.iter().copied().filter(|inode| !asked(inode)).collect();
+        let _: io::Result<usize> = self.prober.ask(&others, buffer);
         let connections: FxHashSet<u64> = question.connections.iter().map(|inode| inode.0).collect();
         if self.after.len() > MAX_PROCESSES * MAX_PROCESSES {
             self.after.clear();

@@ -94,6 +94,10 @@ pub(super) struct Link {
     pub(super) process: ProcessRef,
     /// Positions are sequence numbers.
     pub(super) sequence: bool,
+    /// An MPTCP connection, or another whose bytes the probes count although it has addresses and states.
+    pub(super) counted: bool,
+    /// TCP state, as far as it was told; 0 where it was not.
+    pub(super) state: u8,
     pub(super) send: Stream,
     pub(super) receive: Stream,
     pub(super) content: Content,
@@ -170,6 +174,8 @@ impl Link {
             info,
             process,
             sequence: false,
+            counted: false,
+            state: 0,
             send: Stream::default(),
             receive: Stream::default(),
             content,
@@ -269,6 +275,12 @@ impl Link {
         environment.told.observe(&observation(&self.view()));
     }
 
+    /// TCP has nothing to say of it any more: this side's FIN was sent, or the connection was over before it was known.
+    pub(super) fn says_no_more(&self) -> bool {
+        use tcp_state::{CLOSE, CLOSING, FIN_WAIT1, FIN_WAIT2, LAST_ACK, TIME_WAIT};
+        matches!(self.state, FIN_WAIT1 | FIN_WAIT2 | CLOSING | LAST_ACK | TIME_WAIT | CLOSE)
+    }
+
     /// Whether something must be looked at when time has passed.
     pub(super) fn needs_time(&self) -> bool {
         self.ending.is_some()
@@ -360,7 +372,8 @@ impl Link {
             _ => self.send.next(),
         };
         let own_next = Some(mark.position + length);
-        if self.info.protocol == Protocol::Unknown {
+        // What was not seen is of no protocol.
+        if self.info.protocol == Protocol::Unknown && matches!(piece, Piece::Bytes(..)) {
             self.set_protocol(Protocol::Http1);
         }
         let Content::Http1(http) = &mut self.content else { return };

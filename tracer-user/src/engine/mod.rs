@@ -3,6 +3,7 @@
 mod link;
 mod live;
 mod not_seen;
+mod name;
 mod opening;
 mod process_table;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 pub use link::Control;
 use link::{Content, End, Link};
+use name::{Name, Names};
 pub use not_seen::Unseen;
 use opening::{connect_failed, connect_returned, connected, connecting_found, errno, failed_call, new_link};
 use process_table::ProcessTable;
@@ -21,7 +23,7 @@ use rustc_hash::FxHashMap;
 pub use update::{Attached, EngineOptions, Loss, Note, NoteKind, Summary, Target, Update};
 
 use crate::{
-    connection::{ConnectionId, ConnectionInfo, Endpoint, Role},
+    connection::{AF_UNIX, ConnectionId, ConnectionInfo, Endpoint, Role},
     detector::{Ask, Detectors, Live, Observation, State},
     event::{Event, Timestamp, wire},
     exchange::{Exchange, OpenExchange, Step},
@@ -35,6 +37,8 @@ pub const MAX_CONNECTIONS: usize = 100_000;
 const GIVEN_UP_AT_ONCE: usize = MAX_CONNECTIONS / 64;
 /// How long a connection that is over is remembered, for events of it that come late.
 const REMEMBER_NS: u64 = 1_000_000_000;
+/// `IPPROTO_MPTCP`.
+const PROTOCOL_MPTCP: u16 = 262;
 /// How often loss is said while it goes on.
 const SAY_LOSS_EVERY_NS: u64 = 1_000_000_000;
 
@@ -154,6 +158,7 @@ pub struct Engine {
     realtime_offset_ns: i64,
     attached: Option<Timestamp>,
     last: Timestamp,
+    names: Names,
     loss: Loss,
     /// What was said of it last.
     said_loss: Loss,
@@ -340,7 +345,7 @@ impl Engine {
             origin::FOUND if event.local_port != 0 => Some(Role::Client),
             _ => None,
         };
-        let Self { links, environment, last_connection, .. } = self;
+        let Self { links, environment, last_connection, names, .. } = self;
         if begins && let Some(mut old) = links.remove(&event.connection) {
             old.close(Ending::ByTarget, time, environment);
         }
@@ -375,6 +380,16 @@ impl Engine {
             link.set_content(Content::new(Some(role), true), environment);
         }
         link.role = link.role.or(role);
+        if event.family == AF_UNIX
+            && let Some(name) = names.take(event.connection)
+        {
+            link.set_name(name);
+        }
+        link.counted |= event.protocol == PROTOCOL_MPTCP;
+        if event.state != 0 {
+            link.state = event.state;
+            link.peer_closed |= event.state == wire::tcp_state::CLOSE_WAIT;
+        }
         link.found |= joined && link.info.opened.is_none() && event.origin == origin::FOUND;
         if event.fd >= 0 && event.header.tgid != 0 {
             link.holder = (event.header.tgid, event.fd);
@@ -404,6 +419,7 @@ impl Engine {
     fn tcp(&mut self, event: &wire::TcpEvent) {
         use wire::{tcp, tcp_state};
         let time = Timestamp(event.header.time_ns);
+        let counted = event.header.flags & wire::flag::COUNTED != 0;
         let Self { links, environment, attention, last_connection, .. } = self;
         if event.what == tcp::STATE && event.new_state == tcp_state::SYN_SENT {
             if let Some(old) = links.get_mut(&event.connection)
@@ -418,7 +434,9 @@ impl Engine {
                 let content = Content::new(Some(Role::Client), false);
                 Box::new(new_link(last_connection, environment, event.connection, &event.header, content))
             });
-            link.sequence = true;
+            link.counted |= counted;
+            link.sequence = !link.counted;
+            link.state = event.new_state;
             link.connect_start.get_or_insert(time);
             if link.info.opened.is_none() {
                 link.info = Arc::new(ConnectionInfo { opened: Some(time), ..(*link.info).clone() });
@@ -426,15 +444,23 @@ impl Engine {
             return;
         }
         let Some(link) = links.get_mut(&event.connection).filter(|link| link.over.is_none()) else { return };
-        link.sequence = true;
+        link.counted |= counted;
+        if link.counted && !counted {
+            // Of a subflow, which is not the connection.
+            return;
+        }
+        link.sequence = !counted;
+        if event.what == tcp::STATE {
+            link.state = event.new_state;
+        }
         let positions = (event.header.flags & wire::flag::SEQUENCE != 0)
             .then(|| (link.send.extend(event.send_position, true), link.receive.extend(event.receive_position, true)));
         match event.what {
             tcp::RESET_RECEIVED => link.reset = true,
             tcp::STATE => match (event.old_state, event.new_state) {
                 (tcp_state::SYN_SENT, tcp_state::ESTABLISHED) => {
-                    link.send.start_at(event.send_position, true);
-                    link.receive.start_at(event.receive_position, true);
+                    link.send.start_at(event.send_position, !counted);
+                    link.receive.start_at(event.receive_position, !counted);
                     connected(link, time, environment);
                 }
                 (tcp_state::SYN_SENT, tcp_state::CLOSE) => {
@@ -495,6 +521,7 @@ impl Engine {
             descriptor::SHUTDOWN_WRITE => {
                 // A half-close: the FIN that was seen does not end the connection.
                 if let Some(link) = self.links.get_mut(&event.connection)
+                    && link.state != wire::tcp_state::CLOSE
                     && link.ending.is_some_and(|end| end.how == Ending::ByTarget)
                 {
                     link.ending = None;
@@ -509,16 +536,45 @@ impl Engine {
         let Self { links, environment, .. } = self;
         let Some(link) = links.get_mut(&inode).filter(|link| link.over.is_none()) else { return };
         link.holder = (0, -1);
+        let how = if link.peer_closed { Ending::ByPeer } else { Ending::ByTarget };
         let (since, ending) = match link.ending {
             // The kernel has already said that it ends.
             Some(end) => (end.since, end.how),
-            // TCP says so itself when the last descriptor goes. Others end with the last descriptor that is known.
-            None if link.sequence || environment.processes.holds(inode) => return,
-            None if link.peer_closed => (time, Ending::ByPeer),
-            None => (time, Ending::ByTarget),
+            // Others than TCP end with the last descriptor that is known.
+            None if environment.processes.holds(inode) => return,
+            None if !link.sequence => (time, how),
+            None => {
+                // TCP says so itself when the last descriptor goes, unless it has sent its FIN before that (a half-close), or
+                // was reset before it was known.
+                if link.says_no_more() {
+                    link.ending = Some(End { since: time, how, positions: None });
+                    self.attend(inode);
+                }
+                return;
+            }
         };
         link.close(ending, since, environment);
         self.attend(inode);
+    }
+
+    /// The kernel has no such connection any more, and its end was not seen: an event of it was lost, or came before the
+    /// connection was known.
+    fn gone(&mut self, event: &wire::ProbeEvent) {
+        let time = Timestamp(event.header.time_ns);
+        let Self { links, environment, .. } = self;
+        let Some(link) = links.get_mut(&event.connection).filter(|link| link.over.is_none()) else { return };
+        // What moves is there, whatever was said a moment ago.
+        if link.last_moved.iter().flatten().any(|moved| *moved >= time) {
+            return;
+        }
+        let how = match link.ending {
+            Some(end) => end.how,
+            None if link.reset => Ending::Reset,
+            None if link.peer_closed => Ending::ByPeer,
+            None => Ending::ByTarget,
+        };
+        link.close(how, time, environment);
+        self.attend(event.connection);
     }
 
     fn attend(&mut self, inode: u64) {
@@ -599,24 +655,11 @@ impl Engine {
     }
 
     fn socket_name(&mut self, event: &wire::SocketNameEvent, path: &[u8]) {
-        let Some(link) = self.links.get_mut(&event.connection) else { return };
-        if path.is_empty() {
-            return;
+        let Some(name) = Name::of(event, path) else { return };
+        match self.links.get_mut(&event.connection).filter(|link| link.over.is_none()) {
+            Some(link) => link.set_name(name),
+            None => self.names.keep(event.connection, name),
         }
-        let path = match path.split_first() {
-            Some((0, name)) => format!("@{}", String::from_utf8_lossy(name)),
-            _ => String::from_utf8_lossy(path).into_owned(),
-        };
-        let endpoint = Endpoint::Unix(path);
-        let text: Box<str> = endpoint.to_string().into();
-        let info = (*link.info).clone();
-        // The path is that of the listening side, whichever end is asked.
-        let server = matches!(&link.content, Content::Http1(http) if http.role() == Role::Server);
-        link.info = Arc::new(if server {
-            ConnectionInfo { local: endpoint, local_text: text, ..info }
-        } else {
-            ConnectionInfo { remote: endpoint, remote_text: text, ..info }
-        });
     }
 
     fn bound_connections(&mut self, time: Timestamp) {

@@ -7,7 +7,7 @@ use super::{
     link::{Content, Link},
 };
 use crate::{
-    connection::{AF_UNIX, ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
+    connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
     detector::Observation,
     event::{SocketInode, Timestamp, wire},
     exchange::{Connect, Exchange, ExchangeId, Outcome, ProcessRef, Quality, Timing},
@@ -28,6 +28,7 @@ pub(super) mod errno {
     pub(in crate::engine) const EINPROGRESS: i32 = 115;
     pub(in crate::engine) const EAGAIN: i32 = 11;
     pub(in crate::engine) const EINTR: i32 = 4;
+    pub(in crate::engine) const ENOENT: i32 = 2;
 }
 
 pub(super) fn new_link(
@@ -105,11 +106,33 @@ pub(super) fn connect_returned(
                 link.observe(environment, |connection| Observation::Connecting(connection));
             }
         }
-        // A Unix socket that is not there is how programs ask whether a daemon runs.
-        error if error > 0 && (event.family != AF_UNIX || error == errno::ECONNREFUSED) => {
+        error if error > 0 && !asks_for_a_daemon(&link.info.remote, error) => {
             connect_failed(link, Some(error), time, environment);
         }
         _ => {}
+    }
+}
+
+/// Whether a connect is how the C library and others ask if a daemon of the system runs: nobody misses it where its socket
+/// is not there.
+fn asks_for_a_daemon(remote: &Endpoint, error: i32) -> bool {
+    const DAEMONS: [&str; 9] = [
+        "/nscd/",
+        "/nslcd/",
+        "/sss/pipes/",
+        "/winbindd/",
+        "/avahi-daemon/",
+        "/run/systemd/",
+        "/dbus/system_bus_socket",
+        "/.X11-unix/",
+        "/dev/log",
+    ];
+    match remote {
+        // Without its path, nothing tells them apart.
+        Endpoint::Unix(path) => {
+            error == errno::ENOENT && (path.is_empty() || DAEMONS.iter().any(|daemon| path.contains(daemon)))
+        }
+        _ => false,
     }
 }
 

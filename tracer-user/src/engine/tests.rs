@@ -1,5 +1,6 @@
 //! The engine on scripted events.
 
+mod ending;
 pub(crate) mod scenario;
 mod script;
 mod unix;

@@ -47,6 +47,9 @@ impl Engine {
         let explained = self.loss.total_events() > 0;
         let Some(link) = self.links.get_mut(&event.connection).filter(|link| link.over.is_none()) else { return };
         let time = Timestamp(event.header.time_ns);
+        if event.header.flags & flag::GONE != 0 {
+            return self.gone(event);
+        }
         if event.header.flags & flag::UNIX != 0 {
             let event = link.with_own_counts(event);
             link.kernel = Some((&event).into());
@@ -54,6 +57,11 @@ impl Engine {
             return;
         }
         link.kernel = Some(event.into());
+        if link.counted {
+            // Sums of subflows: one byte may be counted on several.
+            self.environment.told.observe(&Observation::Probe(event, &link.view()));
+            return;
+        }
         let moved = (
             event.bytes_acked.saturating_add(u64::from(event.send_queue)) as i64,
             event.bytes_received.saturating_sub(u64::from(event.receive_queue)) as i64,

@@ -9,7 +9,7 @@ mod error;
 mod namespace;
 mod resolve;
 
-use std::{collections::HashMap, ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{collections::HashMap, ffi::OsStr, fs, io::Read as _, os::unix::ffi::OsStrExt as _, path::Path};
 
 pub use error::{ExitClass, ProcessError};
 pub use namespace::{Namespaces, check_initial_pid_namespace};
@@ -115,6 +115,14 @@ impl Target {
             name: stat.comm,
         }
     }
+}
+
+/// Whether a process runs a 32-bit program (`EI_CLASS` of its ELF header): its system calls have other numbers. False where
+/// its executable cannot be read.
+pub fn is_32_bit(pid: u32) -> bool {
+    let mut start = [0; 5];
+    fs::File::open(format!("/proc/{pid}/exe")).and_then(|mut file| file.read_exact(&mut start)).is_ok()
+        && start == *b"\x7fELF\x01"
 }
 
 /// [`Target::confirm`] for several: those that are still there, and what is to be said of the others. Where a name means

@@ -17,6 +17,8 @@ use crate::{
 
 /// `IPPROTO_TCP`.
 const PROTOCOL_TCP: u16 = 6;
+/// `IPPROTO_MPTCP`.
+const PROTOCOL_MPTCP: u16 = 262;
 
 /// Where a connection was found.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +63,7 @@ pub(super) fn tcp_found(time: Timestamp, place: Place, tcp: &TcpSocket, accepted
         remote: address(tcp.remote),
         local_port: tcp.local.port(),
         remote_port: tcp.remote.port(),
-        protocol: PROTOCOL_TCP,
+        protocol: if tcp.mptcp { PROTOCOL_MPTCP } else { PROTOCOL_TCP },
         state: tcp.state,
         ..socket(header(time, place.pid, accepted), tcp.inode, family, place)
     };
@@ -132,6 +134,13 @@ pub(super) fn unix_probe(time: Timestamp, inode: u32, unix: &UnixSocket, unread:
         ..ProbeEvent::new_zeroed()
     };
     Event::Probe(event).encode(buffer);
+}
+
+/// PROBE that says that there is no such connection any more.
+pub(super) fn gone(time: Timestamp, inode: u64, buffer: &mut Vec<u8>) {
+    let mut header = header(time, 0, false);
+    header.flags |= flag::GONE;
+    Event::Probe(ProbeEvent { header, connection: inode, ..ProbeEvent::new_zeroed() }).encode(buffer);
 }
 
 /// SOCKET of a connection that is being made: the call that says where to has not returned yet.

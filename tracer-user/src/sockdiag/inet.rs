@@ -11,9 +11,13 @@ use netlink_packet_sock_diag::{
     inet::{ExtensionFlags, InetRequest, InetResponseBuffer, InetResponseHeader, SocketId, StateFlags, nlas::TcpInfo},
 };
 
+use rustc_hash::FxHashMap;
+
 use super::netlink::DiagSocket;
 use crate::event::wire::tcp_state;
 
+/// `INET_DIAG_ULP_INFO` of `include/uapi/linux/inet_diag.h`.
+const ULP_INFO: u16 = 19;
 /// Bytes of `tcp_info` that are understood, or more.
 const TCP_INFO: usize = 512;
 
@@ -28,6 +32,8 @@ pub(super) struct TcpSocket {
     pub(super) receive_queue: u32,
     pub(super) send_queue: u32,
     pub(super) info: Option<TcpInfo>,
+    /// An MPTCP connection: numbers are those of its subflows together.
+    pub(super) mptcp: bool,
     /// By which the kernel finds it again without looking at all others.
     pub(super) key: Key,
 }
@@ -85,10 +91,33 @@ pub(super) fn udp_peers(
     Ok(())
 }
 
+impl TcpSocket {
+    /// Takes another subflow of the same MPTCP connection. The connection is where its first subflow is, and as alive as the
+    /// most alive of them.
+    fn add_subflow(&mut self, other: &Self) {
+        self.receive_queue = self.receive_queue.saturating_add(other.receive_queue);
+        self.send_queue = self.send_queue.saturating_add(other.send_queue);
+        if other.state == tcp_state::ESTABLISHED {
+            self.state = other.state;
+        }
+        if let (Some(own), Some(other)) = (&mut self.info, &other.info) {
+            own.bytes_acked = own.bytes_acked.saturating_add(other.bytes_acked);
+            own.bytes_received = own.bytes_received.saturating_add(other.bytes_received);
+            own.bytes_sent = own.bytes_sent.saturating_add(other.bytes_sent);
+            own.last_data_sent = own.last_data_sent.min(other.last_data_sent);
+            own.last_data_recv = own.last_data_recv.min(other.last_data_recv);
+            own.unacked = own.unacked.saturating_add(other.unacked);
+            own.total_retrans = own.total_retrans.saturating_add(other.total_retrans);
+        }
+    }
+}
+
 /// What one look at a namespace gives.
 #[derive(Debug, Default)]
 pub(super) struct TcpTable {
     pub(super) connections: Vec<TcpSocket>,
+    /// Where in there the MPTCP ones stand, by inode.
+    mptcp: FxHashMap<u32, usize>,
     listeners: Vec<SocketAddr>,
 }
 
@@ -134,16 +163,14 @@ impl TcpTable {
             self.listeners.push(local);
         } else if wanted(header.inode) {
             let attributes = &answer[size_of::<InetResponseBuffer>()..];
-            let info = NlasIterator::new(attributes)
-                .map_while(Result::ok)
-                .find(|attribute| attribute.kind() == INET_DIAG_INFO)
-                .and_then(|attribute| {
-                    // An older kernel tells less at the end.
-                    let mut value = attribute.value().to_vec();
-                    value.resize(value.len().max(TCP_INFO), 0);
-                    TcpInfo::parse(&value).ok()
-                });
-            self.connections.push(TcpSocket {
+            let mptcp = is_mptcp(attributes);
+            let info = attribute(attributes, INET_DIAG_INFO, |value| {
+                // An older kernel tells less at the end.
+                let mut value = value.to_vec();
+                value.resize(value.len().max(TCP_INFO), 0);
+                TcpInfo::parse(&value).ok()
+            });
+            let found = TcpSocket {
                 inode: header.inode,
                 state: header.state,
                 local,
@@ -151,10 +178,33 @@ impl TcpTable {
                 receive_queue: header.recv_queue,
                 send_queue: header.send_queue,
                 info,
+                mptcp,
                 key: Key { family: header.family, socket_id: header.socket_id },
-            });
+            };
+            if mptcp {
+                if let Some(known) = self.mptcp.get(&found.inode).and_then(|at| self.connections.get_mut(*at)) {
+                    return known.add_subflow(&found);
+                }
+                self.mptcp.insert(found.inode, self.connections.len());
+            }
+            self.connections.push(found);
         }
     }
+}
+
+/// What `take` makes of the attribute of this kind; `None` where there is none.
+fn attribute<T>(attributes: &[u8], kind: u16, take: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+    let found = NlasIterator::new(attributes).map_while(Result::ok).find(|attribute| attribute.kind() == kind)?;
+    take(found.value())
+}
+
+/// Whether the upper layer (`INET_DIAG_ULP_INFO`) is MPTCP: then the socket is a subflow. `sock_diag` gives it the inode of
+/// the connection's own socket.
+fn is_mptcp(attributes: &[u8]) -> bool {
+    /// `INET_ULP_INFO_NAME`.
+    const NAME: u16 = 1;
+    let is_mptcp = |name: &[u8]| (name.strip_suffix(&[0]) == Some(b"mptcp")).then_some(());
+    attribute(attributes, ULP_INFO, |info| attribute(info, NAME, is_mptcp)).is_some()
 }
 
 #[cfg(test)]
@@ -210,5 +260,31 @@ mod tests {
             table.take(&whole[..end], |_| true);
             assert!(table.connections.is_empty());
         }
+    }
+
+    #[test]
+    fn subflows_are_one_connection() {
+        let ulp = [10u16.to_ne_bytes(), 1u16.to_ne_bytes()].concat();
+        let mut attribute = [20u16.to_ne_bytes(), ULP_INFO.to_ne_bytes()].concat();
+        attribute.extend(ulp);
+        attribute.extend(b"mptcp\0\0\0");
+        attribute.truncate(20);
+        attribute.resize(20, 0);
+        let subflow = |state| {
+            let mut bytes = answer(AF_INET, state, (5000, 80), [v4(1), v4(2)], 11);
+            bytes.extend(&attribute);
+            bytes
+        };
+        let mut table = TcpTable::default();
+        table.take(&subflow(tcp_state::CLOSE_WAIT), |_| true);
+        table.take(&subflow(tcp_state::ESTABLISHED), |_| true);
+        assert_eq!(table.connections.len(), 1);
+        let connection = &table.connections[0];
+        assert!(connection.mptcp);
+        assert_eq!((connection.state, connection.receive_queue), (tcp_state::ESTABLISHED, 14));
+        // Others of one inode there are none.
+        table.take(&answer(AF_INET, tcp_state::ESTABLISHED, (5001, 80), [v4(1), v4(2)], 12), |_| true);
+        assert_eq!(table.connections.len(), 2);
+        assert!(!table.connections[1].mptcp);
     }
 }

@@ -60,6 +60,10 @@ pub struct Prober {
     namespaces: Vec<Namespace>,
     /// By inode: index of the namespace, the key there, and whether it was accepted.
     keys: FxHashMap<u32, (usize, Key, bool)>,
+    /// MPTCP connections, which have no key: subflows come and go.
+    mptcp: FxHashSet<u32>,
+    /// Not there when all were looked at last.
+    missed: FxHashSet<u32>,
     /// By inode, of Unix sockets: index of the namespace.
     unix: FxHashMap<u32, usize>,
     /// Asked for and not found: closed by now, or of another kind.
@@ -153,8 +157,54 @@ impl Prober {
         if connections.is_empty() {
             return Ok(0);
         }
-        let wanted: FxHashSet<u32> = connections.iter().filter_map(|inode| u32::try_from(inode.0).ok()).collect();
-        let mut count = 0;
+        let wanted = connections.iter().filter_map(|inode| u32::try_from(inode.0).ok()).collect();
+        Ok(self.look_at(&wanted, buffer)?.len())
+    }
+
+    /// The same for all connections that are taken for open, with the namespace of each; those that the kernel does not have
+    /// any more are told as such. No end of a connection is known where its event was lost.
+    ///
+    /// A dump that is in several parts may pass over a connection while others come and go. So one must be missing twice,
+    /// and where its key is known, the kernel is asked for it alone. One of a namespace that is not looked at is not missing.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::probe`].
+    pub fn reconcile(&mut self, open: &FxHashMap<u64, u32>, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let time = now();
+        let wanted = open.keys().filter_map(|inode| u32::try_from(*inode).ok()).collect();
+        let found = self.look_at(&wanted, buffer)?;
+        let mut missed = FxHashSet::default();
+        for (&inode, &netns) in open {
+            let Ok(inode) = u32::try_from(inode) else { continue };
+            let is_looked_at = self.namespaces.iter().any(|namespace| namespace.inode == u64::from(netns));
+            if !is_looked_at || found.contains(&inode) {
+                continue;
+            }
+            if self.missed.contains(&inode) && !self.is_there(inode)? {
+                event::gone(time, u64::from(inode), buffer);
+            } else {
+                missed.insert(inode);
+            }
+        }
+        self.missed = missed;
+        Ok(())
+    }
+
+    /// Whether the kernel has the connection, where it is known by which key.
+    fn is_there(&mut self, inode: u32) -> io::Result<bool> {
+        let Some((index, key, _)) = self.keys.get(&inode) else { return Ok(false) };
+        let Some(namespace) = self.namespaces.get_mut(*index) else { return Ok(false) };
+        let is_there = inet::read_one(&mut namespace.socket, key)?.is_some_and(|tcp| tcp.inode == inode);
+        if !is_there {
+            self.keys.remove(&inode);
+        }
+        Ok(is_there)
+    }
+
+    /// Looks at all TCP sockets; gives those of the wanted ones that are there.
+    fn look_at(&mut self, wanted: &FxHashSet<u32>, buffer: &mut Vec<u8>) -> io::Result<FxHashSet<u32>> {
+        let mut found = FxHashSet::default();
         for (index, namespace) in self.namespaces.iter_mut().enumerate() {
             let table = TcpTable::read(&mut namespace.socket, |inode| wanted.contains(&inode))?;
             let time = now();
@@ -162,13 +212,15 @@ impl Prober {
                 let accepted = table.was_accepted(tcp);
                 event::probe(time, 0, tcp, accepted, buffer);
                 event::connecting(time, tcp, namespace.inode as u32, buffer);
-                if self.keys.len() < REMEMBERED {
+                found.insert(tcp.inode);
+                if tcp.mptcp {
+                    self.mptcp.insert(tcp.inode);
+                } else if self.keys.len() < REMEMBERED {
                     self.keys.insert(tcp.inode, (index, tcp.key.clone(), accepted));
                 }
             }
-            count += table.connections.len();
         }
-        Ok(count)
+        Ok(found)
     }
 
     /// The same for the few connections of which calls are open, Unix stream sockets as well: each is asked for alone,
@@ -221,15 +273,21 @@ impl Prober {
     }
 
     fn look_for(&mut self, inodes: &[u32], buffer: &mut Vec<u8>) -> io::Result<usize> {
-        if self.keys.len().max(self.unix.len()).max(self.unknown.len()) >= REMEMBERED {
+        if [self.keys.len(), self.mptcp.len(), self.unix.len(), self.unknown.len()].iter().any(|len| *len >= REMEMBERED)
+        {
             self.keys.clear();
+            self.mptcp.clear();
             self.unix.clear();
             self.unknown.clear();
         }
         let connections: Vec<SocketInode> = inodes.iter().map(|inode| SocketInode(u64::from(*inode))).collect();
         let mut count = self.probe(&connections, buffer)?;
         if count < inodes.len() {
-            let no_tcp: Vec<u32> = inodes.iter().copied().filter(|inode| !self.keys.contains_key(inode)).collect();
+            let no_tcp: Vec<u32> = inodes
+                .iter()
+                .copied()
+                .filter(|inode| !self.keys.contains_key(inode) && !self.mptcp.contains(inode))
+                .collect();
             for inode in no_tcp {
                 if self.look_for_unix(inode, buffer) {
                     count += 1;

@@ -1,7 +1,10 @@
 //! Events of one connection, with the positions that the kernel would give.
 
+use zerocopy::FromZeros as _;
+
 use crate::{
     connection::{AF_INET, Role},
+    detector::Live as _,
     engine::{Engine, EngineOptions, Update},
     event::{
         Event,
@@ -24,6 +27,8 @@ pub(super) struct Script {
     time: u64,
     /// Sent and received: sequence numbers, which wrap soon.
     positions: [u32; 2],
+    /// What SOCKET says of it.
+    state: u8,
     lose: bool,
     hold: bool,
     held: Vec<(DataEvent, Vec<u8>)>,
@@ -33,8 +38,17 @@ impl Script {
     fn begin(role: Role) -> Self {
         let engine = Engine::new(EngineOptions::default());
         let positions = [0xffff_ff00, 0x7fff_fff0];
-        let mut script =
-            Self { engine, role, pid: 10, time: 1_000_000, positions, lose: false, hold: false, held: Vec::new() };
+        let mut script = Self {
+            engine,
+            role,
+            pid: 10,
+            time: 1_000_000,
+            positions,
+            state: 0,
+            lose: false,
+            hold: false,
+            held: Vec::new(),
+        };
         let header = script.header(0);
         let attached = AttachedEvent { header, realtime_offset_ns: 0, call_capture: 0, ring_size: 0 };
         script.engine.handle_event(&Event::Attached(attached));
@@ -73,6 +87,14 @@ impl Script {
     pub(super) fn by_process(&mut self, pid: u32) -> &mut Self {
         self.pid = pid;
         self
+    }
+
+    /// A connection that was reset before it was accepted: the kernel says so in the event of the accept alone.
+    pub(super) fn accepted_when_reset() -> Self {
+        let mut script = Self::begin(Role::Server);
+        script.state = tcp_state::CLOSE;
+        script.socket(origin::ACCEPT, FD);
+        script
     }
 
     /// A connection that was there before tracing began.
@@ -116,7 +138,7 @@ impl Script {
             protocol: 6,
             result,
             fd: FD,
-            state: 0,
+            state: self.state,
             origin,
             reserved: [0; 2],
             netns: 0,
@@ -248,6 +270,49 @@ impl Script {
         self.socket(origin::CONNECT, -115);
         self.tcp(tcp_state::SYN_SENT, tcp_state::ESTABLISHED, 0);
         self
+    }
+
+    /// So much is sent and received without a call that is seen.
+    pub(super) fn unseen(&mut self, sent: u32, received: u32) -> &mut Self {
+        self.positions[0] = self.positions[0].wrapping_add(sent);
+        self.positions[1] = self.positions[1].wrapping_add(received);
+        self
+    }
+
+    /// The kernel says that the state changes.
+    pub(super) fn state(&mut self, old: u8, new: u8) -> &mut Self {
+        self.tcp(old, new, 0);
+        self
+    }
+
+    /// The target does this (of [`descriptor`]) to its only descriptor.
+    pub(super) fn descriptor(&mut self, action: u8) -> &mut Self {
+        let header = self.header(0);
+        let connection = if action == descriptor::CLOSE { 0 } else { INODE };
+        self.engine.handle_event(&Event::Descriptor(DescriptorEvent {
+            header,
+            connection,
+            fd: FD,
+            new_fd: -1,
+            action,
+            reserved: [0; 7],
+        }));
+        self
+    }
+
+    /// `sock_diag` does not find the connection.
+    pub(super) fn gone(&mut self) -> &mut Self {
+        let header = self.header(flag::GONE);
+        self.engine.handle_event(&Event::Probe(ProbeEvent { header, connection: INODE, ..ProbeEvent::new_zeroed() }));
+        self
+    }
+
+    /// Connections that are open after some time.
+    pub(super) fn open(&mut self) -> usize {
+        self.tick().tick();
+        let mut open = 0;
+        self.engine.live().connections(&mut |_| open += 1);
+        open
     }
 
     /// What the kernel has counted.

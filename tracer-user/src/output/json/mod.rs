@@ -41,7 +41,7 @@ use tracer_common::event::loss;
 use super::{Output, buffer::LineBuffer};
 use crate::{
     clock::Clock,
-    connection::ConnectionInfo,
+    connection::{ConnectionInfo, Endpoint},
     content::DECODED_LIMIT,
     engine::{Attached, Loss, Note, NoteKind, Summary, Update},
     event::Timestamp,
@@ -281,10 +281,16 @@ fn process(out: &mut Vec<u8>, process: &ProcessRef) {
 fn connection(out: &mut Vec<u8>, connection: &ConnectionInfo) {
     raw(out, r#"{"id":"#);
     number(out, connection.id.0);
-    raw(out, r#","local":"#);
-    escape::string(out, &connection.local_text);
-    raw(out, r#","remote":"#);
-    escape::string(out, &connection.remote_text);
+    for (name, end, text) in [
+        (r#","local":"#, &connection.local, &connection.local_text),
+        (r#","remote":"#, &connection.remote, &connection.remote_text),
+    ] {
+        raw(out, name);
+        match end {
+            Endpoint::Unknown => raw(out, "null"),
+            _ => escape::string(out, text),
+        }
+    }
     raw(out, r#","tls":null,"protocol":""#);
     raw(out, connection.protocol.name());
     raw(out, "\"}");

@@ -1,0 +1,104 @@
+//! Names of Unix sockets.
+
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid,
+    generated::{bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_user},
+};
+use tracer_common::event::{SocketNameEvent, flag, kind, loss, origin};
+
+use crate::{
+    connection::AF_UNIX,
+    emit,
+    maps::{ANNOUNCEMENT, EVENTS},
+    memory::{kernel, pointer, user},
+    offset::{SK_FAMILY, UNIX_ADDRESS, UNIX_ADDRESS_LENGTH, UNIX_ADDRESS_NAME, UNIX_PEER},
+    payload::bounded,
+    socket,
+    target::Task,
+};
+
+/// Bytes of `sun_path`.
+const PATH: usize = 108;
+/// Where it stands in `struct sockaddr_un`: behind the family.
+const PATH_OFFSET: u64 = 2;
+
+/// A ring record with room for the longest path.
+#[repr(C)]
+struct Record {
+    event: SocketNameEvent,
+    path: [u8; PATH],
+}
+
+/// Tells where to a process connects: the name that it gave to `connect` (`address`, `length`). It is known however the
+/// call ends; a socket whose connect failed keeps nothing of it.
+#[inline(never)]
+pub(crate) fn name_asked_for(task: &Task, fd: i32, address: u64, length: u64) -> u64 {
+    if length <= PATH_OFFSET || user::<u16>(address) != Some(AF_UNIX) {
+        return 0;
+    }
+    let Some(socket) = socket::of_descriptor(*task, fd) else { return 0 };
+    send(socket.inode, address + PATH_OFFSET, (length - PATH_OFFSET) as u32, 0, true);
+    0
+}
+
+/// Tells the name of a socket of a target: an accepted one has that of its listener, one that connected mostly has none,
+/// and is at its peer's.
+#[inline(never)]
+pub(crate) fn name_known() -> u64 {
+    let Some(what) = ANNOUNCEMENT.get(0) else { return 0 };
+    let (sk, how) = (what.socket.sk, what.origin);
+    if (how != origin::ACCEPT && how != origin::SEEN) || kernel::<u16>(sk, &SK_FAMILY) != Some(AF_UNIX) {
+        return 0;
+    }
+    let mut flags = flag::OWN_NAME;
+    let mut address = pointer(sk, &UNIX_ADDRESS);
+    if address.is_none() && how == origin::SEEN {
+        flags = 0;
+        address = pointer(sk, &UNIX_PEER).and_then(|peer| pointer(peer, &UNIX_ADDRESS));
+    }
+    let Some(address) = address else { return 0 };
+    let length = kernel::<u32>(address, &UNIX_ADDRESS_LENGTH).unwrap_or(0);
+    if length > PATH_OFFSET as u32 {
+        let path = address + u64::from(UNIX_ADDRESS_NAME.load()) + PATH_OFFSET;
+        send(what.socket.inode, path, length - PATH_OFFSET as u32, flags, false);
+    }
+    0
+}
+
+#[inline(always)]
+fn send(inode: u64, path: u64, length: u32, flags: u16, from_user: bool) {
+    let Some(mut record) = EVENTS.reserve::<Record>(0) else {
+        return emit::lose(loss::RING_FULL, 0);
+    };
+    let place = record.as_mut_ptr();
+    let length = bounded::<PATH>(length);
+    let read = unsafe {
+        let to = (&raw mut (*place).path).cast();
+        if from_user {
+            bpf_probe_read_user(to, length, path as *const _)
+        } else {
+            bpf_probe_read_kernel(to, length, path as *const _)
+        }
+    };
+    if read != 0 {
+        record.discard(0);
+        return;
+    }
+    let id = bpf_get_current_pid_tgid();
+    unsafe {
+        // Field by field: as a whole it would be built on the stack.
+        let event = &raw mut (*place).event;
+        (*event).header.time_ns = bpf_ktime_get_ns();
+        (*event).header.kind = kind::SOCKET_NAME;
+        (*event).header.flags = flags;
+        (*event).header.length = size_of::<SocketNameEvent>() as u32 + length;
+        (*event).header.tgid = (id >> 32) as u32;
+        (*event).header.tid = id as u32;
+        (*event).connection = inode;
+        (*event).peer = 0;
+        (*event).peer_tgid = 0;
+        (*event).path_length = length;
+        (*event).reserved = 0;
+    }
+    record.submit(emit::wake_flags(size_of::<Record>()));
+}

@@ -1,0 +1,83 @@
+//! Connections that are over do not stay open, in whatever order the kernel says so.
+
+use super::script::Script;
+use crate::{
+    connection::{Protocol, Role},
+    engine::{Note, NoteKind, Update},
+    event::wire::{descriptor, tcp_state},
+};
+
+/// `shutdown` sends the FIN; the peer acknowledges it; then the descriptor goes. TCP has no more to say: the state does not
+/// change by it, and what comes later is of a socket that has lost its inode.
+#[test]
+fn a_half_close_then_the_close() {
+    let mut script = Script::new(Role::Client);
+    script.request(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    script.state(tcp_state::ESTABLISHED, tcp_state::FIN_WAIT1).descriptor(descriptor::SHUTDOWN_WRITE);
+    script.state(tcp_state::FIN_WAIT1, tcp_state::FIN_WAIT2);
+    assert_eq!(script.open(), 1, "it still receives");
+    script.response(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    script.state(tcp_state::FIN_WAIT2, tcp_state::FIN_WAIT2).descriptor(descriptor::CLOSE);
+    assert_eq!(script.open(), 0);
+    assert_eq!(script.exchanges().len(), 1);
+}
+
+/// Over loopback the peer's FIN may come within the call of `shutdown`, before it returns.
+#[test]
+fn the_connection_is_over_before_the_half_close_returns() {
+    let mut script = Script::new(Role::Client);
+    script.state(tcp_state::ESTABLISHED, tcp_state::FIN_WAIT1).state(tcp_state::FIN_WAIT1, tcp_state::FIN_WAIT2);
+    script.state(tcp_state::FIN_WAIT2, tcp_state::CLOSE).descriptor(descriptor::SHUTDOWN_WRITE);
+    assert_eq!(script.open(), 0);
+}
+
+#[test]
+fn both_half_close_at_once() {
+    let mut script = Script::new(Role::Client);
+    script.state(tcp_state::ESTABLISHED, tcp_state::FIN_WAIT1).descriptor(descriptor::SHUTDOWN_WRITE);
+    script.state(tcp_state::FIN_WAIT1, tcp_state::CLOSING).descriptor(descriptor::CLOSE);
+    assert_eq!(script.open(), 0);
+}
+
+/// A health check that connects and resets: the accepted socket is closed already, and closing it changes no state.
+#[test]
+fn a_reset_before_the_accept() {
+    let mut script = Script::accepted_when_reset();
+    script.descriptor(descriptor::CLOSE);
+    assert_eq!(script.open(), 0);
+}
+
+/// Its end was lost. What `sock_diag` does not have is over.
+#[test]
+fn what_the_kernel_does_not_have_any_more() {
+    let mut script = Script::new(Role::Client);
+    script.request(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").response(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert_eq!(script.open(), 1);
+    script.gone();
+    assert_eq!(script.open(), 0);
+    assert_eq!(script.exchanges().len(), 1);
+}
+
+/// The peer's close alone ends nothing: the target has not let go.
+#[test]
+fn a_descriptor_that_is_kept_keeps_it_open() {
+    let mut script = Script::new(Role::Client);
+    script.state(tcp_state::ESTABLISHED, tcp_state::CLOSE_WAIT);
+    assert_eq!(script.open(), 1);
+    script.state(tcp_state::CLOSE_WAIT, tcp_state::LAST_ACK).descriptor(descriptor::CLOSE);
+    assert_eq!(script.open(), 0);
+}
+
+/// Bytes of which not one was seen (`io_uring`, a 32-bit program) are of no protocol.
+#[test]
+fn a_connection_without_a_byte_has_no_protocol() {
+    let mut script = Script::new(Role::Client);
+    script.unseen(300, 20).state(tcp_state::ESTABLISHED, tcp_state::FIN_WAIT1).descriptor(descriptor::CLOSE);
+    let notes: Vec<_> = script
+        .updates()
+        .into_iter()
+        .filter_map(|update| if let Update::Note(note) = update { Some(note) } else { None })
+        .collect();
+    assert!(matches!(notes[..], [Note { kind: NoteKind::UnseenBytes { sent: 299 | 300, .. }, .. }]), "{notes:?}");
+    assert_eq!(notes[0].connection.protocol, Protocol::Unknown);
+}
