@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-/// For everything that normally takes milliseconds.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// For everything that normally takes milliseconds. Much more than that, as tests run on emulated processors too.
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(2);

@@ -23,7 +23,6 @@ const LIVE: &[&str] = &[
     "scene::fork_after_accept",
     "scene::unix_stream_socket",
     "scene::ipv6",
-    "life::children_at_500_a_second",
     "life::run_misses_no_byte_and_gives_the_exit_status",
     "stuck::",
 ];
