@@ -511,8 +511,10 @@ wire! {
         pub state: u8,
         /// One of [`waits_on`].
         pub waits_on: u8,
+        /// 1 where the call is a `futex` that waits for a limited time.
+        pub timed: u8,
         /// Zero.
-        pub reserved: [u8; 2],
+        pub reserved: [u8; 1],
         /// Name of the system call, zero-padded; empty where it is in none.
         pub call_name: [u8; 24],
         /// Where in the kernel it waits (`wchan`), zero-padded; empty where that is not told.

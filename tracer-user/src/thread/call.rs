@@ -26,6 +26,9 @@ enum Form {
     Poll,
     /// `select(highest, reads, writes)`.
     Select,
+    Futex,
+    /// A wait for a child process.
+    Child,
     Other,
 }
 
@@ -37,6 +40,8 @@ fn form(call: Sysno) -> Form {
         | "sendfile" | "splice" | "epoll_wait" | "epoll_pwait" | "epoll_pwait2" | "io_uring_enter" => Form::Descriptor,
         "poll" | "ppoll" => Form::Poll,
         "select" | "pselect6" => Form::Select,
+        "futex" | "futex_wait" => Form::Futex,
+        "wait4" | "waitid" => Form::Child,
         _ => Form::Other,
     }
 }
@@ -45,6 +50,12 @@ fn form(call: Sysno) -> Form {
 pub(super) fn receives(call: i32) -> bool {
     let name = usize::try_from(call).ok().and_then(Sysno::new).map(|call| call.name());
     matches!(name, Some("recvfrom" | "recvmsg" | "recvmmsg" | "read" | "poll" | "ppoll" | "select" | "pselect6"))
+}
+
+/// The child that a thread waits for.
+pub(super) fn child(event: &ThreadEvent) -> Option<u32> {
+    let call = usize::try_from(event.call).ok().and_then(Sysno::new)?;
+    (form(call) == Form::Child && event.argument != 0).then_some(event.argument as u32)
 }
 
 /// Names the call, and what it waits on.
@@ -59,7 +70,22 @@ pub(super) fn explain(event: &mut ThreadEvent, pid: u32, wanted: &FxHashSet<u64>
             let descriptors = polled(pid, event.header.tid, form(call), memory).unwrap_or_default();
             several(event, pid, &descriptors, wanted);
         }
-        Form::Other => {}
+        Form::Futex => {
+            // `futex(address, operation, value, time-out)`: an address of a time, or none.
+            let timed = task::arguments(pid, event.header.tid).is_some_and(|arguments| arguments[3] != 0);
+            event.timed = timed.into();
+        }
+        // `waitid(P_PID, pid)`
+        Form::Child if call.name() == "waitid" => {
+            let [kind, child, ..] = task::arguments(pid, event.header.tid).unwrap_or_default();
+            event.argument = if kind == 1 { child } else { 0 };
+        }
+        // `wait4(pid)`: not positive for any.
+        Form::Child if (event.argument as i32) <= 0 => event.argument = 0,
+        Form::Child | Form::Other => {}
+    }
+    if matches!(form(call), Form::Child) && event.argument == 0 {
+        event.argument = task::only_child(pid, event.header.tid).unwrap_or(0).into();
     }
 }
 

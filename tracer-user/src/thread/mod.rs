@@ -18,6 +18,9 @@ use crate::event::{Timestamp, wire};
 /// Threads of one process that are looked at, at most.
 pub const MAX_THREADS: usize = 64;
 
+/// Children of one process that are looked at because its threads wait for them, at most.
+const MAX_CHILDREN: usize = 4;
+
 /// Which threads matter.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
@@ -53,6 +56,15 @@ pub fn look(pid: u32, wanted: Wanted<'_>, time: Timestamp) -> Vec<wire::ThreadEv
         .collect();
     if let Some(last) = events.last_mut() {
         last.header.flags |= wire::flag::LOOKED;
+    }
+    // The children that they wait for: what they are called, and what they do.
+    let children: Vec<u32> = events.iter().filter_map(call::child).take(MAX_CHILDREN).collect();
+    for child in children {
+        if let Some(mut event) = task::read(child, child, time) {
+            call::explain(&mut event, child, wanted.connections, &mut None);
+            event.header.flags |= wire::flag::LOOKED;
+            events.push(event);
+        }
     }
     events
 }

@@ -73,6 +73,14 @@ pub(super) fn arguments(pid: u32, tid: u32) -> Option<[u64; 6]> {
     Some(arguments)
 }
 
+/// The child that a thread has, where it is a single one (`CONFIG_PROC_CHILDREN`).
+pub(super) fn only_child(pid: u32, tid: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/children")).ok()?;
+    let mut children = text.split_whitespace();
+    let only = children.next()?.parse().ok();
+    only.filter(|_| children.next().is_none())
+}
+
 /// Text in a field of fixed size, cut off where it is longer; a line's end is not part of it.
 pub(super) fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
     let text = text.strip_suffix(b"\n").unwrap_or(text);

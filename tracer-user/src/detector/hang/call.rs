@@ -106,6 +106,8 @@ pub(super) struct Known<'a> {
     pub(super) history: &'a History,
     pub(super) kernels: &'a Kernels,
     pub(super) threads: &'a Threads,
+    /// Sockets that threads wait on.
+    pub(super) waited: &'a FxHashSet<u64>,
 }
 
 impl Known<'_> {
@@ -355,6 +357,35 @@ fn last(connection: &OpenConnection<'_>, kernel: Option<&Kernel>) -> Option<Last
 /// Turns from which on a connection is known to go back and forth.
 const BACK_AND_FORTH: u32 = 4;
 
+/// Unread bytes on a client's connection below which they may be no answer: alerts, pings, a short farewell.
+const SMALL: u32 = 4096;
+
+/// On a client's connection from before tracing, on which the peer moved last and nothing was seen: a thread that waits on
+/// that very socket waits for the rest of an answer, or for news. Gives since when, and the thread.
+fn answer_awaited(connection: &OpenConnection<'_>, known: Known<'_>, kernel: &Kernel) -> Option<(Timestamp, u32)> {
+    let inode = connection.info.inode.0;
+    if connection.turn.is_some() || connection.info.protocol != Protocol::Unknown || !known.waited.contains(&inode) {
+        return None;
+    }
+    let since = kernel.first.received.max(kernel.first.sent);
+    let thread = known.threads.blocked_on(connection.process.pid, inode, since)?;
+    Some((since, thread.latest.header.tid))
+}
+
+/// Processes that hold connections from before tracing of which nothing was seen: what their threads do tells whether one
+/// waits on such a connection.
+pub(super) fn with_silent_connections(live: &dyn Live) -> Vec<u32> {
+    let mut processes = FxHashSet::default();
+    live.connections(&mut |connection| {
+        if connection.found && connection.turn.is_none() && connection.role == Some(Role::Client) {
+            processes.insert(connection.process.pid);
+        }
+    });
+    let mut processes: Vec<u32> = processes.into_iter().collect();
+    processes.sort_unstable();
+    processes
+}
+
 fn without_exchange(connection: &OpenConnection<'_>, known: Known<'_>) -> Option<Candidate> {
     let info = connection.info;
     let kernel = known.kernels.get(info.inode.0);
@@ -390,13 +421,26 @@ fn without_exchange(connection: &OpenConnection<'_>, known: Known<'_>) -> Option
         let since = stuck.min(Timestamp(known.now.0.saturating_sub(kernel.resending_for())));
         return Some(make(Stage::Stuck, role, since, true, false, connection.process.tid));
     }
-    // What a client does not read of an idle connection is the peer's farewell.
-    if let Some(since) = kernel.and_then(|kernel| kernel.unread).filter(|_| role == Role::Server) {
+    let farewell = role == Role::Client && kernel.is_some_and(|kernel| kernel.latest.state == tcp_state::CLOSE_WAIT);
+    if let Some((kernel, since)) = kernel.and_then(|kernel| Some((kernel, kernel.unread?))).filter(|_| !farewell) {
         let read = connection.received.last.unwrap_or_default();
+        // What a client does not read of an idle connection may be a farewell, or something else that nobody waits for.
+        let doubtful = role == Role::Client && kernel.latest.receive_queue < SMALL;
         return (read < since)
-            .then(|| make(Stage::Unread, role, since, connection.found, false, connection.process.tid));
+            .then(|| make(Stage::Unread, role, since, connection.found, doubtful, connection.process.tid));
     }
-    let last = last(connection, kernel)?;
+    let last = last(connection, kernel);
+    if role == Role::Client
+        && connection.found
+        && !connection.peer_closed
+        && !last.as_ref().is_some_and(|last| last.sent)
+    {
+        return answer_awaited(connection, known, kernel?).map(|(since, tid)| {
+            let candidate = make(Stage::ReceiveResponse, role, since, true, true, tid);
+            Candidate { moved: Moved::Content, ..candidate }
+        });
+    }
+    let last = last?;
     let waits = known.threads.blocked_on(connection.process.pid, info.inode.0, last.since);
     // Whose turn it is: after a client's bytes the server's, and the other way round.
     if last.sent != (role == Role::Client) {
@@ -454,6 +498,8 @@ pub(super) struct AllMade {
     by_inode: FxHashMap<u64, usize>,
     /// Threads that serve requests, and how many: what they wait for, another request does not.
     serving: FxHashMap<(u32, u32), u32>,
+    /// Where the sockets that threads wait on go to.
+    peers: FxHashMap<u64, Box<str>>,
 }
 
 impl AllMade {
@@ -475,6 +521,11 @@ impl AllMade {
         let begin = self.all.partition_point(|made| made.since < since);
         let mut later = self.all[begin..].iter().take(LOOK_AT);
         later.find(|made| made.pid == pid && !self.serving.contains_key(&(made.pid, made.tid)))
+    }
+
+    /// Where this socket goes to.
+    pub(super) fn peer(&self, inode: u64) -> Option<&str> {
+        self.peers.get(&inode).map(|peer| &**peer)
     }
 
     /// The thread serves several requests at once: which of them a call of its own is for is not known.
@@ -502,7 +553,11 @@ pub(super) fn made(live: &dyn Live, known: Known<'_>) -> AllMade {
             });
         }
     });
+    let mut peers = FxHashMap::default();
     live.connections(&mut |connection| {
+        if known.waited.contains(&connection.info.inode.0) {
+            peers.insert(connection.info.inode.0, connection.info.remote_text.clone());
+        }
         if seen.contains(&connection.info.id) || connection.role != Some(Role::Client) {
             return;
         }
@@ -526,5 +581,5 @@ pub(super) fn made(live: &dyn Live, known: Known<'_>) -> AllMade {
         by_thread.entry((made.pid, made.tid)).or_default().push(index);
     }
     let by_inode = all.iter().enumerate().map(|(index, made)| (made.inode, index)).collect();
-    AllMade { all, by_thread, by_inode, serving }
+    AllMade { all, by_thread, by_inode, serving, peers }
 }

@@ -12,6 +12,7 @@
 mod call;
 mod evidence;
 mod given_up;
+mod forgotten;
 mod history;
 mod kernel;
 mod purpose;
@@ -26,6 +27,7 @@ use std::{sync::Arc, time::Duration};
 
 use call::{AllMade, Candidate, Known, Subject};
 pub use evidence::{Call, Doing, HangEvidence, HangResult, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn};
+use forgotten::Forgotten;
 use given_up::{AllGivenUp, GaveUp};
 use history::{Endpoint, History};
 use kernel::Kernels;
@@ -83,6 +85,8 @@ struct Watched {
     /// Status that it ended with.
     status: Option<u16>,
     told: Option<Told>,
+    /// It is counted in the incident of another one.
+    follows: Option<forgotten::Key>,
 }
 
 /// What was said of it.
@@ -93,6 +97,8 @@ struct Told {
     /// When, and when at the latest the next time.
     updated: Timestamp,
     next: Timestamp,
+    /// Calls that it stands for.
+    forgotten: u32,
 }
 
 /// Finds calls that hang.
@@ -107,8 +113,11 @@ pub struct Hang {
     history: History,
     timeouts: Timeouts,
     given_up: AllGivenUp,
+    forgotten: Forgotten,
     look: u64,
     next_look: Timestamp,
+    /// When threads are looked at that may wait on connections from before tracing.
+    next_threads: Timestamp,
     open: usize,
     hanging: u32,
 }
@@ -132,8 +141,10 @@ impl Detect for Hang {
             history: History::default(),
             timeouts: Timeouts::default(),
             given_up: AllGivenUp::default(),
+            forgotten: Forgotten::default(),
             look: 0,
             next_look: Timestamp(0),
+            next_threads: Timestamp(0),
             open: 0,
             hanging: 0,
         }
@@ -188,7 +199,9 @@ impl Hang {
     fn look(&mut self, live: &dyn Live, now: Timestamp, findings: &mut Findings) {
         self.next_look = Timestamp(now.0.saturating_add(self.every()));
         self.look += 1;
+        let waited = self.threads.waited_on();
         let known = Known {
+            waited: &waited,
             now,
             thresholds: &self.thresholds,
             history: &self.history,
@@ -200,6 +213,12 @@ impl Hang {
         call::connections(live, known, &seen, &mut candidates);
         candidates.extend(self.queries(now));
         let silent = |candidate: &&Candidate| now.since(candidate.progress) >= candidate.threshold;
+        if now >= self.next_threads {
+            self.next_threads = Timestamp(now.0.saturating_add(ASK_AT_LEAST.min(self.after())));
+            for pid in call::with_silent_connections(live) {
+                findings.ask(Ask::Threads { pid, tid: 0 });
+            }
+        }
         self.hanging = candidates.iter().filter(silent).count() as u32;
         let waits =
             |candidate: &Candidate| verdict::needs_threads(candidate, self.kernels.get(candidate.connection.inode.0));
@@ -235,6 +254,7 @@ impl Hang {
             next_ask: now,
             closed_since: None,
             status: None,
+            follows: None,
             told: None,
         });
         watched.look = self.look;
@@ -258,8 +278,18 @@ impl Hang {
         let due = stall >= threshold || (verdict.stuck && stall >= after);
         let Some(told) = &mut watched.told else {
             let ready = verdict.settled || now.since(watched.since) >= after / 2 + grace;
-            if due && ready && self.open < MAX_OPEN {
-                let report = report(&watched.candidate, &verdict, HangResult::Ongoing, now, now, self.hanging);
+            let key = forgotten::key(&watched.candidate, &verdict);
+            if let Some(key) = key.filter(|_| due && ready && watched.follows.is_none())
+                && !self.forgotten.join(&key, subject)
+            {
+                watched.follows = Some(key);
+                return;
+            }
+            if due && ready && watched.follows.is_none() && self.open < MAX_OPEN {
+                let mut report = report(&watched.candidate, &verdict, HangResult::Ongoing, now, now, self.hanging);
+                if let super::Evidence::Hang(evidence) = &mut report.evidence {
+                    evidence.has_timeout = self.timeouts.knows(timeout::endpoint_of(&watched.candidate));
+                }
                 let opened = findings.open(now, report);
                 self.open += 1;
                 watched.told = Some(Told {
@@ -267,19 +297,23 @@ impl Hang {
                     verdict,
                     updated: now,
                     next: Timestamp(now.0.saturating_add(age.max(UPDATE_NS))),
+                    forgotten: 1,
                 });
             }
             return;
         };
-        let changed =
-            verdict.settled && verdict.key() != told.verdict.key() && now.since(told.updated) >= UPDATE_NS.min(after);
+        let count = self.forgotten.count(subject);
+        let more = count > told.forgotten && now.since(told.updated) >= forgotten::UPDATE_NS;
+        let changed = more
+            || verdict.settled
+                && verdict.key() != told.verdict.key()
+                && now.since(told.updated) >= UPDATE_NS.min(after);
         if changed || now >= told.next {
-            findings.update(
-                told.opened,
-                now,
-                report(&watched.candidate, &verdict, HangResult::Ongoing, now, now, self.hanging),
-            );
+            let mut report = report(&watched.candidate, &verdict, HangResult::Ongoing, now, now, self.hanging);
+            forgotten::count_in(&mut report, count);
+            findings.update(told.opened, now, report);
             told.updated = now;
+            told.forgotten = count;
             told.next = Timestamp(now.0.saturating_add(age.max(UPDATE_NS)));
             told.verdict = verdict;
         }
@@ -315,9 +349,23 @@ impl Hang {
         findings: &mut Findings,
     ) -> Option<Opened> {
         let watched = self.watched.remove(&subject)?;
-        let told = watched.told?;
+        if let Some(key) = &watched.follows {
+            self.forgotten.leave(key);
+        }
+        let mut told = watched.told?;
+        // Others that it stood for are still forgotten: one of them takes its place.
+        let heir = self.heir(subject);
+        if let Some((heir, count)) = heir
+            && let Some(heir) = self.watched.get_mut(&heir)
+        {
+            heir.follows = None;
+            told.forgotten = count;
+            heir.told = Some(told);
+            return None;
+        }
         self.open -= 1;
         let mut report = report(&watched.candidate, &told.verdict, result, end, now, self.hanging);
+        forgotten::count_in(&mut report, told.forgotten);
         if let super::Evidence::Hang(evidence) = &mut report.evidence {
             evidence.status = watched.status;
         }
@@ -341,6 +389,16 @@ impl Hang {
         }
         findings.close(told.opened, now, end, report);
         Some(told.opened)
+    }
+
+    /// Who takes the place of a call in the incident of those that were forgotten like it.
+    fn heir(&mut self, subject: Subject) -> Option<(Subject, u32)> {
+        let key = self.forgotten.end(subject)?;
+        let followers = self.watched.iter().filter(|(_, watched)| watched.follows.as_ref() == Some(&key));
+        let heir = followers.map(|(subject, _)| *subject).min()?;
+        let count = self.watched.values().filter(|watched| watched.follows.as_ref() == Some(&key)).count() as u32;
+        self.forgotten.lead(key, heir, count);
+        Some((heir, count))
     }
 
     fn finished(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {

@@ -1,6 +1,7 @@
 //! Every way to hang, and what only looks like it, on scripted events.
 
 mod play;
+mod hands;
 mod silence;
 
 use play::{Play, Who};
@@ -361,7 +362,13 @@ fn a_call_from_before_the_trace_has_an_age() {
     assert_eq!((play.hangs().len(), play.level()), (1, "possible"));
     // The peer spoke last: an idle connection.
     let mut play = Play::late(90_000, 60_000);
-    none(play.thread(Who::HANDLER, b'S', "recvfrom", waits_on::SOCKET, play::INODE, 0));
+    none(play.thread(Who::HANDLER, b'S', "epoll_wait", waits_on::EPOLL, 0, 0));
+    // But where a thread waits on that very socket, the rest of an answer may be missing.
+    let mut play = Play::late(90_000, 60_000);
+    play.thread(Who::HANDLER, b'S', "recvfrom", waits_on::SOCKET, play::INODE, 0).pass(9_000);
+    let told = play.hangs();
+    is(&told[0].1, Phase::Receive, WaitingOn::PeerApplication, Reason::BodyStalled);
+    assert_eq!((told.len(), play.level()), (1, "possible"));
 }
 
 #[test]

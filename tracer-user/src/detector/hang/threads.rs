@@ -1,6 +1,6 @@
 //! What threads were seen to do, look after look.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::evidence::{Doing, ThreadFact};
 use crate::event::{
@@ -13,7 +13,7 @@ const REMEMBERED: usize = 8192;
 /// Looks closer to each other say nothing about the use of a processor: it is counted in timer ticks.
 const SHARE_FROM_NS: u64 = 20_000_000;
 /// A thread that is on a processor for this share of the time computes.
-const COMPUTES: f64 = 0.5;
+pub(super) const COMPUTES: f64 = 0.5;
 /// The same for one that is found running, in no system call.
 const RUNNABLE: f64 = 0.1;
 
@@ -88,7 +88,15 @@ impl Thread {
         }
         match &*call {
             "" => Doing::Runs,
-            call if call.starts_with("futex") => Doing::Lock,
+            // With a time-out it is a sleep, or a wait that ends by itself.
+            call if call.starts_with("futex") => {
+                if self.latest.timed != 0 {
+                    Doing::Sleep
+                } else {
+                    Doing::Lock
+                }
+            }
+            "wait4" | "waitid" => Doing::Child,
             call if call.contains("nanosleep") => Doing::Sleep,
             "poll" | "ppoll" | "select" | "pselect6" if self.latest.waits_on == waits_on::NOTHING => Doing::Sleep,
             "accept" | "accept4" => Doing::EventLoop,
@@ -100,6 +108,16 @@ impl Thread {
                 _ => Doing::Other,
             },
         }
+    }
+
+    /// It waits for another thread, with or without a time-out.
+    pub(super) fn waits_in_futex(&self) -> bool {
+        matches!(self.doing(), Doing::Lock | Doing::Sleep) && self.call().starts_with("futex")
+    }
+
+    /// The child that it waits for, 0 where that is not known.
+    fn child(&self) -> Option<u32> {
+        (self.doing() == Doing::Child).then_some(self.latest.argument as u32)
     }
 
     /// For a person, and for JSON.
@@ -115,7 +133,7 @@ impl Thread {
             cpu: self.share,
             still_ns: now.since(self.still),
             peer: None,
-            child: None,
+            child: self.child().filter(|child| *child != 0).map(|child| (child, "".into())),
             socket: (self.latest.connection != 0).then_some(self.latest.connection),
         }
     }
@@ -142,6 +160,30 @@ impl Threads {
 
     pub(super) fn get(&self, pid: u32, tid: u32) -> Option<&Thread> {
         self.0.get(&pid)?.get(&tid)
+    }
+
+    /// How many processors the threads of a process used between the last two looks, all together, as seen at or after a
+    /// moment; and how many threads used some. Runtimes that move work between threads (Go, Java) compute on none of them
+    /// for long.
+    pub(super) fn computing(&self, pid: u32, since: Timestamp) -> (f64, usize) {
+        let shares = self.of(pid, since).into_iter().filter_map(|thread| thread.share).filter(|share| *share > 0.0);
+        shares.fold((0.0, 0), |(sum, count), share| (sum + share, count + 1))
+    }
+
+    /// Fills in what only the others know of it: the name of its child.
+    pub(super) fn named(&self, mut fact: ThreadFact) -> ThreadFact {
+        if let Some((pid, name)) = &mut fact.child
+            && let Some(child) = self.get(*pid, *pid)
+        {
+            *name = text(&child.latest.name).into();
+        }
+        fact
+    }
+
+    /// Sockets that threads wait on.
+    pub(super) fn waited_on(&self) -> FxHashSet<u64> {
+        let all = self.0.values().flat_map(FxHashMap::values).map(|thread| thread.latest.connection);
+        all.filter(|inode| *inode != 0).collect()
     }
 
     /// Whether any of a process was looked at since a moment.

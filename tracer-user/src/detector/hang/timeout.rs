@@ -47,6 +47,11 @@ impl Timeouts {
         self.0.get(&endpoint).is_some_and(|last| last.calls.iter().any(|call| call.followed))
     }
 
+    /// Calls of the endpoint were given up before.
+    pub(super) fn knows(&self, endpoint: Endpoint) -> bool {
+        !self.0.is_empty() && self.0.contains_key(&endpoint)
+    }
+
     /// The target gave up after `whole` since the call began and `silent` since anything of it moved. Gives the time-out
     /// that it evidently uses, and how often in a row that was the same. Some count from the start, some from the last
     /// byte: what is the same again tells which. Where the next call `followed` the close at once, the time-out is what

@@ -5,7 +5,7 @@ use super::{
     evidence::{Doing, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn},
     kernel::Kernel,
     purpose::Purpose,
-    threads::{Thread, Threads},
+    threads::{COMPUTES, Thread, Threads},
 };
 use crate::{
     connection::Role,
@@ -52,6 +52,15 @@ pub(super) struct Court<'a> {
     pub(super) kernel: Option<&'a Kernel>,
     pub(super) threads: &'a Threads,
     pub(super) made: &'a AllMade,
+}
+
+impl Court<'_> {
+    /// The thread, with what others know of it.
+    fn fact(&self, thread: &Thread) -> ThreadFact {
+        let mut fact = self.threads.named(thread.fact(self.now));
+        fact.peer = fact.socket.and_then(|inode| self.made.peer(inode)).map(Into::into);
+        fact
+    }
 }
 
 struct Finding {
@@ -263,7 +272,9 @@ fn hands<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
         let outbound = outbound(made, "same socket");
         return Hands { thread: Some(thread), doing: Some(Doing::OutboundCall), outbound, doubtful: false };
     }
-    if matches!(doing, Doing::Lock | Doing::EventLoop | Doing::Runs | Doing::Other | Doing::Socket) {
+    let waits = matches!(doing, Doing::Lock | Doing::EventLoop | Doing::Runs | Doing::Other | Doing::Socket);
+    // A call that the target makes waits for its own answer: another one explains it only where a thread waits on that.
+    if waits && call.role == Role::Server {
         // The same thread's first; then any that began since, unless it serves another request.
         let other = |made: &&Made| made.inode != call.connection.inode.0;
         let same = court.made.by(pid, call.tid, call.started).filter(other);
@@ -277,16 +288,22 @@ fn hands<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
             };
         }
     }
-    if doing == Doing::EventLoop || (doing == Doing::Socket && own) {
+    // It waits, and another one may do the work.
+    if doing == Doing::EventLoop || thread.waits_in_futex() || (doing == Doing::Socket && own) {
         let elsewhere = elsewhere(call, court);
         if elsewhere.thread.is_some() {
             return elsewhere;
         }
     }
-    // Idle threads of a runtime wait as those do that want a lock.
-    let parked = doing == Doing::Lock
-        && court.threads.of(pid, call.progress).iter().any(|other| other.doing() == Doing::EventLoop);
-    Hands { thread: Some(thread), doing: Some(doing), outbound: None, doubtful: parked || doing == Doing::EventLoop }
+    // Idle threads of a runtime wait as those do that want a lock; and where several wait in the same way, any may be
+    // meant that has got the request from the one that read it.
+    let several = thread.waits_in_futex() && {
+        let tid = thread.latest.header.tid;
+        let others = court.threads.of(pid, call.progress);
+        let mut others = others.iter().filter(|other| other.latest.header.tid != tid);
+        others.any(|other| other.doing() == Doing::EventLoop || other.waits_in_futex())
+    };
+    Hands { thread: Some(thread), doing: Some(doing), outbound: None, doubtful: several || doing == Doing::EventLoop }
 }
 
 /// The thread that read the request has handed it on: another one may compute, or be stopped. Where it is not known which
@@ -294,7 +311,7 @@ fn hands<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
 fn elsewhere<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
     let pid = call.process.pid;
     let threads = court.threads.of(pid, call.progress);
-    if call.exchange.is_none() {
+    if call.exchange.is_none() && call.role == Role::Server {
         let waits_for = |thread: &Thread| match thread.doing() {
             Doing::Socket => court.made.on(pid, thread.latest.connection),
             _ => None,
@@ -317,10 +334,21 @@ fn elsewhere<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
         Doing::Pipe | Doing::File | Doing::Other => Some(6),
         _ => None,
     };
+    let all = threads.clone();
     let thread = threads.into_iter().filter(|thread| rank(thread).is_some()).min_by_key(|thread| rank(thread));
+    // Work that a runtime moves between its threads is on none of them for long.
+    if thread.is_none_or(|thread| thread.doing() != Doing::OnCpu)
+        && let (sum, 2..) = court.threads.computing(pid, call.progress)
+        && sum >= COMPUTES
+    {
+        let share = |thread: &&Thread| (thread.share.unwrap_or(0.0) * 1e6) as u64;
+        let most = all.into_iter().max_by_key(share);
+        return Hands { thread: most, doing: Some(Doing::OnCpu), outbound: None, doubtful: true };
+    }
     let mut hands = Hands { thread, doing: thread.map(Thread::doing), outbound: None, doubtful: true };
     if hands.doing == Some(Doing::EventLoop)
         && let Some(made) = court.made.after(pid, Timestamp(0)).filter(|made| made.inode != call.connection.inode.0)
+        && call.role == Role::Server
     {
         let remote = made.connection.remote_text.clone();
         hands.outbound = Some(Outbound { exchange: made.exchange, remote, by: "time" });
@@ -356,7 +384,13 @@ pub(super) fn judge(call: &Candidate, court: Court<'_>) -> Verdict {
         });
     }
     if call.doubtful {
-        confidence.inferred.push("what the connection carries is not known; the target sent last, and nothing came");
+        confidence.inferred.push(match call.stage {
+            Stage::Unread => "what came may be something that nobody waits for",
+            Stage::ReceiveResponse => {
+                "what the connection carries is not known: a thread that waits for news looks the same"
+            }
+            _ => "what the connection carries is not known; the target sent last, and nothing came",
+        });
     }
     let mut verdict = Verdict {
         phase: phase(call, finding.reason, kernel),
@@ -384,7 +418,7 @@ pub(super) fn judge(call: &Candidate, court: Court<'_>) -> Verdict {
         verdict.settled &= !call.lower_bound || call.stage == Stage::Query || court.threads.seen(pid, call.progress);
         if let Some(thread) = waits {
             verdict.doing = Some(thread.doing());
-            verdict.threads.push(thread.fact(court.now));
+            verdict.threads.push(court.fact(thread));
         }
     }
     verdict
@@ -400,11 +434,12 @@ fn own_threads(call: &Candidate, court: Court<'_>, verdict: &mut Verdict) {
     verdict.doing_is_likely = hands.doubtful && hands.doing.is_some();
     verdict.outbound = hands.outbound;
     if let Some(thread) = hands.thread {
-        verdict.threads.push(thread.fact(court.now));
+        verdict.threads.push(court.fact(thread));
         verdict.confidence.explicit.push("what its threads do, by /proc");
         if hands.doubtful {
             verdict.confidence.inferred.push(match hands.doing {
                 Some(Doing::OutboundCall) => "that call began while this one was open; it may be for another request",
+                Some(Doing::OnCpu) => "threads of the process compute; whether for this call is not known",
                 Some(Doing::Lock) => "threads of a runtime that have nothing to do wait in the same way",
                 Some(Doing::EventLoop) => "what the request waits for is not a thread",
                 _ => "another thread than the one that read the request does that",
@@ -414,7 +449,7 @@ fn own_threads(call: &Candidate, court: Court<'_>, verdict: &mut Verdict) {
     }
     let first = verdict.threads.first().map(|thread| thread.tid);
     let rest = all.iter().filter(|thread| Some(thread.latest.header.tid) != first);
-    verdict.threads.extend(rest.take(LISTED - verdict.threads.len()).map(|thread| thread.fact(court.now)));
+    verdict.threads.extend(rest.take(LISTED - verdict.threads.len()).map(|thread| court.fact(thread)));
 }
 
 fn sockets(kernel: &Kernel) -> Sockets {

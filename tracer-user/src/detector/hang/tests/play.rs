@@ -229,6 +229,12 @@ impl Play {
         self
     }
 
+    /// It says so now, as it is asked about all connections.
+    pub(super) fn says(&mut self) -> &mut Self {
+        self.answer(self.inode);
+        self
+    }
+
     /// The kernel says nothing.
     pub(super) fn silent(&mut self) -> &mut Self {
         self.silent = true;
@@ -249,6 +255,23 @@ impl Play {
         };
         event.call_name[..call.len()].copy_from_slice(call.as_bytes());
         self.threads.push((event, share));
+        self
+    }
+
+    /// The last thread's wait has a time-out.
+    pub(super) fn timed(&mut self) -> &mut Self {
+        self.threads.last_mut().expect("one").0.timed = 1;
+        self
+    }
+
+    /// The last thread waits for this child.
+    pub(super) fn child(&mut self, pid: u32, name: &str) -> &mut Self {
+        let (thread, _) = self.threads.last_mut().expect("one");
+        thread.argument = pid.into();
+        let mut child = ThreadEvent { argument: 0, ..*thread };
+        (child.header.tgid, child.header.tid) = (pid, pid);
+        child.name[..name.len()].copy_from_slice(name.as_bytes());
+        self.threads.push((child, 0));
         self
     }
 

@@ -1,0 +1,108 @@
+//! Which thread should move, and calls that nobody works on.
+
+use super::{Doing, GET, OK, Play, Who, is, one, play};
+use crate::{
+    detector::{
+        Explain as _, State,
+        hang::{Phase, Reason, WaitingOn},
+    },
+    event::wire::waits_on,
+    redact::Redactor,
+};
+
+#[test]
+fn where_several_threads_could_be_meant_nothing_is_certain() {
+    let mut play = Play::server();
+    play.receive(GET).thread(Who::HANDLER, b'S', "futex", waits_on::NOTHING, 0, 0);
+    play.thread(Who::OTHER, b'S', "futex", waits_on::NOTHING, 0, 0);
+    assert!(one(&mut play).doing_is_likely);
+    assert_eq!(play.level(), "possible");
+    // One that computes outweighs those that wait.
+    let mut play = Play::server();
+    play.receive(GET).thread(Who::HANDLER, b'S', "futex", waits_on::NOTHING, 0, 0);
+    play.thread(Who::OTHER, b'R', "", waits_on::NOTHING, 0, 100);
+    let evidence = one(&mut play);
+    assert_eq!((evidence.doing, evidence.threads[0].tid), (Some(Doing::OnCpu), Who::OTHER));
+    assert_eq!(play.level(), "possible");
+}
+
+#[test]
+fn work_that_moves_between_threads_is_summed() {
+    let mut play = Play::server();
+    play.receive(GET).thread(Who::HANDLER, b'S', "futex", waits_on::NOTHING, 0, 0);
+    for tid in 20..24 {
+        play.thread(tid, b'S', "futex", waits_on::NOTHING, 0, 24);
+    }
+    let evidence = one(&mut play);
+    assert_eq!((evidence.doing, evidence.doing_is_likely), (Some(Doing::OnCpu), true));
+}
+
+#[test]
+fn waits_say_what_they_wait_for() {
+    // With a time-out, it is a sleep.
+    let mut play = Play::server();
+    play.receive(GET).thread(Who::HANDLER, b'S', "futex", waits_on::NOTHING, 0, 0).timed();
+    assert_eq!(one(&mut play).doing, Some(Doing::Sleep));
+    // A child process, by name.
+    let mut play = Play::server();
+    play.receive(GET).thread(Who::HANDLER, b'S', "wait4", waits_on::NOTHING, 0, 0).child(77, "convert");
+    let evidence = one(&mut play);
+    assert_eq!(evidence.doing, Some(Doing::Child));
+    let title = evidence.title(Redactor::new(false));
+    assert!(title.contains("waits for its child process 77 (convert) in wait4"), "{title}");
+    // A socket, by its peer.
+    let mut play = Play::server();
+    play.call_out(b"*1\r\n$4\r\nPING\r\n").receive(GET);
+    play.thread(Who::HANDLER, b'S', "recvfrom", waits_on::SOCKET, play::OUTBOUND, 0);
+    let title = one(&mut play).title(Redactor::new(false));
+    assert!(title.contains("to 10.0.0.7:8080 in recvfrom"), "{title}");
+    // Nobody works on it.
+    let mut play = Play::server();
+    play.receive(GET).thread(Who::HANDLER, b'S', "epoll_wait", waits_on::EPOLL, 0, 0);
+    let title = one(&mut play).title(Redactor::new(false));
+    assert!(title.contains("no thread works on it: its handler waits for something that has not come"), "{title}");
+}
+
+#[test]
+fn answers_that_nobody_reads_are_one_leak() {
+    let mut play = Play::client();
+    play.kernel(|probe| probe.receive_queue = 5000);
+    for _ in 0..20 {
+        play.send(GET).pass(500).reconnect();
+    }
+    play.thread(Who::OTHER, b'S', "clock_nanosleep", waits_on::NOTHING, 0, 0).pass(20_000);
+    let told = play.hangs();
+    let opened = told.iter().filter(|(state, _)| *state == State::Open).count();
+    let (_, last) = told.last().expect("it is told");
+    assert_eq!((opened, last.forgotten), (1, 20));
+    is(last, Phase::Receive, WaitingOn::ThisProcess, Reason::Unread);
+    assert!(last.outbound.is_none(), "none waits for another");
+    let title = last.title(Redactor::new(false));
+    assert!(title.contains("20 calls like GET stock/v1/items") && title.contains("(a leak)"), "{title}");
+}
+
+#[test]
+fn a_client_attached_late_is_as_good_as_a_server() {
+    let mut play = Play::late(60_000, 30_000);
+    play.kernel(|probe| probe.receive_queue = 3_000_000).says().pass(9_000);
+    let told = play.hangs();
+    is(&told[0].1, Phase::Receive, WaitingOn::ThisProcess, Reason::Unread);
+    assert_eq!(play.level(), "certain");
+    // A few bytes may be anything.
+    let mut play = Play::late(60_000, 30_000);
+    play.kernel(|probe| probe.receive_queue = 24).says().pass(9_000);
+    assert_eq!((play.hangs().len(), play.level()), (1, "possible"));
+}
+
+#[test]
+fn advice_does_not_tell_to_set_a_time_out_that_there_is() {
+    let mut play = Play::client();
+    play.send(GET).pass(7_000);
+    assert!(play.hangs()[0].1.advice().contains("time-out"), "none is known");
+    play.close().pass(300).reconnect().send(GET).pass(6_000);
+    let told = play.hangs();
+    let closed = told.iter().find(|(state, _)| *state == State::Closed).expect("given up");
+    assert!(!closed.1.advice().contains("time-out"), "{}", closed.1.advice());
+    assert!(!told.last().expect("the next").1.advice().contains("time-out"), "it is known by now");
+    play.receive(OK);
+}
