@@ -221,7 +221,7 @@ pub(super) fn words<'a>(rows: &mut Rows<'a>, subject: &Subject<'a>, evidence: &H
     let goes_on = evidence.result == HangResult::Ongoing;
     let ended = goes_on && subject.context.store.summary().is_some();
     let why = evidence.why();
-    let why = if goes_on && !ended { why.to_string() } else { past(&why) };
+    let why = if goes_on && !ended { why.to_string() } else { past(why) };
     let unknown = evidence.waiting_on == WaitingOn::Unknown;
     let had = if unknown {
         "What is known does not tell who did not move.".to_owned()
