@@ -45,7 +45,7 @@ pub fn severity(incident: &Incident) -> Severity {
         (Evidence::Retry(evidence), _) => match evidence.result {
             RetryResult::Ongoing => Severity::Waiting,
             RetryResult::GaveUp => Severity::Harmed,
-            RetryResult::Recovered => Severity::Recovered,
+            RetryResult::Recovered | RetryResult::Bypassed => Severity::Recovered,
         },
         (_, true) => match incident.kind() {
             Kind::Duplicate | Kind::Stale | Kind::Leak => Severity::Notable,

@@ -203,7 +203,10 @@ impl Retry {
             chain.find_timeout(true, &self.thresholds);
             let upstream = self.upstreams.counts(chain.upstream);
             let (_, ended) = chain.span();
-            findings.close(opened, now, ended, chain.report(RetryResult::GaveUp, upstream));
+            // A proxy takes the next upstream: nobody was harmed.
+            let served = chain.caller.as_ref().and_then(|caller| caller.got.as_deref()).is_some_and(is_good);
+            let result = if served { RetryResult::Bypassed } else { RetryResult::GaveUp };
+            findings.close(opened, now, ended, chain.report(result, upstream));
         }
     }
 
@@ -244,6 +247,11 @@ fn is_failure(status: u16) -> bool {
 /// Says that the request is wrong.
 fn is_weak(status: u16) -> bool {
     (400..=499).contains(&status) && !matches!(status, 408 | 425 | 429)
+}
+
+/// Whether what a caller got is a status that says that it was served.
+fn is_good(got: &str) -> bool {
+    got.parse::<u16>().is_ok_and(|status| status < 400)
 }
 
 /// How an exchange failed.

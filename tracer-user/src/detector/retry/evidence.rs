@@ -121,6 +121,8 @@ pub enum RetryResult {
     Recovered,
     /// No attempt came when one was due.
     GaveUp,
+    /// Its caller got a good answer without it: from another upstream, or without an answer of this one.
+    Bypassed,
 }
 
 impl RetryResult {
@@ -130,6 +132,7 @@ impl RetryResult {
             Self::Ongoing => "ongoing",
             Self::Recovered => "recovered",
             Self::GaveUp => "gave_up",
+            Self::Bypassed => "bypassed",
         }
     }
 }
@@ -263,6 +266,10 @@ impl Explain for RetryEvidence {
                 Some(status) => format!("{call} was answered with {status} at attempt {attempts}{last}"),
                 None => format!("{call} succeeded at attempt {attempts}{last}"),
             },
+            RetryResult::Bypassed => {
+                let got = self.caller.as_ref().and_then(|caller| caller.got.as_deref()).unwrap_or("an answer");
+                format!("{call} failed {attempts} times{last}; the caller got {got} without it")
+            }
             RetryResult::GaveUp => {
                 let got = self.caller.as_ref().and_then(|caller| caller.got.as_deref());
                 let got = got.map_or_else(String::new, |got| format!("; the caller got {got}"));

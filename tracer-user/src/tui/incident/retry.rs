@@ -166,6 +166,7 @@ pub(super) fn words(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Retry
             Some(status) => format!("Attempt {attempts} was answered with {status}."),
             None => format!("Attempt {attempts} succeeded."),
         },
+        (RetryResult::Bypassed, _) => format!("{attempts} attempts failed; the caller was answered without them."),
         (RetryResult::GaveUp, Some(last)) => format!("Given up after {attempts} attempts; the last: {last}."),
         (RetryResult::GaveUp, None) => format!("Given up after {attempts} attempts."),
     };

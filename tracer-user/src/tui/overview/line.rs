@@ -109,6 +109,10 @@ fn retry(pen: &mut Pen<'_>, incident: &Incident, evidence: &RetryEvidence, conte
             Some(status) => format!("recovered: {status}"),
             None => "recovered".to_owned(),
         }),
+        RetryResult::Bypassed => {
+            let got = evidence.caller.as_ref().and_then(|caller| caller.got.as_deref()).unwrap_or("an answer");
+            said.push(format!("failed, caller got {} without it", Visible(got)));
+        }
         RetryResult::GaveUp => {
             let got = evidence.caller.as_ref().and_then(|caller| caller.got.as_deref());
             said.push(match got {

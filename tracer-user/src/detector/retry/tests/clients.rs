@@ -224,3 +224,11 @@ fn the_same_call_of_several_threads_is_no_chain_by_itself() {
     let two = "+0 t1 GET /a > 503\n+120 t2 GET /a > 503\n+80 t1 GET /a > 503\n+120 t2 GET /a > 503\n+280 t1 GET /a > 200\n+120 t2 GET /a > 200";
     assert_eq!(told(two).chains().len(), 2);
 }
+
+#[test]
+fn whose_caller_is_served_without_it_has_not_given_up() {
+    let text = "+0 t9 GET /warm > 200\n+0 t1 in GET /u\n+1 t1 GET /g > 503\n+60 t1 GET /g > 503\n+1 t1 GET /g2 port=9002 > 200\n+1 t1 in > 200";
+    assert_eq!(one(text).result, RetryResult::Bypassed);
+    let text = "+0 t9 GET /warm > 200\n+0 t1 in GET /u\n+1 t1 GET /g > 503\n+60 t1 GET /g > 503\n+1 t1 in > 404";
+    assert_eq!(one(text).result, RetryResult::GaveUp);
+}
