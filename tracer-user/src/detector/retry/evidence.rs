@@ -350,17 +350,19 @@ impl Explain for RetryEvidence {
             ]),
         ));
         let attempts = self.listed.iter().map(|attempt| {
-            Value::Object(vec![
+            let mut attempt_facts = vec![
                 ("number", Value::Count(attempt.number.into())),
                 ("exchange", attempt.exchange.into()),
                 ("started", attempt.started.into()),
                 ("ended", attempt.ended.into()),
-                ("closed", attempt.closed.into()),
                 ("failure", Value::from(attempt.failure.map(Failure::name).as_deref())),
                 ("gap_ms", ms(attempt.gap)),
                 ("retry_after_ms", ms(attempt.retry_after)),
                 ("resent", Value::Flag(attempt.resent)),
-            ])
+            ];
+            // Said only where it is another time than the end.
+            attempt_facts.extend(attempt.closed.map(|closed| ("closed", closed.into())));
+            Value::Object(attempt_facts)
         });
         facts.push(("list", Value::List(attempts.collect())));
         facts
