@@ -10,6 +10,7 @@ mod record;
 mod retry;
 mod scene;
 mod services;
+mod sockets;
 mod stuck;
 mod support;
 mod terminal;
