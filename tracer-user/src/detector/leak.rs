@@ -9,8 +9,8 @@ use std::{sync::Arc, time::Duration};
 use rustc_hash::FxHashMap;
 
 use super::{
-    About, Confidence, Detect, Explain, Facts, Findings, Observation, OpenConnection, Opened, Report, Value, endpoint,
-    threshold::thresholds,
+    About, Confidence, Detect, Explain, Facts, Findings, Live, Observation, OpenConnection, Opened, Report, Value,
+    endpoint, threshold::thresholds,
 };
 use crate::{
     connection::{ConnectionId, ConnectionInfo, Role},
@@ -34,6 +34,12 @@ thresholds! {
 
 /// Connections that are counted at once; beyond it new ones are not.
 const MAX_CONNECTIONS: usize = 65_536;
+/// All that is open is looked at so often.
+const LOOK_NS: u64 = 1_000_000_000;
+/// An answer that lies unread for so long is forgotten.
+const FORGOTTEN_NS: u64 = 5_000_000_000;
+/// In place of a number of exchanges: the answer to the first lies unread.
+const FORGOTTEN: u8 = u8::MAX;
 /// Upstreams; likewise.
 const MAX_UPSTREAMS: usize = 1024;
 
@@ -46,6 +52,8 @@ pub struct LeakEvidence {
     pub open: u64,
     /// Those of them that carried one exchange, and no other.
     pub used_once: u64,
+    /// Those of them whose answer has come and lies unread.
+    pub unread: u64,
     /// Since when none was closed.
     pub since: Timestamp,
     /// So long, nanoseconds.
@@ -54,14 +62,18 @@ pub struct LeakEvidence {
     pub over: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Upstream {
     open: u64,
     used_once: u64,
+    /// Those of them whose answer lies unread.
+    unread: u64,
     /// The first connection after the last close.
     since: Option<Timestamp>,
     /// The incident, how many were open when it was said, and one of them.
     told: Option<(Opened, u64, Arc<ConnectionInfo>, ProcessRef)>,
+    /// The latest whose answer lies unread.
+    latest: Option<(Arc<ConnectionInfo>, ProcessRef)>,
 }
 
 /// Finds connections that are made and forgotten.
@@ -73,6 +85,7 @@ pub struct Leak {
     connections: FxHashMap<ConnectionId, u8>,
     /// Upstreams with an incident.
     told: u32,
+    next_look: Timestamp,
 }
 
 impl Detect for Leak {
@@ -84,7 +97,8 @@ impl Detect for Leak {
     };
 
     fn new(thresholds: Self::Thresholds) -> Self {
-        Self { thresholds, upstreams: FxHashMap::default(), connections: FxHashMap::default(), told: 0 }
+        let (upstreams, connections) = (FxHashMap::default(), FxHashMap::default());
+        Self { thresholds, upstreams, connections, told: 0, next_look: Timestamp(0) }
     }
 
     fn wants(&self, _step: Step, _role: Role) -> bool {
@@ -102,7 +116,14 @@ impl Detect for Leak {
                 self.closed(connection, now, findings);
             }
             Observation::Finished(exchange) if exchange.role == Role::Client => self.finished(exchange, now, findings),
-            Observation::Tick(_) if self.told > 0 => {
+            Observation::Tick(live) => {
+                if now >= self.next_look && !self.connections.is_empty() {
+                    self.next_look = Timestamp(now.0.saturating_add(LOOK_NS));
+                    self.look(*live, now, findings);
+                }
+                if self.told == 0 {
+                    return;
+                }
                 for upstream in self.upstreams.values() {
                     if let Some((opened, _, connection, process)) = &upstream.told {
                         findings.keep(*opened, now, upstream.open, || upstream.report(connection, process, now, false));
@@ -127,7 +148,8 @@ impl Leak {
         let key = key(connection.process, connection.info);
         let Some(upstream) = self.upstreams.get_mut(&key) else { return };
         upstream.open = upstream.open.saturating_sub(1);
-        upstream.used_once = upstream.used_once.saturating_sub(u64::from(carried == 1));
+        upstream.used_once = upstream.used_once.saturating_sub(u64::from(carried == 1 || carried == FORGOTTEN));
+        upstream.unread = upstream.unread.saturating_sub(u64::from(carried == FORGOTTEN));
         // Tracing ends, or pidtap forgets the connection: nobody has closed it.
         if connection.ending.is_none_or(|ending| ending == Ending::Unfinished) {
             return;
@@ -145,39 +167,53 @@ impl Leak {
 
     fn finished(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
         let Some(carried) = self.connections.get_mut(&exchange.connection.id) else { return };
+        if *carried == FORGOTTEN {
+            // It was read after all: used once, as it was counted.
+            *carried = 1;
+            if let Some(upstream) = self.upstreams.get_mut(&key(&exchange.process, &exchange.connection)) {
+                upstream.unread = upstream.unread.saturating_sub(1);
+            }
+            return;
+        }
         if *carried >= 2 {
             return;
         }
         *carried += 1;
-        let first = *carried == 1;
-        let key = key(&exchange.process, &exchange.connection);
-        if !first {
+        if *carried > 1 {
+            let key = key(&exchange.process, &exchange.connection);
             if let Some(upstream) = self.upstreams.get_mut(&key) {
                 upstream.used_once = upstream.used_once.saturating_sub(1);
             }
             return;
         }
+        self.used_once(&exchange.connection, &exchange.process, now, findings);
+    }
+
+    /// One more connection that was used once.
+    fn used_once(
+        &mut self,
+        connection: &Arc<ConnectionInfo>,
+        process: &ProcessRef,
+        now: Timestamp,
+        findings: &mut Findings,
+    ) {
+        let key = key(process, connection);
         if self.upstreams.len() >= MAX_UPSTREAMS && !self.upstreams.contains_key(&key) {
-            self.connections.remove(&exchange.connection.id);
+            self.connections.remove(&connection.id);
             return;
         }
-        let upstream = self.upstreams.entry(key).or_insert(Upstream { open: 0, used_once: 0, since: None, told: None });
+        let upstream = self.upstreams.entry(key).or_default();
         upstream.open += 1;
         upstream.used_once += 1;
-        let since = *upstream.since.get_or_insert(now);
-        let leaks = upstream.used_once >= u64::from(self.thresholds.connections)
-            && now.since(since) >= self.thresholds.growing.as_nanos() as u64
-            && upstream.used_once as f64 >= self.thresholds.share * upstream.open as f64;
-        let report = |upstream: &Upstream| upstream.report(&exchange.connection, &exchange.process, now, false);
+        upstream.since.get_or_insert(now);
+        let leaks = upstream.leaks(&self.thresholds, now);
         match &upstream.told {
             None if leaks => {
-                let opened = findings.open(now, report(upstream));
-                let (connection, process) = (Arc::clone(&exchange.connection), exchange.process.clone());
-                upstream.told = Some((opened, upstream.open, connection, process));
+                upstream.open_incident(connection, process, now, findings);
                 self.told += 1;
             }
             Some((opened, told, ..)) if upstream.open >= 2 * told => {
-                findings.update(*opened, now, report(upstream));
+                findings.update(*opened, now, upstream.report(connection, process, now, false));
                 if let Some((_, told, ..)) = &mut upstream.told {
                     *told = upstream.open;
                 }
@@ -185,15 +221,68 @@ impl Leak {
             _ => {}
         }
     }
+
+    /// Calls whose answers have come and lie unread: they are not over, and hold their connections.
+    fn look(&mut self, live: &dyn Live, now: Timestamp, findings: &mut Findings) {
+        let mut forgotten = Vec::new();
+        live.connections(&mut |connection| {
+            let unread = connection.kernel.is_some_and(|kernel| kernel.receive_queue > 0);
+            let old = connection.open_since.is_some_and(|since| now.since(since) >= FORGOTTEN_NS);
+            let still = connection.received.last.is_none_or(|last| now.since(last) >= FORGOTTEN_NS);
+            if unread && old && still && self.connections.get(&connection.info.id) == Some(&0) {
+                forgotten.push((connection.info.id, Arc::clone(connection.info), connection.process.clone()));
+            }
+        });
+        // In the order in which they were made, not that of a hash table.
+        forgotten.sort_unstable_by_key(|(id, ..)| *id);
+        for (id, info, process) in forgotten {
+            self.connections.insert(id, FORGOTTEN);
+            self.used_once(&info, &process, now, findings);
+            if let Some(upstream) = self.upstreams.get_mut(&key(&process, &info)) {
+                upstream.unread += 1;
+                upstream.latest = Some((info, process));
+            }
+        }
+        // A pool that idles is no leak; answers that lie unread are one though no call is added.
+        let many = u64::from(self.thresholds.connections);
+        for upstream in self.upstreams.values_mut() {
+            if upstream.told.is_none()
+                && upstream.unread >= many
+                && upstream.leaks(&self.thresholds, now)
+                && let Some((connection, process)) = upstream.latest.take()
+            {
+                upstream.open_incident(&connection, &process, now, findings);
+                self.told += 1;
+            }
+        }
+    }
 }
 
 impl Upstream {
+    fn leaks(&self, thresholds: &LeakThresholds, now: Timestamp) -> bool {
+        self.used_once >= u64::from(thresholds.connections)
+            && self.since.is_some_and(|since| now.since(since) >= thresholds.growing.as_nanos() as u64)
+            && self.used_once as f64 >= thresholds.share * self.open as f64
+    }
+
+    fn open_incident(
+        &mut self,
+        connection: &Arc<ConnectionInfo>,
+        process: &ProcessRef,
+        now: Timestamp,
+        findings: &mut Findings,
+    ) {
+        let opened = findings.open(now, self.report(connection, process, now, false));
+        self.told = Some((opened, self.open, Arc::clone(connection), process.clone()));
+    }
+
     fn report(&self, connection: &Arc<ConnectionInfo>, process: &ProcessRef, now: Timestamp, over: bool) -> Report {
         let since = self.since.unwrap_or(now);
         let evidence = LeakEvidence {
             remote: endpoint::cut(&connection.remote_text),
             open: self.open,
             used_once: self.used_once,
+            unread: self.unread,
             since,
             growing: now.since(since),
             over,
@@ -219,7 +308,13 @@ impl Explain for LeakEvidence {
         if self.over {
             return format!("connections to {remote} are closed again: {open} are open");
         }
-        format!("connections to {remote} only grow: {open} open, {once} of them used once, none closed for {seconds} s")
+        let unread = match self.unread {
+            0 => String::new(),
+            unread => format!("; the answers on {unread} of them lie unread"),
+        };
+        format!(
+            "connections to {remote} only grow: {open} open, {once} of them used once, none closed for {seconds} s{unread}"
+        )
     }
 
     fn advice(&self) -> String {
@@ -233,6 +328,7 @@ impl Explain for LeakEvidence {
             ("remote", Value::Text(redactor.authority(&self.remote).into_owned())),
             ("open", Value::Count(self.open)),
             ("used_once", Value::Count(self.used_once)),
+            ("unread", Value::Count(self.unread)),
             ("since", self.since.into()),
             ("growing_ms", Value::milliseconds(self.growing)),
         ]

@@ -67,6 +67,7 @@ fn waits_say_what_they_wait_for() {
 fn answers_that_nobody_reads_are_one_leak() {
     let mut play = Play::client();
     play.kernel(|probe| probe.receive_queue = 5000);
+    // Fewer than the leak detector counts.
     for _ in 0..20 {
         play.send(GET).pass(500).reconnect();
     }
@@ -79,6 +80,19 @@ fn answers_that_nobody_reads_are_one_leak() {
     assert!(last.outbound.is_none(), "none waits for another");
     let title = last.title(Redactor::new(false));
     assert!(title.contains("20 calls like GET stock/v1/items") && title.contains("(a leak)"), "{title}");
+}
+
+#[test]
+fn many_of_them_are_a_connection_leak() {
+    let mut play = Play::client();
+    play.kernel(|probe| probe.receive_queue = 5000);
+    for _ in 0..60 {
+        play.send(GET).pass(100).reconnect();
+    }
+    play.pass(45_000);
+    let titles: Vec<String> = play.titles();
+    assert!(titles.iter().any(|title| title.contains("60 of them lie unread")), "{titles:#?}");
+    assert_eq!(play.hangs().iter().filter(|(state, _)| *state == State::Open).count(), 1, "one, and not one each");
 }
 
 #[test]

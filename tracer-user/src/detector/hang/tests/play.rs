@@ -16,6 +16,7 @@ use crate::{
         },
     },
     exchange::Exchange,
+    redact::Redactor,
 };
 
 const MS: u64 = 1_000_000;
@@ -360,6 +361,11 @@ impl Play {
                 _ => None,
             })
             .collect()
+    }
+
+    /// What was said of incidents.
+    pub(super) fn titles(&self) -> Vec<String> {
+        self.incidents().map(|incident| incident.report.evidence.title(Redactor::new(false))).collect()
     }
 
     /// How sure the first is.
