@@ -48,6 +48,8 @@ pub mod kind {
     pub const DETACHED: u16 = 0x104;
     /// What a thread does now: [`super::ThreadEvent`].
     pub const THREAD: u16 = 0x105;
+    /// What waits in the listen queue of a target: [`super::ListenerEvent`].
+    pub const LISTENER: u16 = 0x106;
 }
 
 wire! {
@@ -521,6 +523,35 @@ wire! {
         pub wait_channel: [u8; 32],
         /// Name (`comm`), zero-padded.
         pub name: [u8; 16],
+    }
+}
+
+wire! {
+    /// A listening socket of a target in which connections wait to be accepted, or did when it was looked at before.
+    /// `header.tgid` is a process that holds it.
+    pub struct ListenerEvent [80] {
+        /// Common part.
+        pub header: EventHeader,
+        /// The listening socket: inode number in sockfs.
+        pub connection: u64,
+        /// Local address, network order; IPv4 in the first 4 bytes.
+        pub local: [u8; 16],
+        /// Local port, host order.
+        pub local_port: u16,
+        /// Address family.
+        pub family: u16,
+        /// Inode number of the network namespace.
+        pub netns: u32,
+        /// Connections that wait to be accepted.
+        pub waiting: u32,
+        /// How many may (the backlog of `listen`, at most `net.core.somaxconn`); the kernel takes one more.
+        pub limit: u32,
+        /// Descriptors that the process has; 0 where that was not asked.
+        pub descriptors: u32,
+        /// How many it may have (`RLIMIT_NOFILE`); 0 where that was not asked.
+        pub descriptor_limit: u32,
+        /// Zero.
+        pub reserved: u64,
     }
 }
 

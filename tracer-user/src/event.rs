@@ -8,8 +8,8 @@ use std::fmt;
 use thiserror::Error;
 pub use tracer_common::event as wire;
 use wire::{
-    AttachedEvent, DataEvent, DescriptorEvent, EventHeader, ProbeEvent, ProcessEvent, SocketEvent, SocketNameEvent,
-    TcpEvent, ThreadEvent, TickEvent, kind,
+    AttachedEvent, DataEvent, DescriptorEvent, EventHeader, ListenerEvent, ProbeEvent, ProcessEvent, SocketEvent,
+    SocketNameEvent, TcpEvent, ThreadEvent, TickEvent, kind,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -65,6 +65,8 @@ pub enum Event<'a> {
     Detached(TickEvent),
     /// What a thread does.
     Thread(ThreadEvent),
+    /// What waits in a listen queue.
+    Listener(ListenerEvent),
 }
 
 /// Why bytes are not an event.
@@ -142,6 +144,7 @@ impl<'a> Event<'a> {
             kind::TICK => Ok(Self::Tick(take(header.kind, bytes)?.0)),
             kind::DETACHED => Ok(Self::Detached(take(header.kind, bytes)?.0)),
             kind::PROBE => Ok(Self::Probe(take(header.kind, bytes)?.0)),
+            kind::LISTENER => Ok(Self::Listener(take(header.kind, bytes)?.0)),
             kind::THREAD => Ok(Self::Thread(take(header.kind, bytes)?.0)),
             kind::SOCKET_NAME => {
                 let (event, path) = take::<SocketNameEvent>(header.kind, bytes)?;
@@ -167,6 +170,7 @@ impl<'a> Event<'a> {
             Self::Probe(event) => &event.header,
             Self::SocketName(event, _) => &event.header,
             Self::Thread(event) => &event.header,
+            Self::Listener(event) => &event.header,
         }
     }
 
@@ -189,6 +193,7 @@ impl<'a> Event<'a> {
             Self::Tick(event) => (kind::TICK, event.as_bytes(), &[]),
             Self::Detached(event) => (kind::DETACHED, event.as_bytes(), &[]),
             Self::Probe(event) => (kind::PROBE, event.as_bytes(), &[]),
+            Self::Listener(event) => (kind::LISTENER, event.as_bytes(), &[]),
             Self::Thread(event) => (kind::THREAD, event.as_bytes(), &[]),
             Self::SocketName(event, path) => (kind::SOCKET_NAME, event.as_bytes(), path),
         };

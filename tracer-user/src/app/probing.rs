@@ -270,6 +270,10 @@ impl Answerer {
             let wanted = Wanted { tids, connections: &connections, after: *after };
             *after = look(&mut self.prober, *pid, wanted, buffer);
         }
+        if !question.resolving.is_empty() {
+            // What was told before an error is good.
+            let _ = self.prober.look_at_listeners(&question.resolving, buffer);
+        }
         for pid in &question.resolving {
             self.look_for_queries(*pid, buffer);
         }

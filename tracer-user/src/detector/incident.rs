@@ -136,7 +136,7 @@ pub struct Findings {
 }
 
 /// What goes on is said again after so long, where something is new. A person who looks at it sees nothing older.
-const REFRESH_NS: u64 = 4_000_000_000;
+pub(super) const REFRESH_NS: u64 = 4_000_000_000;
 /// Open incidents that are kept up to date.
 const MAX_SAID: usize = 4096;
 

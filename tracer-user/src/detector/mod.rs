@@ -18,7 +18,9 @@ pub mod endpoint;
 mod errors;
 mod hang;
 mod incident;
+mod late;
 mod leak;
+mod listen;
 mod observation;
 mod options;
 mod pool;
@@ -38,7 +40,9 @@ pub use hang::{
     Call, Doing, HangEvidence, HangResult, HangThresholds, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn,
 };
 pub use incident::{Ask, Confidence, Facts, Findings, Incident, Opened, Report, State, Value};
+pub use late::{LateEvidence, LateThresholds};
 pub use leak::{LeakEvidence, LeakThresholds};
+pub use listen::{ListenEvidence, ListenThresholds};
 pub use observation::{KernelView, Live, Observation, OpenConnection, Traffic, Turn};
 pub use options::{TuneError, Tuned};
 pub use pool::{PoolEvidence, PoolThresholds};
@@ -243,6 +247,10 @@ detectors! {
     Leak(leak: leak::Leak) = "connection-leak";
     /// Callers wait for a connection of a pool.
     Pool(pool: pool::Pool) = "pool-exhaustion";
+    /// Callers go before their answer comes.
+    Late(late: late::Late) = "late-answers";
+    /// Connections wait to be accepted.
+    Listen(listen: listen::Listen) = "listen-queue";
 }
 
 impl Default for Detectors {

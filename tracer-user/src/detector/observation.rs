@@ -6,7 +6,7 @@ use crate::{
     connection::{ConnectionInfo, Role},
     event::{
         Timestamp,
-        wire::{ProbeEvent, ThreadEvent, flag, tcp_state},
+        wire::{ListenerEvent, ProbeEvent, ThreadEvent, flag, tcp_state},
     },
     exchange::{Exchange, OpenExchange, ProcessRef, Step},
     protocol::http1::pairing::Ending,
@@ -27,6 +27,10 @@ pub enum Observation<'a> {
     Closed(&'a OpenConnection<'a>),
     /// What the kernel says of a connection.
     Probe(&'a ProbeEvent, &'a OpenConnection<'a>),
+    /// What waits in a listen queue of this process.
+    Listener(&'a ListenerEvent, &'a ProcessRef),
+    /// The peer of a connection that the target accepted sends no more.
+    PeerClosed(&'a OpenConnection<'a>),
     /// What a thread of a traced process does.
     Thread(&'a ThreadEvent),
     /// A process has made a child.

@@ -33,6 +33,15 @@ fn scenarios(kind: Kind) -> (String, String) {
             "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > reset\n+10 t1 GET /a keep > 200",
             "+0 t1 GET /a keep > 200\n+5000 t1 GET /a > reset",
         ),
+        Kind::Late => {
+            let late = "+0 t1 in GET /a\n+2000 t1 in > gone\n+900 t1 in > 200\n";
+            let in_time = "+0 t1 in GET /a\n+2000 t1 in > 200\n";
+            return (late.repeat(4), in_time.repeat(4));
+        }
+        Kind::Listen => (
+            "*4 +1000 t1 queue=3/128\n+1000 t1 queue=0/128",
+            "+0 t1 queue=3/128\n+1000 t1 queue=0/128\n+1000 t1 queue=3/128",
+        ),
         Kind::Pool => (
             "+0 t1 GET /b port=99 > 200\n+0 t5 in GET /x\n+0 t6 in GET /x\n+0 t7 in GET /x\n*30 +1 t1 GET /a keep > 200 took=20",
             "+0 t5 in GET /x\n*30 +20 t1 GET /a keep > 200",

@@ -211,6 +211,13 @@ impl Link {
         }
     }
 
+    /// The peer sends no more.
+    pub(super) fn peer_closes(&mut self, environment: &mut Environment) {
+        if !std::mem::replace(&mut self.peer_closed, true) && self.role == Some(Role::Server) {
+            self.observe(environment, |connection| Observation::PeerClosed(connection));
+        }
+    }
+
     /// What detectors see of it.
     pub(super) fn view(&self) -> OpenConnection<'_> {
         let traffic = |stream: &Stream, direction: u8| Traffic {
@@ -575,7 +582,7 @@ impl Link {
 
     /// The peer has closed, as the target has read.
     pub(super) fn end_of_stream(&mut self, time: Timestamp, environment: &mut Environment) {
-        self.peer_closed = true;
+        self.peer_closes(environment);
         let mark = Mark { time, ..Mark::default() };
         self.with_stream(direction::RECEIVE, environment, |stream, mut sink| stream.flush(None, mark, &mut sink));
         self.release_stalled(environment, true);

@@ -26,7 +26,7 @@ use crate::{
     connection::{AF_UNIX, ConnectionId, ConnectionInfo, Endpoint, Role},
     detector::{Ask, Detectors, Live, Observation, State},
     event::{Event, Timestamp, wire},
-    exchange::{Exchange, OpenExchange, Step},
+    exchange::{Exchange, OpenExchange, ProcessRef, Step},
     protocol::http1::pairing::{Context, Ending, Listener},
     reassembly::{GapCause, Mark, Segment},
 };
@@ -231,6 +231,11 @@ impl Engine {
             Event::Probe(event) => self.probe(event),
             Event::SocketName(event, path) => self.socket_name(event, path),
             Event::Thread(event) => self.thread(event),
+            Event::Listener(event) => {
+                let pid = event.header.tgid;
+                let process = ProcessRef { pid, tid: pid, name: self.environment.processes.name(pid) };
+                self.environment.told.observe(&Observation::Listener(event, &process));
+            }
             Event::Detached(event) => {
                 self.tick(event);
                 self.finish();
@@ -471,7 +476,7 @@ impl Engine {
                         connect_failed(link, error, time, environment);
                     }
                 }
-                (_, tcp_state::CLOSE_WAIT) => link.peer_closed = true,
+                (_, tcp_state::CLOSE_WAIT) => link.peer_closes(environment),
                 (_, tcp_state::FIN_WAIT1 | tcp_state::LAST_ACK) => {
                     let how = if link.peer_closed { Ending::ByPeer } else { Ending::ByTarget };
                     link.ending = Some(End { since: time, how, positions });

@@ -10,7 +10,8 @@ use crate::{
     event::{
         Event, Timestamp,
         wire::{
-            EventHeader, ProbeEvent, SocketEvent, SocketNameEvent, ThreadEvent, flag, origin, peer_window, tcp_state,
+            EventHeader, ListenerEvent, ProbeEvent, SocketEvent, SocketNameEvent, ThreadEvent, flag, origin,
+            peer_window, tcp_state,
         },
     },
 };
@@ -147,6 +148,28 @@ pub(super) fn gone(time: Timestamp, inode: u64, buffer: &mut Vec<u8>) {
 pub(super) fn connecting(time: Timestamp, tcp: &TcpSocket, netns: u32, buffer: &mut Vec<u8>) {
     if tcp.state == tcp_state::SYN_SENT {
         tcp_found(time, Place { pid: 0, fd: -1, netns }, tcp, false, buffer);
+    }
+}
+
+/// LISTENER: how many wait, how many may, and the descriptors of the process with their limit.
+pub(super) fn listener(
+    time: Timestamp,
+    (pid, inode, netns): (u32, u32, u32),
+    local: SocketAddr,
+    [waiting, limit, descriptors, descriptor_limit]: [u32; 4],
+) -> ListenerEvent {
+    ListenerEvent {
+        header: header(time, pid, false),
+        connection: u64::from(inode),
+        local: address(local),
+        local_port: local.port(),
+        family: if local.is_ipv4() { AF_INET } else { AF_INET6 },
+        netns,
+        waiting,
+        limit,
+        descriptors,
+        descriptor_limit,
+        reserved: 0,
     }
 }
 

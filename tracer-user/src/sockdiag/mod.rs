@@ -9,6 +9,7 @@
 pub(crate) mod descriptor;
 mod event;
 mod inet;
+mod listen;
 mod netlink;
 mod unix;
 
@@ -70,6 +71,7 @@ pub struct Prober {
     unknown: FxHashSet<u32>,
     /// Sockets that threads waited on, which are no UDP ones with a peer.
     no_udp: FxHashSet<u64>,
+    listeners: listen::Listeners,
 }
 
 impl Prober {
@@ -310,6 +312,16 @@ impl Prober {
         }
         self.unix.remove(&inode);
         false
+    }
+
+    /// Appends a LISTENER for each listening socket of these processes in which connections wait, or did at the last look.
+    ///
+    /// # Errors
+    ///
+    /// The first error of a dump; the events before it are there.
+    pub fn look_at_listeners(&mut self, pids: &[u32], buffer: &mut Vec<u8>) -> io::Result<()> {
+        let mut sockets = self.namespaces.iter_mut().map(|namespace| (&mut namespace.socket, namespace.inode as u32));
+        self.listeners.look(&mut sockets, pids, now(), buffer)
     }
 
     /// Says of threads that wait on a UDP socket where its peer is. Looks at the UDP sockets only where a thread waits

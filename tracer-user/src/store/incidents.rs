@@ -49,6 +49,7 @@ pub fn severity(incident: &Incident) -> Severity {
         },
         (_, true) => match incident.kind() {
             Kind::Duplicate | Kind::Stale | Kind::Leak => Severity::Notable,
+            Kind::Listen => Severity::Waiting,
             _ => Severity::Failing,
         },
         (_, false) => Severity::Recovered,

@@ -36,7 +36,10 @@ use threads::Threads;
 use timeout::Timeouts;
 use verdict::{Court, Verdict};
 
-use super::{About, Ask, Detect, Findings, Live, Observation, OpenConnection, Opened, Report, threshold::thresholds};
+use super::{
+    About, Ask, Detect, Findings, Live, Observation, OpenConnection, Opened, Report, incident::REFRESH_NS,
+    threshold::thresholds,
+};
 use crate::{
     connection::Role,
     event::{SocketInode, Timestamp},
@@ -182,7 +185,12 @@ impl Detect for Hang {
             Observation::Thread(event) => self.threads.take(event),
             Observation::ProcessEnded(pid) => self.threads.forget(*pid),
             Observation::ProcessForked { .. } => {}
-            Observation::Exchange(..) | Observation::Connecting(_) | Observation::Tick(_) | Observation::End => {}
+            Observation::Exchange(..)
+            | Observation::Connecting(_)
+            | Observation::Tick(_)
+            | Observation::Listener(..)
+            | Observation::PeerClosed(_)
+            | Observation::End => {}
         }
     }
 }
@@ -296,8 +304,8 @@ impl Hang {
                     opened,
                     verdict,
                     updated: now,
-                    next: Timestamp(now.0.saturating_add(age.max(UPDATE_NS))),
                     forgotten: 1,
+                    next: Timestamp(now.0.saturating_add(age.clamp(UPDATE_NS, REFRESH_NS))),
                 });
             }
             return;
@@ -314,7 +322,7 @@ impl Hang {
             findings.update(told.opened, now, report);
             told.updated = now;
             told.forgotten = count;
-            told.next = Timestamp(now.0.saturating_add(age.max(UPDATE_NS)));
+            told.next = Timestamp(now.0.saturating_add(age.clamp(UPDATE_NS, REFRESH_NS)));
             told.verdict = verdict;
         }
     }

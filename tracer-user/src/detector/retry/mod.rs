@@ -176,6 +176,8 @@ impl Detect for Retry {
             | Observation::Closed(_)
             | Observation::Probe(..)
             | Observation::Thread(_)
+            | Observation::Listener(..)
+            | Observation::PeerClosed(_)
             | Observation::Tick(_) => {}
             Observation::End => self.pay(true, now, findings),
         }

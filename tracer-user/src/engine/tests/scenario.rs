@@ -16,6 +16,9 @@
 //! * `open on=NAME` makes a connection ahead, for a later call; `blocking` calls `connect` so that it returns at the end;
 //! * `exit` ends the process, `exit pN` a child, which `fork pN` makes; `pN` before a thread says that it is the child's.
 //!
+//! * `> gone`: the caller of an inbound call closes its connection; the call stays open;
+//! * `queue=WAITING/LIMIT` is what the kernel says of the listening socket, `files=OPEN/LIMIT` of the descriptors.
+//!
 //! Empty lines and what follows `#` are left out. `*N` in front of a line repeats it.
 
 use std::collections::BTreeMap;
@@ -27,8 +30,8 @@ use crate::{
     event::{
         Event,
         wire::{
-            AttachedEvent, DataEvent, DescriptorEvent, EventHeader, ProcessEvent, SocketEvent, TcpEvent, TickEvent,
-            call, descriptor, direction, flag, origin, process, tcp, tcp_state,
+            AttachedEvent, DataEvent, DescriptorEvent, EventHeader, ListenerEvent, ProcessEvent, SocketEvent, TcpEvent,
+            TickEvent, call, descriptor, direction, flag, origin, process, tcp, tcp_state,
         },
     },
     exchange::Exchange,
@@ -223,6 +226,9 @@ impl Scenario {
             self.kept.insert(name.to_owned(), connection);
             return;
         }
+        if let Some(queue) = option(&asks, "queue") {
+            return self.listener(queue, option(&asks, "files").unwrap_or("0/0"));
+        }
         if asks.first() == Some(&"connect") {
             return self.connect_alone(tid + 1000, &asks, &answers);
         }
@@ -234,6 +240,31 @@ impl Scenario {
             self.wait(if asks.is_empty() { 0 } else { takes });
             self.answer(&name, &answers);
         }
+    }
+
+    /// What the kernel says of a listening socket: `queue=WAITING/LIMIT files=OPEN/LIMIT`
+    fn listener(&mut self, queue: &str, files: &str) {
+        let pair = |text: &str| {
+            let (one, other) = text.split_once('/').expect("A/B");
+            (one.parse::<u32>().expect("a number"), other.parse::<u32>().expect("a number"))
+        };
+        let ((waiting, limit), (descriptors, descriptor_limit)) = (pair(queue), pair(files));
+        let mut local = [0; 16];
+        local[..4].copy_from_slice(&[127, 0, 0, 1]);
+        let header = self.header(PID, 0);
+        self.event(&Event::Listener(ListenerEvent {
+            header,
+            connection: 7,
+            local,
+            local_port: 80,
+            family: AF_INET,
+            netns: 0,
+            waiting,
+            limit,
+            descriptors,
+            descriptor_limit,
+            reserved: 0,
+        }));
     }
 
     fn ask(&mut self, name: &str, tid: u32, inbound: bool, words: &[&str]) {
@@ -273,6 +304,12 @@ impl Scenario {
                 goes_on = false;
             }
             "timeout" => goes_on = false,
+            // The caller closes, and the call stays open.
+            "gone" => {
+                self.tcp(&connection, tcp_state::ESTABLISHED, tcp_state::CLOSE_WAIT, 0);
+                self.open.insert(name.to_owned(), (connection, kept));
+                return;
+            }
             status => {
                 let body = option(words, "body").unwrap_or("x");
                 let mut text = format!("HTTP/1.1 {status} Whatever\r\nContent-Length: {}\r\n", body.len());

@@ -41,7 +41,8 @@ impl Incidents {
             match &incident.report.evidence {
                 Evidence::Retry(evidence) => retry(line, evidence, exchange.id),
                 // What they say is of many exchanges, not of this one.
-                Evidence::ErrorBurst(_) | Evidence::Leak(_) | Evidence::Pool(_) => {}
+                Evidence::ErrorBurst(_) | Evidence::Leak(_) | Evidence::Pool(_) | Evidence::Listen(_) => {}
+                Evidence::Late(_) => line.text.push_str("  [caller gone]"),
                 Evidence::Slow(_) => line.text.push_str("  [slower than usual]"),
                 Evidence::Duplicate(_) => line.text.push_str("  [twice at once]"),
                 Evidence::Stale(_) => line.text.push_str("  [stale connection]"),
@@ -87,9 +88,15 @@ impl<W: Write> LineOutput<W> {
             (State::Open, Evidence::Hang(evidence)) if evidence.result != HangResult::Ongoing => return Ok(()),
             (State::Closed, Evidence::Retry(evidence)) if evidence.result != RetryResult::GaveUp => Style::Good,
             (State::Closed, Evidence::Hang(evidence)) if evidence.result.is_good() => Style::Good,
-            (State::Closed, Evidence::ErrorBurst(_) | Evidence::Slow(_) | Evidence::Leak(_) | Evidence::Pool(_)) => {
-                Style::Good
-            }
+            (
+                State::Closed,
+                Evidence::ErrorBurst(_)
+                | Evidence::Slow(_)
+                | Evidence::Leak(_)
+                | Evidence::Pool(_)
+                | Evidence::Late(_)
+                | Evidence::Listen(_),
+            ) => Style::Good,
             (State::Open | State::Closed, _) => Style::Bad,
         };
         self.time(incident.updated, self.options.width.is_none_or(|width| width >= super::WIDE));

@@ -62,6 +62,8 @@ pub(super) fn page<'a>(area: Rect, subject: &Subject<'a>, members: &Members) -> 
         Evidence::Stale(evidence) => other::stale(&mut top, evidence),
         Evidence::Leak(evidence) => other::leak(&mut top, subject, evidence),
         Evidence::Pool(evidence) => other::pool(&mut top, evidence),
+        // Their words and facts say it all.
+        Evidence::Late(_) | Evidence::Listen(_) => {}
     }
     top.rule("What is wrong", "");
     match &incident.report.evidence {

@@ -272,6 +272,13 @@ fn named(name: &'static str) -> &'static str {
         "growing_ms" => "growing for",
         "lasting_ms" => "found after",
         "inbound" => "callers",
+        "gone" => "callers gone",
+        "shortest_wait_ms" => "shortest wait",
+        "shortest_answer_ms" => "fastest answer",
+        "longest_answer_ms" => "slowest answer",
+        "most" => "most waited",
+        "descriptors" => "open files",
+        "descriptor_limit" => "files allowed",
         other => other,
     }
 }

@@ -54,6 +54,8 @@ impl Subject<'_> {
             Evidence::Hang(evidence) => Timestamp(self.ended().unwrap_or(*updated).0.saturating_sub(evidence.age)),
             Evidence::ErrorBurst(evidence) => evidence.onset,
             Evidence::Leak(evidence) => evidence.since,
+            Evidence::Late(evidence) => evidence.since,
+            Evidence::Listen(evidence) => evidence.since,
             _ => *opened,
         }
     }

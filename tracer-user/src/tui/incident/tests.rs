@@ -81,9 +81,12 @@ fn others() -> Vec<(Kind, Store)> {
     let stale = format!("{idle}+3000 t1 GET /a keep > reset\n+10 t1 GET /a keep > 200\n");
     let pool = "+0 t1 GET /b port=99 > 200\n+0 t5 in GET /x\n+0 t6 in GET /x\n+0 t7 in GET /x\n\
                 *30 +1 t1 GET /a keep > 200 took=20";
+    let late = "+10 t1 in GET /report\n+2000 t1 in > gone\n+900 t1 in > 200\n".repeat(4);
     let of = |kind: &Kind| {
         let text = match kind {
             Kind::Retry | Kind::Hang => return None,
+            Kind::Late => &late,
+            Kind::Listen => "*4 +1000 t1 queue=5/4\n+500",
             Kind::ErrorBurst => &*errors,
             Kind::Slow => "*80 +20 t1 GET /a keep > 200 took=5\n*12 +20 t1 GET /a keep > 200 took=200",
             Kind::Duplicate => "+0 t1 POST /a body=12345678\n+30 t2 POST /a body=12345678\n+50 t1 > 200\n+20",

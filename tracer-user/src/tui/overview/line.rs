@@ -54,6 +54,8 @@ fn short(kind: Kind) -> &'static str {
         Kind::Stale => "stale",
         Kind::Leak => "leak",
         Kind::Pool => "pool",
+        Kind::Late => "late",
+        Kind::Listen => "queue",
     }
 }
 
@@ -252,6 +254,8 @@ pub(in crate::tui) fn about(evidence: &Evidence, redactor: Redactor) -> String {
         Evidence::Stale(evidence) => format!("kept connections to {}", redactor.authority(&evidence.authority)),
         Evidence::Leak(evidence) => format!("connections to {}", redactor.authority(&evidence.remote)),
         Evidence::Pool(evidence) => format!("connections to {}", redactor.authority(&evidence.remote)),
+        Evidence::Late(_) => "answers of this process".to_owned(),
+        Evidence::Listen(evidence) => format!("listen queue of {}", evidence.address),
     }
 }
 
@@ -313,6 +317,24 @@ fn other(pen: &mut Pen<'_>, evidence: &Evidence, context: &Context<'_>) {
         Evidence::Leak(evidence) if evidence.over => vec![format!("closed again, {} open", evidence.open)],
         Evidence::Leak(evidence) => {
             vec![format!("only grow: {} open", evidence.open), format!("none closed for {}", time(evidence.growing))]
+        }
+        Evidence::Late(evidence) => {
+            let (gone, total, waited) = (evidence.gone, evidence.total, time(evidence.waited.1));
+            let course = if evidence.over { "in time again" } else { "too late" };
+            vec![format!("{course}: {gone} of {total} callers gone"), format!("after {waited}")]
+        }
+        Evidence::Listen(evidence) if evidence.over => {
+            vec!["nobody waits any more".to_owned(), format!("up to {} had", evidence.most)]
+        }
+        Evidence::Listen(evidence) => {
+            let (waiting, limit) = (evidence.waiting, evidence.limit);
+            let mut said = vec![format!("{waiting} of {limit} wait to be accepted")];
+            if evidence.no_descriptors() {
+                said.push("no descriptor is left".to_owned());
+            } else if evidence.is_full() {
+                said.push("full".to_owned());
+            }
+            said
         }
         Evidence::Pool(evidence) if evidence.over => {
             vec!["nobody waits any more".to_owned(), format!("after {}", time(evidence.lasting))]
