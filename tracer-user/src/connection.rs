@@ -73,6 +73,12 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 by its connection preface; not rebuilt.
     Http2,
+    /// HTTP/0.9: a request line without a version.
+    Http09,
+    /// SSH, by its banner.
+    Ssh,
+    /// SHOUTcast: an answer that begins with `ICY` instead of a version of HTTP.
+    Icy,
     /// A TLS record; the contents are encrypted.
     Tls,
     /// HTTP/1.1 upgraded to WebSocket.
@@ -90,6 +96,9 @@ impl Protocol {
             Self::Unknown => "unknown",
             Self::Http1 => "http/1.1",
             Self::Http2 => "h2",
+            Self::Http09 => "http/0.9",
+            Self::Ssh => "ssh",
+            Self::Icy => "icy",
             Self::Tls => "tls",
             Self::WebSocket => "websocket",
             Self::Tunnel => "tunnel",

@@ -40,6 +40,12 @@ pub enum Outcome {
     ConnectFailed,
     /// The target gave up: it closed before the response was whole.
     ClientTimeout,
+    /// The client closed a response that flowed before it was whole: it had what it wanted.
+    ClosedEarly,
+    /// A response that no request asked for: a 408 or 400 on an idle connection.
+    Unsolicited,
+    /// The request was answered with bytes that are no HTTP.
+    NotHttp,
     /// Still open when tracing ended.
     InFlight,
     /// Answered by 101, or by 2xx to CONNECT: the connection carries something else from here on.
@@ -61,15 +67,28 @@ impl Outcome {
             Self::TooManyFiles => "too_many_files",
             Self::ConnectFailed => "connect_failed",
             Self::ClientTimeout => "client_timeout",
+            Self::ClosedEarly => "closed_early",
+            Self::Unsolicited => "unsolicited",
+            Self::NotHttp => "not_http",
             Self::InFlight => "in_flight",
             Self::Upgraded => "upgraded",
+        }
+    }
+
+    /// A remark for a person on an exchange whose status is shown, where there is one.
+    pub fn remark(self) -> Option<&'static str> {
+        match self {
+            Self::Upgraded => Some("upgraded"),
+            Self::ClosedEarly => Some("closed early"),
+            Self::Unsolicited => Some("unasked"),
+            _ => None,
         }
     }
 
     /// What stands for a person where a status does not say it all; at most seven columns.
     pub fn word(self) -> Option<&'static str> {
         Some(match self {
-            Self::Complete | Self::Upgraded => return None,
+            Self::Complete | Self::Upgraded | Self::ClosedEarly | Self::Unsolicited => return None,
             Self::Reset => "RESET",
             Self::Closed => "CLOSED",
             Self::Refused => "REFUSED",
@@ -79,6 +98,7 @@ impl Outcome {
             Self::HostUnreachable => "NO HOST",
             Self::TooManyFiles => "NO FDS",
             Self::ClientTimeout => "GAVE UP",
+            Self::NotHttp => "NO HTTP",
             Self::InFlight => "OPEN",
         })
     }
@@ -117,6 +137,10 @@ impl Outcome {
 pub enum Quality {
     /// Every byte.
     Whole,
+    /// Every byte, but a message ended before its framing said so.
+    Cut,
+    /// Every byte, but the framing of a message is invalid or does not cover all bytes.
+    Unframed,
     /// Bytes of a body are missing; sizes are exact.
     BodyGap,
     /// It was under way when tracing began.
@@ -130,6 +154,8 @@ impl Quality {
     pub fn name(self) -> &'static str {
         match self {
             Self::Whole => "whole",
+            Self::Cut => "cut",
+            Self::Unframed => "unframed",
             Self::BodyGap => "body_gap",
             Self::JoinedLate => "joined_late",
             Self::HeaderGap => "header_gap",
@@ -358,6 +384,15 @@ pub struct ProcessRef {
     pub name: Arc<str>,
 }
 
+/// Bytes of a message that do not fit its framing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Misfit {
+    /// Announced by its length, and did not come before the next message or the end.
+    pub cut: u64,
+    /// Came with or after it, and no framing covers them.
+    pub stray: u64,
+}
+
 /// One request and its responses.
 #[derive(Clone, Debug)]
 pub struct Exchange {
@@ -381,6 +416,10 @@ pub struct Exchange {
     pub interim: Vec<InterimResponse>,
     /// The final response; `None` where its head was not seen or there was none.
     pub response: Option<Response>,
+    /// Bytes of the request that do not fit its framing.
+    pub request_misfit: Misfit,
+    /// Bytes of the response that do not fit its framing.
+    pub response_misfit: Misfit,
     /// When.
     pub timing: Timing,
     /// Error number with which a call ended the exchange, positive.
@@ -397,8 +436,8 @@ impl Exchange {
     /// a request that is wrong, and 429 is found by the retries that follow it.) One that is open has not failed.
     pub fn is_failed(&self) -> bool {
         match self.outcome {
-            Outcome::InFlight => false,
-            Outcome::Complete | Outcome::Upgraded => {
+            Outcome::InFlight | Outcome::Unsolicited => false,
+            Outcome::Complete | Outcome::Upgraded | Outcome::ClosedEarly => {
                 self.response.as_ref().is_some_and(|response| response.status >= 500)
             }
             _ => true,
@@ -468,6 +507,8 @@ impl OpenExchange<'_> {
             request: self.request.cloned(),
             interim: self.interim.to_vec(),
             response: self.response.cloned(),
+            request_misfit: Misfit::default(),
+            response_misfit: Misfit::default(),
             timing: Timing { end: Some(now), ..*self.timing },
             error: None,
             incidents: Vec::new(),

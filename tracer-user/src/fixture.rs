@@ -6,7 +6,9 @@ use crate::{
     connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
     engine::{Attached, Loss, Note, NoteKind, Summary, Target, Update},
     event::{SocketInode, Timestamp},
-    exchange::{Body, Exchange, ExchangeId, Fields, Outcome, ProcessRef, Quality, Request, Response, Timing, Version},
+    exchange::{
+        Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Response, Timing, Version,
+    },
 };
 
 /// Makes [`START`] 2026-11-21T04:05:06.123456Z.
@@ -67,6 +69,8 @@ pub(crate) fn exchange() -> Exchange {
             body: Body::default(),
             trailers: Fields::default(),
         }),
+        request_misfit: Misfit::default(),
+        response_misfit: Misfit::default(),
         timing: Timing {
             connect_start: None,
             connect_end: None,

@@ -295,6 +295,7 @@ impl Link {
             || self.connected_unsaid
             || self.over.is_some()
             || self.stalled_since.is_some()
+            || matches!(&self.content, Content::Http1(http) if http.in_doubt())
             || self.send.waits()
             || self.receive.waits()
     }
@@ -380,8 +381,13 @@ impl Link {
         };
         let own_next = Some(mark.position + length);
         // What was not seen is of no protocol.
-        if self.info.protocol == Protocol::Unknown && matches!(piece, Piece::Bytes(..)) {
-            self.set_protocol(Protocol::Http1);
+        if self.info.protocol != Protocol::Http1
+            && let Piece::Bytes(bytes, _) = piece
+        {
+            let verdict = if is_response { detect::status_line(bytes) } else { detect::request_line(bytes) };
+            if verdict == Verdict::Yes {
+                self.set_protocol(Protocol::Http1);
+            }
         }
         let Content::Http1(http) = &mut self.content else { return };
         let (request_next, response_next) = if is_response { (other_next, own_next) } else { (own_next, other_next) };
@@ -391,6 +397,12 @@ impl Link {
         if let Some(signal) = http.take_signal() {
             self.signal(&signal, mark.time, environment);
             return;
+        }
+        if http.proven() {
+            self.set_protocol(Protocol::Http1);
+        } else if let Some(first) = http.suspect() {
+            let protocol = detect::name(first);
+            self.set_protocol(protocol);
         }
         self.skip_unwanted(direction, is_response, own_next, environment);
     }
@@ -421,7 +433,15 @@ impl Link {
         for http in [client, server] {
             let is_response = is_response(http.role(), direction);
             environment.with_context(&self.info, own_next, other_next, |context| {
-                if is_response { http.response_piece(piece, context) } else { http.request_piece(piece, context) }
+                context.undecided = true;
+                if is_response {
+                    http.response_piece(piece, context)
+                } else {
+                    http.request_piece(piece, context)
+                }
+                if http.proven() {
+                    http.decided(context);
+                }
             });
             if http.proven() {
                 winner = Some(std::mem::replace(http, Box::new(Http1::new(Role::Client, true))));
@@ -473,9 +493,12 @@ impl Link {
                 environment.note(self, time, super::NoteKind::Opaque { protocol: protocol.clone() });
             }
         }
-        if let (Signal::Switched(_), Content::Http1(http)) = (signal, &mut self.content) {
-            // A response may have come to requests that were pipelined before the switch; they end here.
-            environment.with_context(&self.info, None, None, |context| http.close(Ending::ByPeer, None, time, context));
+        if let Content::Http1(http) = &mut self.content {
+            environment.with_context(&self.info, None, None, |context| match signal {
+                // A response may have come to requests that were pipelined before the switch; they end here.
+                Signal::Switched(_) => http.close(Ending::ByPeer, None, time, context),
+                Signal::NotHttp(_) => http.abandon(time, context),
+            });
         }
         self.set_content(Content::Opaque, environment);
         self.stalled.clear();
@@ -528,6 +551,11 @@ impl Link {
         }
         if self.stalled_since.is_some_and(|since| now.since(since) >= REORDER_WAIT_NS) {
             self.release_stalled(environment, true);
+        }
+        if let Content::Http1(http) = &mut self.content
+            && http.in_doubt()
+        {
+            environment.with_context(&self.info, None, None, |context| http.settle_doubt(now, context));
         }
         if let Some(End { since, how, .. }) = self.ending
             && now.since(since) >= REORDER_WAIT_NS
@@ -621,6 +649,9 @@ impl Link {
         if let Content::Http1(http) = &mut self.content {
             let error = self.error;
             environment.with_context(&self.info, None, None, |context| http.close(ending, error, time, context));
+            if let Some(signal) = http.take_signal() {
+                self.signal(&signal, time, environment);
+            }
         }
         self.ended = Some(ending);
         self.observe(environment, |connection| Observation::Closed(connection));

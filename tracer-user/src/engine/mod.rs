@@ -67,6 +67,7 @@ impl Environment {
         let Self { options, processes, last_exchange, open_bytes, told, .. } = self;
         step(&mut Context {
             last_exchange,
+            undecided: false,
             body_limit: options.body_limit,
             open_bytes,
             process_name: &|pid| processes.name(pid),

@@ -10,7 +10,7 @@ use crate::{
     connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
     detector::Observation,
     event::{SocketInode, Timestamp, wire},
-    exchange::{Connect, Exchange, ExchangeId, Outcome, ProcessRef, Quality, Timing},
+    exchange::{Connect, Exchange, ExchangeId, Misfit, Outcome, ProcessRef, Quality, Timing},
     protocol::http1::pairing::{Ending, Listener as _},
 };
 
@@ -194,6 +194,8 @@ pub(super) fn connect_failed(link: &mut Link, error: Option<i32>, time: Timestam
         request: None,
         interim: Vec::new(),
         response: None,
+        request_misfit: Misfit::default(),
+        response_misfit: Misfit::default(),
         timing: Timing { connect_start: Some(start), end: Some(time), ..Timing::default() },
         error,
         incidents: Vec::new(),

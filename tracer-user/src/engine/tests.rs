@@ -1,5 +1,6 @@
 //! The engine on scripted events.
 
+mod conversation;
 mod ending;
 pub(crate) mod scenario;
 mod script;
@@ -137,7 +138,8 @@ fn what_ends_before_its_time_says_how() {
     };
     assert_eq!(ended(&|script| _ = script.end_of_stream()), Outcome::Closed);
     assert_eq!(ended(&|script| _ = script.receive_error(104)), Outcome::Reset);
-    assert_eq!(ended(&|script| _ = script.target_closes()), Outcome::ClientTimeout);
+    assert_eq!(ended(&|script| _ = script.target_closes()), Outcome::ClosedEarly);
+    assert_eq!(ended(&|script| _ = script.pass(300_000_000).target_closes()), Outcome::ClientTimeout);
     assert_eq!(ended(&|script| _ = script.finish()), Outcome::InFlight);
 }
 

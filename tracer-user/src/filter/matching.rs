@@ -168,11 +168,16 @@ fn line(exchange: &Exchange, redactor: Redactor, test: &mut impl FnMut(&[u8]) ->
         Outcome::TooManyFiles => &["too_many_files", "no fds"],
         Outcome::ConnectFailed => &["connect_failed", "no conn"],
         Outcome::ClientTimeout => &["client_timeout", "gave up"],
+        Outcome::ClosedEarly => &["closed_early", "closed early"],
+        Outcome::Unsolicited => &["unsolicited", "unasked"],
+        Outcome::NotHttp => &["not_http", "no http"],
         Outcome::InFlight => &["in_flight", "open"],
         Outcome::Upgraded => &["upgraded"],
     };
     let quality: &[&str] = match exchange.quality {
         Quality::Whole => &[],
+        Quality::Cut => &["cut"],
+        Quality::Unframed => &["unframed"],
         Quality::BodyGap => &["body_gap", "body gap"],
         Quality::JoinedLate => &["joined_late", "joined late"],
         Quality::HeaderGap => &["header_gap", "head gap"],

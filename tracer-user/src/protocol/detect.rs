@@ -2,11 +2,11 @@
 
 use crate::connection::Protocol;
 
-/// Longest request line that is taken for one. RFC 9112 section 3 asks for at least 8000; services with large query
-/// strings go further.
-pub const MAX_REQUEST_LINE: usize = 64 * 1024;
+/// Longest request line that is taken for one: as long as a head may be. RFC 9112 section 3 asks for at least 8000;
+/// dashboards and search engines put queries of hundreds of KiB into it.
+pub const MAX_REQUEST_LINE: usize = super::http1::head::MAX_HEAD;
 /// Longest method. The longest registered one has 17 characters (`UPDATEREDIRECTREF`).
-const MAX_METHOD: usize = 32;
+pub const MAX_METHOD: usize = 32;
 
 /// An answer from a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,8 @@ pub enum Verdict {
     NeedMore,
 }
 
-/// Whether `bytes` begin an HTTP/1 request line (RFC 9112 section 3) of version 1.0 or 1.1.
+/// Whether `bytes` begin an HTTP/1 request line (RFC 9112 section 3). The version may be in lower case, which servers
+/// refuse but clients send.
 pub fn request_line(bytes: &[u8]) -> Verdict {
     let Some(method_end) = bytes.iter().take(MAX_METHOD + 1).position(|byte| !is_token(*byte)) else {
         return if bytes.len() > MAX_METHOD { Verdict::No } else { Verdict::NeedMore };
@@ -32,51 +33,64 @@ pub fn request_line(bytes: &[u8]) -> Verdict {
     let mut target_end = 0;
     // Spaces inside the target are invalid but sent by real clients; the version decides.
     loop {
-        let line = &rest[..rest.len().min(MAX_REQUEST_LINE)];
-        let Some(stop) = line[target_end..].iter().position(|byte| *byte <= b' ' || *byte == 0x7f) else {
-            return if rest.len() >= MAX_REQUEST_LINE { Verdict::No } else { Verdict::NeedMore };
+        let Some(stop) = rest[target_end..].iter().position(|byte| *byte <= b' ' || *byte == 0x7f) else {
+            return Verdict::NeedMore;
         };
         let stop = target_end + stop;
         if stop == 0 || rest[stop] != b' ' {
             return Verdict::No;
         }
-        match version(&rest[stop + 1..]) {
+        match version(&rest[stop + 1..], true) {
             Verdict::No => target_end = stop + 1,
             verdict => return verdict,
         }
     }
 }
 
-/// Whether `bytes` begin an HTTP/1 status line (RFC 9112 section 4).
+/// Whether `bytes` begin an HTTP/1 status line (RFC 9112 section 4). Clients take more than one space before the code
+/// (RFC 9112 section 4 lets them parse on whitespace), and a line that ends after it.
 pub fn status_line(bytes: &[u8]) -> Verdict {
-    match version(bytes) {
+    match version(bytes, false) {
         Verdict::Yes => {}
         other => return other,
     }
     let rest = &bytes[b"HTTP/1.1".len()..];
-    for (index, byte) in rest.iter().take(5).enumerate() {
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    if spaces > MAX_SPACES || (spaces == 0 && !rest.is_empty()) {
+        return Verdict::No;
+    }
+    let rest = &rest[spaces..];
+    for (index, byte) in rest.iter().take(4).enumerate() {
         let fits = match index {
-            0 => *byte == b' ',
-            1 => matches!(byte, b'1'..=b'9'),
-            2 | 3 => byte.is_ascii_digit(),
+            0 => matches!(byte, b'1'..=b'9'),
+            1 | 2 => byte.is_ascii_digit(),
             _ => matches!(byte, b' ' | b'\r' | b'\n'),
         };
         if !fits {
             return Verdict::No;
         }
     }
-    if rest.len() >= 5 { Verdict::Yes } else { Verdict::NeedMore }
+    if rest.len() >= 4 { Verdict::Yes } else { Verdict::NeedMore }
 }
 
-fn version(bytes: &[u8]) -> Verdict {
+/// Most spaces between version and code of a status line.
+const MAX_SPACES: usize = 16;
+
+/// A version of HTTP/1. A higher minor version is to be read as the highest one known (RFC 9110 section 2.5).
+fn version(bytes: &[u8], any_case: bool) -> Verdict {
     const NAME: &[u8] = b"HTTP/1.";
     let shared = bytes.len().min(NAME.len());
-    if bytes[..shared] != NAME[..shared] {
+    let same = if any_case {
+        bytes[..shared].eq_ignore_ascii_case(&NAME[..shared])
+    } else {
+        bytes[..shared] == NAME[..shared]
+    };
+    if !same {
         return Verdict::No;
     }
     match bytes.get(NAME.len()) {
         None => Verdict::NeedMore,
-        Some(b'0' | b'1') => Verdict::Yes,
+        Some(b'0'..=b'9') => Verdict::Yes,
         Some(_) => Verdict::No,
     }
 }
@@ -92,7 +106,25 @@ pub fn name(bytes: &[u8]) -> Protocol {
     if bytes.len() >= 6 && bytes.starts_with(&HTTP2_PREFACE[..bytes.len().min(HTTP2_PREFACE.len())]) {
         return Protocol::Http2;
     }
-    if is_tls_record(bytes) { Protocol::Tls } else { Protocol::Other }
+    if is_tls_record(bytes) {
+        Protocol::Tls
+    } else if bytes.starts_with(b"SSH-") {
+        // RFC 4253 section 4.2.
+        Protocol::Ssh
+    } else if bytes.starts_with(b"ICY ") {
+        Protocol::Icy
+    } else if is_simple_request(bytes) {
+        Protocol::Http09
+    } else {
+        Protocol::Other
+    }
+}
+
+/// A request of HTTP/0.9: `GET`, a path, and no version. Only the beginning of the line may be there.
+fn is_simple_request(bytes: &[u8]) -> bool {
+    let Some(target) = bytes.strip_prefix(b"GET /") else { return false };
+    let line = target.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    !line.strip_suffix(b"\r").unwrap_or(line).iter().any(|byte| *byte <= b' ' || *byte == 0x7f)
 }
 
 /// A TLS record header (RFC 8446 section 5.1): type, version 3.x, length of at most 2^14 + 2048.
@@ -115,9 +147,10 @@ mod tests {
             b"M-SEARCH * HTTP/1.0\n",
             b"CONNECT h:443 HTTP/1.1",
             b"GET  /sp ace HTTP/1.1",
+            b"GET / http/1.1",
         ] {
             assert_eq!(request_line(line), Verdict::Yes);
-            let certain = line.windows(8).position(|w| w.starts_with(b"HTTP/1.")).unwrap() + 8;
+            let certain = line.windows(8).position(|w| w[..7].eq_ignore_ascii_case(b"HTTP/1.")).unwrap() + 8;
             for length in 0..certain {
                 assert_eq!(
                     request_line(&line[..length]),
@@ -127,9 +160,9 @@ mod tests {
                 );
             }
         }
-        for line in [&b"HTTP/1.1 200 OK"[..], b"HTTP/1.0 404\r\n"] {
+        for (line, decides) in [(&b"HTTP/1.1 200 OK"[..], 13), (b"HTTP/1.0 404\r\n", 13), (b"HTTP/1.1  200  OK", 14)] {
             assert_eq!(status_line(line), Verdict::Yes);
-            for length in 0..13 {
+            for length in 0..decides {
                 assert_eq!(status_line(&line[..length]), Verdict::NeedMore);
             }
         }
@@ -151,7 +184,7 @@ mod tests {
         for bytes in others {
             assert_eq!(request_line(bytes), Verdict::No, "{bytes:?}");
         }
-        for bytes in [&b"HTTP/2 200"[..], b"HTTP/1.1 2x0 ", b"HTTP/1.1  20", b"ICY 200 OK", b"HTTP/1.1 2000"] {
+        for bytes in [&b"HTTP/2 200"[..], b"HTTP/1.1 2x0 ", b"HTTP/1.1200 OK", b"ICY 200 OK", b"HTTP/1.1 2000"] {
             assert_eq!(status_line(bytes), Verdict::No, "{bytes:?}");
         }
     }

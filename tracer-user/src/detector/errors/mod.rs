@@ -128,11 +128,11 @@ fn hash(parts: &[&[u8]]) -> u64 {
 /// How a call failed, if it did: a status from 500 on, or no whole answer.
 fn failure(exchange: &Exchange) -> Option<Box<str>> {
     match exchange.outcome {
-        Outcome::Complete => {
+        Outcome::Complete | Outcome::ClosedEarly => {
             let status = exchange.response.as_ref()?.status;
             (status >= 500).then(|| status.to_string().into_boxed_str())
         }
-        Outcome::Upgraded | Outcome::InFlight => None,
+        Outcome::Upgraded | Outcome::InFlight | Outcome::Unsolicited => None,
         // The caller of a server that goes away is no error of the server.
         Outcome::Closed | Outcome::Reset if exchange.role == Role::Server => None,
         outcome => Some(outcome.name().into()),

@@ -417,7 +417,9 @@ impl Hang {
             Outcome::Complete if exchange.role == Role::Server && self.client_had_gone(exchange) => {
                 HangResult::ClientGone
             }
-            Outcome::Complete | Outcome::Upgraded => HangResult::Answered,
+            Outcome::Complete | Outcome::Upgraded | Outcome::ClosedEarly | Outcome::Unsolicited | Outcome::NotHttp => {
+                HangResult::Answered
+            }
             Outcome::Reset => HangResult::Reset,
             Outcome::Closed => HangResult::Closed,
             Outcome::Refused => HangResult::Refused,
@@ -470,7 +472,7 @@ impl Hang {
         self.kernels.forget(connection.info.inode.0);
         let result = match connection.ending {
             Some(Ending::Unfinished) => return,
-            Some(Ending::Reset) => HangResult::Reset,
+            Some(Ending::Reset | Ending::ResetByTarget) => HangResult::Reset,
             Some(Ending::ByTarget) if connection.role != Some(Role::Server) => HangResult::ClientTimeout,
             Some(_) => HangResult::Closed,
             None => HangResult::Over,

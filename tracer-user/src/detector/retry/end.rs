@@ -259,8 +259,12 @@ fn failure_of(exchange: &Exchange, end: Timestamp) -> Option<Ended> {
     let response = exchange.response.as_ref();
     let status = response.map_or(0, |response| response.status);
     let failure = match exchange.outcome {
-        Outcome::Complete | Outcome::Upgraded | Outcome::ClientTimeout if is_failure(status) => Failure::Status(status),
+        Outcome::Complete | Outcome::Upgraded | Outcome::ClosedEarly | Outcome::ClientTimeout if is_failure(status) => {
+            Failure::Status(status)
+        }
         Outcome::Complete | Outcome::Upgraded | Outcome::InFlight => return None,
+        Outcome::ClosedEarly | Outcome::Unsolicited => return None,
+        Outcome::NotHttp => Failure::Closed,
         Outcome::Reset => Failure::Reset,
         Outcome::Closed => Failure::Closed,
         Outcome::Refused => Failure::Refused,

@@ -195,6 +195,18 @@ impl Script {
         self
     }
 
+    /// A call that moved all of `bytes`, of which only the first are captured.
+    pub(super) fn captured(&mut self, is_request: bool, bytes: &[u8], captured: usize) -> &mut Self {
+        self.data(self.direction(is_request), bytes.len() as i32, &bytes[..captured.min(bytes.len())], 0);
+        self
+    }
+
+    /// Lets time pass, of which nothing is said.
+    pub(super) fn pass(&mut self, nanoseconds: u64) -> &mut Self {
+        self.time += nanoseconds;
+        self
+    }
+
     pub(super) fn request(&mut self, bytes: &[u8]) -> &mut Self {
         self.part(true, bytes)
     }

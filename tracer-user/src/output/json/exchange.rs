@@ -72,6 +72,19 @@ impl ObjectWriter {
             number(out, incident.0);
         }
         out.push(b']');
+        for (name, bytes) in [
+            ("request_cut", exchange.request_misfit.cut),
+            ("request_stray", exchange.request_misfit.stray),
+            ("response_cut", exchange.response_misfit.cut),
+            ("response_stray", exchange.response_misfit.stray),
+        ] {
+            if bytes > 0 {
+                raw(out, r#",""#);
+                raw(out, name);
+                raw(out, r#"":"#);
+                number(out, bytes);
+            }
+        }
         if !exchange.interim.is_empty() {
             self.interim(out, &exchange.interim);
         }

@@ -296,15 +296,16 @@ impl<W: Write> LineOutput<W> {
         self.line.style(Style::Slow);
         match exchange.quality {
             Quality::Whole => {}
+            Quality::Cut => self.line.text.push_str("  [cut]"),
+            Quality::Unframed => self.line.text.push_str("  [unframed]"),
             Quality::BodyGap => self.line.text.push_str("  [body gap]"),
             Quality::JoinedLate => self.line.text.push_str("  [joined late]"),
             Quality::HeaderGap => self.line.text.push_str("  [head gap]"),
         }
-        let complete = matches!(exchange.outcome, Outcome::Complete | Outcome::Upgraded);
-        if exchange.outcome == Outcome::Upgraded {
-            self.line.text.push_str("  [upgraded]");
+        if let Some(remark) = exchange.outcome.remark() {
+            self.line.put(format_args!("  [{remark}]"));
         }
-        if let Some(response) = exchange.response.as_ref().filter(|_| !complete) {
+        if let Some(response) = exchange.response.as_ref().filter(|_| exchange.outcome.word().is_some()) {
             self.line.put(format_args!("  [after {}]", response.status));
         }
         match exchange.error {

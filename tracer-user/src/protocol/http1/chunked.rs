@@ -32,8 +32,27 @@ enum State {
     Size,
     Data(u64),
     DataEnd,
+    /// After the CR of the line end that follows a chunk's data.
+    DataEndFeed,
     Trailer,
 }
+
+/// What a gap of known length leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skip {
+    /// All of it is accounted for; so many bytes of it are content.
+    Exact(u64),
+    /// It is as long as the rest of the chunk and the end of the message: so many bytes are content. What follows tells
+    /// whether that is what it held.
+    PerhapsEnd(u64),
+    /// It holds framing that no length tells.
+    Unknown,
+}
+
+/// `CR LF` after a chunk's data.
+const LINE_END: u64 = 2;
+/// `0 CR LF CR LF`: the last chunk without trailers.
+const LAST_CHUNK: u64 = 5;
 
 /// One step of decoding.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,8 +90,11 @@ impl Chunked {
                     self.advance(left, take as u64);
                     return Step::Data(data);
                 }
-                State::DataEnd => match input[0] {
-                    b'\r' => *input = &input[1..],
+                State::DataEnd | State::DataEndFeed => match input[0] {
+                    b'\r' if self.state == State::DataEnd => {
+                        *input = &input[1..];
+                        self.state = State::DataEndFeed;
+                    }
                     b'\n' => {
                         *input = &input[1..];
                         self.state = State::Size;
@@ -101,15 +123,44 @@ impl Chunked {
         }
     }
 
-    /// Skips `length` missing bytes. False where they hold framing: then the rest of the message can't be known.
-    pub fn skip(&mut self, length: u64) -> bool {
-        match self.state {
+    /// Skips `length` missing bytes. Where they reach over the end of a chunk, they are taken for what alone fits their
+    /// length: the line end after the chunk, or that and the last chunk.
+    pub fn skip(&mut self, length: u64) -> Skip {
+        // Content that is left of the chunk, and how much of what follows it was seen already.
+        let (left, seen) = match self.state {
             State::Data(left) if length <= left => {
                 self.advance(left, length);
-                true
+                return Skip::Exact(length);
             }
-            _ => false,
+            State::Data(left) => (left, 0),
+            State::DataEnd => (0, 0),
+            State::DataEndFeed => (0, 1),
+            State::Size if self.line_length == 0 => (0, LINE_END),
+            // The line of the last chunk has begun.
+            State::Size if self.size == 0 && self.digits == 1 && self.line_length == 1 => (0, LINE_END + 1),
+            State::Trailer if self.trailers.is_empty() => (0, LINE_END + LAST_CHUNK - 2),
+            State::Size | State::Trailer => return Skip::Unknown,
+        };
+        let over = length - left + seen;
+        if over == LINE_END + LAST_CHUNK {
+            return Skip::PerhapsEnd(left);
         }
+        match over {
+            1 if seen == 0 => self.state = State::DataEndFeed,
+            LINE_END if seen < LINE_END => self.state = State::Size,
+            _ => return Skip::Unknown,
+        }
+        Skip::Exact(left)
+    }
+
+    /// The next byte would be the first of a chunk's size line.
+    pub fn resume(&mut self) {
+        *self = Self::default();
+    }
+
+    /// All that is missing is the empty line after the last chunk.
+    pub fn lacks_empty_line(&self) -> bool {
+        self.state == State::Trailer && self.trailers.is_empty()
     }
 
     /// Bytes kept of the trailer section.

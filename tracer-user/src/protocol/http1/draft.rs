@@ -6,8 +6,8 @@ use crate::{
     connection::{ConnectionInfo, Role},
     event::Timestamp,
     exchange::{
-        Body, Exchange, ExchangeId, InterimResponse, OpenExchange, Outcome, ProcessRef, Quality, Request, Response,
-        Timing,
+        Body, Exchange, ExchangeId, InterimResponse, Misfit, OpenExchange, Outcome, ProcessRef, Quality, Request,
+        Response, Timing,
     },
     reassembly::GapCause,
 };
@@ -18,7 +18,10 @@ use crate::{
 /// be over before its request is (RFC 9112 section 9.5, an early error).
 #[derive(Debug)]
 pub(super) struct Draft {
-    pub(super) id: ExchangeId,
+    /// Its number among the drafts of its connection.
+    pub(super) key: u64,
+    /// Its number in the trace, once it is certain that it is an exchange.
+    pub(super) number: Option<ExchangeId>,
     pub(super) process: ProcessRef,
     /// Of the response, once its head was seen.
     pub(super) thread: u32,
@@ -42,12 +45,17 @@ pub(super) struct Draft {
     pub(super) quality: Quality,
     pub(super) outcome: Option<Outcome>,
     pub(super) error: Option<i32>,
+    pub(super) request_misfit: Misfit,
+    pub(super) response_misfit: Misfit,
+    /// The longest time between two parts of the response.
+    pub(super) longest_pause: u64,
 }
 
 impl Draft {
-    pub(super) fn new(id: ExchangeId, process: ProcessRef, started: Timestamp) -> Self {
+    pub(super) fn new(key: u64, process: ProcessRef, started: Timestamp) -> Self {
         Self {
-            id,
+            key,
+            number: None,
             thread: process.tid,
             process,
             started,
@@ -65,6 +73,9 @@ impl Draft {
             quality: Quality::Whole,
             outcome: None,
             error: None,
+            request_misfit: Misfit::default(),
+            response_misfit: Misfit::default(),
+            longest_pause: 0,
         }
     }
 
@@ -82,9 +93,42 @@ impl Draft {
         !self.response_done && self.response.is_none()
     }
 
-    pub(super) fn into_exchange(self, role: Role, connection: Arc<ConnectionInfo>) -> Exchange {
+    /// More of the response came.
+    pub(super) fn response_went_on(&mut self, time: Timestamp) {
+        if let Some(last) = self.timing.response_end {
+            self.longest_pause = self.longest_pause.max(time.since(last));
+        }
+        self.timing.response_end = Some(time);
+    }
+
+    /// The request will not go on, though `left` bytes of its content are still to come, where a length says so. A client
+    /// that asked whether it should send its content, and was refused, keeps it (RFC 9110 section 10.1.1).
+    pub(super) fn cut_request(&mut self, left: Option<u64>) {
+        self.request_done = true;
+        let withheld = |request: &Request| request.body.bytes == 0 && request.headers.get("expect").is_some();
+        if !self.request.as_ref().is_some_and(withheld) {
+            self.request_misfit.cut = left.unwrap_or(0);
+            self.degrade(Quality::Cut);
+        }
+    }
+
+    /// The response will not go on.
+    pub(super) fn cut_response(&mut self, left: Option<u64>) {
+        self.response_misfit.cut = left.unwrap_or(0);
+        self.degrade(Quality::Cut);
+    }
+
+    /// Whether a response that the client closed at `end` flowed until then, rather than that the client waited for more
+    /// of it in vain. A stream is silent by its nature; how long shows in the pauses that it made before.
+    pub(super) fn flowed_until(&self, end: Timestamp) -> bool {
+        let (Some(response), Some(last)) = (&self.response, self.timing.response_end) else { return false };
+        let silence = end.since(last);
+        silence < SHORT_SILENCE_NS || silence <= self.longest_pause.saturating_mul(2) || is_stream(response)
+    }
+
+    pub(super) fn into_exchange(self, number: ExchangeId, role: Role, connection: Arc<ConnectionInfo>) -> Exchange {
         Exchange {
-            id: self.id,
+            id: number,
             role,
             outcome: self.outcome.unwrap_or(Outcome::Complete),
             quality: self.quality,
@@ -94,6 +138,8 @@ impl Draft {
             request: self.request,
             interim: self.interim,
             response: self.response,
+            request_misfit: self.request_misfit,
+            response_misfit: self.response_misfit,
             timing: self.timing,
             error: self.error,
             incidents: Vec::new(),
@@ -103,7 +149,7 @@ impl Draft {
     /// What is known of it now.
     pub(super) fn view<'a>(&'a self, role: Role, connection: &'a Arc<ConnectionInfo>) -> OpenExchange<'a> {
         OpenExchange {
-            id: self.id,
+            id: self.number.unwrap_or(ExchangeId(0)),
             role,
             started: self.started,
             process: &self.process,
@@ -119,6 +165,23 @@ impl Draft {
             late: self.late,
         }
     }
+}
+
+/// Silence after the last part of a response, up to which a client that closes did not wait: a read time-out is longer.
+const SHORT_SILENCE_NS: u64 = 100_000_000;
+
+/// Whether a response is one that ends only when its client has seen enough.
+fn is_stream(response: &Response) -> bool {
+    const TYPES: [&[u8]; 6] = [
+        b"text/event-stream",
+        b"application/x-ndjson",
+        b"application/stream+json",
+        b"application/json-seq",
+        b"multipart/x-mixed-replace",
+        b"application/json;stream=watch",
+    ];
+    let Some(value) = response.headers.get("content-type") else { return false };
+    TYPES.iter().any(|name| value.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))
 }
 
 /// Adds content to a body; the first `limit` bytes are kept, up to the first missing one. Gives the number kept.

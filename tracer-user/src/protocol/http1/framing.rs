@@ -28,7 +28,12 @@ pub fn of_request(head: &Head) -> Framing {
                 Framing::UntilClose
             }
         }
-        None => Framing::Length(content_length(&head.headers).unwrap_or(0)),
+        // Item 5: an invalid length is as bad.
+        None => match content_length(&head.headers) {
+            Length::None => Framing::Length(0),
+            Length::Bytes(length) => Framing::Length(length),
+            Length::Invalid => Framing::UntilClose,
+        },
     }
 }
 
@@ -47,7 +52,10 @@ pub fn of_response(head: &Head, method: Option<&str>) -> Framing {
     match transfer_coding(&head.headers) {
         Some(true) => Framing::Chunked,
         Some(false) => Framing::UntilClose,
-        None => content_length(&head.headers).map_or(Framing::UntilClose, Framing::Length),
+        None => match content_length(&head.headers) {
+            Length::Bytes(length) => Framing::Length(length),
+            Length::None | Length::Invalid => Framing::UntilClose,
+        },
     }
 }
 
@@ -61,13 +69,36 @@ fn transfer_coding(headers: &Fields) -> Option<bool> {
     Some(last.eq_ignore_ascii_case(b"chunked"))
 }
 
-/// The content length, where there is a valid one. A list of equal numbers counts as one (RFC 9110 section 8.6); with
-/// different ones the first is taken, as lenient peers do.
-fn content_length(headers: &Fields) -> Option<u64> {
-    let value = headers.get("content-length")?;
-    let first = value.split(|byte| *byte == b',').next()?.trim_ascii();
-    if first.is_empty() || !first.iter().all(u8::is_ascii_digit) {
-        return None;
+/// Whether the header section asks for an end of the connection after the message (RFC 9112 section 9.6).
+pub fn closes(headers: &Fields) -> bool {
+    let is_close = |option: &[u8]| option.trim_ascii().eq_ignore_ascii_case(b"close");
+    headers.get_all("connection").any(|value| value.split(|byte| *byte == b',').any(is_close))
+}
+
+/// Whether the header section gives no valid length where it gives one that counts.
+pub fn contradicts(headers: &Fields) -> bool {
+    transfer_coding(headers).is_none() && matches!(content_length(headers), Length::Invalid)
+}
+
+enum Length {
+    None,
+    Bytes(u64),
+    Invalid,
+}
+
+/// The content length. Equal numbers, in one field or several, count as one (RFC 9110 section 8.6); different ones
+/// contradict each other (RFC 9112 section 6.3 item 5).
+fn content_length(headers: &Fields) -> Length {
+    let mut length = Length::None;
+    for value in headers.get_all("content-length").flat_map(|value| value.split(|byte| *byte == b',')) {
+        let digits = value.trim_ascii();
+        let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+        let parsed = std::str::from_utf8(digits).ok().filter(|_| valid).and_then(|digits| digits.parse().ok());
+        length = match (parsed, length) {
+            (Some(new), Length::None) => Length::Bytes(new),
+            (Some(new), Length::Bytes(old)) if new == old => Length::Bytes(old),
+            _ => return Length::Invalid,
+        };
     }
-    std::str::from_utf8(first).ok()?.parse().ok()
+    length
 }

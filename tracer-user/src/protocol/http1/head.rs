@@ -186,12 +186,35 @@ fn lenient(kind: MessageKind, bytes: &[u8]) -> Option<Head> {
             (start, version.to_owned())
         }
     };
-    let version = match &*version {
-        "HTTP/1.0" => Version::Http10,
-        "HTTP/1.1" => Version::Http11,
+    let version = match version.as_bytes() {
+        [name @ .., b'0'] if name.eq_ignore_ascii_case(b"HTTP/1.") => Version::Http10,
+        [name @ .., b'1'..=b'9'] if name.eq_ignore_ascii_case(b"HTTP/1.") => Version::Http11,
         _ => return None,
     };
     Some(Head { start, version, headers: lenient_fields(lines) })
+}
+
+/// What the beginning of a head says that will not go on: the start line, as far as it came, and the lines that are whole.
+pub fn partial(kind: MessageKind, bytes: &[u8]) -> Option<Head> {
+    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let bytes = &bytes[start..];
+    let line_end = memchr(b'\n', bytes);
+    if let Some(last) = memchr::memrchr(b'\n', bytes)
+        && let Some(head) = lenient(kind, &bytes[..=last])
+    {
+        return Some(head);
+    }
+    let line = &bytes[..line_end.unwrap_or(bytes.len())];
+    let text = String::from_utf8_lossy(line.trim_ascii_end());
+    let mut words = text.splitn(3, ' ');
+    let (first, second) = (words.next()?, words.next()?);
+    let start = match kind {
+        MessageKind::Request => StartLine::Request { method: first.into(), target: second.into() },
+        MessageKind::Response => {
+            StartLine::Status { status: second.parse().ok()?, reason: words.next().unwrap_or_default().into() }
+        }
+    };
+    Some(Head { start, version: Version::Http11, headers: Fields::default() })
 }
 
 /// Header or trailer lines, leniently: see [`lenient`].

@@ -3,22 +3,26 @@
 //! ```text
 //!          first line seen           head whole            content over
 //! Start ---------------------> Head ------------> Body -----------------> Start
-//!   |  not a message             |  gap             | gap in framing
+//!   |  not a message             |  gap             | gap in framing, of unknown extent
 //!   v                            v                  v
 //! Resync <-----------------------+------------------+      Resync -> Head: a message that begins a call
 //! ```
+//!
+//! A gap whose length leaves one reading is read so (`Doubt`: what follows confirms it). One call that moved more than
+//! is captured of it, and framing that is invalid, lose this message's framing alone (`Unframed`); who pairs the
+//! messages tells where it ends ([`MessageParser::cut_short`]).
 //!
 //! After a gap, or on joining late, a new message is looked for only at the first byte of a system call: HTTP text in
 //! the middle of a body is not a message.
 
 use super::{
-    chunked::{Chunked, Step},
+    chunked::{Chunked, Skip, Step},
     framing::Framing,
     head::{self, Head, MAX_HEAD, MessageKind, ParseResult},
 };
 use crate::{
     exchange::Fields,
-    protocol::detect::{Verdict, request_line, status_line},
+    protocol::detect::{MAX_METHOD, Verdict, request_line, status_line},
     reassembly::{GapCause, Mark},
 };
 
@@ -37,8 +41,19 @@ pub enum Item<'a> {
     BodyGap(u64, GapCause),
     /// The message is over.
     End(Fields),
-    /// The current message, or the search for one, ends in bytes that are none: the first of them.
-    Garbage([u8; 16], usize),
+    /// The current message, or the search for one, ends in bytes that are none: the first of them, and how many there
+    /// are.
+    Garbage([u8; 16], usize, u64),
+    /// The rest of the current message can't be told from what follows it, as bytes of it are missing or as its framing is
+    /// invalid. No other message is missing.
+    Unframed {
+        /// Bytes are missing.
+        missing: bool,
+    },
+    /// Bytes that no valid framing covers.
+    Stray(u64),
+    /// The message ends here, before its framing says so.
+    Cut,
     /// Framing is missing: the rest of the current message can't be known. Messages may be missing as well.
     Broken,
     /// Bytes passed over while looking for the start of a message.
@@ -55,9 +70,21 @@ enum State {
     Length(u64),
     Chunked(Chunked),
     UntilClose,
+    /// A gap was as long as the rest of the message: what follows tells.
+    Doubt(GapCause),
+    Unframed(Unframed),
     Resync,
     /// Not HTTP any more.
     Switched,
+}
+
+/// Why the framing of a message is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unframed {
+    /// Chunks are missing: what comes is content and chunk framing.
+    Adrift,
+    /// It is invalid.
+    Invalid,
 }
 
 /// Parses the messages of one direction.
@@ -156,6 +183,64 @@ impl MessageParser {
     /// The current message is over, whatever its framing said: the next one begins here.
     pub fn cut_short(&mut self) {
         self.state = State::Start;
+        self.head = Vec::new();
+    }
+
+    /// Whether `bytes` begin a message for certain.
+    pub fn is_start(&self, bytes: &[u8]) -> bool {
+        self.classify(bytes) == Verdict::Yes
+    }
+
+    /// How many of `bytes`, which follow a message, are no other message and no empty line.
+    pub fn stray(&self, bytes: &[u8]) -> u64 {
+        let blank = blank(bytes);
+        let rest = &bytes[blank..];
+        if rest.is_empty() || self.classify(rest) != Verdict::No { 0 } else { rest.len() as u64 }
+    }
+
+    /// Whether it is within the content of a message, and no close ends that.
+    pub fn in_content(&self) -> bool {
+        matches!(self.state, State::Length(_) | State::Chunked(_) | State::Doubt(_) | State::Unframed(_))
+    }
+
+    /// Whether it is within a message whose framing is not known any more.
+    pub fn is_unframed(&self) -> bool {
+        matches!(self.state, State::Unframed(_))
+    }
+
+    /// Whether the content ends where the connection does.
+    pub fn until_close(&self) -> bool {
+        matches!(self.state, State::UntilClose)
+    }
+
+    /// Whether the message is perhaps over: see [`Self::settle`].
+    pub fn in_doubt(&self) -> bool {
+        matches!(self.state, State::Doubt(_))
+    }
+
+    /// What was in doubt is decided: the message is over.
+    pub fn settle(&mut self) -> Item<'static> {
+        if self.in_doubt() { self.end(Fields::default()) } else { Item::NeedMore }
+    }
+
+    /// Whether the beginning of a head is held: where it began.
+    pub fn head_begun(&self) -> Option<Mark> {
+        matches!(self.state, State::Head { .. }).then_some(self.head_mark)
+    }
+
+    /// The beginning of a start line that is held is one, for its message was answered. Gives where it began.
+    pub fn begin_held(&mut self) -> Option<Mark> {
+        let State::Head { begun: false } = self.state else { return None };
+        if self.tentative || !self.head.contains(&b' ') {
+            return None;
+        }
+        self.state = State::Head { begun: true };
+        Some(self.head_mark)
+    }
+
+    /// What a head that will not end says.
+    pub fn partial_head(&self) -> Option<Head> {
+        if let State::Head { begun: true } = self.state { head::partial(self.kind, &self.head) } else { None }
     }
 
     /// Says how the content after the head just given is framed.
@@ -193,6 +278,10 @@ impl MessageParser {
             }
             State::Chunked(chunked) => {
                 let mut rest = input.bytes;
+                if input.mark.boundary && chunked.lacks_empty_line() && classify(self.kind, rest) == Verdict::Yes {
+                    self.state = State::Length(0);
+                    return Item::Cut;
+                }
                 let step = chunked.step(&mut rest);
                 let used = input.bytes.len() - rest.len();
                 input.take(used);
@@ -200,9 +289,21 @@ impl MessageParser {
                     Step::Data(data) => Item::Body(data),
                     Step::NeedMore => Item::NeedMore,
                     Step::End(trailers) => self.end(trailers),
-                    Step::Invalid => self.broken(),
+                    Step::Invalid => {
+                        self.state = State::Unframed(Unframed::Invalid);
+                        Item::Unframed { missing: false }
+                    }
                 }
             }
+            State::Doubt(cause) => {
+                let cause = *cause;
+                if self.stray(input.bytes) == 0 {
+                    return self.end(Fields::default());
+                }
+                self.lose_framing(cause)
+            }
+            State::Unframed(Unframed::Adrift) => self.drift(input),
+            State::Unframed(Unframed::Invalid) => Item::Stray(input.take(usize::MAX).len() as u64),
             State::UntilClose => Item::Body(input.take(usize::MAX)),
             State::AwaitFraming | State::Switched => {
                 let skipped = input.take(usize::MAX).len() as u64;
@@ -227,13 +328,26 @@ impl MessageParser {
                 Item::BodyGap(used, cause)
             }
             State::Chunked(chunked) => {
-                if chunked.skip(*left) {
-                    Item::BodyGap(std::mem::take(left), cause)
-                } else {
+                let (content, doubt) = match chunked.skip(*left) {
+                    Skip::Exact(content) => (content, false),
+                    Skip::PerhapsEnd(content) => (content, true),
+                    Skip::Unknown => return self.lose_framing_in(left, cause),
+                };
+                *left = 0;
+                if doubt {
+                    self.state = State::Doubt(cause);
+                }
+                Item::BodyGap(content, cause)
+            }
+            State::Doubt(_) => self.lose_framing_in(left, cause),
+            State::Unframed(how) => match (cause, how) {
+                (GapCause::Lost, _) => {
                     *left = 0;
                     self.broken()
                 }
-            }
+                (_, Unframed::Adrift) => Item::BodyGap(std::mem::take(left), cause),
+                (_, Unframed::Invalid) => Item::Stray(std::mem::take(left)),
+            },
             State::UntilClose => Item::BodyGap(std::mem::take(left), cause),
             State::Resync | State::Switched => Item::Skipped(std::mem::take(left)),
             State::Start | State::Head { .. } | State::AwaitFraming => {
@@ -246,16 +360,48 @@ impl MessageParser {
     /// The direction is over. Content that runs until the close is whole now.
     pub fn close(&mut self) -> Item<'static> {
         match self.state {
-            State::UntilClose | State::Length(0) => self.end(Fields::default()),
+            State::UntilClose | State::Length(0) | State::Doubt(_) => self.end(Fields::default()),
             _ => Item::NeedMore,
         }
+    }
+
+    /// What is missing holds framing. Lost events may hold more than the rest of this message; what one call moved
+    /// beyond what is captured of it does not.
+    fn lose_framing(&mut self, cause: GapCause) -> Item<'static> {
+        if cause == GapCause::Lost {
+            return self.broken();
+        }
+        self.state = State::Unframed(Unframed::Adrift);
+        Item::Unframed { missing: true }
+    }
+
+    fn lose_framing_in(&mut self, left: &mut u64, cause: GapCause) -> Item<'static> {
+        if cause == GapCause::Lost {
+            *left = 0;
+        }
+        self.lose_framing(cause)
+    }
+
+    /// Chunks of which some framing is missing: a call that begins with a chunk, or ends with the last one, shows where
+    /// they stand.
+    fn drift<'a>(&mut self, input: &mut Input<'a>) -> Item<'a> {
+        const LAST: &[u8] = b"\r\n0\r\n\r\n";
+        if input.mark.boundary && begins_chunk(input.bytes) {
+            self.state = State::Chunked(Chunked::default());
+            return self.next(input);
+        }
+        let bytes = input.take(usize::MAX);
+        if bytes.ends_with(LAST) {
+            self.state = State::Length(0);
+            return Item::Body(&bytes[..bytes.len() - LAST.len()]);
+        }
+        Item::Body(bytes)
     }
 
     fn start<'a>(&mut self, input: &mut Input<'a>) -> Item<'a> {
         // RFC 9112 section 2.2: empty lines before a request line are to be ignored; old clients send them after a
         // body.
-        let blank = input.bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-        input.take(blank);
+        input.take(blank(input.bytes));
         if input.bytes.is_empty() {
             return Item::NeedMore;
         }
@@ -298,13 +444,16 @@ impl MessageParser {
                 ParseResult::Partial => {
                     self.searched = 0;
                     self.head.extend_from_slice(input.take(usize::MAX));
-                    self.check_head_size()
+                    self.check_head_size(true)
                 }
                 ParseResult::Invalid => {
                     let bytes = input.take(usize::MAX);
                     self.garbage(bytes)
                 }
             };
+        }
+        if begun && self.head.len() > MAX_HEAD {
+            return self.broken();
         }
         if input.bytes.is_empty() {
             return Item::NeedMore;
@@ -318,9 +467,10 @@ impl MessageParser {
             return self.next(input);
         }
         let before = self.head.len();
+        let undecided = !begun && self.kind == MessageKind::Request && target_goes_on(&self.head, input.bytes);
         self.head.extend_from_slice(input.bytes);
         if !begun {
-            match self.classify(&self.head) {
+            match if undecided { Verdict::NeedMore } else { self.classify(&self.head) } {
                 Verdict::Yes => {
                     self.state = State::Head { begun: true };
                     self.head.truncate(before);
@@ -328,7 +478,7 @@ impl MessageParser {
                 }
                 Verdict::NeedMore => {
                     input.take(usize::MAX);
-                    return self.check_head_size();
+                    return self.check_head_size(false);
                 }
                 Verdict::No => {
                     input.take(usize::MAX);
@@ -340,7 +490,7 @@ impl MessageParser {
         let Some(end) = head::find_end(&self.head, self.searched) else {
             self.searched = self.head.len();
             input.take(usize::MAX);
-            return self.check_head_size();
+            return self.check_head_size(true);
         };
         input.take(end.saturating_sub(before));
         let bytes = std::mem::take(&mut self.head);
@@ -356,15 +506,21 @@ impl MessageParser {
         }
     }
 
-    fn check_head_size(&mut self) -> Item<'static> {
-        if self.head.len() > MAX_HEAD { self.broken() } else { Item::NeedMore }
+    /// A head that is too long breaks. Where it has not begun for certain, it begins first: so it is said that a message
+    /// is lost.
+    fn check_head_size(&mut self, begun: bool) -> Item<'static> {
+        if self.head.len() <= MAX_HEAD {
+            return Item::NeedMore;
+        }
+        if begun || self.tentative {
+            return self.broken();
+        }
+        self.state = State::Head { begun: true };
+        Item::Begin(self.head_mark)
     }
 
     fn classify(&self, bytes: &[u8]) -> Verdict {
-        match self.kind {
-            MessageKind::Request => request_line(bytes),
-            MessageKind::Response => status_line(bytes),
-        }
+        classify(self.kind, bytes)
     }
 
     fn end(&mut self, trailers: Fields) -> Item<'static> {
@@ -388,6 +544,32 @@ impl MessageParser {
         let mut first = [0; 16];
         let length = bytes.len().min(first.len());
         first[..length].copy_from_slice(&bytes[..length]);
-        Item::Garbage(first, length)
+        Item::Garbage(first, length, bytes.len() as u64)
     }
+}
+
+fn classify(kind: MessageKind, bytes: &[u8]) -> Verdict {
+    match kind {
+        MessageKind::Request => request_line(bytes),
+        MessageKind::Response => status_line(bytes),
+    }
+}
+
+/// Length of the empty lines that `bytes` begin with.
+fn blank(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
+}
+
+/// Whether `more` only makes the target of a request line longer, of which `held` is the beginning: so a line that comes
+/// in many parts is not read again for each of them.
+fn target_goes_on(held: &[u8], more: &[u8]) -> bool {
+    const VERSION: usize = b" HTTP/1.1".len();
+    let ends = |byte: &u8| *byte <= b' ' || *byte == 0x7f;
+    held.len() > MAX_METHOD + VERSION && !held[held.len() - VERSION..].iter().any(ends) && !more.iter().any(ends)
+}
+
+/// Whether `bytes` begin with the size line of a chunk, as all senders write it: digits and a line end.
+fn begins_chunk(bytes: &[u8]) -> bool {
+    let digits = bytes.iter().take(9).take_while(|byte| byte.is_ascii_hexdigit()).count();
+    (1..=8).contains(&digits) && bytes[digits..].starts_with(b"\r\n")
 }

@@ -136,6 +136,7 @@ impl Closed {
             _ if connection.failed => How::Failed,
             Some(Ending::Reset) => How::Reset,
             Some(Ending::ByPeer) => How::ByPeer,
+            Some(Ending::ResetByTarget) => How::Reset,
             Some(Ending::ByTarget) => How::ByTarget,
             Some(Ending::Unfinished) | None => How::Unknown,
         };

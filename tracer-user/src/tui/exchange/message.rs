@@ -22,7 +22,9 @@ pub(super) fn request(exchange: &Exchange, context: &Context<'_>) -> Vec<Line> {
             _ if exchange.never_connected() => "The connection was not made, so nothing was sent.",
             Quality::JoinedLate => "It was sent before tracing began.",
             Quality::HeaderGap => "Its head was not captured, so it cannot be shown.",
-            Quality::Whole | Quality::BodyGap => "Its head was not seen yet.",
+            Quality::Unframed => "What was sent is no HTTP request.",
+            _ if exchange.outcome == Outcome::Unsolicited => "There was none: nobody asked for this response.",
+            Quality::Whole | Quality::Cut | Quality::BodyGap => "Its head was not seen yet.",
         };
         return vec![heading("Request"), Line::new(Tone::Warn, why), Line::default()];
     };
@@ -51,6 +53,7 @@ pub(super) fn response(exchange: &Exchange, context: &Context<'_>) -> Vec<Line> 
         let client = exchange.role == Role::Client;
         let (tone, why) = match (exchange.outcome, exchange.quality) {
             (Outcome::InFlight, _) => (Tone::Open, "None yet."),
+            (Outcome::NotHttp, _) => (Tone::Bad, "The answer is no HTTP."),
             (_, Quality::HeaderGap) => (Tone::Warn, "Its head was not captured, so it cannot be shown."),
             (Outcome::ClientTimeout, _) if client => (Tone::Bad, "None came before this process gave up."),
             (outcome, _) if outcome.no_connection().is_some() => (Tone::Bad, "None: there was no connection."),

@@ -124,6 +124,10 @@ fn how(exchange: &Exchange, context: &Context<'_>) -> Option<Vec<(Tone, String)>
         Outcome::Reset => "the connection was reset",
         Outcome::Closed if client => "the peer closed the connection before all of it came",
         Outcome::Closed => "this process closed the connection before all of it was sent",
+        Outcome::ClosedEarly if client => "this process closed it before its end: it had what it wanted",
+        Outcome::ClosedEarly => "the client closed it before its end: it had what it wanted",
+        Outcome::Unsolicited => "nobody asked for it: the server said so before it closed an idle connection",
+        Outcome::NotHttp => "the answer is no HTTP",
         Outcome::ClientTimeout if client => "this process gave up: it closed the connection",
         Outcome::ClientTimeout => "the client gave up",
         Outcome::InFlight if context.store.summary().is_some() => "it was open when tracing ended",
@@ -155,6 +159,8 @@ fn who(exchange: &Exchange) -> Vec<(Tone, String)> {
 fn quality(quality: Quality) -> Option<&'static str> {
     match quality {
         Quality::Whole => None,
+        Quality::Cut => Some("cut: a message ended before its framing said so"),
+        Quality::Unframed => Some("unframed: the framing of a message is invalid or does not cover all its bytes"),
         Quality::BodyGap => Some("body gap: bytes of a body were not captured; its size is exact"),
         Quality::JoinedLate => Some("joined late: it was under way when tracing began, so some of it was not seen"),
         Quality::HeaderGap => Some("head gap: bytes of a head were not captured; what they said is absent"),

@@ -49,7 +49,7 @@ pub(super) fn phases(exchange: &Exchange, now: Timestamp) -> Vec<Phase> {
     }
     let ended_here = match exchange.outcome {
         Outcome::InFlight => State::Open,
-        Outcome::Complete | Outcome::Upgraded => State::Over,
+        Outcome::Complete | Outcome::Upgraded | Outcome::ClosedEarly | Outcome::Unsolicited => State::Over,
         outcome => State::Broken(outcome),
     };
     let [sending, waiting, receiving] = match exchange.role {

@@ -166,8 +166,13 @@ fn remark(exchange: &Exchange, context: &Context<'_>) -> String {
             _ => {}
         }
     }
+    if let Some(remark) = exchange.outcome.remark().filter(|_| exchange.outcome != Outcome::Upgraded) {
+        words.push(remark.to_owned());
+    }
     match exchange.quality {
         Quality::Whole => {}
+        Quality::Cut => words.push("cut".to_owned()),
+        Quality::Unframed => words.push("unframed".to_owned()),
         Quality::BodyGap => words.push("body gap".to_owned()),
         Quality::JoinedLate => words.push("joined late".to_owned()),
         Quality::HeaderGap => words.push("head gap".to_owned()),

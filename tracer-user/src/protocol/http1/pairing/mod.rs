@@ -22,8 +22,8 @@ use super::{
 use crate::{
     connection::{ConnectionInfo, Role},
     event::Timestamp,
-    exchange::{Connect, Exchange, ExchangeId, OpenExchange, Outcome, ProcessRef, Quality, Step},
-    reassembly::Mark,
+    exchange::{Connect, Exchange, ExchangeId, Fields, OpenExchange, Outcome, ProcessRef, Quality, Step},
+    reassembly::{Mark, REORDER_WAIT_NS},
 };
 
 /// Requests that wait for an answer on one connection, at most. Pipelining clients stop far earlier; beyond it the
@@ -38,6 +38,8 @@ const PIPELINING_SLACK: u64 = 3;
 pub struct Context<'a> {
     /// Number of the last exchange begun.
     pub last_exchange: &'a mut u64,
+    /// It is not decided yet that these bytes are of HTTP in this role: what seems to begin gets no number.
+    pub undecided: bool,
     /// Bytes of each body that are kept.
     pub body_limit: usize,
     /// See [`MAX_OPEN_BYTES`].
@@ -81,11 +83,24 @@ impl Context<'_> {
     }
 
     fn finish(&mut self, draft: Draft, role: Role) {
-        let exchange = Arc::new(draft.into_exchange(role, Arc::clone(self.connection)));
+        let number = draft.number.unwrap_or_else(|| self.next_number());
+        let exchange = Arc::new(draft.into_exchange(number, role, Arc::clone(self.connection)));
         let request = exchange.request.as_ref().map_or(0, |request| request.body.captured.len());
         let response = exchange.response.as_ref().map_or(0, |response| response.body.captured.len());
         *self.open_bytes = self.open_bytes.saturating_sub(request + response);
         self.listener.finished(exchange);
+    }
+
+    fn next_number(&mut self) -> ExchangeId {
+        *self.last_exchange += 1;
+        ExchangeId(*self.last_exchange)
+    }
+
+    /// What had this number is no exchange.
+    fn give_back(&mut self, number: Option<ExchangeId>) {
+        if number == Some(ExchangeId(*self.last_exchange)) {
+            *self.last_exchange -= 1;
+        }
     }
 
     fn step(&mut self, step: Step, draft: &Draft, role: Role) {
@@ -113,6 +128,8 @@ pub enum Ending {
     ByTarget,
     /// RST, or an error that says so.
     Reset,
+    /// RST that the target sent.
+    ResetByTarget,
     /// Tracing ended first.
     Unfinished,
 }
@@ -121,10 +138,32 @@ pub enum Ending {
 #[derive(Debug)]
 enum Answering {
     Nothing,
-    /// The draft with this number, in `waiting`.
-    Exchange(ExchangeId),
+    /// The draft with this key, in `waiting`.
+    Exchange(u64),
     /// A response without a request.
     Orphan(Box<Draft>),
+}
+
+/// Where both directions stood after the last bytes of the responses' direction.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    responses: u64,
+    requests: u64,
+    time: Timestamp,
+}
+
+/// Silence of both directions after which a connection that pipelines is at rest. One that does not is at rest whenever
+/// its request follows a response.
+const REST_NS: u64 = 1_000_000_000;
+
+/// Calls in one direction that are no HTTP, without a byte in the other, after which it is said not to be HTTP.
+const SUSPECT_CALLS: u32 = 8;
+
+/// Bytes that are not HTTP, while what answers them is still to tell whether the connection is.
+#[derive(Debug)]
+struct Suspect {
+    first: Vec<u8>,
+    calls: u32,
 }
 
 /// One HTTP/1 connection.
@@ -142,6 +181,20 @@ pub struct Http1 {
     /// A head was seen: it is HTTP.
     proven: bool,
     request_seen: bool,
+    /// A status line was seen.
+    response_seen: bool,
+    /// Drafts begun.
+    drafts: u64,
+    suspect: Option<Suspect>,
+    /// Bytes of the requests' direction that are no request, since the last one.
+    stray: u64,
+    /// Where those began.
+    stray_mark: Mark,
+    turn: Option<Turn>,
+    /// Where the requests' direction stands.
+    requests_end: u64,
+    /// The last response announced the end of the connection.
+    closes: bool,
     /// The rest of a request that began before tracing is under way; see [`Self::join_unanswered`].
     request_unseen: bool,
     /// Requests are missing, and none was seen since.
@@ -153,7 +206,11 @@ pub struct Http1 {
     last_response_end: u64,
     /// Bytes of the responses' direction are missing, and no response head was seen since.
     response_gap: bool,
+    /// Where those bytes began.
+    gap_position: u64,
+    /// More requests were sent than the one that was answered, as far as it seems; as their heads show.
     pipelined: bool,
+    seen_pipelined: bool,
     desynchronized: bool,
     signal: Option<Signal>,
     connect: Option<Connect>,
@@ -177,13 +234,23 @@ impl Http1 {
             joined,
             proven: false,
             request_seen: false,
+            response_seen: false,
+            drafts: 0,
+            suspect: None,
+            stray: 0,
+            stray_mark: Mark::default(),
+            turn: None,
+            requests_end: 0,
+            closes: false,
             request_unseen: false,
             request_gap: false,
             lost: false,
             request_lost: false,
             last_response_end: 0,
             response_gap: false,
+            gap_position: 0,
             pipelined: false,
+            seen_pipelined: false,
             desynchronized: false,
             signal: None,
             connect: None,
@@ -258,7 +325,7 @@ impl Http1 {
             (&self.requests, self.waiting.back().and_then(|draft| draft.request.as_ref()).map(|request| &request.body))
         } else {
             let draft = match &self.answering {
-                Answering::Exchange(id) => self.waiting.iter().find(|draft| draft.id == *id),
+                Answering::Exchange(key) => self.waiting.iter().find(|draft| draft.key == *key),
                 Answering::Orphan(draft) => Some(&**draft),
                 Answering::Nothing => None,
             };
@@ -285,9 +352,15 @@ impl Http1 {
     }
 
     fn draft(&mut self, mark: &Mark, context: &mut Context<'_>) -> Draft {
-        *context.last_exchange += 1;
+        self.drafts += 1;
         let process = ProcessRef { pid: mark.pid, tid: mark.tid, name: (context.process_name)(mark.pid) };
-        let mut draft = Draft::new(ExchangeId(*context.last_exchange), process, mark.time);
+        let mut draft = Draft::new(self.drafts, process, mark.time);
+        if self.proven || !context.undecided {
+            if self.waiting.front().is_some_and(|first| first.number.is_none()) {
+                self.decided(context);
+            }
+            draft.number = Some(context.next_number());
+        }
         draft.request_start = mark.position;
         draft.response_position = mark.opposite;
         if let Some(connect) = self.connect.take().filter(|connect| connect.is_made_for(mark.time, mark.pid)) {
@@ -333,10 +406,11 @@ impl Http1 {
     fn emit(&mut self, context: &mut Context<'_>) {
         while self.waiting.front().is_some_and(Draft::is_over) {
             if let Some(mut draft) = self.waiting.pop_front() {
-                if matches!(self.answering, Answering::Exchange(id) if id == draft.id) {
+                if matches!(self.answering, Answering::Exchange(key) if key == draft.key) {
                     self.answering = Answering::Nothing;
                 }
                 if draft.late && !self.proven {
+                    context.give_back(draft.number);
                     continue;
                 }
                 draft.timing.end = draft.timing.end.or(draft.timing.response_end).or(draft.timing.request_end);
@@ -346,39 +420,186 @@ impl Http1 {
         }
     }
 
-    /// The connection is over: every open exchange ends as `ending` says.
-    pub fn close(&mut self, ending: Ending, error: Option<i32>, time: Timestamp, context: &mut Context<'_>) {
-        let whole = matches!((self.role, ending), (Role::Client, Ending::ByPeer) | (Role::Server, Ending::ByTarget));
-        if whole {
-            let item = self.responses.close();
-            if let Item::End(trailers) = item {
-                let mark = Mark { time, ..Mark::default() };
-                self.end_response(trailers, &mark, context);
-            }
+    /// It is decided that this is HTTP in this role.
+    pub fn decided(&mut self, context: &mut Context<'_>) {
+        let orphan = if let Answering::Orphan(draft) = &mut self.answering { Some(&mut **draft) } else { None };
+        for draft in self.waiting.iter_mut().chain(orphan) {
+            draft.number.get_or_insert_with(|| context.next_number());
         }
-        let outcome = match (ending, self.role) {
-            (Ending::Unfinished, _) => Outcome::InFlight,
-            (Ending::Reset, _) => Outcome::Reset,
-            (Ending::ByTarget, Role::Client) => Outcome::ClientTimeout,
-            (Ending::ByPeer, _) | (Ending::ByTarget, Role::Server) => Outcome::Closed,
-        };
-        if let Answering::Orphan(draft) = &mut self.answering {
-            draft.outcome = Some(outcome);
-            draft.error = error;
-            draft.timing.end = Some(time);
+    }
+
+    /// A request that begins at `mark` follows the last response, and nothing was sent in between: both directions are
+    /// at rest. What was not understood before is over.
+    fn at_rest(&self, mark: &Mark) -> Option<Turn> {
+        self.turn.filter(|turn| turn.responses == mark.opposite && turn.requests == mark.position)
+    }
+
+    /// Takes up pairing again, where it was lost, at a request that begins at rest. (Where the connection pipelines, an
+    /// earlier request may still be unanswered; a pause tells that none is.)
+    fn take_up(&mut self, mark: &Mark, context: &mut Context<'_>) {
+        let Some(turn) = self.at_rest(mark) else { return };
+        let item = self.responses.settle();
+        self.response_item(item, &Mark { time: turn.time, position: turn.responses, ..*mark }, context);
+        let sure = !self.seen_pipelined || mark.time.since(turn.time) >= REST_NS;
+        if !(self.lost || self.desynchronized) || !sure {
+            return;
+        }
+        let within = self.responses.in_content() || self.responses.until_close();
+        let without_content = matches!(&self.answering, Answering::Orphan(draft)
+            if draft.response.as_ref().is_some_and(|response| response.body.bytes == 0));
+        if !within || without_content {
+            self.finish_waiting(self.waiting.len(), Some(Quality::HeaderGap));
             self.finish_orphan(context);
         }
+        // Of a response whose request is not known, content that does not come was not to come: it answered a HEAD.
+        if self.responses.in_resync() || without_content {
+            self.responses.cut_short();
+        }
+        (self.lost, self.request_lost, self.request_gap, self.response_gap) = (false, false, false, false);
+        (self.pipelined, self.desynchronized) = (false, false);
+        self.emit(context);
+    }
+
+    /// Whether only what follows, or that nothing does, tells whether a message is over.
+    pub fn in_doubt(&self) -> bool {
+        self.requests.in_doubt() || self.responses.in_doubt()
+    }
+
+    /// Nothing has followed for a moment: what was perhaps over is.
+    pub fn settle_doubt(&mut self, now: Timestamp, context: &mut Context<'_>) {
+        let quiet = |time: Option<Timestamp>| time.is_none_or(|time| now.since(time) >= REORDER_WAIT_NS);
+        let mark = Mark { time: now, position: self.turn.map_or(0, |turn| turn.responses), ..Mark::default() };
+        if self.requests.in_doubt() && quiet(self.sending().and_then(|draft| draft.timing.request_end)) {
+            let item = self.requests.settle();
+            self.request_item(item, &Mark { position: self.requests_end, ..mark }, context);
+        }
+        if self.responses.in_doubt() && quiet(self.answered().and_then(|draft| draft.timing.response_end)) {
+            let item = self.responses.settle();
+            self.response_item(item, &mark, context);
+        }
+    }
+
+    /// What was said in answer to bytes that are not HTTP is not HTTP either, or there are many of them.
+    fn suspected(&mut self, first: &[u8], calls: u32) {
+        if self.suspect.as_ref().is_some_and(|suspect| suspect.calls + calls > SUSPECT_CALLS) {
+            self.say_not_http(first);
+        } else {
+            let suspect = self.suspect.get_or_insert_with(|| Suspect { first: first.to_vec(), calls: 0 });
+            suspect.calls += calls;
+        }
+    }
+
+    /// It is not HTTP: what it is, is told by the first bytes that were sent to it, else by `first`.
+    fn say_not_http(&mut self, first: &[u8]) {
+        let first = self.suspect.take().map_or_else(|| first.to_vec(), |suspect| suspect.first);
+        self.signal = Some(Signal::NotHttp(first));
+    }
+
+    /// The first bytes, where they are not HTTP and what answers them is still to come.
+    pub fn suspect(&self) -> Option<&[u8]> {
+        self.suspect.as_ref().filter(|_| !self.proven).map(|suspect| &*suspect.first)
+    }
+
+    /// The connection is over and carried no HTTP.
+    fn close_suspect(&mut self) {
+        if !self.proven && self.suspect.is_some() {
+            self.say_not_http(&[]);
+        }
+    }
+
+    /// The connection carries something else from here on. Requests that wait are answered by that.
+    pub fn abandon(&mut self, time: Timestamp, context: &mut Context<'_>) {
         for draft in &mut self.waiting {
             if !draft.response_done {
-                // What was under way when tracing began and of which no response was seen may have been answered.
+                draft.outcome = Some(Outcome::NotHttp);
+                draft.timing.end = Some(time);
+                draft.response_done = true;
+            }
+            draft.request_done = true;
+        }
+        self.finish_orphan(context);
+        self.emit(context);
+    }
+
+    /// How an exchange ends whose response is not whole.
+    fn outcome(&self, draft: &Draft, ending: Ending, time: Timestamp) -> Outcome {
+        let missed = draft.unanswered() && self.response_gap && draft.response_position <= self.gap_position;
+        match (ending, self.role) {
+            (Ending::Unfinished, _) => Outcome::InFlight,
+            (Ending::ByTarget | Ending::ResetByTarget, Role::Client)
+            | (Ending::ByPeer | Ending::Reset, Role::Server)
+                if draft.flowed_until(time) =>
+            {
+                Outcome::ClosedEarly
+            }
+            (Ending::Reset, _) | (Ending::ResetByTarget, Role::Server) => Outcome::Reset,
+            // Bytes that were not seen came after the request: the answer is among them.
+            _ if missed => Outcome::Complete,
+            (Ending::ByTarget | Ending::ResetByTarget, Role::Client) => Outcome::ClientTimeout,
+            (Ending::ByPeer, _) | (Ending::ByTarget, Role::Server) => Outcome::Closed,
+        }
+    }
+
+    /// What came of heads that did not end.
+    fn show_partial_heads(&mut self) {
+        if let Some(request) = self.requests.partial_head().and_then(request::request_of)
+            && let Some(draft) = self.sending()
+            && draft.request.is_none()
+        {
+            draft.request = Some(request);
+        }
+        let begins = self.response_mark.time;
+        if let Some(response) = self.responses.partial_head().and_then(response::response_of)
+            && let Some(draft) = self.answered()
+            && draft.response.is_none()
+            && response.status >= 200
+        {
+            draft.response = Some(response);
+            draft.timing.response_start = Some(begins);
+            draft.timing.response_end = Some(begins);
+        }
+    }
+
+    /// The connection is over: every open exchange ends as `ending` says.
+    pub fn close(&mut self, ending: Ending, error: Option<i32>, time: Timestamp, context: &mut Context<'_>) {
+        let mark = Mark { time, ..Mark::default() };
+        let whole = matches!((self.role, ending), (Role::Client, Ending::ByPeer) | (Role::Server, Ending::ByTarget));
+        if whole {
+            if let Item::End(trailers) = self.responses.close() {
+                self.end_response(trailers, &mark, context);
+            }
+        } else if self.responses.in_doubt() {
+            self.end_response(Fields::default(), &mark, context);
+        }
+        self.show_partial_heads();
+        if let Answering::Orphan(draft) = &self.answering {
+            let outcome = self.outcome(draft, ending, time);
+            if let Answering::Orphan(draft) = &mut self.answering {
                 draft.outcome = Some(outcome);
+                draft.error = error;
+                draft.timing.end = Some(time);
+            }
+            self.finish_orphan(context);
+        }
+        let left = self.requests.content_left();
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for draft in &mut waiting {
+            if draft.response_done {
+                if !draft.request_done && ending != Ending::Unfinished && !self.requests.until_close() {
+                    draft.cut_request(left);
+                }
+            } else {
+                // What was under way when tracing began and of which no response was seen may have been answered.
+                draft.outcome = Some(self.outcome(draft, ending, time));
                 draft.error = error;
                 draft.timing.end = Some(time);
                 draft.response_done = true;
             }
             draft.request_done = true;
         }
+        self.waiting = waiting;
         self.emit(context);
+        self.close_suspect();
         self.requests.forget();
         self.responses.forget();
         self.settle(context);

@@ -3,11 +3,11 @@
 use super::{
     super::{
         draft::{Draft, append, append_gap},
-        framing,
+        framing::{self, Framing},
         head::{Head, StartLine},
         parser::{Input, Item},
     },
-    Answering, Context, Http1, MAX_OPEN_BYTES, MAX_WAITING, SMALL_HEAD, Signal,
+    Answering, Context, Http1, MAX_OPEN_BYTES, MAX_WAITING, SMALL_HEAD,
 };
 use crate::{
     exchange::{Body, Fields, Quality, Request, Step},
@@ -24,6 +24,16 @@ impl Http1 {
             self.last_response_end = context.response_next.unwrap_or_default();
         }
         let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
+        let length = match piece {
+            Piece::Bytes(bytes, _) => bytes.len() as u64,
+            Piece::Gap(length, ..) => length,
+        };
+        self.requests_end = mark.position + length;
+        if let Piece::Bytes(bytes, mark) = &piece
+            && mark.boundary
+        {
+            self.cut_answered_request(bytes, mark, context);
+        }
         match piece {
             Piece::Bytes(bytes, mark) => {
                 let mut input = Input { bytes, mark };
@@ -56,12 +66,17 @@ impl Http1 {
             Item::NeedMore => {}
             Item::Begin(start) => self.begin_request(&start, context),
             Item::Head(head) => {
-                self.requests.begin_body(framing::of_request(&head));
+                let framing = framing::of_request(&head);
+                self.requests.begin_body(framing);
                 self.proven = true;
                 let role = self.role;
                 if let Some(draft) = self.sending() {
                     draft.timing.request_end = Some(mark.time);
                     draft.request = request_of(head);
+                    if framing == Framing::UntilClose {
+                        // Nothing ends a request but its framing, so that is invalid (RFC 9112 section 6.3).
+                        draft.degrade(Quality::Unframed);
+                    }
                     context.step(Step::RequestHead, draft, role);
                 }
             }
@@ -111,22 +126,92 @@ impl Http1 {
                 self.give_up_if_unsure();
                 self.emit(context);
             }
-            Item::Garbage(first, length) => {
-                if !self.proven && !self.joined {
-                    self.signal = Some(Signal::NotHttp(first[..length].to_vec()));
-                }
+            Item::Unframed { missing } => {
                 if let Some(draft) = self.sending() {
-                    draft.degrade(Quality::HeaderGap);
-                    draft.request_done = true;
+                    draft.degrade(if missing { Quality::HeaderGap } else { Quality::Unframed });
+                    draft.lost_after.get_or_insert(mark.position);
+                }
+                self.lost = true;
+                self.give_up_if_unsure();
+                self.emit(context);
+            }
+            Item::Stray(length) => {
+                if let Some(draft) = self.sending() {
+                    draft.timing.request_end = Some(mark.time);
+                    draft.request_misfit.stray += length;
+                }
+            }
+            Item::Cut => {
+                if let Some(draft) = self.sending() {
+                    draft.cut_request(None);
+                }
+            }
+            Item::Garbage(first, length, total) => {
+                if self.sending().is_some() && self.requests.in_resync() {
+                    // A head that began is none after all.
+                    if let Some(draft) = self.sending() {
+                        draft.degrade(Quality::Unframed);
+                        draft.request_done = true;
+                    }
+                } else {
+                    self.stray_request(total, mark);
+                }
+                if !self.proven && !self.joined {
+                    self.suspected(&first[..length], 1);
                 }
                 self.emit(context);
             }
-            Item::Skipped(_) => {
+            Item::Skipped(length) => {
+                if !self.proven && self.suspect.is_some() {
+                    self.suspected(&[], u32::from(mark.position > 0));
+                }
+                if self.stray > 0 {
+                    self.stray_request(length, mark);
+                }
                 if self.joined && !self.request_seen && self.waiting.is_empty() {
                     self.begin_late(mark, context);
                 }
             }
         }
+    }
+
+    /// Bytes that are no request. They are of the one before, where that is not answered yet.
+    fn stray_request(&mut self, length: u64, mark: &Mark) {
+        if self.stray == 0 {
+            self.stray_mark = Mark { position: mark.position.saturating_sub(length), ..*mark };
+        }
+        self.stray += length;
+        if let Some(draft) = self.waiting.back_mut().filter(|draft| draft.request_done && draft.unanswered())
+            && draft.request_stop.is_some()
+        {
+            draft.request_misfit.stray += length;
+            draft.request_stop = Some(mark.position);
+            draft.degrade(Quality::Unframed);
+        }
+    }
+
+    /// A request that was answered before it was whole may never go on: after a refusal its client keeps the content
+    /// that it asked for with `Expect` (RFC 9110 section 10.1.1), or framing that is invalid hides its end. Where its
+    /// client has read the whole answer and then begins a call with a request line, that is the next request.
+    fn cut_answered_request(&mut self, bytes: &[u8], mark: &Mark, context: &mut Context<'_>) {
+        if !(self.requests.in_content() || self.requests.until_close())
+            || self.closes
+            || self.at_rest(mark).is_none()
+            || !self.requests.is_start(bytes)
+        {
+            return;
+        }
+        let (left, until_close) = (self.requests.content_left(), self.requests.until_close());
+        // Where its framing is lost, so may be which response answers it: any that came since then does.
+        let answered = if self.requests.is_unframed() { mark.opposite } else { 0 };
+        match self.sending() {
+            Some(draft) if !draft.response_done && answered <= draft.response_position => return,
+            Some(draft) if until_close => draft.request_done = true,
+            Some(draft) => draft.cut_request(left),
+            None => {}
+        }
+        self.requests.cut_short();
+        self.emit(context);
     }
 
     /// The exchange whose request is being read: the newest.
@@ -137,6 +222,8 @@ impl Http1 {
     pub(super) fn begin_request(&mut self, mark: &Mark, context: &mut Context<'_>) {
         self.request_seen = true;
         self.proven = true;
+        self.stray = 0;
+        self.take_up(mark, context);
         let after_gap = std::mem::take(&mut self.request_gap);
         // A message that ended only by loss or by being early leaves its request open.
         if let Some(draft) = self.sending() {
@@ -158,6 +245,7 @@ impl Http1 {
                 self.answering = Answering::Nothing;
             } else if behind {
                 self.pipelined = true;
+                self.seen_pipelined |= !after_gap;
                 self.give_up_if_unsure();
             }
             // Otherwise bytes of the responses' direction were moved in between: they will show which request they
@@ -200,18 +288,20 @@ impl Http1 {
 
     /// The requests' direction is over; the responses' may go on (a half-closed connection).
     pub fn requests_ended(&mut self, context: &mut Context<'_>) {
+        self.show_partial_heads();
+        let (left, until_close) = (self.requests.content_left(), self.requests.until_close());
         let item = self.requests.close();
         let mark = Mark::default();
         if let Item::End(_) = item {
             self.request_item(item, &mark, context);
         } else if let Some(draft) = self.sending() {
-            draft.request_done = true;
+            if until_close { draft.request_done = true } else { draft.cut_request(left) }
         }
         self.emit(context);
     }
 }
 
-fn request_of(head: Head) -> Option<Request> {
+pub(super) fn request_of(head: Head) -> Option<Request> {
     let StartLine::Request { method, target } = head.start else {
         return None;
     };

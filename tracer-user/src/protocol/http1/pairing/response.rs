@@ -7,7 +7,7 @@ use super::{
         head::{Head, StartLine},
         parser::{Input, Item},
     },
-    Answering, Context, Http1, MAX_OPEN_BYTES, PIPELINING_SLACK, SMALL_HEAD, Signal,
+    Answering, Context, Http1, MAX_OPEN_BYTES, PIPELINING_SLACK, SMALL_HEAD, Signal, Turn,
 };
 use crate::{
     exchange::{Body, Fields, InterimResponse, Outcome, Quality, Response, Step},
@@ -28,13 +28,22 @@ impl Http1 {
     /// Takes a piece of the responses' direction.
     pub fn response_piece(&mut self, piece: Piece<'_>, context: &mut Context<'_>) {
         let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
+        let length = match piece {
+            Piece::Bytes(bytes, _) => bytes.len() as u64,
+            Piece::Gap(length, ..) => length,
+        };
         match piece {
             Piece::Bytes(bytes, mark) => {
+                if mark.boundary {
+                    self.cut_superseded_response(bytes, &mark, context);
+                }
                 let mut input = Input { bytes, mark };
                 loop {
                     let item = self.responses.next(&mut input);
-                    if item == Item::NeedMore {
-                        break;
+                    match item {
+                        Item::NeedMore => break,
+                        Item::End(_) => self.mark_stray_response(self.responses.stray(input.bytes)),
+                        _ => {}
                     }
                     self.response_item(item, &input.mark, context);
                 }
@@ -47,6 +56,7 @@ impl Http1 {
                 self.response_item(item, &mark, context);
             },
         }
+        self.turn = Some(Turn { responses: mark.position + length, requests: mark.opposite, time: mark.time });
         self.settle(context);
         if *context.open_bytes > MAX_OPEN_BYTES && self.responses.held() > SMALL_HEAD {
             let item = self.responses.give_up();
@@ -60,6 +70,7 @@ impl Http1 {
             Item::NeedMore => {}
             Item::Begin(start) => {
                 self.proven = true;
+                self.response_seen = true;
                 self.request_unseen = false;
                 self.response_mark = start;
                 self.match_response(&start, context);
@@ -68,7 +79,7 @@ impl Http1 {
             Item::Body(bytes) => {
                 let limit = context.body_room();
                 if let Some(draft) = self.answered() {
-                    draft.timing.response_end = Some(mark.time);
+                    draft.response_went_on(mark.time);
                     if let Some(response) = &mut draft.response {
                         *context.open_bytes += append(&mut response.body, bytes, limit);
                     }
@@ -77,7 +88,7 @@ impl Http1 {
             Item::BodyGap(length, cause) => {
                 let limit = context.body_limit;
                 if let Some(draft) = self.answered() {
-                    draft.timing.response_end = Some(mark.time);
+                    draft.response_went_on(mark.time);
                     if let Some(response) = &mut draft.response
                         && append_gap(&mut response.body, length, cause, limit)
                     {
@@ -86,14 +97,27 @@ impl Http1 {
                 }
             }
             Item::End(trailers) => self.end_response(trailers, mark, context),
-            Item::Broken => self.break_response(context),
-            Item::Garbage(first, length) => {
-                if self.proven {
-                    self.break_response(context);
-                } else if !self.joined {
-                    self.signal = Some(Signal::NotHttp(first[..length].to_vec()));
+            Item::Broken => self.break_response(mark, context),
+            Item::Unframed { missing } => {
+                if let Some(draft) = self.answered() {
+                    draft.degrade(if missing { Quality::HeaderGap } else { Quality::Unframed });
+                }
+                self.lost = true;
+                self.give_up_if_unsure();
+                self.emit(context);
+            }
+            Item::Stray(length) => {
+                if let Some(draft) = self.answered() {
+                    draft.response_went_on(mark.time);
+                    draft.response_misfit.stray += length;
                 }
             }
+            Item::Cut => {
+                if let Some(draft) = self.answered() {
+                    draft.cut_response(None);
+                }
+            }
+            Item::Garbage(first, length, _) => self.stray_response(&first[..length], context),
             Item::Skipped(_) => {
                 // The tail of a response whose head went by before tracing, or is lost.
                 if self.joined && !self.request_seen && self.waiting.is_empty() && !self.desynchronized {
@@ -110,7 +134,7 @@ impl Http1 {
     pub(super) fn answered(&mut self) -> Option<&mut Draft> {
         match &mut self.answering {
             Answering::Nothing => None,
-            Answering::Exchange(id) => self.waiting.iter_mut().find(|draft| draft.id == *id),
+            Answering::Exchange(key) => self.waiting.iter_mut().find(|draft| draft.key == *key),
             Answering::Orphan(draft) => Some(draft),
         }
     }
@@ -120,6 +144,7 @@ impl Http1 {
         if let Answering::Orphan(_) = self.answering {
             self.finish_orphan(context);
         }
+        self.settle_request(mark, context);
         let sent_before = |draft: &Draft| draft.request_start < mark.opposite || draft.late;
         let open = |draft: &Draft| !draft.response_done && sent_before(draft);
         let index = if self.desynchronized {
@@ -139,32 +164,50 @@ impl Http1 {
         {
             // More than this request had been sent when its answer came.
             self.pipelined = true;
+            self.seen_pipelined |= self
+                .waiting
+                .back()
+                .is_some_and(|last| last.request_start >= stop && last.request_start < mark.opposite && !last.late);
             self.give_up_if_unsure();
         }
         if let Some(index) = index.filter(|_| !self.desynchronized) {
             self.finish_waiting(index, Some(Quality::HeaderGap));
             self.response_gap = false;
-            self.answering = Answering::Exchange(self.waiting[index].id);
+            self.answering = Answering::Exchange(self.waiting[index].key);
             self.emit(context);
             return;
         }
-        let mut draft = self.draft(mark, context);
+        let answers_stray = self.stray > 0 && !(self.joined && !self.request_seen);
+        let begins = if answers_stray { self.stray_mark } else { *mark };
+        let mut draft = self.draft(&begins, context);
+        if answers_stray {
+            draft.timing.request_start = Some(begins.time);
+            draft.timing.request_end = Some(begins.time);
+            draft.request_misfit.stray = self.stray;
+        }
         let all_requests_seen = context.request_next.is_none_or(|next| next >= mark.opposite);
         draft.quality = if self.joined && !self.request_seen {
             Quality::JoinedLate
+        } else if answers_stray {
+            // The request is no HTTP, but was answered.
+            Quality::Unframed
         } else if all_requests_seen && !self.request_lost && !self.desynchronized && !self.response_gap {
             // Sent without being asked: a 408 on an idle connection (RFC 9110 section 15.5.9).
+            draft.outcome = Some(Outcome::Unsolicited);
             Quality::Whole
         } else {
             Quality::HeaderGap
         };
         draft.request_done = true;
+        self.stray = 0;
         self.answering = Answering::Orphan(Box::new(draft));
     }
 
     pub(super) fn response_head(&mut self, head: Head, mark: &Mark, context: &mut Context<'_>) {
         self.proven = true;
         let (response_mark, role) = (self.response_mark, self.role);
+        self.closes = framing::closes(&head.headers);
+        let invalid = framing::contradicts(&head.headers);
         let Some(draft) = self.answered() else {
             self.responses.begin_body(framing::of_response(&head, None));
             return;
@@ -187,6 +230,9 @@ impl Http1 {
         draft.timing.response_end = Some(mark.time);
         draft.response = response_of(head);
         draft.thread = response_mark.tid;
+        if invalid {
+            draft.degrade(Quality::Unframed);
+        }
         context.step(Step::ResponseHead, draft, role);
         if protocol.is_some() {
             draft.outcome = Some(Outcome::Upgraded);
@@ -238,9 +284,84 @@ impl Http1 {
         }
     }
 
+    /// The request that a response answers is over where only that was in doubt, and has begun where only that was.
+    fn settle_request(&mut self, mark: &Mark, context: &mut Context<'_>) {
+        let item = self.requests.settle();
+        self.request_item(item, &Mark { position: self.requests_end, ..*mark }, context);
+        if self.waiting.iter().any(|draft| !draft.response_done) {
+            return;
+        }
+        let sent = self.requests.head_begun().is_some_and(|begun| begun.position < mark.opposite);
+        if sent && let Some(begun) = self.requests.begin_held() {
+            self.begin_request(&begun, context);
+        }
+    }
+
+    /// A response that its framing does not end is over where a later request was sent and the next bytes are the
+    /// beginning of another response.
+    fn cut_superseded_response(&mut self, bytes: &[u8], mark: &Mark, context: &mut Context<'_>) {
+        if !self.responses.in_content() || !self.responses.is_start(bytes) {
+            return;
+        }
+        let current = if let Answering::Exchange(key) = self.answering { Some(key) } else { None };
+        let due = self.waiting.iter().any(|draft| {
+            Some(draft.key) != current
+                && !draft.response_done
+                && !draft.late
+                && draft.request_start < mark.opposite
+                && draft.response_position == mark.position
+        });
+        if !due {
+            return;
+        }
+        let left = self.responses.content_left();
+        if let Some(draft) = self.answered()
+            && left != Some(0)
+        {
+            draft.cut_response(left);
+        }
+        self.responses.cut_short();
+        self.end_response(Fields::default(), mark, context);
+        // What else it swallowed is not known: positions tell which request the next one answers.
+        self.response_gap = true;
+        self.gap_position = mark.position;
+    }
+
+    /// The response that ends is followed by bytes that no framing covers.
+    fn mark_stray_response(&mut self, length: u64) {
+        if length > 0
+            && let Some(draft) = self.answered()
+        {
+            draft.response_misfit.stray += length;
+            draft.degrade(Quality::Unframed);
+        }
+    }
+
+    /// Bytes that are no response where one was to begin.
+    fn stray_response(&mut self, first: &[u8], context: &mut Context<'_>) {
+        if !self.response_seen && !self.joined {
+            self.say_not_http(first);
+            return;
+        }
+        if let Some(draft) = self.answered() {
+            // A head that began is none after all.
+            draft.degrade(Quality::Unframed);
+            draft.response_done |= draft.response.is_some();
+        } else if let Some(draft) = self.waiting.iter_mut().find(|draft| !draft.response_done) {
+            draft.degrade(Quality::Unframed);
+        }
+        self.finish_orphan(context);
+        self.lost |= self.proven;
+        self.give_up_if_unsure();
+        self.emit(context);
+    }
+
     /// Framing of the responses is missing.
-    pub(super) fn break_response(&mut self, context: &mut Context<'_>) {
+    pub(super) fn break_response(&mut self, mark: &Mark, context: &mut Context<'_>) {
         self.interim = false;
+        if !self.response_gap {
+            self.gap_position = mark.position;
+        }
         self.response_gap = true;
         if let Some(draft) = self.answered() {
             draft.degrade(Quality::HeaderGap);
@@ -255,7 +376,7 @@ impl Http1 {
     }
 }
 
-fn response_of(head: Head) -> Option<Response> {
+pub(super) fn response_of(head: Head) -> Option<Response> {
     let StartLine::Status { status, reason } = head.start else {
         return None;
     };
