@@ -50,6 +50,14 @@ pub struct Exchange {
     pub interim: Vec<Interim>,
     pub error: Option<String>,
     pub errno: Option<i32>,
+    #[serde(default)]
+    pub request_cut: Option<u64>,
+    #[serde(default)]
+    pub request_stray: Option<u64>,
+    #[serde(default)]
+    pub response_cut: Option<u64>,
+    #[serde(default)]
+    pub response_stray: Option<u64>,
 }
 
 /// An incident.

@@ -44,6 +44,14 @@ struct WireExchange {
     interim: Vec<WireInterim>,
     error: Option<String>,
     errno: Option<i32>,
+    #[serde(default)]
+    request_cut: Option<u64>,
+    #[serde(default)]
+    request_stray: Option<u64>,
+    #[serde(default)]
+    response_cut: Option<u64>,
+    #[serde(default)]
+    response_stray: Option<u64>,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -58,8 +66,8 @@ struct WireProcess {
 #[serde(deny_unknown_fields)]
 struct WireConnection {
     id: u64,
-    local: String,
-    remote: String,
+    local: Option<String>,
+    remote: Option<String>,
     tls: Option<String>,
     protocol: String,
 }

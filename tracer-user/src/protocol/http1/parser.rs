@@ -98,6 +98,9 @@ pub struct MessageParser {
     head_mark: Mark,
     /// Whether that was the first byte of a call, and nothing before it is known.
     tentative: bool,
+    /// Where the opposite direction stood when a request began that is none: what follows before that direction moves
+    /// is more of the same, however the calls cut it.
+    garbage_at: Option<u64>,
     searched: usize,
 }
 
@@ -131,6 +134,7 @@ impl MessageParser {
             head: Vec::new(),
             head_mark: Mark::default(),
             tentative: false,
+            garbage_at: None,
             searched: 0,
         }
     }
@@ -258,7 +262,8 @@ impl MessageParser {
         match &mut self.state {
             State::Start => self.start(input),
             State::Resync => {
-                if !input.bytes.is_empty() && input.mark.boundary && self.classify(input.bytes) != Verdict::No {
+                let may_begin = input.mark.boundary && self.garbage_at != Some(input.mark.opposite);
+                if !input.bytes.is_empty() && may_begin && self.classify(input.bytes) != Verdict::No {
                     self.tentative = true;
                     return self.open(input);
                 }
@@ -349,7 +354,10 @@ impl MessageParser {
                 (_, Unframed::Invalid) => Item::Stray(std::mem::take(left)),
             },
             State::UntilClose => Item::BodyGap(std::mem::take(left), cause),
-            State::Resync | State::Switched => Item::Skipped(std::mem::take(left)),
+            State::Resync | State::Switched => {
+                self.garbage_at = None;
+                Item::Skipped(std::mem::take(left))
+            }
             State::Start | State::Head { .. } | State::AwaitFraming => {
                 *left = 0;
                 self.broken()
@@ -411,6 +419,7 @@ impl MessageParser {
 
     /// A message may begin at the start of `input`.
     fn open<'a>(&mut self, input: &mut Input<'a>) -> Item<'a> {
+        self.garbage_at = None;
         self.head.clear();
         self.searched = 0;
         self.head_mark = input.mark;
@@ -540,6 +549,9 @@ impl MessageParser {
         self.head = Vec::new();
         if self.tentative {
             return Item::Skipped(bytes.len() as u64);
+        }
+        if self.kind == MessageKind::Request {
+            self.garbage_at = Some(self.head_mark.opposite);
         }
         let mut first = [0; 16];
         let length = bytes.len().min(first.len());

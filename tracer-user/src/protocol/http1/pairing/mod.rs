@@ -156,14 +156,16 @@ struct Turn {
 /// its request follows a response.
 const REST_NS: u64 = 1_000_000_000;
 
-/// Calls in one direction that are no HTTP, without a byte in the other, after which it is said not to be HTTP.
-const SUSPECT_CALLS: u32 = 8;
+/// Bytes in one direction that are no HTTP, without a byte in the other, after which the connection is said not to be
+/// HTTP: a server that refuses them in HTTP does so before it has read this much.
+const SUSPECT_BYTES: u64 = 64 * 1024;
 
 /// Bytes that are not HTTP, while what answers them is still to tell whether the connection is.
 #[derive(Debug)]
 struct Suspect {
     first: Vec<u8>,
-    calls: u32,
+    /// How many of them there were.
+    bytes: u64,
 }
 
 /// One HTTP/1 connection.
@@ -480,12 +482,12 @@ impl Http1 {
     }
 
     /// What was said in answer to bytes that are not HTTP is not HTTP either, or there are many of them.
-    fn suspected(&mut self, first: &[u8], calls: u32) {
-        if self.suspect.as_ref().is_some_and(|suspect| suspect.calls + calls > SUSPECT_CALLS) {
+    fn suspected(&mut self, first: &[u8], bytes: u64) {
+        if self.suspect.as_ref().is_some_and(|suspect| suspect.bytes + bytes > SUSPECT_BYTES) {
             self.say_not_http(first);
         } else {
-            let suspect = self.suspect.get_or_insert_with(|| Suspect { first: first.to_vec(), calls: 0 });
-            suspect.calls += calls;
+            let suspect = self.suspect.get_or_insert_with(|| Suspect { first: first.to_vec(), bytes: 0 });
+            suspect.bytes += bytes;
         }
     }
 

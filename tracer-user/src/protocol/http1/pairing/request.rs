@@ -157,13 +157,13 @@ impl Http1 {
                     self.stray_request(total, mark);
                 }
                 if !self.proven && !self.joined {
-                    self.suspected(&first[..length], 1);
+                    self.suspected(&first[..length], total);
                 }
                 self.emit(context);
             }
             Item::Skipped(length) => {
                 if !self.proven && self.suspect.is_some() {
-                    self.suspected(&[], u32::from(mark.position > 0));
+                    self.suspected(&[], length);
                 }
                 if self.stray > 0 {
                     self.stray_request(length, mark);
