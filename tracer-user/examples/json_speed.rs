@@ -6,7 +6,9 @@ use pidtap::{
     connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
     engine::Update,
     event::{SocketInode, Timestamp},
-    exchange::{Body, Exchange, ExchangeId, Fields, Outcome, ProcessRef, Quality, Request, Response, Timing, Version},
+    exchange::{
+        Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Response, Timing, Version,
+    },
     output::{
         Output,
         json::{JsonOptions, JsonOutput},
@@ -80,6 +82,8 @@ fn exchange(content_type: &str, body: Vec<u8>) -> Exchange {
         role: Role::Client,
         outcome: Outcome::Complete,
         quality: Quality::Whole,
+        request_misfit: Misfit::default(),
+        response_misfit: Misfit::default(),
         started: Timestamp(1_000_000_000),
         process: ProcessRef { pid: 1234, tid: 1234, name: "payments".into() },
         connection: Arc::new(ConnectionInfo {

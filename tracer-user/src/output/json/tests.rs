@@ -4,7 +4,7 @@ use serde::Deserialize;
 use super::*;
 use crate::{
     connection::{Endpoint, Role},
-    exchange::{Body, Fields, InterimResponse, Outcome},
+    exchange::{Body, Fields, InterimResponse, Misfit, Outcome},
     fixture,
 };
 
@@ -314,6 +314,16 @@ fn what_was_not_seen_is_null() {
     assert_eq!(all, [None; 6]);
     assert_eq!((wire.id, &*wire.role, &*wire.quality, wire.incidents), (1, "client", "whole", vec![]));
     assert_eq!((wire.process.pid, wire.connection.tls, wire.started.len()), (1, None, 27));
+}
+
+#[test]
+fn bytes_that_do_not_fit_the_framing_are_said() {
+    let mut exchange = fixture::exchange();
+    exchange.request_misfit = Misfit { cut: 500, stray: 0 };
+    exchange.response_misfit = Misfit { cut: 0, stray: 7 };
+    let wire = parse_exchange(exchange);
+    let misfits = [wire.request_cut, wire.request_stray, wire.response_cut, wire.response_stray];
+    assert_eq!(misfits, [Some(500), None, None, Some(7)]);
 }
 
 #[test]
