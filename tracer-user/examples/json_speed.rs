@@ -94,6 +94,7 @@ fn exchange(content_type: &str, body: Vec<u8>) -> Exchange {
             local_text: local.to_string().into(),
             remote_text: remote.to_string().into(),
             protocol: Protocol::Http1,
+            client: None,
             opened: None,
         }),
         request: Some(Request {

@@ -122,6 +122,8 @@ pub struct ConnectionInfo {
     pub local_text: Box<str>,
     /// `remote` as text.
     pub remote_text: Box<str>,
+    /// Whom a balancer made it for, where a header of the PROXY protocol says so.
+    pub client: Option<Box<str>>,
     /// What it carries.
     pub protocol: Protocol,
     /// When it was opened; `None` where that was before tracing.

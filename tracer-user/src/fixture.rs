@@ -37,6 +37,7 @@ pub(crate) fn connection() -> Arc<ConnectionInfo> {
         local_text: "127.0.0.1:1".into(),
         remote_text: "127.0.0.1:2".into(),
         protocol: Protocol::Http1,
+        client: None,
         opened: None,
     })
 }

@@ -8,7 +8,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Environment, Note, NoteKind};
+use super::{Environment, Note, NoteKind, preamble::Beginning};
 use crate::{
     connection::{ConnectionInfo, Protocol, Role},
     detector::{KernelView, Observation, OpenConnection, Traffic, Turn},
@@ -101,6 +101,8 @@ pub(super) struct Link {
     pub(super) send: Stream,
     pub(super) receive: Stream,
     pub(super) content: Content,
+    /// Whether its first bytes may still be something else than content.
+    pub(super) beginning: Beginning,
     /// Last process and descriptor that used it: spares a table look-up for each event.
     pub(super) holder: (u32, i32),
     pub(super) connect_start: Option<Timestamp>,
@@ -179,6 +181,7 @@ impl Link {
             send: Stream::default(),
             receive: Stream::default(),
             content,
+            beginning: Beginning::Ahead,
             holder: (0, -1),
             connect_start: None,
             connected: false,
@@ -339,7 +342,14 @@ impl Link {
         if direction == direction::SEND { &mut self.send } else { &mut self.receive }
     }
 
-    fn piece(&mut self, direction: u8, piece: Piece<'_>, environment: &mut Environment) {
+    pub(super) fn piece(&mut self, direction: u8, piece: Piece<'_>, environment: &mut Environment) {
+        match self.beginning {
+            Beginning::Over => self.content_piece(direction, piece, environment),
+            _ => self.beginning_piece(direction, piece, environment),
+        }
+    }
+
+    pub(super) fn content_piece(&mut self, direction: u8, piece: Piece<'_>, environment: &mut Environment) {
         if let Content::Opaque = self.content {
             return;
         }
@@ -613,6 +623,7 @@ impl Link {
         self.peer_closes(environment);
         let mark = Mark { time, ..Mark::default() };
         self.with_stream(direction::RECEIVE, environment, |stream, mut sink| stream.flush(None, mark, &mut sink));
+        self.end_beginning(environment);
         self.release_stalled(environment, true);
         let Content::Http1(http) = &mut self.content else { return };
         environment.with_context(&self.info, None, None, |context| match http.role() {
@@ -636,6 +647,7 @@ impl Link {
             let end = end.filter(|end| self.stream(direction).next().is_some_and(|next| *end > next + 1));
             self.with_stream(direction, environment, |stream, mut sink| stream.flush(end, mark, &mut sink));
         }
+        self.end_beginning(environment);
         self.release_stalled(environment, true);
         if ending != Ending::Unfinished && self.send.lost() + self.receive.lost() > before {
             environment.unseen.push(Note {
@@ -661,6 +673,6 @@ impl Link {
     }
 }
 
-fn is_response(role: Role, direction: u8) -> bool {
+pub(super) fn is_response(role: Role, direction: u8) -> bool {
     (role == Role::Client) == (direction == direction::RECEIVE)
 }

@@ -5,6 +5,7 @@ mod live;
 mod not_seen;
 mod name;
 mod opening;
+mod preamble;
 mod process_table;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -47,6 +47,7 @@ pub(super) fn new_link(
         local_text: Endpoint::Unknown.to_string().into(),
         remote_text: Endpoint::Unknown.to_string().into(),
         protocol: Protocol::Unknown,
+        client: None,
         opened: None,
     };
     let process = ProcessRef { pid: header.tgid, tid: header.tid, name: environment.processes.name(header.tgid) };

@@ -2,6 +2,7 @@
 
 mod conversation;
 mod ending;
+mod preamble;
 pub(crate) mod scenario;
 mod script;
 mod unix;

@@ -136,6 +136,7 @@ pub(super) fn query(thread: &Thread, since: Timestamp, threshold: u64) -> Candid
         local_text: Address::Unknown.to_string().into(),
         remote_text: text.clone(),
         protocol: Protocol::Other,
+        client: None,
         opened: None,
     };
     Candidate {

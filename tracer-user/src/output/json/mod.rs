@@ -291,6 +291,10 @@ fn connection(out: &mut Vec<u8>, connection: &ConnectionInfo) {
             _ => escape::string(out, text),
         }
     }
+    if let Some(client) = &connection.client {
+        raw(out, r#","client":"#);
+        escape::string(out, client);
+    }
     raw(out, r#","tls":null,"protocol":""#);
     raw(out, connection.protocol.name());
     raw(out, "\"}");

@@ -284,6 +284,10 @@ impl<W: Write> LineOutput<W> {
             self.line.style(Style::Faint);
             self.line.put(format_args!("  @{}", Visible(remote)));
         }
+        if let Some(client) = &exchange.connection.client {
+            self.line.style(Style::Faint);
+            self.line.put(format_args!("  for {}", Visible(client)));
+        }
     }
 
     /// What else is to be known, in brackets.

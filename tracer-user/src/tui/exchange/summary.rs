@@ -148,10 +148,11 @@ fn how(exchange: &Exchange, context: &Context<'_>) -> Option<Vec<(Tone, String)>
 fn who(exchange: &Exchange) -> Vec<(Tone, String)> {
     let (process, connection) = (&exchange.process, &exchange.connection);
     let verb = if exchange.role == Role::Client { "asks" } else { "answers" };
+    let client = connection.client.as_ref().map(|client| format!(" for {}", Visible(client)));
     vec![
         (Tone::Plain, format!("{} ({})", Visible(&process.name), process.pid)),
         (Tone::Faint, format!(" thread {} ", process.tid)),
-        (Tone::Plain, format!("{verb} {}", Visible(&connection.remote_text))),
+        (Tone::Plain, format!("{verb} {}{}", Visible(&connection.remote_text), client.unwrap_or_default())),
         (Tone::Faint, format!("  call {}, connection #{}", exchange.id.0, connection.id.0)),
     ]
 }
