@@ -87,7 +87,8 @@ impl Retry {
         findings: &mut Findings,
         begin: impl FnOnce(&mut Self) -> Option<ChainId>,
     ) {
-        let known = self.by_exchange.get(&exchange).copied().filter(|id| self.chains.contains_key(id));
+        // An attempt of a chain that is over stays its own.
+        let known = self.by_exchange.get(&exchange).copied();
         let Some(id) = known.or_else(|| begin(self)) else { return };
         let Some(chain) = self.chains.get_mut(&id) else { return };
         if chain.doing == Doing::Waiting && known.is_some() {

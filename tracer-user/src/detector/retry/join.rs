@@ -116,5 +116,6 @@ impl Retry {
             }
             (None, _) => chain.owed = false,
         }
+        self.loose.claim(chain);
     }
 }

@@ -52,6 +52,7 @@ struct Loose {
 #[derive(Debug, Default)]
 pub(super) struct AllLoose {
     calls: FxHashMap<u64, Loose>,
+    /// Each of their attempts.
     by_exchange: FxHashMap<ExchangeId, u64>,
     /// The call that a refused connect may be for, by the key of the connect.
     by_connect: FxHashMap<u64, u64>,
@@ -97,6 +98,20 @@ impl AllLoose {
         }
     }
 
+    /// The attempts of this chain stay its own: the calls that have one of them are no other chain, also when this one is
+    /// over and forgotten.
+    pub(super) fn claim(&mut self, chain: &Chain) {
+        // What is not listed any more was claimed while it was.
+        if self.calls.is_empty() || (chain.opened.is_none() && chain.attempts <= MOST_ATTEMPTS) {
+            return;
+        }
+        for exchange in chain.listed.iter().filter_map(|attempt| attempt.exchange) {
+            if let Some(loose) = self.by_exchange.get(&exchange).and_then(|key| self.calls.get_mut(key)) {
+                loose.broken = true;
+            }
+        }
+    }
+
     fn remove(&mut self, key: u64) -> Option<Loose> {
         let loose = self.calls.remove(&key)?;
         for exchange in loose.chain.listed.iter().filter_map(|attempt| attempt.exchange) {
@@ -114,8 +129,7 @@ impl AllLoose {
             self.by_exchange.clear();
             self.by_connect.clear();
         }
-        // Only the latest may still be under way.
-        if let Some(exchange) = loose.chain.listed.last().and_then(|attempt| attempt.exchange) {
+        for exchange in loose.chain.listed.iter().filter_map(|attempt| attempt.exchange) {
             self.by_exchange.insert(exchange, key);
         }
         self.by_connect.insert(loose.chain.keys[1], key);
@@ -264,10 +278,12 @@ impl Retry {
     /// A call failed, which is an attempt of this chain.
     pub(super) fn fails_loosely(&mut self, exchange: ExchangeId, ended: Ended, id: ChainId) {
         let Some(chain) = self.chains.get(&id).filter(|chain| chain.loose.is_none()) else { return };
-        if let Some(loose) = self.loose.by_exchange.get(&exchange).and_then(|key| self.loose.calls.get_mut(key)) {
+        let latest = |loose: &&mut Loose| loose.chain.listed.last().is_some_and(|last| last.exchange == Some(exchange));
+        let known = self.loose.by_exchange.get(&exchange).and_then(|key| self.loose.calls.get_mut(key));
+        if let Some(loose) = known.filter(latest) {
             if loose.chain.doing == Doing::Trying(exchange) {
                 loose.chain.fail(ended, &self.thresholds);
-            } else if let Some(last) = loose.chain.listed.last_mut().filter(|last| last.exchange == Some(exchange)) {
+            } else if let Some(last) = loose.chain.listed.last_mut() {
                 last.ended = Some(ended.time);
             }
             return;
@@ -288,7 +304,8 @@ impl Retry {
         first.begin(Some(exchange), last.started, &self.thresholds);
         first.fail(ended, &self.thresholds);
         let threads = vec![chain.process.tid];
-        let broken = chain.caller.is_some();
+        // An attempt of a chain that was told is no other chain's.
+        let broken = chain.caller.is_some() || chain.opened.is_some();
         let loose = Loose { chain: first, root, broken, seen: ended.time, threads, children: true, gone: false };
         self.loose.insert(key, loose);
     }

@@ -272,8 +272,12 @@ impl Retry {
         for key in chain.keys {
             unindex(&mut self.by_key, key, id);
         }
-        for exchange in chain.listed.iter().filter_map(|attempt| attempt.exchange) {
-            self.by_exchange.remove(&exchange);
+        // What was told is over, but its latest attempt may not be: no other chain begins with that. The end of the exchange
+        // removes it.
+        if chain.opened.is_none() {
+            for exchange in chain.listed.iter().filter_map(|attempt| attempt.exchange) {
+                self.by_exchange.remove(&exchange);
+            }
         }
         if let Doing::Connecting(connection) | Doing::Connected(connection, _) = chain.doing {
             self.by_connection.remove(&connection);

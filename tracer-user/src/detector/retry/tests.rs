@@ -169,19 +169,39 @@ proptest! {
         let line = |(gap, thread, path, end): &(u32, u8, u8, usize)| {
             format!("+{gap} t{thread} GET /{path} > {}\n", ENDS[*end])
         };
-        let told = told(&calls.iter().map(line).collect::<Vec<_>>().concat());
-        let exchanges = told.exchanges().len();
-        let mut attempts = 0;
-        for (_, evidence) in told.chains() {
-            prop_assert!(evidence.attempts >= 2);
-            prop_assert_eq!(evidence.listed.len().min(32), (evidence.attempts as usize).min(32));
-            attempts += evidence.attempts as usize;
-            // Each attempt but the last failed.
-            let failed = evidence.listed.iter().rev().skip(1).all(|attempt| attempt.failure.is_some());
-            prop_assert!(failed, "{:?}", evidence.listed);
-        }
-        prop_assert!(attempts <= exchanges, "no call is in two chains");
+        each_is_in_one_chain(&told(&calls.iter().map(line).collect::<Vec<_>>().concat()))?;
     }
+
+    #[test]
+    fn what_is_refused_is_in_one_chain_too(
+        calls in prop::collection::vec((0_u32..3000, 0_u8..4, 0_u8..2, 0_usize..6), 0..60),
+    ) {
+        let line = |(gap, thread, path, end): &(u32, u8, u8, usize)| match end {
+            0..=2 => format!("+{gap} t{thread} connect > refused\n"),
+            3 => format!("+{gap} t{thread} GET /{path} > 200\n"),
+            4 => format!("+{gap} t{thread} GET /{path} > timeout took=700\n"),
+            _ => format!("+{gap} t{thread} GET /{path} > 503\n"),
+        };
+        each_is_in_one_chain(&told(&calls.iter().map(line).collect::<Vec<_>>().concat()))?;
+    }
+}
+
+fn each_is_in_one_chain(told: &Told) -> Result<(), TestCaseError> {
+    let mut attempts = 0;
+    let mut known = std::collections::BTreeSet::new();
+    for (_, evidence) in told.chains() {
+        prop_assert!(evidence.attempts >= 2);
+        prop_assert_eq!(evidence.listed.len().min(32), (evidence.attempts as usize).min(32));
+        attempts += evidence.attempts as usize;
+        for exchange in evidence.listed.iter().filter_map(|attempt| attempt.exchange) {
+            prop_assert!(known.insert(exchange), "{exchange:?} is in two chains, or twice in one");
+        }
+        // Each attempt but the last failed.
+        let failed = evidence.listed.iter().rev().skip(1).all(|attempt| attempt.failure.is_some());
+        prop_assert!(failed, "{:?}", evidence.listed);
+    }
+    prop_assert!(attempts <= told.exchanges().len(), "no call is in two chains");
+    Ok(())
 }
 
 #[test]
