@@ -285,6 +285,18 @@ impl Link {
         environment.told.observe(&observation(&self.view()));
     }
 
+    /// Whether the target reset it, where it is closed in state `before` without an error, and without a FIN in either
+    /// state in which one is due: `SO_LINGER` of 0, or bytes that the target has not read (`tcp_close` in the kernel's
+    /// net/ipv4/tcp.c). A client that does so after the server's FIN has waited for nothing any more: the server ended
+    /// it.
+    pub(super) fn resets(&self, before: u8) -> bool {
+        match before {
+            tcp_state::ESTABLISHED => true,
+            tcp_state::CLOSE_WAIT => self.known_role() == Some(Role::Server),
+            _ => false,
+        }
+    }
+
     /// TCP has nothing to say of it any more: this side's FIN was sent, or the connection was over before it was known.
     pub(super) fn says_no_more(&self) -> bool {
         use tcp_state::{CLOSE, CLOSING, FIN_WAIT1, FIN_WAIT2, LAST_ACK, TIME_WAIT};

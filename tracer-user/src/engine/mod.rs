@@ -488,7 +488,9 @@ impl Engine {
                     let how = match link.ending {
                         _ if reset => Ending::Reset,
                         Some(end) => end.how,
-                        None if link.peer_closed || event.error != 0 => Ending::ByPeer,
+                        None if event.error != 0 => Ending::ByPeer,
+                        None if link.resets(event.old_state) => Ending::ResetByTarget,
+                        None if link.peer_closed => Ending::ByPeer,
                         None => Ending::ByTarget,
                     };
                     if event.error != 0 {

@@ -472,8 +472,10 @@ impl Hang {
         self.kernels.forget(connection.info.inode.0);
         let result = match connection.ending {
             Some(Ending::Unfinished) => return,
+            Some(Ending::ByTarget | Ending::ResetByTarget) if connection.role != Some(Role::Server) => {
+                HangResult::ClientTimeout
+            }
             Some(Ending::Reset | Ending::ResetByTarget) => HangResult::Reset,
-            Some(Ending::ByTarget) if connection.role != Some(Role::Server) => HangResult::ClientTimeout,
             Some(_) => HangResult::Closed,
             None => HangResult::Over,
         };

@@ -337,6 +337,75 @@ fn numbers_have_no_holes() {
     assert_eq!(script.exchanges().iter().map(|e| e.id.0).collect::<Vec<_>>(), [1, 2]);
 }
 
+/// Content of a response whose head went by may be HTTP text, in calls that begin with what looks like a status line.
+#[test]
+fn http_text_in_content_is_no_response() {
+    const TEXT: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 3\r\n\r\nabc";
+    const UNTIL_CLOSE: &[u8] = b"HTTP/1.0 500 Internal Server Error\r\n\r\nabc";
+    const LINE: &[u8] = b"and so on\n";
+    let conversations: &[&[Call<'_>]] = &[
+        &[(true, b"!"), (false, TEXT), (false, TEXT), (false, TEXT)],
+        &[(false, TEXT), (false, TEXT)],
+        &[(false, TEXT), (true, b"!"), (false, TEXT), (true, b"!")],
+        &[(false, TEXT), (false, LINE)],
+        &[(false, LINE), (false, TEXT)],
+        &[(false, LINE), (false, UNTIL_CLOSE), (false, LINE)],
+        &[(false, UNTIL_CLOSE), (false, LINE)],
+        &[(false, &[TEXT, TEXT].concat())],
+    ];
+    for conversation in conversations {
+        for role in [Role::Client, Role::Server] {
+            for follows in [true, false] {
+                let mut script = Script::joined(role);
+                play(&mut script, conversation);
+                if !follows && conversation.last().is_some_and(|call| call.1.starts_with(b"HTTP/1.0") || call.1 == LINE)
+                {
+                    continue;
+                }
+                if follows {
+                    follow(&mut script);
+                }
+                let exchanges = script.exchanges();
+                let told: Vec<_> = exchanges.iter().map(|e| (e.id.0, path(e), status(e), e.quality)).collect();
+                assert_eq!(told[0], (1, "", 0, Quality::JoinedLate), "{told:?}");
+                assert_eq!(told.len(), if follows { 3 } else { 1 }, "{told:?}");
+                if follows {
+                    assert_eq!(told[1..], [(2, "/next", 200, Quality::Whole), (3, "/next2", 200, Quality::Whole)]);
+                }
+            }
+        }
+    }
+}
+
+/// A response that came after tracing began, to a request that went before, is told when a request follows it, when the
+/// connection ends, or when nothing follows for a moment.
+#[test]
+fn a_response_to_an_unseen_request_is_told() {
+    for role in [Role::Client, Role::Server] {
+        for end in 0..3 {
+            let mut script = Script::joined(role);
+            script.response(b"HTTP/1.1 100 Continue\r\n\r\n").response(&ok("old"));
+            let exchanges = match end {
+                0 => script.request(&get("/new")).exchanges(),
+                1 => script.target_closes().exchanges(),
+                _ => {
+                    for _ in 0..6 {
+                        script.tick();
+                    }
+                    script.exchanges_so_far()
+                }
+            };
+            let old = &exchanges[0];
+            assert_eq!(
+                (status(old), body(old), old.quality),
+                (200, "old".into(), Quality::JoinedLate),
+                "{role:?} {end}"
+            );
+            assert_eq!(old.outcome, Outcome::Complete);
+        }
+    }
+}
+
 proptest! {
     /// Whatever part of a message is lost, a pair that is reported is a true pair; and what follows a whole exchange at
     /// rest is whole.

@@ -5,6 +5,7 @@ use crate::{
     connection::{Protocol, Role},
     engine::{Note, NoteKind, Update},
     event::wire::{descriptor, tcp_state},
+    exchange::Outcome,
 };
 
 /// `shutdown` sends the FIN; the peer acknowledges it; then the descriptor goes. TCP has no more to say: the state does not
@@ -80,4 +81,40 @@ fn a_connection_without_a_byte_has_no_protocol() {
         .collect();
     assert!(matches!(notes[..], [Note { kind: NoteKind::UnseenBytes { sent: 299 | 300, .. }, .. }]), "{notes:?}");
     assert_eq!(notes[0].connection.protocol, Protocol::Unknown);
+}
+
+/// A close that skips the FIN sends RST (`SO_LINGER` of 0, or bytes that were not read). Its side says so as the other
+/// does, which receives it.
+#[test]
+fn the_own_reset_is_a_reset() {
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let outcome = |role, before, response: &[u8]| {
+        let mut script = Script::new(role);
+        script.request(GET);
+        if !response.is_empty() {
+            script.response(response);
+        }
+        if before == tcp_state::CLOSE_WAIT {
+            script.state(tcp_state::ESTABLISHED, tcp_state::CLOSE_WAIT);
+        }
+        script.state(before, tcp_state::CLOSE).descriptor(descriptor::CLOSE);
+        script.exchanges()[0].outcome
+    };
+    let (part, whole) =
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    for before in [tcp_state::ESTABLISHED, tcp_state::CLOSE_WAIT] {
+        assert_eq!(outcome(Role::Server, before, b""), Outcome::Reset);
+        assert_eq!(outcome(Role::Server, before, part), Outcome::Reset);
+        assert_eq!(outcome(Role::Server, before, whole), Outcome::Complete);
+        assert_eq!(outcome(Role::Client, before, whole), Outcome::Complete);
+    }
+    assert_eq!(outcome(Role::Client, tcp_state::ESTABLISHED, b""), Outcome::ClientTimeout);
+    assert_eq!(outcome(Role::Client, tcp_state::CLOSE_WAIT, b""), Outcome::Closed);
+    // The peer's RST, and a FIN before the end, are what they were.
+    let mut script = Script::new(Role::Server);
+    script
+        .request(GET)
+        .state(tcp_state::ESTABLISHED, tcp_state::FIN_WAIT1)
+        .state(tcp_state::FIN_WAIT1, tcp_state::CLOSE);
+    assert_eq!(script.exchanges()[0].outcome, Outcome::Closed);
 }

@@ -413,6 +413,12 @@ impl Script {
         Self::exchanges_of(&self.updates())
     }
 
+    /// What is over by now.
+    pub(super) fn exchanges_so_far(&mut self) -> Vec<Exchange> {
+        let updates: Vec<_> = std::iter::from_fn(|| self.engine.poll()).collect();
+        Self::exchanges_of(&updates)
+    }
+
     pub(super) fn exchanges_of(updates: &[Update]) -> Vec<Exchange> {
         updates
             .iter()

@@ -190,6 +190,14 @@ impl MessageParser {
         self.head = Vec::new();
     }
 
+    /// What seems to begin, or to have ended, is no message, nor is what comes while the opposite direction stands at
+    /// `opposite`.
+    pub fn pass_over(&mut self, opposite: u64) {
+        self.garbage_at = Some(opposite);
+        self.state = State::Resync;
+        self.head = Vec::new();
+    }
+
     /// Whether `bytes` begin a message for certain.
     pub fn is_start(&self, bytes: &[u8]) -> bool {
         self.classify(bytes) == Verdict::Yes

@@ -9,6 +9,7 @@
 //! it, rather than something wrongly. (One case remains that no position tells: a connection that pipelines for the
 //! first time just where its requests *and* the responses to them are lost.)
 
+mod joined;
 mod request;
 mod response;
 
@@ -199,6 +200,10 @@ pub struct Http1 {
     closes: bool,
     /// The rest of a request that began before tracing is under way; see [`Self::join_unanswered`].
     request_unseen: bool,
+    /// Before any request was seen, the rest of a response was, whose head was not.
+    tail_seen: bool,
+    /// A response that was whole before any request was seen is held back since then; see [`joined`].
+    held_back: Option<Timestamp>,
     /// Requests are missing, and none was seen since.
     request_gap: bool,
     /// Framing was missing at some time, in any direction; in the requests' direction.
@@ -245,6 +250,8 @@ impl Http1 {
             requests_end: 0,
             closes: false,
             request_unseen: false,
+            tail_seen: false,
+            held_back: None,
             request_gap: false,
             lost: false,
             request_lost: false,
@@ -464,7 +471,7 @@ impl Http1 {
 
     /// Whether only what follows, or that nothing does, tells whether a message is over.
     pub fn in_doubt(&self) -> bool {
-        self.requests.in_doubt() || self.responses.in_doubt()
+        self.requests.in_doubt() || self.responses.in_doubt() || self.held_back.is_some()
     }
 
     /// Nothing has followed for a moment: what was perhaps over is.
@@ -478,6 +485,9 @@ impl Http1 {
         if self.responses.in_doubt() && quiet(self.answered().and_then(|draft| draft.timing.response_end)) {
             let item = self.responses.settle();
             self.response_item(item, &mark, context);
+        }
+        if self.held_back.is_some_and(|since| now.since(since) >= REST_NS) {
+            self.believe_response(context);
         }
     }
 
@@ -573,6 +583,7 @@ impl Http1 {
         } else if self.responses.in_doubt() {
             self.end_response(Fields::default(), &mark, context);
         }
+        self.believe_response(context);
         self.show_partial_heads();
         if let Answering::Orphan(draft) = &self.answering {
             let outcome = self.outcome(draft, ending, time);

@@ -45,13 +45,16 @@ impl Http1 {
                     self.request_item(item, &input.mark, context);
                 }
             }
-            Piece::Gap(mut left, cause, mark) => loop {
-                let item = self.requests.gap(&mut left, cause);
-                if item == Item::NeedMore {
-                    break;
+            Piece::Gap(mut left, cause, mark) => {
+                self.request_missed(context);
+                loop {
+                    let item = self.requests.gap(&mut left, cause);
+                    if item == Item::NeedMore {
+                        break;
+                    }
+                    self.request_item(item, &mark, context);
                 }
-                self.request_item(item, &mark, context);
-            },
+            }
         }
         self.settle(context);
         if *context.open_bytes > MAX_OPEN_BYTES && self.requests.held() > SMALL_HEAD {
@@ -220,8 +223,9 @@ impl Http1 {
     }
 
     pub(super) fn begin_request(&mut self, mark: &Mark, context: &mut Context<'_>) {
-        self.request_seen = true;
         self.proven = true;
+        self.first_request(mark, context);
+        self.request_seen = true;
         self.stray = 0;
         self.take_up(mark, context);
         let after_gap = std::mem::take(&mut self.request_gap);

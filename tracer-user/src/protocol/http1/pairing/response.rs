@@ -70,6 +70,10 @@ impl Http1 {
             Item::NeedMore => {}
             Item::Begin(start) => {
                 self.proven = true;
+                if self.is_content(&start) {
+                    self.disbelieve_response(&start, context);
+                    return;
+                }
                 self.response_seen = true;
                 self.request_unseen = false;
                 self.response_mark = start;
@@ -117,12 +121,13 @@ impl Http1 {
                     draft.cut_response(None);
                 }
             }
-            Item::Garbage(first, length, _) => self.stray_response(&first[..length], context),
+            Item::Garbage(first, length, _) => self.stray_response(&first[..length], mark, context),
             Item::Skipped(_) => {
                 // The tail of a response whose head went by before tracing, or is lost.
                 if self.joined && !self.request_seen && self.waiting.is_empty() && !self.desynchronized {
                     self.begin_late(mark, context);
                 }
+                self.tail_seen |= self.joined && !self.request_seen;
                 if let Some(draft) = self.waiting.front_mut().filter(|draft| draft.unanswered()) {
                     draft.timing.response_end = Some(mark.time);
                 }
@@ -241,6 +246,7 @@ impl Http1 {
         self.responses.begin_body(framing);
         if let Some(protocol) = protocol {
             self.requests.switch();
+            self.request_seen = true;
             self.signal = Some(Signal::Switched(protocol));
             self.end_response(Fields::default(), mark, context);
         }
@@ -262,13 +268,18 @@ impl Http1 {
         }
         let time = mark.time;
         self.last_response_end = mark.position;
+        let unsure = self.joined && !self.request_seen && !matches!(self.answering, Answering::Nothing);
         if let Some(draft) = self.answered() {
             if let Some(response) = &mut draft.response {
                 response.trailers = trailers;
             }
-            draft.response_done = true;
+            draft.response_done = !unsure;
             draft.timing.response_end = draft.timing.response_end.or(Some(time));
             draft.timing.end = draft.timing.response_end;
+        }
+        if unsure {
+            self.held_back = Some(time);
+            return;
         }
         self.finish_orphan(context);
         self.answering = Answering::Nothing;
@@ -338,7 +349,11 @@ impl Http1 {
     }
 
     /// Bytes that are no response where one was to begin.
-    fn stray_response(&mut self, first: &[u8], context: &mut Context<'_>) {
+    fn stray_response(&mut self, first: &[u8], mark: &Mark, context: &mut Context<'_>) {
+        if self.held_back.is_some() {
+            self.disbelieve_response(mark, context);
+            return;
+        }
         if !self.response_seen && !self.joined {
             self.say_not_http(first);
             return;
@@ -358,6 +373,7 @@ impl Http1 {
 
     /// Framing of the responses is missing.
     pub(super) fn break_response(&mut self, mark: &Mark, context: &mut Context<'_>) {
+        self.believe_response(context);
         self.interim = false;
         if !self.response_gap {
             self.gap_position = mark.position;
