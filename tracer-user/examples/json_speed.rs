@@ -95,6 +95,7 @@ fn exchange(content_type: &str, body: Vec<u8>) -> Exchange {
             remote_text: remote.to_string().into(),
             protocol: Protocol::Http1,
             client: None,
+            destination: None,
             opened: None,
         }),
         request: Some(Request {

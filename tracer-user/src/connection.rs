@@ -124,6 +124,8 @@ pub struct ConnectionInfo {
     pub remote_text: Box<str>,
     /// Whom a balancer made it for, where a header of the PROXY protocol says so.
     pub client: Option<Box<str>>,
+    /// Where a SOCKS proxy was asked to lead it.
+    pub destination: Option<Box<str>>,
     /// What it carries.
     pub protocol: Protocol,
     /// When it was opened; `None` where that was before tracing.

@@ -38,6 +38,7 @@ pub(crate) fn connection() -> Arc<ConnectionInfo> {
         remote_text: "127.0.0.1:2".into(),
         protocol: Protocol::Http1,
         client: None,
+        destination: None,
         opened: None,
     })
 }

@@ -48,6 +48,7 @@ pub(super) fn new_link(
         remote_text: Endpoint::Unknown.to_string().into(),
         protocol: Protocol::Unknown,
         client: None,
+        destination: None,
         opened: None,
     };
     let process = ProcessRef { pid: header.tgid, tid: header.tid, name: environment.processes.name(header.tgid) };

@@ -93,8 +93,9 @@ impl Link {
         let mut left = [said.responses; 2];
         left[usize::from(requests)] = said.requests;
         self.beginning = Beginning::Skipping(left);
-        if said.client.is_some() {
-            self.info = Arc::new(ConnectionInfo { client: said.client, ..(*self.info).clone() });
+        if said.client.is_some() || said.destination.is_some() {
+            let Preamble { client, destination, .. } = said;
+            self.info = Arc::new(ConnectionInfo { client, destination, ..(*self.info).clone() });
         }
     }
 

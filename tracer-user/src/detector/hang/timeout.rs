@@ -137,6 +137,7 @@ pub(super) fn query(thread: &Thread, since: Timestamp, threshold: u64) -> Candid
         remote_text: text.clone(),
         protocol: Protocol::Other,
         client: None,
+        destination: None,
         opened: None,
     };
     Candidate {

@@ -94,8 +94,73 @@ fn what_only_resembles_a_header_is_content() {
 fn what_follows_a_header_is_named() {
     let mut script = Script::new(Role::Server);
     script.request(LINE).request(b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03").response(b"\x16\x03\x03\x00\x02ab");
-    let named = script.updates().iter().any(|update| {
-        matches!(update, Update::Note(note) if note.kind == NoteKind::NotHttp && note.connection.protocol.name() == "tls")
-    });
-    assert!(named);
+    assert_eq!(not_http(&mut script).as_deref(), Some("tls"));
+}
+
+fn not_http(script: &mut Script) -> Option<String> {
+    script.updates().iter().find_map(|update| match update {
+        Update::Note(note) if note.kind == NoteKind::NotHttp => Some(note.connection.protocol.name().to_owned()),
+        _ => None,
+    })
+}
+
+fn socks(script: &mut Script) -> &mut Script {
+    script.request(b"\x05\x02\x00\x02").response(b"\x05\x02").request(b"\x01\x04user\x06secret").response(b"\x01\x00");
+    script.request(b"\x05\x01\x00\x03\x01x\x00\x50").response(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x30\x39")
+}
+
+#[test]
+fn http_is_seen_after_a_negotiation_of_socks() {
+    let to_x = |exchanges: &[Exchange]| {
+        both(exchanges);
+        assert!(exchanges.iter().all(|e| e.connection.destination.as_deref() == Some("x:80")));
+    };
+    for role in [Role::Client, Role::Server] {
+        let mut script = Script::new(role);
+        to_x(&ask(socks(&mut script)).exchanges());
+        // Byte by byte.
+        let mut script = Script::new(role);
+        for (is_request, bytes) in [
+            (true, &b"\x05\x01\x00"[..]),
+            (false, b"\x05\x00"),
+            (true, b"\x05\x01\x00\x03\x01x\x00\x50"),
+            (false, b"\x05\x00\x00\x01\x7f\x00\x00\x01\x30\x39"),
+        ] {
+            bytes.chunks(1).for_each(|byte| _ = script.part(is_request, byte));
+        }
+        to_x(&ask(&mut script).exchanges());
+        // The client does not wait for answers.
+        let mut script = Script::new(role);
+        script.request(&[&b"\x05\x01\x00\x05\x01\x00\x03\x01x\x00\x50"[..], &get("/a")].concat());
+        script.response(b"\x05\x00").response(&[&b"\x05\x00\x00\x01\0\0\0\0\0\0"[..], &ok("a")].concat());
+        to_x(&script.request(&get("/b")).response(&ok("b")).exchanges());
+        // An answer is seen before what it answers.
+        let mut script = Script::new(role);
+        script.hold_next().request(b"\x05\x01\x00").response(b"\x05\x00").release();
+        script.request(b"\x05\x01\x00\x03\x01x\x00\x50").response(b"\x05\x00\x00\x01\0\0\0\0\0\0");
+        to_x(&ask(&mut script).exchanges());
+    }
+}
+
+#[test]
+fn what_follows_socks_is_named() {
+    let mut script = Script::new(Role::Client);
+    socks(&mut script).request(b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03").response(b"\x16\x03\x03\x00\x02ab");
+    assert_eq!(not_http(&mut script).as_deref(), Some("tls"));
+}
+
+#[test]
+fn a_negotiation_that_fails_or_is_cut_is_no_http() {
+    for role in [Role::Client, Role::Server] {
+        let mut script = Script::new(role);
+        script.request(b"\x05\x01\x00").response(b"\x05\xff").target_closes();
+        assert_eq!(not_http(&mut script).as_deref(), Some("other"));
+        let mut script = Script::new(role);
+        script.request(b"\x05\x01\x00").response(b"\x05\x00").target_closes();
+        assert_eq!(not_http(&mut script).as_deref(), Some("other"));
+        // Longer than any negotiation.
+        let mut script = Script::new(role);
+        script.request(b"\x05\x01\x00").request(&[1; 5000]).response(b"\x05\x00");
+        assert_eq!(not_http(&mut script).as_deref(), Some("other"));
+    }
 }

@@ -291,9 +291,11 @@ fn connection(out: &mut Vec<u8>, connection: &ConnectionInfo) {
             _ => escape::string(out, text),
         }
     }
-    if let Some(client) = &connection.client {
-        raw(out, r#","client":"#);
-        escape::string(out, client);
+    for (name, said) in [(r#","client":"#, &connection.client), (r#","destination":"#, &connection.destination)] {
+        if let Some(said) = said {
+            raw(out, name);
+            escape::string(out, said);
+        }
     }
     raw(out, r#","tls":null,"protocol":""#);
     raw(out, connection.protocol.name());

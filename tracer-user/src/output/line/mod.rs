@@ -284,9 +284,10 @@ impl<W: Write> LineOutput<W> {
             self.line.style(Style::Faint);
             self.line.put(format_args!("  @{}", Visible(remote)));
         }
-        if let Some(client) = &exchange.connection.client {
+        let said = [("for", &exchange.connection.client), ("to", &exchange.connection.destination)];
+        for (word, said) in said.into_iter().filter_map(|(word, said)| Some((word, said.as_ref()?))) {
             self.line.style(Style::Faint);
-            self.line.put(format_args!("  for {}", Visible(client)));
+            self.line.put(format_args!("  {word} {}", Visible(said)));
         }
     }
 

@@ -4,6 +4,7 @@
 //! nothing and never guesses: what does not parse is no header.
 
 mod proxy;
+mod socks;
 
 /// What the bytes say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct Preamble {
     pub responses: u64,
     /// Whom the connection was made for, where it says so.
     pub client: Option<Box<str>>,
+    /// Where the connection leads, where it says so.
+    pub destination: Option<Box<str>>,
 }
 
 /// An answer from the first bytes.
@@ -29,6 +32,10 @@ pub enum Answer {
 
 /// Reads the first bytes of a connection: those that the client sends, and those that it gets.
 pub fn read(requests: &[u8], responses: &[u8]) -> Answer {
-    // The server says nothing before the header is whole.
-    if responses.is_empty() { proxy::read(requests) } else { Answer::No }
+    match (requests.first().or(responses.first()), responses) {
+        (Some(&socks::VERSION), _) => socks::read(requests, responses),
+        (_, []) => proxy::read(requests),
+        // After a header of the PROXY protocol the server has nothing to say before it is whole.
+        _ => Answer::No,
+    }
 }

@@ -148,11 +148,14 @@ fn how(exchange: &Exchange, context: &Context<'_>) -> Option<Vec<(Tone, String)>
 fn who(exchange: &Exchange) -> Vec<(Tone, String)> {
     let (process, connection) = (&exchange.process, &exchange.connection);
     let verb = if exchange.role == Role::Client { "asks" } else { "answers" };
-    let client = connection.client.as_ref().map(|client| format!(" for {}", Visible(client)));
+    let said = |word: &str, said: &Option<Box<str>>| {
+        said.as_ref().map_or_else(String::new, |said| format!(" {word} {}", Visible(said)))
+    };
+    let (client, destination) = (said("for", &connection.client), said("to", &connection.destination));
     vec![
         (Tone::Plain, format!("{} ({})", Visible(&process.name), process.pid)),
         (Tone::Faint, format!(" thread {} ", process.tid)),
-        (Tone::Plain, format!("{verb} {}{}", Visible(&connection.remote_text), client.unwrap_or_default())),
+        (Tone::Plain, format!("{verb} {}{client}{destination}", Visible(&connection.remote_text))),
         (Tone::Faint, format!("  call {}, connection #{}", exchange.id.0, connection.id.0)),
     ]
 }
