@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn without_a_file_the_end_is_shown() {
-        let text: String = (0..100).map(|line| format!("line {line}\n")).collect();
+        let text = (0..100).map(|line| format!("line {line}\n")).collect::<Vec<_>>().concat();
         let error = write(Path::new("/nonexistent"), "sys_exit", &text).expect_err("there is no such folder");
         let shown = VerifierLog { text, saved: Some(Err(error)) }.to_string();
         assert!(shown.contains("No such file"), "{shown}");

@@ -75,7 +75,7 @@ struct Gone {
 
 #[derive(Debug)]
 struct Process {
-    process: ProcessRef,
+    who: ProcessRef,
     /// Calls of the window: when each was over, and whether its caller had gone.
     calls: VecDeque<(Timestamp, Option<Gone>)>,
     endpoint: Option<Endpoint>,
@@ -212,7 +212,7 @@ impl Process {
     fn new(exchange: &Exchange, gone: Gone) -> Self {
         let now = exchange.timing.end.unwrap_or(gone.time);
         let mut process = Self {
-            process: exchange.process.clone(),
+            who: exchange.process.clone(),
             calls: VecDeque::from([(now, Some(gone))]),
             endpoint: None,
             exchanges: Vec::new(),
@@ -257,7 +257,7 @@ impl Process {
         Report {
             exchanges: self.exchanges.clone(),
             connection: None,
-            process: self.process.clone(),
+            process: self.who.clone(),
             confidence: Confidence {
                 explicit: vec!["each of these callers closed its connection before the first byte of its answer"],
                 inferred: vec!["they waited no longer: a caller that closes one direction may still read"],
@@ -369,7 +369,7 @@ mod tests {
         let half = "*5 +400 t1 in GET /a\n+1 t1 in > gone\n+500 t1 in > 200\n";
         let half: String = (0..5).map(|_| &half[3..]).collect();
         let few = "+0 t1 in GET /a\n+2000 t1 in > gone\n+900 t1 in > 200\n";
-        let many: String = (0..4).map(|_| format!("{few}*30 +10 t2 in GET /b > 200\n")).collect();
+        let many = format!("{few}*30 +10 t2 in GET /b > 200\n").repeat(4);
         for text in [half, few.repeat(2), many, "*20 +10 t1 in GET /a > 200\n".to_owned()] {
             assert!(found(&text).is_empty(), "{text}");
         }

@@ -88,7 +88,7 @@ pub struct Slow {
     thresholds: SlowThresholds,
     endpoints: FxHashMap<u64, Box<Watched>>,
     /// Those that are slow.
-    slow: Vec<u64>,
+    degraded: Vec<u64>,
 }
 
 impl Detect for Slow {
@@ -100,7 +100,7 @@ impl Detect for Slow {
     };
 
     fn new(thresholds: Self::Thresholds) -> Self {
-        Self { thresholds, endpoints: FxHashMap::default(), slow: Vec::new() }
+        Self { thresholds, endpoints: FxHashMap::default(), degraded: Vec::new() }
     }
 
     fn wants(&self, _step: Step, _role: Role) -> bool {
@@ -110,7 +110,7 @@ impl Detect for Slow {
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
         match observation {
             Observation::Finished(exchange) => self.finished(exchange, now, findings),
-            Observation::Tick(_) if !self.slow.is_empty() => self.look(now, findings),
+            Observation::Tick(_) if !self.degraded.is_empty() => self.look(now, findings),
             _ => {}
         }
     }
@@ -133,8 +133,8 @@ impl Slow {
             let was = watched.slow.is_some();
             watched.takes(wait, exchange, now, &self.thresholds, findings);
             match (was, watched.slow.is_some()) {
-                (false, true) => self.slow.push(key),
-                (true, false) => self.slow.retain(|slow| *slow != key),
+                (false, true) => self.degraded.push(key),
+                (true, false) => self.degraded.retain(|slow| *slow != key),
                 _ => {}
             }
             return;
@@ -151,7 +151,7 @@ impl Slow {
 
 impl Slow {
     fn look(&self, now: Timestamp, findings: &mut Findings) {
-        for watched in self.slow.iter().filter_map(|key| self.endpoints.get(key)) {
+        for watched in self.degraded.iter().filter_map(|key| self.endpoints.get(key)) {
             let Some(slow) = &watched.slow else { continue };
             findings
                 .keep(slow.opened, now, slow.calls, || watched.report(slow, watched.median(), watched.usual(), false));

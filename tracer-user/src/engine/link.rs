@@ -457,9 +457,9 @@ impl Link {
             environment.with_context(&self.info, own_next, other_next, |context| {
                 context.undecided = true;
                 if is_response {
-                    http.response_piece(piece, context)
+                    http.response_piece(piece, context);
                 } else {
-                    http.request_piece(piece, context)
+                    http.request_piece(piece, context);
                 }
                 if http.proven() {
                     http.decided(context);

@@ -24,13 +24,12 @@ pub(super) struct Name {
 impl Name {
     /// What the event says; `None` for no name.
     pub(super) fn of(event: &SocketNameEvent, path: &[u8]) -> Option<Self> {
-        let path = match path.split_first()? {
+        let path = if let (0, name) = path.split_first()? {
             // All bytes of an abstract name count (unix(7)); they end with the length.
-            (0, name) => format!("@{}", String::from_utf8_lossy(name)),
-            _ => {
-                let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
-                String::from_utf8_lossy(&path[..end]).into_owned()
-            }
+            format!("@{}", String::from_utf8_lossy(name))
+        } else {
+            let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
+            String::from_utf8_lossy(&path[..end]).into_owned()
         };
         Some(Self { own: event.header.flags & flag::OWN_NAME != 0, endpoint: Endpoint::Unix(path) })
     }

@@ -802,7 +802,7 @@ fn accept(engine: &mut Engine, inode: u64) {
 #[test]
 fn what_a_connect_returned_is_its_outcome() {
     let errors = [99, 101, 100, 113, 112, 24, 110, 111, 1];
-    let text: String = errors.iter().map(|error| format!("+10 t1 connect > errno={error}\n")).collect();
+    let text = errors.iter().map(|error| format!("+10 t1 connect > errno={error}\n")).collect::<Vec<_>>().concat();
     let told = scenario::Scenario::told(&text);
     let names: Vec<&str> = told.exchanges().iter().map(|exchange| exchange.outcome.name()).collect();
     assert_eq!(

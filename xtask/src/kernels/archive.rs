@@ -81,7 +81,7 @@ impl Archive {
 
     /// Names and contents end at multiples of four.
     fn pad(&mut self) {
-        while self.bytes.len() % 4 != 0 {
+        while !self.bytes.len().is_multiple_of(4) {
             self.bytes.push(0);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -114,9 +115,11 @@ echo '{MARK} up' $(uname -r) after $(cut -d' ' -f1 /proc/uptime) s
         MODULES.join(" ")
     );
     for (number, Scene { script: line, .. }) in scenes.iter().enumerate() {
-        script += &format!("echo '{MARK} begin {number}'\n({line}) < /dev/null 2>&1\necho '{MARK} end {number}' $?\n");
+        let _ =
+            write!(script, "echo '{MARK} begin {number}'\n({line}) < /dev/null 2>&1\necho '{MARK} end {number}' $?\n");
     }
-    script += &format!(
+    let _ = write!(
+        script,
         "if [ -d {KEPT} ]; then
     cd {KEPT}
     for file in *; do echo '{MARK} file' $file; gzip -c $file | base64; done

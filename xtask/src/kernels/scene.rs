@@ -66,8 +66,9 @@ mod tests {
         let folder = crate::command::root().join("tests/tests/live");
         for name in LIVE.iter().chain(RECORDED) {
             let (module, test) = name.split_once("::").expect("module and test");
-            let text = std::fs::read_to_string(folder.join(module).with_extension("rs")).expect("the module is there");
-            assert!(text.contains(test), "{name}: a filter that finds nothing would pass");
+            let source =
+                std::fs::read_to_string(folder.join(module).with_extension("rs")).expect("the module is there");
+            assert!(source.contains(test), "{name}: a filter that finds nothing would pass");
         }
     }
 }

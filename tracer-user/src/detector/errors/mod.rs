@@ -194,12 +194,11 @@ impl ErrorBurst {
                 }
                 continue;
             }
-            let group = match &mut calls.group {
-                Some(group) => group,
-                None => {
-                    let Some(scope) = scope(exchange, place) else { continue };
-                    calls.group.insert(Box::new(Group::new(exchange, scope, &calls.well, now, window)))
-                }
+            let group = if let Some(group) = &mut calls.group {
+                group
+            } else {
+                let Some(scope) = scope(exchange, place) else { continue };
+                calls.group.insert(Box::new(Group::new(exchange, scope, &calls.well, now, window)))
             };
             group.fails(exchange, &kind, call, now, window);
             if let Some(burst) = &group.burst {

@@ -184,8 +184,8 @@ impl Detect for Hang {
             Observation::Probe(event, _) => self.kernels.take(event),
             Observation::Thread(event) => self.threads.take(event),
             Observation::ProcessEnded(pid) => self.threads.forget(*pid),
-            Observation::ProcessForked { .. } => {}
-            Observation::Exchange(..)
+            Observation::ProcessForked { .. }
+            | Observation::Exchange(..)
             | Observation::Connecting(_)
             | Observation::Tick(_)
             | Observation::Listener(..)
@@ -310,18 +310,18 @@ impl Hang {
             }
             return;
         };
-        let count = self.forgotten.count(subject);
-        let more = count > told.forgotten && now.since(told.updated) >= forgotten::UPDATE_NS;
+        let alike = self.forgotten.count(subject);
+        let more = alike > told.forgotten && now.since(told.updated) >= forgotten::UPDATE_NS;
         let changed = more
             || verdict.settled
                 && verdict.key() != told.verdict.key()
                 && now.since(told.updated) >= UPDATE_NS.min(after);
         if changed || now >= told.next {
             let mut report = report(&watched.candidate, &verdict, HangResult::Ongoing, now, now, self.hanging);
-            forgotten::count_in(&mut report, count);
+            forgotten::count_in(&mut report, alike);
             findings.update(told.opened, now, report);
             told.updated = now;
-            told.forgotten = count;
+            told.forgotten = alike;
             told.next = Timestamp(now.0.saturating_add(age.clamp(UPDATE_NS, REFRESH_NS)));
             told.verdict = verdict;
         }

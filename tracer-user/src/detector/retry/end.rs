@@ -263,11 +263,11 @@ fn failure_of(exchange: &Exchange, end: Timestamp) -> Option<Ended> {
         Outcome::Complete | Outcome::Upgraded | Outcome::ClosedEarly | Outcome::ClientTimeout if is_failure(status) => {
             Failure::Status(status)
         }
-        Outcome::Complete | Outcome::Upgraded | Outcome::InFlight => return None,
-        Outcome::ClosedEarly | Outcome::Unsolicited => return None,
-        Outcome::NotHttp => Failure::Closed,
+        Outcome::Complete | Outcome::Upgraded | Outcome::InFlight | Outcome::ClosedEarly | Outcome::Unsolicited => {
+            return None;
+        }
         Outcome::Reset => Failure::Reset,
-        Outcome::Closed => Failure::Closed,
+        Outcome::Closed | Outcome::NotHttp => Failure::Closed,
         Outcome::Refused => Failure::Refused,
         outcome @ (Outcome::ConnectTimeout
         | Outcome::NoLocalPort

@@ -84,8 +84,9 @@ impl Fallbacks {
             let families_differ = tried.address.is_ipv4() != next.address.is_ipv4();
             let name =
                 tried.is_of_one_name(&next) && waited <= if families_differ { OTHER_FAMILY_NS } else { AT_ONCE_NS };
-            let server = serves && tried.tid == next.tid && tried.address != next.address && waited <= AT_ONCE_NS;
-            name || server
+            let next_upstream =
+                serves && tried.tid == next.tid && tried.address != next.address && waited <= AT_ONCE_NS;
+            name || next_upstream
         })?;
         self.failed.remove(found)?.chain
     }

@@ -402,8 +402,8 @@ impl Scenario {
     }
 
     fn header(&self, tid: u32, flags: u16) -> EventHeader {
-        let tgid = self.children.get(&tid).copied().unwrap_or(PID);
-        EventHeader { time_ns: self.time, kind: 0, flags, length: 0, tgid, tid }
+        let process = self.children.get(&tid).copied().unwrap_or(PID);
+        EventHeader { time_ns: self.time, kind: 0, flags, length: 0, tgid: process, tid }
     }
 
     fn event(&mut self, event: &Event<'_>) {

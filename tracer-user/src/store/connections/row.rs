@@ -134,9 +134,8 @@ impl Closed {
     pub(super) fn of(connection: &OpenConnection<'_>, before: Option<&Connection>, now: Timestamp) -> Self {
         let how = match connection.ending {
             _ if connection.failed => How::Failed,
-            Some(Ending::Reset) => How::Reset,
             Some(Ending::ByPeer) => How::ByPeer,
-            Some(Ending::ResetByTarget) => How::Reset,
+            Some(Ending::Reset | Ending::ResetByTarget) => How::Reset,
             Some(Ending::ByTarget) => How::ByTarget,
             Some(Ending::Unfinished) | None => How::Unknown,
         };

@@ -1,4 +1,9 @@
 //! What clients do around their attempts: connections opened ahead, addresses tried in turn, calls for others.
+#![expect(
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "scenarios are short texts, put together to be read"
+)]
 
 use super::{Pattern, RetryResult, check, gaps_ms, none, one, told};
 

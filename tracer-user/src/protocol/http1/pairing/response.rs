@@ -182,7 +182,7 @@ impl Http1 {
             self.emit(context);
             return;
         }
-        let answers_stray = self.stray > 0 && !(self.joined && !self.request_seen);
+        let answers_stray = self.stray > 0 && (!self.joined || self.request_seen);
         let begins = if answers_stray { self.stray_mark } else { *mark };
         let mut draft = self.draft(&begins, context);
         if answers_stray {
