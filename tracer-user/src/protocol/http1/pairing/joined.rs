@@ -36,7 +36,7 @@ impl Http1 {
         draft.late = true;
         draft.quality = Quality::JoinedLate;
         draft.outcome = None;
-        draft.response_misfit = Default::default();
+        draft.response_misfit = crate::exchange::Misfit::default();
         (draft.timing.response_start, draft.timing.end) = (None, None);
         draft.timing.response_end = Some(mark.time);
     }
