@@ -16,8 +16,12 @@ pub(crate) fn kernel<T: Copy>(base: u64, offset: &Global<u32>) -> Option<T> {
     kernel_at(base + u64::from(offset.load()))
 }
 
-/// Reads a `T` from kernel memory. Where loads are allowed, a bad address gives zeroes.
+/// Reads a `T` from kernel memory. A bad address gives zeroes.
 #[inline(always)]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "callers chain it with pointers that may be null and with reads of user memory"
+)]
 pub(crate) fn kernel_at<T: Copy>(address: u64) -> Option<T> {
     if size_of::<T>() <= size_of::<u64>() && DIRECT.load() != 0 {
         let word = word(address);
