@@ -1,8 +1,9 @@
 //! Asking the kernel while a trace runs: what has not moved, and what threads wait on, tells why calls hang; and bytes
 //! that moved without a traced call tell of paths that are not seen.
 //!
-//! All is asked by one thread, which rests after each answer: whatever is wanted, asking takes no more than
-//! [`SHARE`] of one processor.
+//! All is asked by one thread, which rests after each answer: whatever is wanted, asking takes no more than two parts in
+//! [`SHARE`] of one processor. Calls that may hang and the rounds over all that is open have a rest each, so that a round
+//! that was dear does not keep a verdict waiting.
 
 use std::{
     collections::BTreeSet,
@@ -31,8 +32,9 @@ use crate::{
 const INTERVAL_NS: u64 = 1_000_000_000;
 /// As often a person who looks at connections sees what the kernel says of them, where not all are looked at.
 const WATCH_NS: u64 = INTERVAL_NS + INTERVAL_NS / 10;
-/// The thread rests for so many times the CPU time of its last answer: it takes 2 % of a processor at most.
-const SHARE: u64 = 50;
+/// After an answer, the thread rests from questions of that kind for so many times the CPU time of the answer: the two
+/// kinds take 2 % of a processor at most.
+const SHARE: u64 = 100;
 /// With more open connections, looking at all would take more of the machine than it tells.
 const MAX_CONNECTIONS: usize = 20_000;
 /// Processes whose threads are looked at in one answer, at most.
@@ -41,6 +43,13 @@ const MAX_PROCESSES: usize = 16;
 const DOMAIN: u16 = 53;
 /// `IPPROTO_TCP`, `IPPROTO_MPTCP`.
 const WITH_STATES: [u16; 2] = [6, 262];
+
+/// Until when the thread rests, from each kind of question.
+#[derive(Debug, Default)]
+struct Rest {
+    wanted: AtomicU64,
+    rounds: AtomicU64,
+}
 
 /// What is asked at once.
 #[derive(Default)]
@@ -73,8 +82,7 @@ pub(super) struct Probing {
     looked_over: u64,
     /// Time of the last tick.
     now: u64,
-    /// Until when the thread rests.
-    rest: Arc<AtomicU64>,
+    rest: Arc<Rest>,
     questions: Option<SyncSender<Question>>,
 }
 
@@ -82,7 +90,7 @@ impl Probing {
     /// Starts the thread that asks. Without one (no thread could be started), nothing is asked.
     pub(super) fn start(prober: Prober, handle: Handle) -> Self {
         let (sender, receiver) = sync_channel(1);
-        let rest = Arc::new(AtomicU64::new(0));
+        let rest = Arc::new(Rest::default());
         let answerer = Answerer {
             prober,
             handle,
@@ -176,40 +184,61 @@ impl Probing {
     /// Asks when it is time, and there is something to ask. Never waits.
     pub(super) fn ask(&mut self) {
         let now = self.now;
-        if now < self.rest.load(Ordering::Relaxed) {
-            return;
+        let wants = !self.wanted.is_empty() || !self.wanted_threads.is_empty();
+        if wants && now >= self.rest.wanted.load(Ordering::Relaxed) {
+            self.ask_wanted();
+        } else if now >= self.rest.rounds.load(Ordering::Relaxed) {
+            self.ask_round(now);
         }
+    }
+
+    /// Asks about the calls that may hang.
+    fn ask_wanted(&mut self) {
+        let question = Question {
+            connections: self.wanted.iter().map(|inode| SocketInode(*inode)).collect(),
+            threads: self.wanted_threads.iter().map(|(pid, tids)| (*pid, tids.clone())).collect(),
+            ..Question::default()
+        };
+        if self.send(question) {
+            self.wanted.clear();
+            self.wanted_threads.clear();
+        }
+    }
+
+    /// Asks about all that is open.
+    fn ask_round(&mut self, now: u64) {
         let all = now.saturating_sub(self.asked_all) >= INTERVAL_NS
             && !self.open.is_empty()
             && self.open.len() < MAX_CONNECTIONS;
         let look_over = now.saturating_sub(self.looked_over) >= INTERVAL_NS && !self.processes.is_empty();
-        if !all && !look_over && self.wanted.is_empty() && self.wanted_threads.is_empty() {
+        if !all && !look_over {
             return;
         }
-        let resolving = if look_over { self.next_processes() } else { Vec::new() };
         let question = Question {
-            connections: self.wanted.iter().map(|inode| SocketInode(*inode)).collect(),
             all: all.then(|| self.open.clone()),
-            resolving,
-            threads: self.wanted_threads.iter().map(|(pid, tids)| (*pid, tids.clone())).collect(),
-            new_processes: std::mem::take(&mut self.new_processes),
+            resolving: if look_over { self.next_processes() } else { Vec::new() },
+            ..Question::default()
         };
-        let Some(questions) = &self.questions else { return };
-        match questions.try_send(question) {
-            Ok(()) => {
-                self.wanted.clear();
-                self.wanted_threads.clear();
-                if all {
-                    self.asked_all = now;
-                }
-                if look_over {
-                    self.looked_over = now;
-                }
+        if self.send(question) {
+            if all {
+                self.asked_all = now;
             }
-            // Still at the last one.
+            if look_over {
+                self.looked_over = now;
+            }
+        }
+    }
+
+    /// Hands a question to the thread, where it is not still at the last one.
+    fn send(&mut self, mut question: Question) -> bool {
+        question.new_processes = std::mem::take(&mut self.new_processes);
+        let Some(questions) = &self.questions else { return false };
+        match questions.try_send(question) {
+            Ok(()) => return true,
             Err(TrySendError::Full(question)) => self.new_processes = question.new_processes,
             Err(TrySendError::Disconnected(_)) => self.questions = None,
         }
+        false
     }
 }
 
@@ -227,7 +256,7 @@ impl Probing {
 struct Answerer {
     prober: Prober,
     handle: Handle,
-    rest: Arc<AtomicU64>,
+    rest: Arc<Rest>,
     /// By process: after which thread the next look at the others begins.
     after: FxHashMap<u32, u32>,
     /// Threads that were last seen to wait for a name server.
@@ -246,7 +275,9 @@ impl Answerer {
                 self.handle.inject(&event);
             }
             let cost = cpu_time().saturating_sub(begin);
-            self.rest.store(sockdiag::now().0 + cost * SHARE, Ordering::Relaxed);
+            let round = question.all.is_some() || !question.resolving.is_empty();
+            let rest = if round { &self.rest.rounds } else { &self.rest.wanted };
+            rest.store(sockdiag::now().0 + cost * SHARE, Ordering::Relaxed);
         }
     }
 
@@ -257,10 +288,7 @@ impl Answerer {
         }
         // What was answered before an error is good.
         let _: io::Result<()> = question.all.iter().try_for_each(|open| self.prober.reconcile(open, buffer));
-        // Of those that were among all there is an answer already.
-        let asked = |inode: &SocketInode| question.all.as_ref().is_some_and(|open| open.contains_key(&inode.0));
-        let others: Vec<SocketInode> = question.connections.iter().copied().filter(|inode| !asked(inode)).collect();
-        let _: io::Result<usize> = self.prober.ask(&others, buffer);
+        let _: io::Result<usize> = self.prober.ask(&question.connections, buffer);
         let connections: FxHashSet<u64> = question.connections.iter().map(|inode| inode.0).collect();
         if self.after.len() > MAX_PROCESSES * MAX_PROCESSES {
             self.after.clear();
