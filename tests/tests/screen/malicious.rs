@@ -52,10 +52,10 @@ fn everything_is_harmless(terminal: &Terminal) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The row on which keys act.
-fn selected(screen: &Screen) -> Option<String> {
+/// The row on which keys act, and its number: neighbours may read the same.
+fn selected(screen: &Screen) -> Option<(usize, String)> {
     let (_, columns) = screen.size();
-    screen.rows(0, columns.get()).find(|row| row.starts_with('>'))
+    screen.rows(0, columns.get()).enumerate().find(|(_, row)| row.starts_with('>'))
 }
 
 /// Opens what is selected in the list, looks at all of it, goes back, and one further up.
@@ -80,7 +80,7 @@ fn visits_all(terminal: &Terminal, count: usize) -> anyhow::Result<()> {
 fn what_comes_over_the_wire_harms_no_screen() -> anyhow::Result<()> {
     for size in [USUAL, LARGE] {
         let mut terminal = opened("malicious", size)?;
-        visits_all(&terminal, 24)?;
+        visits_all(&terminal, 27)?;
         for (key, shown) in
             [("2", "[2 Endpoints]"), ("3", "[3 Connections]"), ("4", "[4 Log]"), ("1", "[1 Overview]"), ("?", "Keys ")]
         {
@@ -89,7 +89,8 @@ fn what_comes_over_the_wire_harms_no_screen() -> anyhow::Result<()> {
         terminal.press("?")?;
         // Secrets shown: what was masked comes to light.
         terminal.press("XG")?;
-        terminal.wait("the last one", |screen| selected(screen).is_some_and(|row| row.contains("evil.example/ ")))?;
+        terminal
+            .wait("the last one", |screen| selected(screen).is_some_and(|(_, row)| row.contains("evil.example/ ")))?;
         visits_all(&terminal, 3)?;
         everything_is_harmless(&terminal)?;
         terminal.press("q")?;
