@@ -394,7 +394,10 @@ impl Engine {
         }
         link.counted |= event.protocol == PROTOCOL_MPTCP;
         if event.state != 0 {
-            link.state = event.state;
+            // A reset that arrives during `accept` takes the port from the socket before it stores the state
+            // (`tcp_set_state` in net/ipv4/tcp.c), and may say so before the connection is known.
+            let closing = event.origin == origin::ACCEPT && event.remote_port != 0 && event.local_port == 0;
+            link.state = if closing { wire::tcp_state::CLOSE } else { event.state };
             link.peer_closed |= event.state == wire::tcp_state::CLOSE_WAIT;
         }
         link.found |= joined && link.info.opened.is_none() && event.origin == origin::FOUND;

@@ -28,6 +28,7 @@ pub(super) struct Script {
     /// Sent and received: sequence numbers, which wrap soon.
     positions: [u32; 2],
     /// What SOCKET says of it.
+    local_port: u16,
     state: u8,
     lose: bool,
     hold: bool,
@@ -44,6 +45,7 @@ impl Script {
             pid: 10,
             time: 1_000_000,
             positions,
+            local_port: 5000,
             state: 0,
             lose: false,
             hold: false,
@@ -90,9 +92,10 @@ impl Script {
     }
 
     /// A connection that was reset before it was accepted: the kernel says so in the event of the accept alone.
-    pub(super) fn accepted_when_reset() -> Self {
+    pub(super) fn accepted_when_reset(state: u8, local_port: u16) -> Self {
         let mut script = Self::begin(Role::Server);
-        script.state = tcp_state::CLOSE;
+        script.state = state;
+        script.local_port = local_port;
         script.socket(origin::ACCEPT, FD);
         script
     }
@@ -132,7 +135,7 @@ impl Script {
             receive_position: u64::from(self.positions[1]),
             local: address,
             remote: address,
-            local_port: 5000,
+            local_port: self.local_port,
             remote_port: 80,
             family: AF_INET,
             protocol: 6,
