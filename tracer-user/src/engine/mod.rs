@@ -357,6 +357,7 @@ impl Engine {
             old.close(Ending::ByTarget, time, environment);
         }
         let joined = !begins;
+        let mut overtaken = None;
         let link = links.entry(event.connection).or_insert_with(|| {
             let content = Content::new(role, joined);
             Box::new(new_link(last_connection, environment, event.connection, &event.header, content))
@@ -403,7 +404,11 @@ impl Engine {
         link.found |= joined && link.info.opened.is_none() && event.origin == origin::FOUND;
         if event.fd >= 0 && event.header.tgid != 0 {
             link.holder = (event.header.tgid, event.fd);
-            environment.processes.open(event.header.tgid, event.fd, event.connection);
+            if event.origin == origin::FOUND || event.origin == origin::SEEN {
+                environment.processes.open(event.header.tgid, event.fd, event.connection);
+            } else {
+                overtaken = environment.processes.give_out(event.header.tgid, event.fd, event.connection, time);
+            }
         }
         match event.origin {
             origin::ACCEPT | origin::PAIR => {
@@ -422,6 +427,9 @@ impl Engine {
         }
         if link.needs_time() {
             self.attend(event.connection);
+        }
+        if let Some(inode) = overtaken {
+            self.let_go(inode, time);
         }
         self.bound_connections(time);
     }
@@ -517,12 +525,12 @@ impl Engine {
         let pid = event.header.tgid;
         match event.action {
             descriptor::CLOSE => {
-                if let Some(inode) = self.environment.processes.close(pid, event.fd) {
+                if let Some(inode) = self.environment.processes.close(pid, event.fd, time) {
                     self.let_go(inode, time);
                 }
             }
             descriptor::DUPLICATE => {
-                let old = self.environment.processes.close(pid, event.new_fd);
+                let old = self.environment.processes.replace(pid, event.new_fd);
                 if event.connection != 0 && self.links.contains_key(&event.connection) {
                     self.environment.processes.open(pid, event.new_fd, event.connection);
                 }

@@ -51,6 +51,17 @@ fn a_reset_before_the_accept() {
     }
 }
 
+/// `close` frees the descriptor before it returns: another thread is given the same one, and says so first.
+#[test]
+fn a_descriptor_is_given_out_again_before_its_close_returns() {
+    let mut script = Script::accepted_when_reset(tcp_state::CLOSE, 0);
+    script.accepts_another();
+    assert_eq!(script.open(), 1, "the first is over");
+    let mut script = Script::accepted_when_reset(tcp_state::CLOSE, 0);
+    script.accepts_another().descriptor(descriptor::CLOSE);
+    assert_eq!(script.open(), 1, "that was the close of the first");
+}
+
 /// Its end was lost. What `sock_diag` does not have is over.
 #[test]
 fn what_the_kernel_does_not_have_any_more() {

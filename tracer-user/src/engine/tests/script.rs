@@ -123,14 +123,25 @@ impl Script {
         EventHeader { time_ns: self.time, kind: 0, flags, length: 0, tgid: self.pid, tid: 11 }
     }
 
+    /// Another thread accepts a connection, whose descriptor has the same number.
+    pub(super) fn accepts_another(&mut self) -> &mut Self {
+        (self.state, self.local_port) = (tcp_state::ESTABLISHED, 5000);
+        self.socket_of(INODE + 1, origin::ACCEPT, 0);
+        self
+    }
+
     fn socket(&mut self, origin: u8, result: i32) {
+        self.socket_of(INODE, origin, result);
+    }
+
+    fn socket_of(&mut self, inode: u64, origin: u8, result: i32) {
         let listening = origin == origin::FOUND && self.role == Role::Server;
         let header = self.header(flag::SEQUENCE | if listening { flag::LISTENING_PORT } else { 0 });
         let mut address = [0; 16];
         address[..4].copy_from_slice(&[127, 0, 0, 1]);
         self.engine.handle_event(&Event::Socket(SocketEvent {
             header,
-            connection: INODE,
+            connection: inode,
             send_position: u64::from(self.positions[0]),
             receive_position: u64::from(self.positions[1]),
             local: address,
