@@ -1,6 +1,6 @@
 //! Building.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
@@ -20,6 +20,17 @@ pub(crate) fn target_folder() -> anyhow::Result<PathBuf> {
 pub(crate) fn release() -> anyhow::Result<PathBuf> {
     say("building pidtap (release)");
     let messages = messages(&["build", "--release", "--package", "tracer-user", "--bin", "pidtap"])?;
+    probes(&messages)?;
+    let binary = messages
+        .iter()
+        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == "pidtap")
+        .find_map(|message| message["executable"].as_str())
+        .context("cargo built no pidtap")?;
+    Ok(PathBuf::from(binary))
+}
+
+/// Fails where a build of the program left it without probes.
+pub(crate) fn probes(messages: &[Value]) -> anyhow::Result<()> {
     let probes = messages
         .iter()
         .filter(|message| message["reason"] == "build-script-executed")
@@ -30,17 +41,26 @@ pub(crate) fn release() -> anyhow::Result<PathBuf> {
     if fs::metadata(&probes)?.len() == 0 {
         bail!("pidtap was built without probes because bpf-linker is missing: run `cargo xtask setup`");
     }
-    let binary = messages
-        .iter()
-        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == "pidtap")
-        .find_map(|message| message["executable"].as_str())
-        .context("cargo built no pidtap")?;
-    Ok(PathBuf::from(binary))
+    Ok(())
 }
 
 /// Runs a cargo command that builds; gives its messages. Warnings and errors are shown as always.
 pub(crate) fn messages(arguments: &[&str]) -> anyhow::Result<Vec<Value>> {
-    let text = output(cargo().args(arguments).arg("--message-format=json-render-diagnostics"))?;
+    run(cargo().args(arguments))
+}
+
+/// The same for another target, with Rust's own linker. Without debug information: programs go into a guest's memory.
+pub(crate) fn messages_for(target: &str, arguments: &[&str]) -> anyhow::Result<Vec<Value>> {
+    let linker = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
+    run(cargo()
+        .args(arguments)
+        .args(["--target", target])
+        .env(linker, "rust-lld")
+        .envs([("CARGO_PROFILE_DEV_DEBUG", "0"), ("CARGO_PROFILE_DEV_STRIP", "true")]))
+}
+
+fn run(command: &mut Command) -> anyhow::Result<Vec<Value>> {
+    let text = output(command.arg("--message-format=json-render-diagnostics"))?;
     text.lines()
         .filter(|line| line.starts_with('{'))
         .map(|line| serde_json::from_str(line).context("cargo gave a message that is not JSON"))

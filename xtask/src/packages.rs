@@ -30,6 +30,7 @@ pub(crate) const TO_FUZZ: &[Need] = &[program("c++", "build-essential")];
 /// Machines are emulated, and what runs in them before pidtap does; kernels come as Debian packs them.
 pub(crate) const TO_BOOT: &[Need] = &[
     program("qemu-system-x86_64", "qemu-system-x86"),
+    program("qemu-system-aarch64", "qemu-system-arm"),
     program("busybox", "busybox-static"),
     program("dpkg-deb", "dpkg"),
     program("xz", "xz-utils"),

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use crate::{
     command::{cargo, find, output, perform, say},
-    packages,
+    kernels, packages,
 };
 
 /// The linker for eBPF objects. Pinned, as its LLVM must match the compiler's; tracer-user/build.rs has the same number.
@@ -35,7 +35,8 @@ pub(crate) fn to_test() -> anyhow::Result<()> {
 
 /// What booting kernels needs.
 pub(crate) fn to_boot() -> anyhow::Result<()> {
-    packages::install(packages::TO_BOOT)
+    packages::install(packages::TO_BOOT)?;
+    kernels::foreign_targets().try_for_each(target)
 }
 
 /// What fuzzing needs: libFuzzer is C++.
@@ -43,9 +44,28 @@ pub(crate) fn to_fuzz() -> anyhow::Result<()> {
     packages::install(packages::TO_FUZZ)
 }
 
-fn rust_src() -> anyhow::Result<()> {
+/// The standard library for another target.
+fn target(target: &str) -> anyhow::Result<()> {
+    if sysroot()?.join("lib/rustlib").join(target).join("lib").is_dir() {
+        return Ok(());
+    }
+    say(&format!("adding Rust's standard library for {target}"));
+    if find("rustup").is_none() {
+        anyhow::bail!(
+            "the compiler has no library for {target}, and there is no rustup to add it: install Rust from \
+             https://rustup.rs"
+        );
+    }
+    perform(Command::new("rustup").args(["target", "add", target]).current_dir(crate::command::root()))
+}
+
+fn sysroot() -> anyhow::Result<PathBuf> {
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(crate::command::root()))?;
-    if PathBuf::from(sysroot.trim()).join("lib/rustlib/src/rust/library/core").is_dir() {
+    Ok(PathBuf::from(sysroot.trim()))
+}
+
+fn rust_src() -> anyhow::Result<()> {
+    if sysroot()?.join("lib/rustlib/src/rust/library/core").is_dir() {
         return Ok(());
     }
     say("adding the sources of Rust's standard library, from which `core` is built for eBPF");

@@ -20,13 +20,16 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The folder that holds what the package holds: fetched and unpacked where that has not been done.
 pub(super) fn unpacked(package: &Package) -> anyhow::Result<PathBuf> {
-    let cache = setup::tools_folder()?.join("kernels");
+    unpacked_into(package, &setup::tools_folder()?.join("kernels"))
+}
+
+fn unpacked_into(package: &Package, cache: &Path) -> anyhow::Result<PathBuf> {
     let folder = cache.join(package.name);
     if folder.is_dir() {
         return Ok(folder);
     }
-    fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
-    let work = tempfile::tempdir_in(&cache)?;
+    fs::create_dir_all(cache).with_context(|| format!("cannot make {}", cache.display()))?;
+    let work = tempfile::tempdir_in(cache)?;
     let file = match pinned(package, work.path()) {
         Ok(file) => file,
         Err(error) => newest(package, work.path(), &error)?,
@@ -89,12 +92,7 @@ fn newest(package: &Package, work: &Path, error: &anyhow::Error) -> anyhow::Resu
     };
     perform(apt("apt-get").arg("update")).with_context(hopeless)?;
     let depends = output(apt("apt-cache").args(["depends", "--no-recommends", newest])).with_context(hopeless)?;
-    // A package of kernels depends on the newest; others are the newest themselves.
-    let wanted = depends
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Depends: "))
-        .filter(|name| name.starts_with("linux-image-"))
-        .unwrap_or(newest);
+    let wanted = wanted(&depends, newest);
     perform(apt("apt-get").args(["download", wanted])).with_context(hopeless)?;
     let found = fs::read_dir(work)?.filter_map(Result::ok).map(|entry| entry.path());
     let Some(file) = found.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "deb")) else {
@@ -102,6 +100,16 @@ fn newest(package: &Package, work: &Path, error: &anyhow::Error) -> anyhow::Resu
     };
     say(&format!("took {} instead of {name}", file.file_name().unwrap_or_default().display()));
     Ok(file)
+}
+
+/// The package to fetch, from what `apt-cache depends` says of `newest`: a package of kernels depends on the newest
+/// one; others are the newest themselves.
+fn wanted<'name>(depends: &'name str, newest: &'name str) -> &'name str {
+    depends
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Depends: "))
+        .filter(|name| name.starts_with("linux-image-"))
+        .unwrap_or(newest)
 }
 
 /// The file below a folder whose name begins so; the first in the alphabet where there are several.
@@ -113,4 +121,37 @@ pub(super) fn find(folder: &Path, begins: &str) -> Option<PathBuf> {
     entries.iter().find(|path| path.is_file() && name(path)).cloned().or_else(|| {
         entries.iter().filter(|path| path.is_dir() && !path.is_symlink()).find_map(|path| find(path, begins))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_is_what_the_package_of_kernels_depends_on() {
+        let depends = "linux-image-cloud-arm64\n  Depends: linux-image-6.12.118+deb13-cloud-arm64\n  Suggests: x\n";
+        assert_eq!(wanted(depends, "linux-image-cloud-arm64"), "linux-image-6.12.118+deb13-cloud-arm64");
+        assert_eq!(wanted("busybox-static\n", "busybox-static"), "busybox-static");
+        let depends = "busybox-static\n  Depends: libc6\n";
+        assert_eq!(wanted(depends, "busybox-static"), "busybox-static");
+    }
+
+    /// A version that no mirror has, of another architecture than this machine's: the release's own is taken.
+    #[test]
+    #[ignore = "fetches from a mirror; run it by hand after a change of this module"]
+    fn a_version_that_the_mirror_has_dropped_is_replaced() {
+        let cache = tempfile::tempdir().expect("a folder");
+        let package = Package {
+            name: "busybox-static_1.0.0-1_arm64",
+            url: "http://deb.debian.org/debian/pool/main/b/busybox/busybox-static_1.0.0-1_arm64.deb",
+            sha256: "c833be48abfa16bc19c4966ec93e289ff1ce5d2f1476cad3a57bd105378cd15c",
+            source: "http://deb.debian.org/debian trixie main",
+            newest: "busybox-static",
+            architecture: "arm64",
+        };
+        let folder = unpacked_into(&package, cache.path()).expect("its successor");
+        let program = fs::read(find(&folder, "busybox").expect("the program")).expect("readable");
+        // `e_machine` of an ELF file (`EM_AARCH64`).
+        assert_eq!(program[18..20], [183, 0]);
+    }
 }

@@ -19,6 +19,18 @@ pub(super) struct Machine {
     pub(super) emulator: &'static str,
     pub(super) options: &'static [&'static str],
     pub(super) console: &'static str,
+    /// As people call its processor.
+    pub(super) architecture: &'static str,
+    /// What its guests run, where that is not what this machine runs.
+    pub(super) foreign: Option<Foreign>,
+}
+
+/// How programs come about for guests of another architecture.
+pub(super) struct Foreign {
+    /// A target of Rust whose programs are static, so that guests need no libraries, and which rust-lld links, so that
+    /// this machine needs no C compiler for it.
+    pub(super) target: &'static str,
+    pub(super) busybox: Package,
 }
 
 /// What must happen on a kernel.
@@ -39,13 +51,51 @@ pub(super) struct Kernel {
     pub(super) expected: Expected,
 }
 
-const X86_64: Machine = Machine { emulator: "qemu-system-x86_64", options: &["-machine", "q35"], console: "ttyS0" };
+const X86_64: Machine = Machine {
+    emulator: "qemu-system-x86_64",
+    options: &["-machine", "q35"],
+    console: "ttyS0",
+    architecture: "x86-64",
+    foreign: None,
+};
+
+const AARCH64: Machine = Machine {
+    emulator: "qemu-system-aarch64",
+    options: &["-machine", "virt"],
+    console: "ttyAMA0",
+    architecture: "aarch64",
+    foreign: Some(Foreign {
+        target: "aarch64-unknown-linux-musl",
+        busybox: Package {
+            name: "busybox-static_1.37.0-6+b9_arm64",
+            url: "http://deb.debian.org/debian/pool/main/b/busybox/busybox-static_1.37.0-6+b9_arm64.deb",
+            sha256: "c833be48abfa16bc19c4966ec93e289ff1ce5d2f1476cad3a57bd105378cd15c",
+            source: TRIXIE,
+            newest: "busybox-static",
+            architecture: "arm64",
+        },
+    }),
+};
 
 const BOOKWORM_SECURITY: &str = "http://deb.debian.org/debian-security bookworm-security main";
 const BULLSEYE: &str = "http://deb.debian.org/debian bullseye main";
 const TRIXIE: &str = "http://deb.debian.org/debian trixie main";
 
+/// The slowest first, as two guests run at once.
 pub(super) const MATRIX: &[Kernel] = &[
+    Kernel {
+        version: "6.12",
+        package: Package {
+            name: "linux-image-6.12.117+deb13-cloud-arm64_6.12.117-1",
+            url: "http://deb.debian.org/debian/pool/main/l/linux-signed-arm64/linux-image-6.12.117+deb13-cloud-arm64_6.12.117-1_arm64.deb",
+            sha256: "cc33e288505c3271539beab498aeb4f25e27b8f7c0c49ddb6c506b6d3c50c22f",
+            source: TRIXIE,
+            newest: "linux-image-cloud-arm64",
+            architecture: "arm64",
+        },
+        machine: &AARCH64,
+        expected: Expected::Works,
+    },
     Kernel {
         version: "6.1",
         package: Package {
@@ -86,3 +136,40 @@ pub(super) const MATRIX: &[Kernel] = &[
         expected: Expected::Refuses,
     },
 ];
+
+impl Kernel {
+    /// Version and processor.
+    pub(super) fn name(&self) -> String {
+        format!("{} {}", self.version, self.machine.architecture)
+    }
+
+    /// Whether a person means this kernel: by the beginning of its version, or by its processor.
+    pub(super) fn is_meant(&self, word: &str) -> bool {
+        self.version.starts_with(word) || self.machine.architecture == word
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_chosen_by_version_or_processor() {
+        let chosen = |word: &str| MATRIX.iter().filter(|kernel| kernel.is_meant(word)).map(Kernel::name).collect();
+        let names: Vec<String> = chosen("aarch64");
+        assert_eq!(names, ["6.12 aarch64"]);
+        let names: Vec<String> = chosen("6.12");
+        assert_eq!(names, ["6.12 aarch64", "6.12 x86-64"]);
+    }
+
+    #[test]
+    fn every_package_has_a_folder_of_its_own_and_a_whole_checksum() {
+        let foreign = [&AARCH64, &X86_64].into_iter().filter_map(|machine| machine.foreign.as_ref());
+        let packages: Vec<&Package> =
+            MATRIX.iter().map(|kernel| &kernel.package).chain(foreign.map(|foreign| &foreign.busybox)).collect();
+        for (index, package) in packages.iter().enumerate() {
+            assert!(packages[..index].iter().all(|other| other.name != package.name), "{} stands twice", package.name);
+            assert!(package.sha256.len() == 64 && package.url.ends_with(&format!("{}.deb", package.architecture)));
+        }
+    }
+}

@@ -5,11 +5,12 @@ mod archive;
 mod fetch;
 mod guest;
 mod matrix;
+mod programs;
 mod scene;
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::{
         Mutex, PoisonError,
@@ -25,27 +26,34 @@ use self::{
     guest::Programs,
     matrix::{Expected, Kernel, MATRIX},
 };
-use crate::{
-    command::{find, output, say},
-    compile,
-};
+use crate::command::{output, say};
 
 /// Ten times what a guest takes on a quiet machine.
 const BOUND: Duration = Duration::from_mins(15);
 /// Guests at once.
 const AT_ONCE: usize = 2;
 
-/// Runs the kernels whose version begins with one of `only`, or all.
+/// Targets of Rust that guests of other architectures need.
+pub(crate) fn foreign_targets() -> impl Iterator<Item = &'static str> {
+    MATRIX.iter().filter_map(|kernel| kernel.machine.foreign.as_ref()).map(|foreign| foreign.target)
+}
+
+/// Runs the kernels that one of `only` means, by version or processor, or all.
 pub(crate) fn run(pidtap: &Path, only: &[String]) -> anyhow::Result<()> {
-    let wanted =
-        |kernel: &&Kernel| only.is_empty() || only.iter().any(|only| kernel.version.starts_with(only.as_str()));
+    let wanted = |kernel: &&Kernel| only.is_empty() || only.iter().any(|only| kernel.is_meant(only));
     let kernels: Vec<&'static Kernel> = MATRIX.iter().filter(wanted).collect();
-    ensure!(!kernels.is_empty(), "no such kernel; there are {}", versions());
-    say(&format!(
-        "real kernels in virtual machines: {}",
-        kernels.iter().map(|kernel| kernel.version).collect::<Vec<_>>().join(", ")
-    ));
-    let programs = programs(pidtap)?;
+    ensure!(!kernels.is_empty(), "no such kernel; there are {}", names(MATRIX.iter()));
+    say(&format!("real kernels in virtual machines: {}", names(kernels.iter().copied())));
+    let mut programs: Vec<(&str, Programs)> = Vec::new();
+    for Kernel { machine, .. } in &kernels {
+        if programs.iter().all(|(architecture, _)| *architecture != machine.architecture) {
+            let built = match &machine.foreign {
+                None => programs::own(pidtap),
+                Some(foreign) => programs::foreign(foreign),
+            };
+            programs.push((machine.architecture, built?));
+        }
+    }
     let began = Instant::now();
     let with_folder = |kernel: &&'static Kernel| Ok((*kernel, fetch::unpacked(&kernel.package)?));
     let guests = kernels.iter().map(with_folder).collect::<anyhow::Result<Vec<_>>>()?;
@@ -54,9 +62,14 @@ pub(crate) fn run(pidtap: &Path, only: &[String]) -> anyhow::Result<()> {
         for _ in 0..AT_ONCE.min(guests.len()) {
             scope.spawn(|| {
                 while let Some((kernel, folder)) = guests.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(error) = one(kernel, folder, &programs) {
-                        say(&format!("Linux {}: {error:#}", kernel.version));
-                        failures.lock().unwrap_or_else(PoisonError::into_inner).push(kernel.version);
+                    let programs = programs
+                        .iter()
+                        .find(|(architecture, _)| *architecture == kernel.machine.architecture)
+                        .map(|(_, programs)| programs)
+                        .expect("programs for each processor");
+                    if let Err(error) = one(kernel, folder, programs, pidtap) {
+                        say(&format!("Linux {}: {error:#}", kernel.name()));
+                        failures.lock().unwrap_or_else(PoisonError::into_inner).push(kernel.name());
                     }
                 }
             });
@@ -68,32 +81,11 @@ pub(crate) fn run(pidtap: &Path, only: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn versions() -> String {
-    MATRIX.iter().map(|kernel| kernel.version).collect::<Vec<_>>().join(", ")
+fn names<'kernels>(kernels: impl Iterator<Item = &'kernels Kernel>) -> String {
+    kernels.map(Kernel::name).collect::<Vec<_>>().join(", ")
 }
 
-/// The program, the live tests and what they trace; the same files as are tested on this machine.
-fn programs(pidtap: &Path) -> anyhow::Result<Programs> {
-    let arguments = ["test", "--no-run", "--package", "tracer-tests", "--test", "live", "--bin", "tracee"];
-    let messages = compile::messages(&arguments)?;
-    let built = |name: &str, kind: &str| -> anyhow::Result<PathBuf> {
-        messages
-            .iter()
-            .filter(|message| message["target"]["name"] == name && message["target"]["kind"][0] == kind)
-            .filter(|message| (message["profile"]["test"] == true) == (kind == "test"))
-            .find_map(|message| message["executable"].as_str())
-            .map(PathBuf::from)
-            .with_context(|| format!("cargo built no {name}"))
-    };
-    Ok(Programs {
-        busybox: find("busybox").context("there is no busybox: run `cargo xtask setup`")?,
-        pidtap: pidtap.to_owned(),
-        live: built("live", "test")?,
-        traced: vec![built("tracee", "bin")?],
-    })
-}
-
-fn one(kernel: &Kernel, folder: &Path, programs: &Programs) -> anyhow::Result<()> {
+fn one(kernel: &Kernel, folder: &Path, programs: &Programs, pidtap: &Path) -> anyhow::Result<()> {
     let began = Instant::now();
     let scenes = scene::scenes(kernel.expected);
     let vmlinuz = fetch::find(folder, "vmlinuz-").with_context(|| format!("{} holds no vmlinuz", folder.display()))?;
@@ -104,11 +96,11 @@ fn one(kernel: &Kernel, folder: &Path, programs: &Programs) -> anyhow::Result<()
     guest::check(&scenes, &console)?;
     let mut replayed = 0;
     if kernel.expected == Expected::Works {
-        replayed = replay(&guest::kept(&console, work.path())?, work.path(), &programs.pidtap)?;
+        replayed = replay(&guest::kept(&console, work.path())?, work.path(), pidtap)?;
     }
     say(&format!(
         "Linux {}: all {} scenes, {replayed} recordings replayed here ({}; {:.0} s with start and end)",
-        kernel.version,
+        kernel.name(),
         scenes.len(),
         guest::times(&console),
         began.elapsed().as_secs_f64()

@@ -59,7 +59,7 @@ pub(crate) fn recvmmsg(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usiz
     let timeout = std::ptr::null_mut();
     // SAFETY: the headers point to vectors, and those into the buffer, that all outlive the call.
     let received =
-        unsafe { libc::recvmmsg(fd.as_raw_fd(), messages.as_mut_ptr(), messages.len() as u32, flags, timeout) };
+        unsafe { libc::recvmmsg(fd.as_raw_fd(), messages.as_mut_ptr(), messages.len() as u32, flags as _, timeout) };
     let received = count(received as libc::ssize_t)?;
     let lengths: Vec<usize> = messages[..received].iter().map(|message| message.msg_len as usize).collect();
     let mut end = 0;
