@@ -30,7 +30,7 @@ enum Tier {
     Cli,
     /// Real eBPF on real processes; needs root (uses sudo where not).
     Live,
-    /// Real kernels in virtual machines, and the real program in them; needs no root. After `--`: versions.
+    /// Real kernels in virtual machines, and the real program in them; needs no root. After `--`: versions or processors.
     Kernels,
     /// Lint, a short run of every fuzz target, and all of the above.
     All,
