@@ -82,7 +82,7 @@ fn send(inode: u64, path: u64, length: u32, flags: u16, from_user: bool) {
     };
     if read != 0 {
         record.discard(0);
-        return;
+        return emit::lose(if from_user { loss::FAULT } else { loss::KERNEL_READ }, 0);
     }
     let id = bpf_get_current_pid_tgid();
     unsafe {

@@ -18,6 +18,7 @@ use crate::{
 };
 
 const EBADF: i64 = -9;
+const EFAULT: i64 = -14;
 const EISCONN: i64 = -106;
 const EALREADY: i64 = -114;
 /// Marks, closes nothing.
@@ -33,7 +34,10 @@ pub(super) fn changed(task: Task, call: &Call, result: i64) {
     match call.code {
         // "Already under way" and "already connected" tell of an earlier call.
         syscall::CONNECT if result != EALREADY && result != EISCONN => {
-            unix::name_asked_for(&task, fd, arguments[1], arguments[2]);
+            // The kernel could not read the address either.
+            if result != EFAULT {
+                unix::name_asked_for(&task, fd, arguments[1], arguments[2]);
+            }
             opened(&task, fd, origin::CONNECT, result as i32, arguments[1]);
         }
         syscall::ACCEPT if result >= 0 => opened(&task, result as i32, origin::ACCEPT, 0, 0),

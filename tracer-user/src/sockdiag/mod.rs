@@ -190,6 +190,10 @@ impl Prober {
             }
         }
         self.missed = missed;
+        // What is over makes room: beyond the limit no key is kept, and a dump alone would say what is gone.
+        let is_open = |inode: &u32| open.contains_key(&u64::from(*inode));
+        self.keys.retain(|inode, _| is_open(inode));
+        self.mptcp.retain(is_open);
         Ok(())
     }
 
