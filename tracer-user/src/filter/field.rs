@@ -120,12 +120,16 @@ const OUTCOME_NAMES: &[&str] = &[
     "too_many_files",
     "connect_failed",
     "client_timeout",
+    "closed_early",
+    "unsolicited",
+    "not_http",
     "in_flight",
     "upgraded",
 ];
-const QUALITY_NAMES: &[&str] = &["whole", "body_gap", "joined_late", "header_gap"];
+const QUALITY_NAMES: &[&str] = &["whole", "cut", "unframed", "body_gap", "joined_late", "header_gap"];
 const ROLE_NAMES: &[&str] = &["client", "server"];
-const PROTOCOL_NAMES: &[&str] = &["unknown", "http/1.1", "h2", "tls", "websocket", "tunnel", "other"];
+const PROTOCOL_NAMES: &[&str] =
+    &["unknown", "http/1.1", "http/0.9", "h2", "tls", "ssh", "icy", "websocket", "tunnel", "other"];
 const FLAG_NAMES: &[&str] = &["failed", "open", "slow", "client", "server", "incident", "partial"];
 /// All fields, those first that are typed most.
 static FIELDS: [FieldHelp; 32] = [
@@ -137,8 +141,13 @@ static FIELDS: [FieldHelp; 32] = [
     field("status", Takes::Status, "status of the response, or a class", "status>=500"),
     field("outcome", Takes::Choice, "how it ended", "outcome:timeout").of(OUTCOME_NAMES),
     field("error", Takes::Text, "name of the error number that ended it", "error=ECONNRESET"),
-    field("duration", Takes::Duration, "from its first event to its end; of an open one, up to now", "duration>1s")
-        .or("total"),
+    field(
+        "duration",
+        Takes::Duration,
+        "from its connect, or its first byte, to its end; of an open one, up to now",
+        "duration>1s",
+    )
+    .or("total"),
     field("connect", Takes::Duration, "making the connection, where it was made for this", "connect>100ms"),
     field("send", Takes::Duration, "first to last byte of the request", "send>1s"),
     field("wait", Takes::Duration, "from the request's last byte to the response's first, or up to now", "wait>200ms"),
