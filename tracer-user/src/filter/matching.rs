@@ -81,7 +81,8 @@ fn is(flag: Flag, exchange: &Exchange) -> bool {
         Flag::Client => exchange.role == Role::Client,
         Flag::Server => exchange.role == Role::Server,
         Flag::Incident => !exchange.incidents.is_empty(),
-        Flag::Partial => exchange.quality != Quality::Whole,
+        // A message that is cut or not framed was seen whole.
+        Flag::Partial => exchange.quality > Quality::Unframed,
     }
 }
 

@@ -379,22 +379,38 @@ fn the_table_of_fields_is_true() {
         Outcome::TooManyFiles,
         Outcome::ConnectFailed,
         Outcome::ClientTimeout,
+        Outcome::ClosedEarly,
+        Outcome::Unsolicited,
+        Outcome::NotHttp,
         Outcome::InFlight,
         Outcome::Upgraded,
     ];
     assert_eq!(names("outcome"), outcomes.map(Outcome::name));
-    let qualities = [Quality::Whole, Quality::BodyGap, Quality::JoinedLate, Quality::HeaderGap];
+    let qualities =
+        [Quality::Whole, Quality::Cut, Quality::Unframed, Quality::BodyGap, Quality::JoinedLate, Quality::HeaderGap];
     assert_eq!(names("quality"), qualities.map(Quality::name));
     let protocols = [
         Protocol::Unknown,
         Protocol::Http1,
+        Protocol::Http09,
         Protocol::Http2,
         Protocol::Tls,
+        Protocol::Ssh,
+        Protocol::Icy,
         Protocol::WebSocket,
         Protocol::Tunnel,
         Protocol::Other,
     ];
     assert_eq!(names("protocol"), protocols.map(Protocol::name));
+}
+
+#[test]
+fn what_was_seen_whole_is_not_partial() {
+    let partial = parse("is:partial");
+    for (quality, expected) in [(Quality::Whole, false), (Quality::Unframed, false), (Quality::BodyGap, true)] {
+        let exchange = Exchange { quality, ..failed() };
+        assert_eq!(partial.matches(&exchange, &HIDDEN), expected, "{quality:?}");
+    }
 }
 
 /// Texts that look like filters, most of which are some.
