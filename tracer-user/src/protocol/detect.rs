@@ -22,28 +22,74 @@ pub enum Verdict {
 /// Whether `bytes` begin an HTTP/1 request line (RFC 9112 section 3). The version may be in lower case, which servers
 /// refuse but clients send.
 pub fn request_line(bytes: &[u8]) -> Verdict {
-    let Some(method_end) = bytes.iter().take(MAX_METHOD + 1).position(|byte| !is_token(*byte)) else {
-        return if bytes.len() > MAX_METHOD { Verdict::No } else { Verdict::NeedMore };
-    };
-    if method_end == 0 || bytes[method_end] != b' ' {
-        return Verdict::No;
+    RequestLine::default().read(bytes)
+}
+
+/// A request line that comes in parts: what decides nothing is not read again with each of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestLine {
+    part: Part,
+    /// What is before it is read.
+    at: usize,
+}
+
+/// What a request line stands in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Part {
+    #[default]
+    Method,
+    Spaces,
+    Target,
+}
+
+impl RequestLine {
+    /// Whether `bytes` begin a request line. They begin with those of the last time, after which the answer was
+    /// [`Verdict::NeedMore`].
+    pub fn read(&mut self, bytes: &[u8]) -> Verdict {
+        let ends_target = |byte: &u8| *byte <= b' ' || *byte == 0x7f;
+        if self.part == Part::Method {
+            let Some(end) = bytes.iter().take(MAX_METHOD + 1).position(|byte| !is_token(*byte)) else {
+                return if bytes.len() > MAX_METHOD { Verdict::No } else { Verdict::NeedMore };
+            };
+            if end == 0 || bytes[end] != b' ' {
+                return Verdict::No;
+            }
+            *self = Self { part: Part::Spaces, at: end + 1 };
+        }
+        if self.part == Part::Spaces {
+            self.at += self.rest(bytes).iter().take_while(|byte| **byte == b' ').count();
+            match bytes.get(self.at) {
+                None => return Verdict::NeedMore,
+                Some(byte) if ends_target(byte) => return Verdict::No,
+                Some(_) => self.part = Part::Target,
+            }
+        }
+        // Spaces inside the target are invalid but sent by real clients; the version decides.
+        loop {
+            let rest = self.rest(bytes);
+            let Some(stop) = rest.iter().position(ends_target) else {
+                self.at += rest.len();
+                return Verdict::NeedMore;
+            };
+            self.at += stop;
+            if rest[stop] != b' ' {
+                return Verdict::No;
+            }
+            match version(&rest[stop + 1..], true) {
+                Verdict::No => self.at += 1,
+                verdict => return verdict,
+            }
+        }
     }
-    let rest = &bytes[method_end + 1..];
-    let rest = &rest[rest.iter().take_while(|byte| **byte == b' ').count()..];
-    let mut target_end = 0;
-    // Spaces inside the target are invalid but sent by real clients; the version decides.
-    loop {
-        let Some(stop) = rest[target_end..].iter().position(|byte| *byte <= b' ' || *byte == 0x7f) else {
-            return Verdict::NeedMore;
-        };
-        let stop = target_end + stop;
-        if stop == 0 || rest[stop] != b' ' {
-            return Verdict::No;
-        }
-        match version(&rest[stop + 1..], true) {
-            Verdict::No => target_end = stop + 1,
-            verdict => return verdict,
-        }
+
+    fn rest<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// Where reading goes on.
+    #[cfg(test)]
+    pub fn at(&self) -> usize {
+        self.at
     }
 }
 
@@ -186,6 +232,29 @@ mod tests {
         }
         for bytes in [&b"HTTP/2 200"[..], b"HTTP/1.1 2x0 ", b"HTTP/1.1200 OK", b"ICY 200 OK", b"HTTP/1.1 2000"] {
             assert_eq!(status_line(bytes), Verdict::No, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_line_that_comes_in_parts_is_read_once() {
+        let lines =
+            ["GET /a?b=c HTTP/1.1\r", "GET    /sp ace HTT HTTP/1.x HTTP/1.0", "GET  \r", "G\t", "A / HTTP/2", " "];
+        let long = [b"GET /".to_vec(), b" a".repeat(5000), b" HTTP/1.1".to_vec()].concat();
+        let spaces = [b"GET ".to_vec(), b" ".repeat(5000), b"/ http/1.1".to_vec()].concat();
+        for line in lines.iter().map(|line| line.as_bytes()).chain([&long[..], &spaces]) {
+            for step in [1, 2, 7] {
+                let (mut reading, mut read) = (RequestLine::default(), 0);
+                for length in (1..=line.len()).step_by(step) {
+                    read += length - reading.at();
+                    let verdict = reading.read(&line[..length]);
+                    assert_eq!(verdict, request_line(&line[..length]), "{:?}", line[..length].escape_ascii());
+                    if verdict != Verdict::NeedMore {
+                        break;
+                    }
+                }
+                // What may be the version is read again, and so is the method.
+                assert!(read <= 12 * line.len(), "{read} bytes of {}", line.len());
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     exchange::Fields,
-    protocol::detect::{MAX_METHOD, Verdict, request_line, status_line},
+    protocol::detect::{RequestLine, Verdict, status_line},
     reassembly::{GapCause, Mark},
 };
 
@@ -102,6 +102,8 @@ pub struct MessageParser {
     /// is more of the same, however the calls cut it.
     garbage_at: Option<u64>,
     searched: usize,
+    /// How far its request line was read.
+    line: RequestLine,
 }
 
 /// Bytes to parse, used up from the front.
@@ -136,6 +138,7 @@ impl MessageParser {
             tentative: false,
             garbage_at: None,
             searched: 0,
+            line: RequestLine::default(),
         }
     }
 
@@ -431,7 +434,8 @@ impl MessageParser {
         self.head.clear();
         self.searched = 0;
         self.head_mark = input.mark;
-        match self.classify(input.bytes) {
+        self.line = RequestLine::default();
+        match start_line(self.kind, input.bytes, &mut self.line) {
             Verdict::Yes => {
                 self.state = State::Head { begun: true };
                 Item::Begin(self.head_mark)
@@ -484,10 +488,9 @@ impl MessageParser {
             return self.next(input);
         }
         let before = self.head.len();
-        let undecided = !begun && self.kind == MessageKind::Request && target_goes_on(&self.head, input.bytes);
         self.head.extend_from_slice(input.bytes);
         if !begun {
-            match if undecided { Verdict::NeedMore } else { self.classify(&self.head) } {
+            match start_line(self.kind, &self.head, &mut self.line) {
                 Verdict::Yes => {
                     self.state = State::Head { begun: true };
                     self.head.truncate(before);
@@ -569,8 +572,13 @@ impl MessageParser {
 }
 
 fn classify(kind: MessageKind, bytes: &[u8]) -> Verdict {
+    start_line(kind, bytes, &mut RequestLine::default())
+}
+
+/// The same where the bytes come in parts; what is at the beginning of a status line is short.
+fn start_line(kind: MessageKind, bytes: &[u8], line: &mut RequestLine) -> Verdict {
     match kind {
-        MessageKind::Request => request_line(bytes),
+        MessageKind::Request => line.read(bytes),
         MessageKind::Response => status_line(bytes),
     }
 }
@@ -580,16 +588,31 @@ fn blank(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
 }
 
-/// Whether `more` only makes the target of a request line longer, of which `held` is the beginning: so a line that comes
-/// in many parts is not read again for each of them.
-fn target_goes_on(held: &[u8], more: &[u8]) -> bool {
-    const VERSION: usize = b" HTTP/1.1".len();
-    let ends = |byte: &u8| *byte <= b' ' || *byte == 0x7f;
-    held.len() > MAX_METHOD + VERSION && !held[held.len() - VERSION..].iter().any(ends) && !more.iter().any(ends)
-}
-
 /// Whether `bytes` begin with the size line of a chunk, as all senders write it: digits and a line end.
 fn begins_chunk(bytes: &[u8]) -> bool {
     let digits = bytes.iter().take(9).take_while(|byte| byte.is_ascii_hexdigit()).count();
     (1..=8).contains(&digits) && bytes[digits..].starts_with(b"\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_line_with_spaces_that_comes_in_small_parts_is_not_read_anew_for_each() {
+        for part in [&b" a"[..], b"  ", b"aa"] {
+            let mut parser = MessageParser::new(MessageKind::Request, false);
+            let mut next = |bytes: &[u8]| {
+                let item = parser.next(&mut Input { bytes, mark: Mark::default() });
+                let unread = parser.head.len().saturating_sub(parser.line.at());
+                (matches!(item, Item::NeedMore), unread)
+            };
+            assert_eq!(next(b"GET /"), (true, 0));
+            for _ in 0..(MAX_HEAD - 5) / 2 {
+                let (more, unread) = next(part);
+                assert!(more && unread < 10, "{unread}");
+            }
+            assert!(!next(b"aa").0, "a head has an end");
+        }
+    }
 }
