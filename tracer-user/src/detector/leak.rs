@@ -62,6 +62,18 @@ pub struct LeakEvidence {
     pub over: bool,
 }
 
+/// A process, and where its connections go.
+type Key = (u32, Box<str>);
+
+/// A connection that is counted.
+#[derive(Debug, Default)]
+struct Carried {
+    /// Exchanges: 0, 1, or more (2).
+    exchanges: u8,
+    /// Where it was counted. Another process may close it than has used it, or use it than has made it.
+    upstream: Option<Arc<Key>>,
+}
+
 #[derive(Debug, Default)]
 struct Upstream {
     open: u64,
@@ -80,9 +92,8 @@ struct Upstream {
 #[derive(Debug)]
 pub struct Leak {
     thresholds: LeakThresholds,
-    upstreams: FxHashMap<(u32, Box<str>), Upstream>,
-    /// Exchanges that a connection has carried: 0, 1, or more (2).
-    connections: FxHashMap<ConnectionId, u8>,
+    upstreams: FxHashMap<Arc<Key>, Upstream>,
+    connections: FxHashMap<ConnectionId, Carried>,
     /// Upstreams with an incident.
     told: u32,
     next_look: Timestamp,
@@ -110,7 +121,7 @@ impl Detect for Leak {
             // Where to is known only once the call that connects has returned, which may be after it is up: so it counts
             // from its first exchange on.
             Observation::Connected(connection) if self.connections.len() < MAX_CONNECTIONS => {
-                self.connections.insert(connection.info.id, 0);
+                self.connections.insert(connection.info.id, Carried::default());
             }
             Observation::Closed(connection) if connection.role != Some(Role::Server) => {
                 self.closed(connection, now, findings);
@@ -135,28 +146,25 @@ impl Detect for Leak {
     }
 }
 
-fn key(process: &ProcessRef, info: &ConnectionInfo) -> (u32, Box<str>) {
+fn key(process: &ProcessRef, info: &ConnectionInfo) -> Key {
     (process.pid, endpoint::cut(&info.remote_text))
 }
 
 impl Leak {
     fn closed(&mut self, connection: &OpenConnection<'_>, now: Timestamp, findings: &mut Findings) {
-        let Some(carried) = self.connections.remove(&connection.info.id) else { return };
-        if carried == 0 {
-            return;
-        }
-        let key = key(connection.process, connection.info);
+        let Some(Carried { exchanges, upstream: key }) = self.connections.remove(&connection.info.id) else { return };
+        let Some(key) = key else { return };
         let Some(upstream) = self.upstreams.get_mut(&key) else { return };
         upstream.open = upstream.open.saturating_sub(1);
-        upstream.used_once = upstream.used_once.saturating_sub(u64::from(carried == 1 || carried == FORGOTTEN));
-        upstream.unread = upstream.unread.saturating_sub(u64::from(carried == FORGOTTEN));
+        upstream.used_once = upstream.used_once.saturating_sub(u64::from(exchanges == 1 || exchanges == FORGOTTEN));
+        upstream.unread = upstream.unread.saturating_sub(u64::from(exchanges == FORGOTTEN));
         // Tracing ends, or pidtap forgets the connection: nobody has closed it.
         if connection.ending.is_none_or(|ending| ending == Ending::Unfinished) {
             return;
         }
-        if let Some((opened, ..)) = upstream.told.take() {
+        if let Some((opened, .., process)) = upstream.told.take() {
             self.told -= 1;
-            let report = upstream.report(connection.info, connection.process, now, true);
+            let report = upstream.report(connection.info, &process, now, true);
             findings.close(opened, now, now, report);
         }
         upstream.since = None;
@@ -167,25 +175,27 @@ impl Leak {
 
     fn finished(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
         let Some(carried) = self.connections.get_mut(&exchange.connection.id) else { return };
-        if *carried == FORGOTTEN {
-            // It was read after all: used once, as it was counted.
-            *carried = 1;
-            if let Some(upstream) = self.upstreams.get_mut(&key(&exchange.process, &exchange.connection)) {
-                upstream.unread = upstream.unread.saturating_sub(1);
+        let upstream = carried.upstream.as_ref().and_then(|key| self.upstreams.get_mut(key));
+        match (carried.exchanges, upstream) {
+            (0, _) => {}
+            (FORGOTTEN, upstream) => {
+                // It was read after all: used once, as it was counted.
+                carried.exchanges = 1;
+                if let Some(upstream) = upstream {
+                    upstream.unread = upstream.unread.saturating_sub(1);
+                }
+                return;
             }
-            return;
-        }
-        if *carried >= 2 {
-            return;
-        }
-        *carried += 1;
-        if *carried > 1 {
-            let key = key(&exchange.process, &exchange.connection);
-            if let Some(upstream) = self.upstreams.get_mut(&key) {
-                upstream.used_once = upstream.used_once.saturating_sub(1);
+            (1, upstream) => {
+                carried.exchanges = 2;
+                if let Some(upstream) = upstream {
+                    upstream.used_once = upstream.used_once.saturating_sub(1);
+                }
+                return;
             }
-            return;
+            _ => return,
         }
+        carried.exchanges = 1;
         self.used_once(&exchange.connection, &exchange.process, now, findings);
     }
 
@@ -198,9 +208,16 @@ impl Leak {
         findings: &mut Findings,
     ) {
         let key = key(process, connection);
-        if self.upstreams.len() >= MAX_UPSTREAMS && !self.upstreams.contains_key(&key) {
-            self.connections.remove(&connection.id);
-            return;
+        let key = match self.upstreams.get_key_value(&key) {
+            Some((key, _)) => Arc::clone(key),
+            None if self.upstreams.len() >= MAX_UPSTREAMS => {
+                self.connections.remove(&connection.id);
+                return;
+            }
+            None => Arc::new(key),
+        };
+        if let Some(carried) = self.connections.get_mut(&connection.id) {
+            carried.upstream = Some(Arc::clone(&key));
         }
         let upstream = self.upstreams.entry(key).or_default();
         upstream.open += 1;
@@ -229,16 +246,23 @@ impl Leak {
             let unread = connection.kernel.is_some_and(|kernel| kernel.receive_queue > 0);
             let old = connection.open_since.is_some_and(|since| now.since(since) >= FORGOTTEN_NS);
             let still = connection.received.last.is_none_or(|last| now.since(last) >= FORGOTTEN_NS);
-            if unread && old && still && self.connections.get(&connection.info.id) == Some(&0) {
+            if unread
+                && old
+                && still
+                && self.connections.get(&connection.info.id).is_some_and(|carried| carried.exchanges == 0)
+            {
                 forgotten.push((connection.info.id, Arc::clone(connection.info), connection.process.clone()));
             }
         });
         // In the order in which they were made, not that of a hash table.
         forgotten.sort_unstable_by_key(|(id, ..)| *id);
         for (id, info, process) in forgotten {
-            self.connections.insert(id, FORGOTTEN);
+            if let Some(carried) = self.connections.get_mut(&id) {
+                carried.exchanges = FORGOTTEN;
+            }
             self.used_once(&info, &process, now, findings);
-            if let Some(upstream) = self.upstreams.get_mut(&key(&process, &info)) {
+            let key = self.connections.get(&id).and_then(|carried| carried.upstream.as_ref());
+            if let Some(upstream) = key.and_then(|key| self.upstreams.get_mut(key)) {
                 upstream.unread += 1;
                 upstream.latest = Some((info, process));
             }
@@ -362,6 +386,18 @@ mod tests {
         let ends = calls(60, 700) + "+10 t1 GET /a on=c1 > closed\n";
         assert_eq!(found(&ends), [State::Open, State::Update, State::Closed]);
         assert_eq!(found(&calls(160, 700)), [State::Open, State::Update]);
+    }
+
+    #[test]
+    fn connections_that_one_process_makes_and_another_uses_are_counted_once() {
+        let call =
+            |n: u32, end: &str| format!("+400 t1 open on=c{n} port=8080\n+300 p20 t5 GET /a as=x{n} on=c{n} > {end}\n");
+        let fork = "+0 fork p20\n".to_owned();
+        let closed: String = (0..120).map(|n| call(n, "closed")).collect();
+        assert!(found(&(fork.clone() + &closed)).is_empty());
+        let kept: String = (0..60).map(|n| call(n, "200")).collect();
+        let ends = fork + &kept + "+10 p20 t5 GET /a on=c1 > closed\n";
+        assert_eq!(found(&ends), [State::Open, State::Update, State::Closed]);
     }
 
     #[test]
