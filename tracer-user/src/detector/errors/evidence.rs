@@ -147,6 +147,11 @@ impl ErrorBurstEvidence {
         }
     }
 
+    /// Other calls succeed meanwhile: a connection can be made, or there is one.
+    fn some_connect(&self) -> bool {
+        self.failures < self.total
+    }
+
     fn connections(&self, outcome: Outcome, since: &str, redactor: Redactor) -> Option<String> {
         let to = match &self.scope {
             Scope::Address(address) | Scope::Upstream(address) => redactor.authority(address).into_owned(),
@@ -154,13 +159,25 @@ impl ErrorBurstEvidence {
         };
         let (failures, total) = (self.failures, self.total);
         let numbers = format!("{failures} of {total} {since}");
+        let some = self.some_connect();
         Some(match outcome {
-            Outcome::Refused if failures == total => format!("{to} refuses every connection: {numbers}"),
-            Outcome::Refused => format!("{to} refuses connections: {numbers}"),
+            Outcome::Refused if some => format!("{to} refuses some connections: {numbers}"),
+            Outcome::Refused => format!("{to} refuses every connection: {numbers}"),
+            Outcome::NoLocalPort if some => {
+                format!("at times no local port is left for connections to {to}: {numbers} failed")
+            }
             Outcome::NoLocalPort => format!("no local port is left for connections to {to}: {numbers} failed"),
+            Outcome::NetworkUnreachable if some => format!("there is at times no route to {to}: {numbers} failed"),
             Outcome::NetworkUnreachable => format!("there is no route to {to}: {numbers} failed"),
+            Outcome::HostUnreachable if some => {
+                format!("the host of {to} cannot be reached at times: {numbers} failed")
+            }
             Outcome::HostUnreachable => format!("the host of {to} cannot be reached: {numbers} failed"),
+            Outcome::TooManyFiles if some => {
+                format!("at times no file descriptor is left for connections to {to}: {numbers} failed")
+            }
             Outcome::TooManyFiles => format!("no file descriptor is left for connections to {to}: {numbers} failed"),
+            _ if some => format!("some connections to {to} cannot be made: {numbers} failed"),
             _ => format!("no connection to {to} can be made: {numbers} failed"),
         })
     }
@@ -203,6 +220,10 @@ impl Explain for ErrorBurstEvidence {
 
     fn advice(&self) -> String {
         match (self.no_connection, &self.scope, self.role) {
+            (Some(Outcome::Refused), ..) if self.some_connect() => {
+                "Something listens there, but not always: check whether the upstream restarts, and whether each instance \
+                 behind that address runs."
+            }
             (Some(Outcome::Refused), ..) => {
                 "Nothing listens there: check whether the upstream runs, and on which port and address."
             }

@@ -139,9 +139,9 @@ impl Group {
         group
     }
 
-    /// Nothing would be lost but what is usual.
-    pub(super) fn is_idle(&self) -> bool {
-        self.burst.is_none() && self.failing.is_empty()
+    /// Nothing would be lost but what is usual: no failure is within the window.
+    pub(super) fn is_idle(&self, now: Timestamp, window: u64) -> bool {
+        self.burst.is_none() && (self.failing.is_empty() || now.since(self.last_failure) >= window)
     }
 
     /// Parts that are older than the window become what was before.
@@ -348,6 +348,7 @@ impl Group {
         kinds.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
         let onset = self.onset.unwrap_or(now);
         let no_connection = self.connects.filter(|outcome| kinds.len() == 1 && *kinds[0].0 == *outcome.name());
+        let none_connects = no_connection.is_some() && self.since.1 >= self.since.0;
         let evidence = ErrorBurstEvidence {
             role: self.role,
             scope: self.scope.clone(),
@@ -373,18 +374,24 @@ impl Group {
             connection: None,
             process: self.process.clone(),
             confidence: Confidence {
-                explicit: if no_connection.is_some() {
+                explicit: if none_connects && no_connection.is_some_and(is_one_error) {
                     vec!["the kernel refused each of these connects with the same error"]
                 } else {
                     vec![]
                 },
                 inferred: vec!["the share of failures, against the share before"],
                 // Of what was before, too little is known.
-                doubtful: self.past < KNOWN && no_connection.is_none(),
+                doubtful: self.past < KNOWN && !none_connects,
             },
             evidence: evidence.into(),
         }
     }
+}
+
+/// Whether connects with this outcome have failed with the same error number. A time-out may be that of the client, and
+/// [`Outcome::ConnectFailed`] stands for all other errors.
+fn is_one_error(outcome: Outcome) -> bool {
+    !matches!(outcome, Outcome::ConnectTimeout | Outcome::ConnectFailed)
 }
 
 /// Counts a name among those that are kept.

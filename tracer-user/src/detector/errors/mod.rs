@@ -185,7 +185,7 @@ impl ErrorBurst {
         }
         for (place, key) in keys.into_iter().enumerate().filter(|(_, key)| *key != 0) {
             if !self.calls.contains_key(&key) {
-                self.make_room();
+                self.make_room(now, window);
             }
             let calls = self.calls.entry(key).or_default();
             if told.is_some_and(|told| told != key) {
@@ -218,21 +218,23 @@ impl ErrorBurst {
                 Some(Calls { group: Some(group), .. }) => group.takes(true, now, window),
                 Some(calls) => calls.well.count(now, window),
                 None => {
-                    self.make_room();
+                    self.make_room(now, window);
                     self.calls.entry(*key).or_default().well.count(now, window);
                 }
             }
         }
     }
 
-    /// Where there are too many, those in order are forgotten.
-    fn make_room(&mut self) {
-        if self.calls.len() >= MAX_GROUPS {
-            self.calls.retain(|_, calls| calls.group.as_ref().is_some_and(|group| !group.is_idle()));
-            if self.calls.len() >= MAX_GROUPS {
-                let open = &self.open;
-                self.calls.retain(|key, _| open.contains(key));
-            }
+    /// Where there are too many, those in order are forgotten. Where that gives little room, the others without a burst
+    /// are as well: all are looked at again only after many new ones.
+    fn make_room(&mut self, now: Timestamp, window: u64) {
+        if self.calls.len() < MAX_GROUPS {
+            return;
+        }
+        self.calls.retain(|_, calls| calls.group.as_ref().is_some_and(|group| !group.is_idle(now, window)));
+        if self.calls.len() >= MAX_GROUPS / 4 * 3 {
+            let open = &self.open;
+            self.calls.retain(|key, _| open.contains(key));
         }
     }
 

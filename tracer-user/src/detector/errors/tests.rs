@@ -50,6 +50,14 @@ fn what_is_no_burst() {
     }
 }
 
+/// How sure the latest is, and what was said of it explicitly.
+fn sure(text: &str) -> (&'static str, Vec<&'static str>) {
+    let told = Scenario::told(text);
+    let last = told.incidents().into_iter().rfind(|incident| incident.kind() == Kind::ErrorBurst);
+    let confidence = &last.expect("it is found").report.confidence;
+    (confidence.level(), confidence.explicit.clone())
+}
+
 fn title(evidence: &ErrorBurstEvidence) -> String {
     evidence.timed_title(Redactor::new(false), &|_| "14:02:07".to_owned())
 }
@@ -84,6 +92,53 @@ fn a_connection_that_cannot_be_made_is_told_as_what_it_is() {
         let (_, last) = said.last().unwrap_or_else(|| panic!("{errno}"));
         assert!(title(last).starts_with(words), "{}", title(last));
     }
+}
+
+#[test]
+fn where_some_connections_are_made_no_sentence_says_that_none_can_be() {
+    for (errno, words) in [
+        (99, "at times no local port is left for connections to 127.0.0.1:8080: "),
+        (101, "there is at times no route to 127.0.0.1:8080: "),
+        (113, "the host of 127.0.0.1:8080 cannot be reached at times: "),
+        (24, "at times no file descriptor is left for connections to 127.0.0.1:8080: "),
+        (110, "some connections to 127.0.0.1:8080 cannot be made: "),
+        (111, "127.0.0.1:8080 refuses some connections: "),
+    ] {
+        let turns: String = (0..30)
+            .map(|n| format!("+100 t1 connect > errno={errno}\n+50 t2 GET /a/{n} > 200\n+50 t2 GET /b/{n} > 200\n"))
+            .collect();
+        let text = calls(0..40, 70, "200") + &turns;
+        let said = found(&text);
+        let (_, last) = said.last().unwrap_or_else(|| panic!("{errno}"));
+        assert!(last.failures < last.total, "{last:?}");
+        assert!(title(last).starts_with(words), "{}", title(last));
+        assert!(!last.advice().starts_with("Nothing listens"), "{}", last.advice());
+        assert_eq!(sure(&text), ("likely", vec![]), "{errno}");
+    }
+}
+
+#[test]
+fn one_error_is_said_of_connects_only_where_it_was_one() {
+    let text = |errno: u32| format!("*12 +400 t1 connect > errno={errno}\n+5000 exit");
+    for errno in [24, 99, 101, 111, 113] {
+        assert_eq!(sure(&text(errno)).0, "certain", "{errno}");
+    }
+    // A time-out is the kernel's or the client's; EACCES and the like share an outcome.
+    for errno in [110, 13] {
+        assert_eq!(sure(&text(errno)), ("likely", vec![]), "{errno}");
+    }
+}
+
+#[test]
+fn old_failures_of_many_upstreams_do_not_displace_what_fails_now() {
+    let once = |n: u32, status: &str| format!("+5 t1 GET /a host=h{n} port={} > {status}\n", 10_000 + n);
+    // Three groups each, nearly as many as are counted.
+    let old: String = (0..1360).map(|n| once(n, "500")).collect();
+    let others: String = (2000..2010).map(|n| once(n, "500")).collect();
+    let text = old + "+20000 " + &calls(0..4, 100, "503")[5..] + &others + &calls(4..12, 100, "503");
+    let said = found(&text);
+    let (_, first) = said.first().expect("the burst is found");
+    assert_eq!((first.failures, first.kinds.clone()), (10, vec![("503".into(), 10)]), "{said:?}");
 }
 
 #[test]
