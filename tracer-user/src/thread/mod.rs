@@ -34,7 +34,8 @@ pub struct Wanted<'a> {
 }
 
 /// Looks at a process's threads: those that are wanted, the first, and others, [`MAX_THREADS`] in all. The last event
-/// has [`wire::flag::LOOKED`]. Empty where the process has ended, or must not be looked at.
+/// has [`wire::flag::LOOKED`], and is of the process itself: children that its threads wait for come before. Empty where the
+/// process has ended, or must not be looked at.
 ///
 /// Costs one listing of the threads, and 10 to 15 system calls for each that is looked at.
 pub fn look(pid: u32, wanted: Wanted<'_>, time: Timestamp) -> Vec<wire::ThreadEvent> {
@@ -54,17 +55,21 @@ pub fn look(pid: u32, wanted: Wanted<'_>, time: Timestamp) -> Vec<wire::ThreadEv
             Some(event)
         })
         .collect();
+    // The children that they wait for: what they are called, and what they do. Of a child, one thread is looked at: that
+    // is no look at all of it.
+    let children: Vec<wire::ThreadEvent> = events
+        .iter()
+        .filter_map(call::child)
+        .take(MAX_CHILDREN)
+        .filter_map(|child| {
+            let mut event = task::read(child, child, time)?;
+            call::explain(&mut event, child, wanted.connections, &mut None);
+            Some(event)
+        })
+        .collect();
+    events.splice(..0, children);
     if let Some(last) = events.last_mut() {
         last.header.flags |= wire::flag::LOOKED;
-    }
-    // The children that they wait for: what they are called, and what they do.
-    let children: Vec<u32> = events.iter().filter_map(call::child).take(MAX_CHILDREN).collect();
-    for child in children {
-        if let Some(mut event) = task::read(child, child, time) {
-            call::explain(&mut event, child, wanted.connections, &mut None);
-            event.header.flags |= wire::flag::LOOKED;
-            events.push(event);
-        }
     }
     events
 }

@@ -16,11 +16,16 @@ fn look_at(tids: &[u32]) -> Vec<ThreadEvent> {
     look(std::process::id(), Wanted { tids, connections: &connections, after: 0 }, Timestamp(1))
 }
 
+/// What this thread does.
+fn look_at_one(tid: u32) -> ThreadEvent {
+    look_at(&[tid]).into_iter().find(|event| event.header.tid == tid).expect("it runs")
+}
+
 /// The thread once it is in this call.
 fn in_call(tid: u32, call: &str) -> ThreadEvent {
     let end = Instant::now() + Duration::from_secs(30);
     loop {
-        let event = look_at(&[tid])[0];
+        let event = look_at_one(tid);
         // `poll` is made by `ppoll`, `recv` by `recvfrom`.
         if String::from_utf8_lossy(&event.call_name).contains(call) {
             return event;
@@ -81,11 +86,39 @@ fn a_thread_that_waits_for_a_lock_does_not_run() {
         let _ = receiver.recv();
     });
     let first = in_call(tid, "futex");
-    let again = look_at(&[tid])[0];
+    let again = look_at_one(tid);
     assert_eq!((first.runs, first.argument), (again.runs, again.argument));
     assert!(again.runs > 0 && again.threads >= 2);
     drop(sender);
     thread.join().expect("it ends");
+}
+
+#[test]
+fn a_child_that_is_waited_for_does_not_end_the_look() {
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("it starts");
+    let pid = child.id();
+    let (tid, thread) = start(move || {
+        let pid = rustix::process::Pid::from_raw(pid as i32);
+        let _ = rustix::process::waitid(
+            rustix::process::WaitId::Pid(pid.expect("a child")),
+            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT,
+        );
+    });
+    let end = Instant::now() + Duration::from_secs(30);
+    let all = loop {
+        let all = look_at(&[tid]);
+        if all.iter().any(|event| event.header.tgid == pid) {
+            break all;
+        }
+        assert!(Instant::now() < end, "never seen to wait for its child: {all:?}");
+        thread::yield_now();
+    };
+    child.kill().expect("it is there");
+    thread.join().expect("it ends");
+    child.wait().expect("it has ended");
+    let ends: Vec<u32> = all.iter().filter(|e| e.header.flags & flag::LOOKED != 0).map(|e| e.header.tgid).collect();
+    assert_eq!(ends, [std::process::id()], "one event ends the look, and it is of the process that was looked at");
+    assert_eq!(all.last().map(|event| event.header.tgid), Some(std::process::id()));
 }
 
 #[test]
