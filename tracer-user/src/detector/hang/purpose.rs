@@ -150,25 +150,45 @@ fn prefer_wait(value: &[u8]) -> Option<u64> {
 
 /// Names that are given to places where a client waits for news.
 fn is_waiting_place(segment: &str) -> bool {
+    let polls = words(segment)
+        .any(|word| ["poll", "polling", "longpoll", "longpolling"].iter().any(|name| word.eq_ignore_ascii_case(name)));
     let segment = segment.to_ascii_lowercase();
-    matches!(
-        &*segment,
-        "watch"
-            | "subscribe"
-            | "sse"
-            | "listen"
-            | "listener"
-            | "getupdates"
-            | "wait"
-            | "tail"
-            | "follow"
-            | "stream"
-            | "streaming"
-            | "eventsource"
-            | "event-stream"
-            | "cometd"
-            | "bayeux"
-    ) || segment.contains("poll")
+    polls
+        || matches!(
+            &*segment,
+            "watch"
+                | "subscribe"
+                | "sse"
+                | "listen"
+                | "listener"
+                | "getupdates"
+                | "wait"
+                | "tail"
+                | "follow"
+                | "stream"
+                | "streaming"
+                | "eventsource"
+                | "event-stream"
+                | "cometd"
+                | "bayeux"
+        )
+}
+
+/// The words of a name: `long-poll`, `longPoll`, `XHRPolling`, `poll_events`, `poll2`.
+fn words(name: &str) -> impl Iterator<Item = &str> {
+    name.split(|c: char| !c.is_ascii_alphabetic()).flat_map(|part| {
+        let bytes = part.as_bytes();
+        let begins = move |at: usize| {
+            let next_is_lower = bytes.get(at + 1).is_some_and(u8::is_ascii_lowercase);
+            bytes[at].is_ascii_uppercase() && (bytes[at - 1].is_ascii_lowercase() || next_is_lower)
+        };
+        let mut start = 0;
+        (1..=part.len()).filter(move |at| *at == bytes.len() || begins(*at)).map(move |end| {
+            let word = &part[start..end];
+            start = end;
+            word
+        })
+    })
 }
 
 /// A parameter that asks the server to wait: `wait=30s`, `timeout=50`, `watch=true`.
@@ -268,7 +288,18 @@ mod tests {
         assert_eq!(of("/api/v1/pods?watch=1", &[]), Purpose::Stream);
         assert_eq!(of("/jobs/7", &[("Prefer", "respond-async, wait=20")]), Purpose::Wait(20 * SECOND));
         assert_eq!(of("/feed", &[("Accept", "text/event-stream")]), Purpose::Stream);
-        assert_eq!(of("/long-poll", &[]), Purpose::Perhaps);
+        for place in [
+            "/long-poll",
+            "/poll",
+            "/xhr_polling/7",
+            "/longPoll",
+            "/XHRPolling",
+            "/LONGPOLL",
+            "/poll2",
+            "/a/pollEvents",
+        ] {
+            assert_eq!(of(place, &[]), Purpose::Perhaps, "{place}");
+        }
         assert_eq!(of("/poll?timeout=20", &[]), Purpose::Wait(20 * SECOND));
         assert_eq!(of("/v1.43/events?filters=%7B%7D", &[]), Purpose::Perhaps);
         assert_eq!(of("/2018-06-01/runtime/invocation/next", &[]), Purpose::Perhaps);
@@ -276,7 +307,18 @@ mod tests {
         assert_eq!(of("/socket.io/?EIO=4&transport=polling", &[]), Purpose::Perhaps);
         assert_eq!(of("/db/_changes?feed=continuous", &[]), Purpose::Stream);
         assert_eq!(of("/nacos/v1/cs/configs", &[("Long-Pulling-Timeout", "30000")]), Purpose::Wait(30 * SECOND));
-        for plain in ["/v1/charges", "/?timeout=soon", "/?q=wait", "/waiting-list", "/?wait="] {
+        for plain in [
+            "/pollution",
+            "/polls/7",
+            "/pollen/poller",
+            "/Pollock",
+            "/catapoll",
+            "/v1/charges",
+            "/?timeout=soon",
+            "/?q=wait",
+            "/waiting-list",
+            "/?wait=",
+        ] {
             assert_eq!(of(plain, &[("Accept", "*/*")]), Purpose::None, "{plain}");
         }
         // To bring an event is not to wait for one.
