@@ -207,6 +207,11 @@ impl Hang {
     fn look(&mut self, live: &dyn Live, now: Timestamp, findings: &mut Findings) {
         self.next_look = Timestamp(now.0.saturating_add(self.every()));
         self.look += 1;
+        let look_at_threads = now >= self.next_threads;
+        if look_at_threads {
+            self.next_threads = Timestamp(now.0.saturating_add(ASK_AT_LEAST.min(self.after())));
+            self.threads.expire(now);
+        }
         let waited = self.threads.waited_on();
         let known = Known {
             waited: &waited,
@@ -221,8 +226,7 @@ impl Hang {
         call::connections(live, known, &seen, &mut candidates);
         candidates.extend(self.queries(now));
         let silent = |candidate: &&Candidate| now.since(candidate.progress) >= candidate.threshold;
-        if now >= self.next_threads {
-            self.next_threads = Timestamp(now.0.saturating_add(ASK_AT_LEAST.min(self.after())));
+        if look_at_threads {
             for pid in call::with_silent_connections(live) {
                 findings.ask(Ask::Threads { pid, tid: 0 });
             }
@@ -336,6 +340,7 @@ impl Hang {
         for subject in gone {
             let result = match subject {
                 Subject::Exchange(_) => HangResult::Resumed,
+                Subject::Connection(_) if self.nobody_waits(subject) => HangResult::Over,
                 Subject::Connection(_) | Subject::Query(..) => HangResult::Answered,
             };
             let closed = self.close(subject, result, now, now, findings);
@@ -345,6 +350,15 @@ impl Hang {
                 self.past.entry(id).or_default().push(opened);
             }
         }
+    }
+
+    /// The thread that was told to wait for it has ended, or is not known any more.
+    fn nobody_waits(&self, subject: Subject) -> bool {
+        self.watched.get(&subject).is_some_and(|watched| {
+            let Candidate { process, tid, .. } = &watched.candidate;
+            let threads = watched.told.as_ref().map_or(&[][..], |told| &told.verdict.threads);
+            threads.iter().any(|thread| thread.tid == *tid) && self.threads.get(process.pid, *tid).is_none()
+        })
     }
 
     /// It is over, or goes on. Gives the incident's number, where it was one.

@@ -1,15 +1,27 @@
 //! What threads were seen to do, look after look.
+//!
+//! What a thread did counts until a look shows that it has ended, not for a time: looks are seldom where asking rests, and
+//! what is said of a call must not change for that. A look at all threads of a process shows those that have ended; of
+//! processes with more threads, some looks in a row do.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::evidence::{Doing, ThreadFact};
 use crate::event::{
     Timestamp,
-    wire::{ThreadEvent, waits_on},
+    wire::{ThreadEvent, flag, waits_on},
 };
 
-/// Threads that are remembered at once. Looks see 64 of each process.
+/// Threads that are remembered at once.
 const REMEMBERED: usize = 8192;
+/// Half of the threads that a look sees: the others may be those that are wanted each time.
+const IN_TURN: u32 = 32;
+/// Rounds in which a thread is not seen before it has ended, where looks do not see all. Two more looks are for threads that
+/// begin and end meanwhile.
+const ROUNDS: u32 = 2;
+/// A process at which nobody looked for so long is forgotten: children that a thread waited for, whose end no event tells
+/// where children are not followed. Longer than asking ever rests.
+const UNSEEN_NS: u64 = 60_000_000_000;
 /// Looks closer to each other say nothing about the use of a processor: it is counted in timer ticks.
 const SHARE_FROM_NS: u64 = 20_000_000;
 /// A thread that is on a processor for this share of the time computes.
@@ -27,6 +39,8 @@ pub(super) struct Thread {
     pub(super) still: Timestamp,
     /// Since when it is known to wait for a name server.
     pub(super) query: Option<Timestamp>,
+    /// The process' look that saw it last.
+    look: u32,
 }
 
 /// `domain`
@@ -120,12 +134,17 @@ impl Thread {
         (self.doing() == Doing::Child).then_some(self.latest.argument as u32)
     }
 
+    /// Its name.
+    pub(super) fn name(&self) -> String {
+        text(&self.latest.name)
+    }
+
     /// For a person, and for JSON.
-    pub(super) fn fact(&self, now: Timestamp) -> ThreadFact {
+    fn fact(&self, now: Timestamp) -> ThreadFact {
         let call = self.call();
         ThreadFact {
             tid: self.latest.header.tid,
-            name: text(&self.latest.name).into(),
+            name: self.name().into(),
             state: char::from(self.latest.state),
             call: (!call.is_empty()).then(|| call.into()),
             wait_channel: Some(text(&self.latest.wait_channel)).filter(|channel| !channel.is_empty()).map(Into::into),
@@ -139,27 +158,101 @@ impl Thread {
     }
 }
 
+/// Those of a process.
+#[derive(Debug, Default)]
+struct Process {
+    threads: FxHashMap<u32, Thread>,
+    /// Looks that are over.
+    looks: u32,
+    /// When one of them was seen last.
+    latest: Timestamp,
+}
+
+impl Process {
+    /// A look at the process is over: forgets the threads that have ended, as it shows.
+    fn looked(&mut self, last: &ThreadEvent) {
+        self.looks = self.looks.wrapping_add(1);
+        // A look has one time.
+        let time = time_of(last);
+        let seen = self.threads.values().filter(|thread| thread.time() == time).count();
+        if last.threads == 0 {
+            return;
+        }
+        if seen >= last.threads as usize {
+            self.threads.retain(|_, thread| thread.time() >= time);
+        } else {
+            let most = ROUNDS.saturating_mul(last.threads.div_ceil(IN_TURN)).saturating_add(2);
+            let looks = self.looks;
+            self.threads.retain(|_, thread| looks.wrapping_sub(thread.look) <= most);
+        }
+    }
+}
+
 /// All of them, by process and thread.
 #[derive(Debug, Default)]
-pub(super) struct Threads(FxHashMap<u32, FxHashMap<u32, Thread>>);
+pub(super) struct Threads {
+    processes: FxHashMap<u32, Process>,
+    /// Of all processes.
+    count: usize,
+}
 
 impl Threads {
     pub(super) fn take(&mut self, event: &ThreadEvent) {
-        if self.0.values().map(FxHashMap::len).sum::<usize>() >= REMEMBERED {
-            self.0.clear();
+        let (pid, tid) = (event.header.tgid, event.header.tid);
+        let is_new = self.get(pid, tid).is_none();
+        if is_new && self.count >= REMEMBERED {
+            self.make_room();
         }
         let query = is_query(event).then(|| time_of(event));
-        let thread = Thread { latest: *event, share: None, still: time_of(event), query };
-        let threads = self.0.entry(event.header.tgid).or_default();
-        threads.entry(event.header.tid).and_modify(|known| known.take(event)).or_insert(thread);
+        let process = self.processes.entry(pid).or_default();
+        let look = process.looks;
+        let thread = Thread { latest: *event, share: None, still: time_of(event), query, look };
+        let known = process.threads.entry(tid).and_modify(|known| known.take(event)).or_insert(thread);
+        known.look = look;
+        process.latest = process.latest.max(time_of(event));
+        self.count += usize::from(is_new);
+        if event.header.flags & flag::LOOKED != 0 {
+            let before = process.threads.len();
+            process.looked(event);
+            self.count -= before - process.threads.len();
+        }
+    }
+
+    /// Forgets the half that was seen the longest time ago, and their processes where none is left.
+    fn make_room(&mut self) {
+        let mut times: Vec<Timestamp> = self.all().map(Thread::time).collect();
+        let middle = times.len() / 2;
+        let (_, middle, _) = times.select_nth_unstable(middle);
+        let middle = *middle;
+        self.processes.retain(|_, process| {
+            process.threads.retain(|_, thread| thread.time() > middle);
+            !process.threads.is_empty()
+        });
+        self.count = self.all().count();
+    }
+
+    /// Forgets the processes at which nobody looks any more.
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        self.processes.retain(|_, process| now.since(process.latest) < UNSEEN_NS);
+        self.count = self.all().count();
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Thread> {
+        self.processes.values().flat_map(|process| process.threads.values())
     }
 
     pub(super) fn forget(&mut self, pid: u32) {
-        self.0.remove(&pid);
+        if let Some(process) = self.processes.remove(&pid) {
+            self.count -= process.threads.len();
+        }
     }
 
     pub(super) fn get(&self, pid: u32, tid: u32) -> Option<&Thread> {
-        self.0.get(&pid)?.get(&tid)
+        self.processes.get(&pid)?.threads.get(&tid)
+    }
+
+    fn of_process(&self, pid: u32) -> impl Iterator<Item = &Thread> {
+        self.processes.get(&pid).into_iter().flat_map(|process| process.threads.values())
     }
 
     /// How many processors the threads of a process used between the last two looks, all together, as seen at or after a
@@ -170,31 +263,32 @@ impl Threads {
         shares.fold((0.0, 0), |(sum, count), share| (sum + share, count + 1))
     }
 
-    /// Fills in what only the others know of it: the name of its child.
-    pub(super) fn named(&self, mut fact: ThreadFact) -> ThreadFact {
+    /// What it does, with what only the others know of it: the name of its child, as the same look saw it. A number that
+    /// is used again may have been another's before.
+    pub(super) fn fact(&self, thread: &Thread, now: Timestamp) -> ThreadFact {
+        let mut fact = thread.fact(now);
         if let Some((pid, name)) = &mut fact.child
-            && let Some(child) = self.get(*pid, *pid)
+            && let Some(child) = self.get(*pid, *pid).filter(|child| child.time() >= thread.time())
         {
-            *name = text(&child.latest.name).into();
+            *name = child.name().into();
         }
         fact
     }
 
     /// Sockets that threads wait on.
     pub(super) fn waited_on(&self) -> FxHashSet<u64> {
-        let all = self.0.values().flat_map(FxHashMap::values).map(|thread| thread.latest.connection);
+        let all = self.all().map(|thread| thread.latest.connection);
         all.filter(|inode| *inode != 0).collect()
     }
 
     /// Whether any of a process was looked at since a moment.
     pub(super) fn seen(&self, pid: u32, since: Timestamp) -> bool {
-        self.0.get(&pid).is_some_and(|threads| threads.values().any(|thread| thread.time() >= since))
+        self.of_process(pid).any(|thread| thread.time() >= since)
     }
 
     /// Those of a process that were seen at or after a moment, in the order of their numbers.
     pub(super) fn of(&self, pid: u32, since: Timestamp) -> Vec<&Thread> {
-        let mut threads: Vec<&Thread> =
-            self.0.get(&pid).into_iter().flat_map(FxHashMap::values).filter(|thread| thread.time() >= since).collect();
+        let mut threads: Vec<&Thread> = self.of_process(pid).filter(|thread| thread.time() >= since).collect();
         threads.sort_unstable_by_key(|thread| thread.latest.header.tid);
         threads
     }
@@ -204,12 +298,14 @@ impl Threads {
         let waits = |thread: &&Thread| {
             thread.latest.connection == inode && thread.latest.waits_on == waits_on::SOCKET && thread.time() >= since
         };
-        let threads = self.0.get(&pid)?;
-        threads.values().filter(waits).min_by_key(|thread| thread.latest.header.tid)
+        self.of_process(pid).filter(waits).min_by_key(|thread| thread.latest.header.tid)
     }
 
     /// Threads that wait for the answer to a query, on a UDP socket whose peer is a name server, and since when.
     pub(super) fn queries(&self) -> impl Iterator<Item = (&Thread, Timestamp)> {
-        self.0.values().flat_map(FxHashMap::values).filter_map(|thread| Some((thread, thread.query?)))
+        self.all().filter_map(|thread| Some((thread, thread.query?)))
     }
 }
+
+#[cfg(test)]
+mod tests;

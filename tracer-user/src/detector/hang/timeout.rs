@@ -125,7 +125,7 @@ pub(super) fn query(thread: &Thread, since: Timestamp, threshold: u64) -> Candid
     let event = &thread.latest;
     let remote = Address::from_wire(event.family, event.remote, event.remote_port);
     let text: Box<str> = remote.to_string().into();
-    let name: Arc<str> = thread.fact(Timestamp(0)).name.into();
+    let name: Arc<str> = thread.name().into();
     let (pid, tid) = (event.header.tgid, event.header.tid);
     // No connection of the engine's: none is shown.
     let connection = ConnectionInfo {

@@ -57,7 +57,7 @@ pub(super) struct Court<'a> {
 impl Court<'_> {
     /// The thread, with what others know of it.
     fn fact(&self, thread: &Thread) -> ThreadFact {
-        let mut fact = self.threads.named(thread.fact(self.now));
+        let mut fact = self.threads.fact(thread, self.now);
         fact.peer = fact.socket.and_then(|inode| self.made.peer(inode)).map(Into::into);
         fact
     }

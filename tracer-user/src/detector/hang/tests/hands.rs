@@ -4,7 +4,7 @@ use super::{Doing, GET, OK, Play, Who, is, one, play};
 use crate::{
     detector::{
         Explain as _, State,
-        hang::{Phase, Reason, WaitingOn},
+        hang::{HangResult, Phase, Reason, WaitingOn},
     },
     event::wire::waits_on,
     redact::Redactor,
@@ -119,4 +119,42 @@ fn advice_does_not_tell_to_set_a_time_out_that_there_is() {
     assert!(!closed.1.advice().contains("time-out"), "{}", closed.1.advice());
     assert!(!told.last().expect("the next").1.advice().contains("time-out"), "it is known by now");
     play.receive(OK);
+}
+
+#[test]
+fn a_thread_that_has_ended_waits_for_nothing() {
+    // It alone showed that somebody waits.
+    let mut play = Play::late(90_000, 60_000);
+    play.thread(Who::OTHER, b'S', "epoll_wait", waits_on::EPOLL, 0, 0);
+    play.thread(Who::HANDLER, b'S', "recvfrom", waits_on::SOCKET, play::INODE, 0).pass(9_000);
+    assert!(play.hangs().iter().all(|(state, _)| *state != State::Closed), "{:#?}", play.hangs());
+    play.ends(Who::HANDLER).pass(12_000);
+    let told = play.hangs();
+    let (state, last) = told.last().expect("it was told");
+    assert_eq!((*state, last.result), (State::Closed, HangResult::Over), "{last:#?}");
+    assert_eq!(told.iter().filter(|(state, _)| *state == State::Open).count(), 1);
+    // One that served it.
+    let mut play = Play::server();
+    play.thread(Who::OTHER, b'S', "epoll_wait", waits_on::EPOLL, 0, 0);
+    play.receive(GET).thread(Who::HANDLER, b'S', "read", waits_on::PIPE, 0, 0).pass(9_000);
+    play.ends(Who::HANDLER).pass(12_000);
+    let told = play.hangs();
+    let (state, last) = told.last().expect("it goes on");
+    assert_eq!(*state, State::Update);
+    assert!(last.threads.iter().all(|thread| thread.tid == Who::OTHER), "{:#?}", last.threads);
+}
+
+#[test]
+fn a_thread_that_nobody_looks_at_does_what_it_did() {
+    for (call, on, socket) in [("recvfrom", waits_on::SOCKET, play::INODE), ("read", waits_on::PIPE, 0)] {
+        let mut play = if socket == 0 { Play::server() } else { Play::late(90_000, 60_000) };
+        if socket == 0 {
+            play.receive(GET);
+        }
+        play.thread(Who::HANDLER, b'S', call, on, socket, 0).pass(9_000).rests().pass(40_000);
+        let told = play.hangs();
+        let doing = told[0].1.doing;
+        let same = |evidence: &super::HangEvidence| evidence.doing == doing && evidence.threads[0].tid == Who::HANDLER;
+        assert!(told.iter().skip(1).all(|(state, evidence)| *state == State::Update && same(evidence)), "{told:#?}");
+    }
 }

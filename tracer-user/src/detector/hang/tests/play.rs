@@ -45,6 +45,8 @@ pub(super) struct Play {
     threads: Vec<(ThreadEvent, u64)>,
     /// The kernel does not answer.
     silent: bool,
+    /// Nobody looks at threads.
+    resting: bool,
     updates: Vec<Update>,
     /// Questions.
     pub(super) asked: usize,
@@ -65,6 +67,7 @@ impl Play {
             },
             threads: Vec::new(),
             silent: false,
+            resting: false,
             updates: Vec::new(),
             asked: 0,
         };
@@ -259,6 +262,18 @@ impl Play {
         self
     }
 
+    /// A thread ends.
+    pub(super) fn ends(&mut self, tid: u32) -> &mut Self {
+        self.threads.retain(|(thread, _)| thread.header.tid != tid);
+        self
+    }
+
+    /// No look at threads is made from now on: the thread that asks rests.
+    pub(super) fn rests(&mut self) -> &mut Self {
+        self.resting = true;
+        self
+    }
+
     /// The last thread's wait has a time-out.
     pub(super) fn timed(&mut self) -> &mut Self {
         self.threads.last_mut().expect("one").0.timed = 1;
@@ -303,7 +318,7 @@ impl Play {
                 }
                 self.asked += 1;
             }
-            if threads {
+            if threads && !self.resting {
                 self.look();
             }
         }
@@ -326,9 +341,18 @@ impl Play {
     }
 
     fn look(&mut self) {
+        let own = |(thread, _): &(ThreadEvent, u64)| thread.header.tgid == PID;
+        let (threads, last) =
+            (self.threads.iter().filter(|thread| own(thread)).count(), self.threads.iter().rposition(own));
         for index in 0..self.threads.len() {
             let (mut event, share) = self.threads[index];
             event.header.time_ns = self.time;
+            if own(&self.threads[index]) {
+                event.threads = threads as u32;
+            }
+            if Some(index) == last {
+                event.header.flags |= flag::LOOKED;
+            }
             if share > 0 {
                 (event.cpu_ns, event.runs) = (self.time * share / 100, self.time / MS);
             }
