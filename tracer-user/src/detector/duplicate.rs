@@ -14,7 +14,7 @@ use super::{
     threshold::thresholds,
 };
 use crate::{
-    connection::{ConnectionId, ConnectionInfo, Role},
+    connection::{ConnectionInfo, Role},
     event::Timestamp,
     exchange::{Exchange, ExchangeId, OpenExchange, ProcessRef, Request, Step},
     redact::Redactor,
@@ -47,6 +47,8 @@ pub struct DuplicateEvidence {
     pub method: Box<str>,
     /// Whom it is for.
     pub authority: Box<str>,
+    /// Where the two went, with how many of them; none of inbound calls.
+    pub addresses: Vec<(Box<str>, u64)>,
     /// Path with query.
     pub path: Box<str>,
     /// The header that has the same value in both, if any.
@@ -60,7 +62,7 @@ pub struct DuplicateEvidence {
 #[derive(Debug)]
 struct First {
     exchange: ExchangeId,
-    connection: ConnectionId,
+    connection: Arc<ConnectionInfo>,
     started: Timestamp,
 }
 
@@ -122,20 +124,30 @@ impl Duplicate {
         let Some((key, header)) = self.key(exchange, request) else { return };
         let Some(first) = self.first.get(&key) else {
             if self.first.len() < MAX_OPEN {
-                let first =
-                    First { exchange: exchange.id, connection: exchange.connection.id, started: exchange.started };
+                let first = First {
+                    exchange: exchange.id,
+                    connection: Arc::clone(exchange.connection),
+                    started: exchange.started,
+                };
                 self.first.insert(key, first);
                 self.keys.insert(exchange.id, key);
             }
             return;
         };
         // Pipelined on one connection, they are one client's own business.
-        if first.connection == exchange.connection.id
+        if first.connection.id == exchange.connection.id
             || (header.is_none() && self.habits.get(&key).is_some_and(|times| *times >= self.thresholds.habit))
         {
             return;
         }
+        let mut addresses = Vec::new();
+        if exchange.role == Role::Client {
+            for connection in [&first.connection, exchange.connection] {
+                endpoint::count(&mut addresses, endpoint::cut_str(&connection.remote_text));
+            }
+        }
         let evidence = DuplicateEvidence {
+            addresses,
             role: exchange.role,
             method: endpoint::cut(&request.method),
             authority: endpoint::cut(request.authority().unwrap_or(&exchange.connection.remote_text)),
@@ -231,14 +243,22 @@ impl Pair {
     }
 }
 
+impl DuplicateEvidence {
+    /// The call in words; authority and address where they differ.
+    pub fn call(&self, redactor: Redactor) -> String {
+        let addresses = endpoint::others(endpoint::names(&self.addresses), &self.authority, redactor);
+        format!("{} {}{}{addresses}", self.method, redactor.authority(&self.authority), redactor.url(&self.path))
+    }
+}
+
 impl Explain for DuplicateEvidence {
     fn title(&self, redactor: Redactor) -> String {
-        let (authority, path) = (redactor.authority(&self.authority), redactor.url(&self.path));
+        let call = self.call(redactor);
         let was = if self.role == Role::Client { "sent" } else { "received" };
         let same = self.key.map_or_else(String::new, |key| format!(" (same {key})"));
         let results = if self.results.is_empty() { String::new() } else { format!(": {}", self.results.join(", ")) };
         let apart = self.apart as f64 / 1e6;
-        format!("{} {authority}{path} was {was} twice at once, {apart:.0} ms apart{same}{results}", self.method)
+        format!("{call} was {was} twice at once, {apart:.0} ms apart{same}{results}")
     }
 
     fn advice(&self) -> String {
@@ -259,6 +279,7 @@ impl Explain for DuplicateEvidence {
             ("key", Value::from(self.key)),
             ("apart_ms", Value::milliseconds(self.apart)),
             ("results", Value::list(&self.results, |result| Value::Text(result.to_string()))),
+            ("addresses", Value::counted(&self.addresses, "address", redactor)),
         ]
     }
 }

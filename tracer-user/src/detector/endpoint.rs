@@ -4,7 +4,7 @@ use std::hash::{Hash as _, Hasher as _};
 
 use rustc_hash::FxHasher;
 
-use crate::{connection::Role, exchange::Exchange};
+use crate::{connection::Role, exchange::Exchange, redact::Redactor};
 
 /// Bytes of a name that are kept to be shown.
 const TEXT_LIMIT: usize = 256;
@@ -21,6 +21,9 @@ pub struct Endpoint {
     /// Path without query; segments that name one thing of many are `{}`.
     pub path: Box<str>,
 }
+
+/// Addresses that are kept of calls that are alike, or names of one address.
+pub const NAMES: usize = 8;
 
 /// What a segment is folded to.
 pub const FOLDED: &str = "{}";
@@ -86,6 +89,31 @@ pub fn cut_str(text: &str) -> &str {
     &text[..text.floor_char_boundary(TEXT_LIMIT)]
 }
 
+/// Counts a name among those that are kept.
+pub fn count(list: &mut Vec<(Box<str>, u64)>, name: &str) {
+    if let Some((_, count)) = list.iter_mut().find(|(known, _)| **known == *name) {
+        *count += 1;
+    } else if list.len() < NAMES {
+        list.push((name.into(), 1));
+    }
+}
+
+/// Other names of what is `told` already, to follow it: ` (10.0.0.7:8080 and 2 more)`; nothing where there are none. All
+/// titles name both authority and address where they differ: behind one name may be several addresses, of which one is bad.
+pub fn others<'a>(names: impl IntoIterator<Item = &'a str>, told: &str, redactor: Redactor) -> String {
+    let mut others = names.into_iter().filter(|name| *name != told && !name.is_empty());
+    let Some(first) = others.next() else { return String::new() };
+    match others.count() {
+        0 => format!(" ({})", redactor.authority(first)),
+        more => format!(" ({} and {more} more)", redactor.authority(first)),
+    }
+}
+
+/// The names of a list that counts them.
+pub fn names(list: &[(Box<str>, u64)]) -> impl Iterator<Item = &str> {
+    list.iter().map(|(name, _)| &**name)
+}
+
 impl Endpoint {
     /// That of an exchange whose request was seen.
     pub fn of(exchange: &Exchange) -> Option<Self> {
@@ -97,11 +125,26 @@ impl Endpoint {
             path: cut(&fold(request.path())),
         })
     }
+
+    /// Method, authority, path, and the addresses that differ.
+    pub fn named<'a>(&self, addresses: impl IntoIterator<Item = &'a str>, redactor: Redactor) -> String {
+        let Self { method, authority, path, .. } = self;
+        let addresses = others(addresses, authority, redactor);
+        format!("{method} {}{}{addresses}", redactor.authority(authority), redactor.url(path))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_differ_follow_what_is_told() {
+        let others = |names: &[&str]| others(names.iter().copied(), "api", Redactor::new(false));
+        assert_eq!(others(&["api", ""]), "");
+        assert_eq!(others(&["10.0.0.7:80"]), " (10.0.0.7:80)");
+        assert_eq!(others(&["10.0.0.7:80", "api", "10.0.0.8:80", "10.0.0.9:80"]), " (10.0.0.7:80 and 2 more)");
+    }
 
     #[test]
     fn what_names_one_of_many_is_folded() {

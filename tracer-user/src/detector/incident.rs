@@ -257,6 +257,14 @@ impl Value {
     pub fn list<T>(items: impl IntoIterator<Item = T>, value: impl FnMut(T) -> Self) -> Self {
         Self::List(items.into_iter().map(value).collect())
     }
+
+    /// Addresses or authorities, with how often each.
+    pub fn counted(list: &[(Box<str>, u64)], name: &'static str, redactor: crate::redact::Redactor) -> Self {
+        Self::list(list, |(what, count)| {
+            let what = redactor.authority(what).into_owned();
+            Self::Object(vec![(name, Self::Text(what)), ("count", Self::Count(*count))])
+        })
+    }
 }
 
 impl From<&str> for Value {

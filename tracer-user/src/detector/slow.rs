@@ -12,7 +12,8 @@ use std::{collections::VecDeque, time::Duration};
 use rustc_hash::FxHashMap;
 
 use super::{
-    About, Confidence, Detect, Explain, Facts, Findings, Observation, Opened, Report, Value, endpoint::Endpoint,
+    About, Confidence, Detect, Explain, Facts, Findings, Observation, Opened, Report, Value,
+    endpoint::{self, Endpoint},
     threshold::thresholds,
 };
 use crate::{
@@ -41,6 +42,8 @@ thresholds! {
 const MAX_ENDPOINTS: usize = 1024;
 /// The most of the last calls that are kept.
 const MAX_LAST: usize = 100;
+/// In place of that of an address: inbound, or there were too many.
+const NO_ADDRESS: u8 = u8::MAX;
 /// What is usual is what was of late.
 static USUAL: Scale = Scale { unit_ns: 1_000, steps: 4, buckets: 140, limit: 10_000 };
 
@@ -49,6 +52,8 @@ static USUAL: Scale = Scale { unit_ns: 1_000, steps: 4, buckets: 140, limit: 10_
 pub struct SlowEvidence {
     /// Which calls.
     pub endpoint: Endpoint,
+    /// Addresses that answered late since it began, as far as they are kept, with how often; none of inbound calls.
+    pub addresses: Vec<(Box<str>, u64)>,
     /// Median wait of the last calls, nanoseconds.
     pub now: u64,
     /// Median and 95th percentile of the calls before.
@@ -67,14 +72,17 @@ pub struct SlowEvidence {
 struct Watched {
     endpoint: Endpoint,
     history: Histogram,
-    /// The last calls; they enter the history as they leave here.
-    last: VecDeque<u64>,
+    /// Waits of the last calls, which enter the history as they leave here, and the place of their address.
+    last: VecDeque<(u64, u8)>,
+    /// Addresses of the last calls, and of earlier ones.
+    addresses: Vec<Box<str>>,
     slow: Option<Slowness>,
 }
 
 #[derive(Debug)]
 struct Slowness {
     opened: Opened,
+    addresses: Vec<(Box<str>, u64)>,
     calls: u64,
     longest: u64,
     told: u64,
@@ -143,8 +151,9 @@ impl Slow {
             self.endpoints.retain(|_, watched| watched.slow.is_some());
         }
         let Some(endpoint) = Endpoint::of(exchange) else { return };
-        let last = VecDeque::from([wait]);
-        let watched = Watched { endpoint, history: Histogram::new(&USUAL), last, slow: None };
+        let (last, addresses) = (VecDeque::new(), Vec::new());
+        let mut watched = Watched { endpoint, history: Histogram::new(&USUAL), last, addresses, slow: None };
+        watched.keep(wait, exchange);
         self.endpoints.insert(key, Box::new(watched));
     }
 }
@@ -161,9 +170,46 @@ impl Slow {
 
 impl Watched {
     fn median(&self) -> u64 {
-        let mut sorted: Vec<u64> = self.last.iter().copied().collect();
+        let mut sorted: Vec<u64> = self.last.iter().map(|(wait, _)| *wait).collect();
         sorted.sort_unstable();
         sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    }
+
+    fn keep(&mut self, wait: u64, exchange: &Exchange) {
+        let place =
+            if exchange.role == Role::Client { self.place(&exchange.connection.remote_text) } else { NO_ADDRESS };
+        self.last.push_back((wait, place));
+    }
+
+    /// The place of an address, which takes that of one that none of the last calls went to.
+    fn place(&mut self, address: &str) -> u8 {
+        let address = endpoint::cut_str(address);
+        let places = 0..endpoint::NAMES as u8;
+        for (place, known) in places.clone().zip(&self.addresses) {
+            if **known == *address {
+                return place;
+            }
+        }
+        if self.addresses.len() < endpoint::NAMES {
+            self.addresses.push(address.into());
+            return self.addresses.len() as u8 - 1;
+        }
+        let free = places.into_iter().find(|place| self.last.iter().all(|(_, used)| used != place));
+        if let Some(known) = free.and_then(|place| self.addresses.get_mut(usize::from(place))) {
+            *known = address.into();
+        }
+        free.unwrap_or(NO_ADDRESS)
+    }
+
+    /// The addresses of the last calls that waited for longer than is usual.
+    fn late(&self, usual: u64) -> Vec<(Box<str>, u64)> {
+        let mut late = Vec::new();
+        for (_, place) in self.last.iter().filter(|(wait, _)| *wait > usual) {
+            if let Some(address) = self.addresses.get(usize::from(*place)) {
+                endpoint::count(&mut late, address);
+            }
+        }
+        late
     }
 
     /// Median and 95th percentile of what is usual.
@@ -180,15 +226,18 @@ impl Watched {
         findings: &mut Findings,
     ) {
         let size = (thresholds.last as usize).clamp(3, MAX_LAST);
-        self.last.push_back(wait);
+        self.keep(wait, exchange);
         if self.last.len() > size
-            && let Some(old) = self.last.pop_front()
+            && let Some((old, _)) = self.last.pop_front()
             // What is slow is not what is usual.
             && self.slow.is_none()
         {
             self.history.add(old);
         }
         if let Some(slow) = &mut self.slow {
+            if exchange.role == Role::Client && wait > self.history.quantile(0.95) {
+                endpoint::count(&mut slow.addresses, endpoint::cut_str(&exchange.connection.remote_text));
+            }
             slow.calls += 1;
             slow.longest = slow.longest.max(wait);
             if slow.exchanges.len() < 8 {
@@ -202,7 +251,7 @@ impl Watched {
             // Most calls end here.
             return;
         }
-        let mut sorted: Vec<u64> = self.last.iter().copied().collect();
+        let mut sorted: Vec<u64> = self.last.iter().map(|(wait, _)| *wait).collect();
         sorted.sort_unstable();
         let median = sorted[sorted.len() / 2];
         let usual = (self.history.quantile(0.5), self.history.quantile(0.95));
@@ -212,7 +261,8 @@ impl Watched {
             None if far => {
                 let mut slow = Slowness {
                     opened: Opened { id: crate::exchange::IncidentId(0), since: now },
-                    calls: self.last.iter().filter(|wait| **wait > usual.1).count() as u64,
+                    addresses: self.late(usual.1),
+                    calls: self.last.iter().filter(|(wait, _)| *wait > usual.1).count() as u64,
                     longest: sorted[sorted.len() - 1],
                     told: median,
                     exchanges: vec![exchange.id],
@@ -242,6 +292,7 @@ impl Watched {
     fn report(&self, slow: &Slowness, median: u64, usual: (u64, u64), over: bool) -> Report {
         let evidence = SlowEvidence {
             endpoint: self.endpoint.clone(),
+            addresses: slow.addresses.clone(),
             now: median,
             usual,
             history: self.history.count(),
@@ -275,18 +326,22 @@ fn words(nanoseconds: u64) -> String {
     }
 }
 
+impl SlowEvidence {
+    /// Which calls, in words; authority and address where they differ.
+    pub fn subject(&self, redactor: Redactor) -> String {
+        self.endpoint.named(endpoint::names(&self.addresses), redactor)
+    }
+}
+
 impl Explain for SlowEvidence {
     fn title(&self, redactor: Redactor) -> String {
-        let Endpoint { method, authority, path, .. } = &self.endpoint;
-        let (authority, path) = (redactor.authority(authority), redactor.url(path));
+        let what = self.subject(redactor);
         let (now, usual) = (words(self.now), words(self.usual.0));
         if self.over {
             let (calls, longest) = (self.calls, words(self.longest));
-            return format!(
-                "{method} {authority}{path} is no longer slow: {now}, after {calls} calls of up to {longest}"
-            );
+            return format!("{what} is no longer slow: {now}, after {calls} calls of up to {longest}");
         }
-        format!("{method} {authority}{path} has become slow: {now} instead of {usual}")
+        format!("{what} has become slow: {now} instead of {usual}")
     }
 
     fn advice(&self) -> String {
@@ -310,6 +365,7 @@ impl Explain for SlowEvidence {
             ("history", Value::Count(self.history.into())),
             ("calls", Value::Count(self.calls)),
             ("longest_ms", Value::Decimal(self.longest as f64 / 1e6)),
+            ("addresses", Value::counted(&self.addresses, "address", redactor)),
         ]
     }
 }
@@ -319,12 +375,32 @@ mod tests {
     use crate::{
         detector::{Kind, State},
         engine::tests::scenario::Scenario,
+        redact::Redactor,
     };
 
     fn found(text: &str) -> Vec<State> {
         let told = Scenario::told(text);
         let of = told.incidents().into_iter().filter(|incident| incident.kind() == Kind::Slow);
         of.map(|incident| incident.state).collect()
+    }
+
+    #[test]
+    fn the_address_that_is_slow_is_named_beside_the_authority() {
+        let title = |text: &str| {
+            let told = Scenario::told(text);
+            let of = told.incidents().into_iter().rfind(|incident| incident.kind() == Kind::Slow);
+            let title = of.map(|incident| incident.report.evidence.title(Redactor::new(false)));
+            title.expect("it is found").split(" has become").next().unwrap_or_default().to_owned()
+        };
+        // Two addresses in turn.
+        let call = |n: u32, took: u32| {
+            format!("+20 t1 GET /o/{n} host=api.internal port={} > 200 took={took}\n", 8081 + n % 2)
+        };
+        let usual: String = (0..80).map(|n| call(n, 10)).collect();
+        let both: String = (0..20).map(|n| call(n, 200)).collect();
+        assert_eq!(title(&(usual + &both)), "GET api.internal/o/{} (127.0.0.1:8081 and 1 more)");
+        let same = "*80 +20 t1 GET /o/1 host=127.0.0.1:8080 > 200 took=10\n*12 +20 t1 GET /o/2 host=127.0.0.1:8080 > 200 took=200";
+        assert_eq!(title(same), "GET 127.0.0.1:8080/o/{}");
     }
 
     const USUAL: &str = "*80 +20 t1 GET /o/1 keep > 200 took=10\n";

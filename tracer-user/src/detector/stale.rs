@@ -49,6 +49,8 @@ const SHOWN: usize = 8;
 pub struct StaleEvidence {
     /// Whom the calls were for.
     pub authority: Box<str>,
+    /// Addresses where they failed, as far as they are kept, with how often.
+    pub addresses: Vec<(Box<str>, u64)>,
     /// Failures.
     pub failures: u64,
     /// How long the connections had been idle, the latest ones, nanoseconds.
@@ -190,6 +192,7 @@ impl Stale {
         if let Some(upstream) = self.upstreams.get_mut(&authority) {
             let evidence = &mut upstream.evidence;
             evidence.failures += 1;
+            endpoint::count(&mut evidence.addresses, endpoint::cut_str(&connection.remote_text));
             evidence.shortest = evidence.shortest.min(idle);
             (evidence.outcome, evidence.idempotent) = (outcome, idempotent);
             keep(&mut evidence.idle, idle);
@@ -206,11 +209,12 @@ impl Stale {
             opened: Opened { id: crate::exchange::IncidentId(0), since: now },
             last: now,
             exchanges: vec![exchange],
-            connection,
+            connection: Arc::clone(&connection),
             process,
             doubtful,
             evidence: StaleEvidence {
                 authority: authority.clone(),
+                addresses: vec![(endpoint::cut(&connection.remote_text), 1)],
                 failures: 1,
                 idle: vec![idle],
                 shortest: idle,
@@ -268,12 +272,20 @@ impl Upstream {
     }
 }
 
+impl StaleEvidence {
+    /// Whom the calls were for; authority and address where they differ.
+    pub fn upstream(&self, redactor: Redactor) -> String {
+        let addresses = endpoint::others(endpoint::names(&self.addresses), &self.authority, redactor);
+        format!("{}{addresses}", redactor.authority(&self.authority))
+    }
+}
+
 impl Explain for StaleEvidence {
     fn title(&self, redactor: Redactor) -> String {
-        let authority = redactor.authority(&self.authority);
+        let upstream = self.upstream(redactor);
         let idle = self.idle.last().copied().unwrap_or_default() as f64 / 1e9;
         let times = if self.failures > 1 { format!(", {} times", self.failures) } else { String::new() };
-        format!("a kept connection to {authority} failed after {idle:.1} s idle ({}){times}", self.outcome)
+        format!("a kept connection to {upstream} failed after {idle:.1} s idle ({}){times}", self.outcome)
     }
 
     fn advice(&self) -> String {
@@ -297,6 +309,7 @@ impl Explain for StaleEvidence {
             ("shortest_idle_ms", Value::milliseconds(self.shortest)),
             ("outcome", self.outcome.into()),
             ("idempotent", Value::Flag(self.idempotent)),
+            ("addresses", Value::counted(&self.addresses, "address", redactor)),
         ]
     }
 }
@@ -306,6 +319,7 @@ mod tests {
     use crate::{
         detector::{Evidence, Kind, State},
         engine::tests::scenario::Scenario,
+        redact::Redactor,
     };
 
     fn found(text: &str) -> Vec<(State, u64)> {
@@ -324,6 +338,23 @@ mod tests {
         assert_eq!(found(text), [(State::Open, 1), (State::Update, 2), (State::Closed, 2)]);
         let alone = "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > reset\n+11000 t1 GET /b port=99 host=x > 200";
         assert_eq!(found(alone), [(State::Open, 1)], "nothing more is known of the upstream");
+    }
+
+    #[test]
+    fn the_address_is_named_beside_the_authority() {
+        let round = |port: u32| {
+            format!("+0 t1 GET /a keep host=api port={port} > 200\n+5000 t1 GET /a keep host=api > reset\n")
+        };
+        let told = Scenario::told(&(round(8081) + &round(8082) + "+10 t1 GET /a keep host=api > 200\n"));
+        let titles: Vec<String> =
+            told.incidents().iter().map(|incident| incident.report.evidence.title(Redactor::new(false))).collect();
+        assert_eq!(
+            titles,
+            [
+                "a kept connection to api (127.0.0.1:8081) failed after 5.0 s idle (reset)",
+                "a kept connection to api (127.0.0.1:8081 and 1 more) failed after 5.0 s idle (reset), 2 times"
+            ]
+        );
     }
 
     #[test]

@@ -103,22 +103,12 @@ impl ErrorBurstEvidence {
 
     /// Which calls, in words; authority and address where they differ.
     pub fn subject(&self, redactor: Redactor) -> String {
-        let names = |list: &[(Box<str>, u64)], but: &str| {
-            let all: Vec<&str> = list.iter().map(|(name, _)| &**name).filter(|name| *name != but).collect();
-            match &all[..] {
-                [] => String::new(),
-                [one] => format!(" ({})", redactor.authority(one)),
-                [one, others @ ..] => format!(" ({} and {} more)", redactor.authority(one), others.len()),
-            }
-        };
+        let names = |list, told: &str| endpoint::others(endpoint::names(list), told, redactor);
         match (&self.scope, self.role) {
             (Scope::Endpoint(Endpoint { method, path, .. }), Role::Server) => {
                 format!("{method} {}", redactor.url(path))
             }
-            (Scope::Endpoint(Endpoint { method, authority, path, .. }), Role::Client) => {
-                let addresses = names(&self.addresses, authority);
-                format!("{method} {}{}{addresses}", redactor.authority(authority), redactor.url(path))
-            }
+            (Scope::Endpoint(endpoint), Role::Client) => endpoint.named(endpoint::names(&self.addresses), redactor),
             (_, Role::Server) => "calls of others to this process".to_owned(),
             (Scope::Upstream(authority), _) => {
                 format!("calls to {}{}", redactor.authority(authority), names(&self.addresses, authority))
@@ -275,18 +265,12 @@ impl Explain for ErrorBurstEvidence {
             Scope::Address(address) => (self.authorities.first().map_or(&**address, |(name, _)| name), None),
             Scope::Endpoint(endpoint) => (&*endpoint.authority, Some(endpoint)),
         };
-        let counted = |list: &[(Box<str>, u64)], name: &'static str| {
-            Value::list(list, |(what, count)| {
-                let what = redactor.authority(what).into_owned();
-                Value::Object(vec![(name, Value::Text(what)), ("count", Value::Count(*count))])
-            })
-        };
         vec![
             ("role", if self.role == Role::Client { "client" } else { "server" }.into()),
             ("authority", Value::Text(redactor.authority(authority).into_owned())),
             ("method", endpoint.map_or(Value::Null, |endpoint| Value::Text(endpoint.method.to_string()))),
             ("path", endpoint.map_or(Value::Null, |endpoint| Value::Text(redactor.url(&endpoint.path).into_owned()))),
-            ("addresses", counted(&self.addresses, "address")),
+            ("addresses", Value::counted(&self.addresses, "address", redactor)),
             ("onset", self.onset.into()),
             ("from_the_first", Value::Flag(self.from_the_first)),
             ("failures", Value::Count(self.failures)),

@@ -24,7 +24,7 @@ const USUAL: u64 = 10_000;
 /// Fewer calls before say nothing.
 pub(super) const KNOWN: u64 = 20;
 /// Kinds, addresses and exchanges that are kept to be shown.
-const SHOWN: usize = 8;
+const SHOWN: usize = endpoint::NAMES;
 /// Calls that succeed after the last failure, before it is said that they do.
 const RECOVERED: u64 = 3;
 /// Calls in each half of the window without which the halves are not compared.
@@ -200,12 +200,12 @@ impl Group {
         self.since.1 += 1;
         self.row = (self.row.0 + 1, 0);
         self.last_failure = now;
-        count(&mut self.kinds, kind);
+        endpoint::count(&mut self.kinds, kind);
         self.connects = exchange.outcome.no_connection().map(|_| exchange.outcome);
         if exchange.role == Role::Client {
-            count(&mut self.addresses, endpoint::cut_str(&exchange.connection.remote_text));
+            endpoint::count(&mut self.addresses, endpoint::cut_str(&exchange.connection.remote_text));
             if let Some(authority) = exchange.request.as_ref().and_then(|request| request.authority()) {
-                count(&mut self.authorities, endpoint::cut_str(authority));
+                endpoint::count(&mut self.authorities, endpoint::cut_str(authority));
             }
         }
         if self.exchanges.len() >= SHOWN {
@@ -392,13 +392,4 @@ impl Group {
 /// [`Outcome::ConnectFailed`] stands for all other errors.
 fn is_one_error(outcome: Outcome) -> bool {
     !matches!(outcome, Outcome::ConnectTimeout | Outcome::ConnectFailed)
-}
-
-/// Counts a name among those that are kept.
-fn count(list: &mut Vec<(Box<str>, u64)>, name: &str) {
-    if let Some((_, count)) = list.iter_mut().find(|(known, _)| **known == *name) {
-        *count += 1;
-    } else if list.len() < SHOWN {
-        list.push((name.into(), 1));
-    }
 }

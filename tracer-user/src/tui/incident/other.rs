@@ -255,7 +255,6 @@ fn named(name: &'static str) -> &'static str {
         "share_before" => "failing before",
         "share_at_once" => "taken at once",
         "kinds" => "failed with",
-        "addresses" => "failed at",
         "from_the_first" => "from the first",
         "last_call" => "last call",
         "last_failed" => "failed last",

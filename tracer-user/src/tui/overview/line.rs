@@ -3,8 +3,8 @@
 use crate::{
     connection::Role,
     detector::{
-        Attempt, Course, Doing, Endpoint, Evidence, Failure, HangEvidence, HangResult, Incident, Kind, Reason,
-        RetryEvidence, RetryResult, State, Trend,
+        Attempt, Course, Doing, Evidence, Failure, HangEvidence, HangResult, Incident, Kind, Reason, RetryEvidence,
+        RetryResult, State, Trend,
     },
     event::Timestamp,
     exchange::Outcome,
@@ -243,15 +243,9 @@ pub(in crate::tui) fn about(evidence: &Evidence, redactor: Redactor) -> String {
         Evidence::Retry(evidence) => evidence.call(redactor),
         Evidence::Hang(evidence) => evidence.name(redactor),
         Evidence::ErrorBurst(evidence) => evidence.subject(redactor),
-        Evidence::Slow(evidence) => {
-            let Endpoint { method, authority, path, .. } = &evidence.endpoint;
-            format!("{method} {}{}", redactor.authority(authority), redactor.url(path))
-        }
-        Evidence::Duplicate(evidence) => {
-            let (authority, path) = (redactor.authority(&evidence.authority), redactor.url(&evidence.path));
-            format!("{} {authority}{path}", evidence.method)
-        }
-        Evidence::Stale(evidence) => format!("kept connections to {}", redactor.authority(&evidence.authority)),
+        Evidence::Slow(evidence) => evidence.subject(redactor),
+        Evidence::Duplicate(evidence) => evidence.call(redactor),
+        Evidence::Stale(evidence) => format!("kept connections to {}", evidence.upstream(redactor)),
         Evidence::Leak(evidence) => format!("connections to {}", redactor.authority(&evidence.remote)),
         Evidence::Pool(evidence) => format!("connections to {}", redactor.authority(&evidence.remote)),
         Evidence::Late(_) => "answers of this process".to_owned(),
