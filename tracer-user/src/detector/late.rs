@@ -46,6 +46,19 @@ const SHOWN: usize = 8;
 /// Calls that are answered in time, before it is said that they are.
 const RECOVERED: u64 = 3;
 
+/// Whether answers come too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LateCourse {
+    /// They do.
+    Ongoing,
+    /// Answers come in time again.
+    Recovered,
+    /// No more calls are over: whether they would be answered in time is not known.
+    Stopped,
+    /// The process has ended.
+    Ended,
+}
+
 /// What late answers rest on.
 #[derive(Clone, Debug)]
 pub struct LateEvidence {
@@ -61,8 +74,10 @@ pub struct LateEvidence {
     pub waited: (u64, u64),
     /// How long the answers took that came all the same, likewise; `None` where none came.
     pub took: Option<(u64, u64)>,
-    /// Answers come in time again.
-    pub over: bool,
+    /// The latest call was over then.
+    pub last_call: Timestamp,
+    /// Whether it goes on.
+    pub course: LateCourse,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,15 +100,35 @@ struct Process {
     total: u64,
     /// Calls answered in time since the last that was not.
     well: u64,
+    /// When the latest late call, and the latest of all, was over.
     last: Timestamp,
-    told: Option<Opened>,
+    last_call: Timestamp,
+    /// Of the calls of the window that were late, or of the last window with some.
+    ranges: Ranges,
+    told: Option<(Opened, LateCourse)>,
+}
+
+/// What late calls have in common.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ranges {
+    waited: (u64, u64),
+    took: Option<(u64, u64)>,
+    /// All were reset by their callers.
+    reset: bool,
+}
+
+/// The caller of a connection sends no more.
+#[derive(Clone, Copy, Debug)]
+struct Closing {
+    time: Timestamp,
+    reset: bool,
 }
 
 /// Finds answers that nobody waits for any more.
 #[derive(Debug)]
 pub struct Late {
     thresholds: LateThresholds,
-    closed: FxHashMap<ConnectionId, Timestamp>,
+    closed: FxHashMap<ConnectionId, Closing>,
     processes: FxHashMap<u32, Process>,
     told: u32,
 }
@@ -117,13 +152,21 @@ impl Detect for Late {
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
         match observation {
             Observation::PeerClosed(connection) if connection.open > 0 && self.closed.len() < MAX_CONNECTIONS => {
-                self.closed.insert(connection.info.id, now);
+                self.closed.insert(connection.info.id, Closing { time: now, reset: false });
+            }
+            // After a FIN it is still the FIN that says when the caller went.
+            Observation::PeerReset(connection)
+                if connection.open > 0
+                    && (self.closed.len() < MAX_CONNECTIONS || self.closed.contains_key(&connection.info.id)) =>
+            {
+                self.closed.entry(connection.info.id).or_insert(Closing { time: now, reset: true }).reset = true;
             }
             Observation::Closed(connection) if !self.closed.is_empty() => {
                 self.closed.remove(&connection.info.id);
             }
             Observation::Finished(exchange) if exchange.role == Role::Server => self.finished(exchange, now, findings),
             Observation::Tick(_) if self.told > 0 => self.look(now, findings),
+            Observation::ProcessEnded(pid) => self.ended(*pid, now, findings),
             _ => {}
         }
     }
@@ -133,12 +176,7 @@ impl Late {
     /// When the caller went, and how long it had waited, if that was before the first byte of its answer.
     fn gone(&self, exchange: &Exchange) -> Option<Gone> {
         let timing = &exchange.timing;
-        let reset = exchange.outcome == Outcome::Reset;
-        let time = match self.closed.get(&exchange.connection.id) {
-            Some(time) => *time,
-            None if reset && timing.response_start.is_none() => timing.end?,
-            None => return None,
-        };
+        let Closing { time, reset } = *self.closed.get(&exchange.connection.id)?;
         let asked = timing.request_start?;
         if timing.response_start.is_some_and(|start| start <= time)
             || time.since(timing.request_end?) < self.thresholds.waited.as_nanos() as u64
@@ -154,11 +192,11 @@ impl Late {
         let pid = exchange.process.pid;
         let Some(process) = self.processes.get_mut(&pid) else {
             // Before the first that went, nothing is counted.
-            if let Some(gone) = gone
-                && self.processes.len() < MAX_PROCESSES
-            {
-                let process = Process::new(exchange, gone);
-                self.processes.insert(pid, process);
+            if let Some(gone) = gone {
+                self.make_room(now);
+                if self.processes.len() < MAX_PROCESSES {
+                    self.processes.insert(pid, Process::new(exchange, gone));
+                }
             }
             return;
         };
@@ -170,6 +208,7 @@ impl Late {
         }
         process.calls.push_back((now, gone));
         process.total += 1;
+        process.last_call = now;
         let Some(gone) = gone else {
             process.well += 1;
             return;
@@ -179,16 +218,16 @@ impl Late {
             process.exchanges.clear();
         }
         process.goes(exchange, now);
-        if let Some(opened) = process.told {
+        if let Some((opened, _)) = process.told {
             findings.belongs(opened);
             return;
         }
         let late = process.calls.iter().filter(|(_, gone)| gone.is_some()).count();
         if late >= self.thresholds.callers as usize && late as f64 >= self.thresholds.share * process.calls.len() as f64
         {
-            let opened = findings.open(now, process.report(false));
+            let opened = findings.open(now, process.report(LateCourse::Ongoing));
             findings.belongs(opened);
-            process.told = Some(opened);
+            process.told = Some((opened, LateCourse::Ongoing));
             self.told += 1;
         }
     }
@@ -196,14 +235,43 @@ impl Late {
     fn look(&mut self, now: Timestamp, findings: &mut Findings) {
         let window = self.thresholds.window.as_nanos() as u64;
         for process in self.processes.values_mut() {
-            let Some(opened) = process.told else { continue };
-            if process.well >= RECOVERED && now.since(process.last) >= window {
-                findings.close(opened, now, process.last, process.report(true));
+            let Some((opened, told)) = process.told else { continue };
+            let course = if now.since(process.last) < window {
+                LateCourse::Ongoing
+            } else if process.well >= RECOVERED {
+                LateCourse::Recovered
+            } else if now.since(process.last_call) >= window {
+                LateCourse::Stopped
+            } else {
+                LateCourse::Ongoing
+            };
+            if course == LateCourse::Recovered {
+                findings.close(opened, now, process.last, process.report(course));
                 process.told = None;
                 self.told -= 1;
+            } else if course == told {
+                findings.keep(opened, now, process.total, || process.report(course));
             } else {
-                findings.keep(opened, now, process.total, || process.report(false));
+                process.told = Some((opened, course));
+                findings.update(opened, now, process.report(course));
             }
+        }
+    }
+
+    /// The number of a process that has ended may be given to another.
+    fn ended(&mut self, pid: u32, now: Timestamp, findings: &mut Findings) {
+        let Some(mut process) = self.processes.remove(&pid) else { return };
+        if let Some((opened, _)) = process.told.take() {
+            findings.close(opened, now, process.last, process.report(LateCourse::Ended));
+            self.told -= 1;
+        }
+    }
+
+    /// At the limit, processes of which no caller has gone within the window give way.
+    fn make_room(&mut self, now: Timestamp) {
+        if self.processes.len() >= MAX_PROCESSES {
+            let window = self.thresholds.window.as_nanos() as u64;
+            self.processes.retain(|_, process| process.told.is_some() || now.since(process.last) < window);
         }
     }
 }
@@ -221,6 +289,8 @@ impl Process {
             total: 1,
             well: 0,
             last: now,
+            last_call: now,
+            ranges: Ranges::default(),
             told: None,
         };
         process.goes(exchange, now);
@@ -238,21 +308,35 @@ impl Process {
         self.exchanges.push(exchange.id);
     }
 
-    fn report(&self, over: bool) -> Report {
+    /// Where no late call is left in the window, those of the last window that had some stand.
+    fn look_at_ranges(&mut self) {
         let all = || self.calls.iter().filter_map(|(_, gone)| *gone);
         let range = |numbers: &mut dyn Iterator<Item = u64>| {
             numbers.fold(None, |range: Option<(u64, u64)>, number| {
                 Some(range.map_or((number, number), |(least, most)| (least.min(number), most.max(number))))
             })
         };
+        if all().next().is_some() {
+            self.ranges = Ranges {
+                waited: range(&mut all().map(|gone| gone.waited)).unwrap_or_default(),
+                took: range(&mut all().filter_map(|gone| gone.took)),
+                reset: all().all(|gone| gone.reset),
+            };
+        }
+    }
+
+    fn report(&mut self, course: LateCourse) -> Report {
+        self.look_at_ranges();
+        let Ranges { waited, took, reset } = self.ranges;
         let evidence = LateEvidence {
             endpoint: self.endpoint.clone(),
             since: self.since,
             gone: self.gone,
             total: self.total.max(self.gone),
-            waited: range(&mut all().map(|gone| gone.waited)).unwrap_or_default(),
-            took: range(&mut all().filter_map(|gone| gone.took)),
-            over,
+            waited,
+            took,
+            last_call: self.last_call,
+            course,
         };
         Report {
             exchanges: self.exchanges.clone(),
@@ -261,9 +345,20 @@ impl Process {
             confidence: Confidence {
                 explicit: vec!["each of these callers closed its connection before the first byte of its answer"],
                 inferred: vec!["they waited no longer: a caller that closes one direction may still read"],
-                doubtful: !all().any(|gone| gone.reset),
+                doubtful: !reset,
             },
             evidence: evidence.into(),
+        }
+    }
+}
+
+impl LateCourse {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ongoing => "ongoing",
+            Self::Recovered => "recovered",
+            Self::Stopped => "stopped",
+            Self::Ended => "ended",
         }
     }
 }
@@ -286,8 +381,24 @@ impl Explain for LateEvidence {
 
     fn timed_title(&self, redactor: Redactor, clock: &dyn Fn(Timestamp) -> String) -> String {
         let (gone, total, waited) = (self.gone, self.total, seconds(self.waited));
-        if self.over {
-            return format!("answers come in time again: {gone} of {total} callers had gone before theirs");
+        match self.course {
+            LateCourse::Recovered => {
+                return format!("answers come in time again: {gone} of {total} callers had gone before theirs");
+            }
+            LateCourse::Ended => {
+                return format!(
+                    "answers came too late for their callers until the process ended: {gone} of {total} had gone \
+                     before, after {waited}"
+                );
+            }
+            LateCourse::Stopped => {
+                let since = clock(self.last_call);
+                return format!(
+                    "no more calls are over since {since}; {gone} of {total} callers had gone before their answer, after \
+                     {waited}"
+                );
+            }
+            LateCourse::Ongoing => {}
         }
         let endpoint = self.endpoint.as_ref().map_or_else(String::new, |endpoint| {
             format!("; the latest: {} {}", endpoint.method, redactor.url(&endpoint.path))
@@ -321,14 +432,14 @@ impl Explain for LateEvidence {
             ("longest_wait_ms", Value::milliseconds(self.waited.1)),
             ("shortest_answer_ms", self.took.map_or(Value::Null, |took| Value::milliseconds(took.0))),
             ("longest_answer_ms", self.took.map_or(Value::Null, |took| Value::milliseconds(took.1))),
-            ("result", if self.over { "recovered" } else { "ongoing" }.into()),
+            ("result", self.course.name().into()),
         ]
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::LateEvidence;
+    use super::{LateCourse, LateEvidence};
     use crate::{
         detector::{Evidence, Explain as _, Kind, State},
         engine::tests::scenario::Scenario,
@@ -373,5 +484,78 @@ mod tests {
         for text in [half, few.repeat(2), many, "*20 +10 t1 in GET /a > 200\n".to_owned()] {
             assert!(found(&text).is_empty(), "{text}");
         }
+    }
+
+    /// Calls of 3 s whose callers end them in a way.
+    fn calls(end: &str) -> String {
+        (0..4).map(|n| format!("+400 t{n} in GET /{n}\n+3000 t{n} in > {end}\n")).collect()
+    }
+
+    #[test]
+    fn a_process_that_resets_its_connections_is_not_left_by_its_callers() {
+        assert!(found(&calls("abort")).is_empty());
+        assert!(found(&calls("timeout")).is_empty(), "closed by the process, without an answer");
+    }
+
+    #[test]
+    fn only_resets_by_all_callers_are_certain() {
+        let doubtful = |text: &str| -> Vec<bool> {
+            let told = Scenario::told(text);
+            let late = told.incidents().into_iter().filter(|incident| incident.kind() == Kind::Late);
+            late.map(|incident| incident.report.confidence.doubtful).collect()
+        };
+        assert_eq!(doubtful(&calls("reset")).first(), Some(&false));
+        let one = "+400 t9 in GET /x\n+3000 t9 in > gone\n+100 t9 in > 200\n";
+        assert_eq!(doubtful(&(one.to_owned() + &calls("reset"))).first(), Some(&true));
+        // Gone by a FIN; it is the process that resets.
+        let own = "+400 t9 in GET /x\n+3000 t9 in > gone\n+100 t9 in > abort\n".repeat(4);
+        assert_eq!(doubtful(&own).first(), Some(&true));
+    }
+
+    #[test]
+    fn what_a_process_had_ends_with_it() {
+        let late = "+400 t1 in GET /a\n+2000 t1 in > gone\n+3000 t1 in > 200\n".repeat(3);
+        let said = found(&(late.clone() + "+100 exit\n+60000 t1 in GET /b > 200"));
+        let (state, last) = said.last().expect("some");
+        assert_eq!((*state, last.course, last.gone), (State::Closed, LateCourse::Ended, 3), "{said:?}");
+        // Another process with its number begins anew.
+        let one = "+400 t1 in GET /a\n+2000 t1 in > gone\n+3000 t1 in > 200\n";
+        assert!(found(&(one.repeat(2) + "+100 exit\n" + one)).is_empty());
+    }
+
+    #[test]
+    fn calls_that_stop_are_not_told_in_the_present() {
+        let late = "+400 t1 in GET /a\n+2000 t1 in > gone\n+3000 t1 in > 200\n".repeat(3);
+        let said = found(&(late.clone() + "+61000"));
+        let (state, last) = said.last().expect("some");
+        assert_eq!((*state, last.course), (State::Update, LateCourse::Stopped), "{said:?}");
+        let title = last.timed_title(Redactor::new(false), &|_| "14:02:07".to_owned());
+        assert_eq!(
+            title,
+            "no more calls are over since 14:02:07; 3 of 3 callers had gone before their answer, after 2.0 s"
+        );
+        let again = found(&(late + "+61000\n+400 t1 in GET /a\n+2000 t1 in > gone\n+3000 t1 in > 200\n+100"));
+        assert_eq!(again.last().map(|(_, last)| last.course), Some(LateCourse::Ongoing));
+    }
+
+    #[test]
+    fn how_long_they_waited_stays_after_they_left_the_window() {
+        let late = "+400 t1 in GET /a\n+2000 t1 in > gone\n+3000 t1 in > 200\n".repeat(3);
+        let said = found(&(late + "+61000\n*4 +10 t1 in GET /a > 200\n+100"));
+        let (state, last) = said.last().expect("some");
+        assert_eq!((*state, last.course), (State::Closed, LateCourse::Recovered), "{said:?}");
+        assert_eq!(last.waited, (2_000_000_000, 2_000_000_000));
+        assert!(last.took.is_some());
+    }
+
+    #[test]
+    fn processes_that_are_idle_give_way_to_others() {
+        let mut text = String::new();
+        for child in 0..300 {
+            let pid = 1000 + child;
+            text += &format!("+1 fork p{pid}\n+1 p{pid} t{pid} in GET /a\n+500 t{pid} in > gone\n+1 t{pid} in > 200\n");
+        }
+        text += &"+400 t1 in GET /a\n+2000 t1 in > gone\n+3000 t1 in > 200\n".repeat(4);
+        assert!(!found(&text).is_empty());
     }
 }

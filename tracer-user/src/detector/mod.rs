@@ -40,7 +40,7 @@ pub use hang::{
     Call, Doing, HangEvidence, HangResult, HangThresholds, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn,
 };
 pub use incident::{Ask, Confidence, Facts, Findings, Incident, Opened, Report, State, Value};
-pub use late::{LateEvidence, LateThresholds};
+pub use late::{LateCourse, LateEvidence, LateThresholds};
 pub use leak::{LeakEvidence, LeakThresholds};
 pub use listen::{ListenEvidence, ListenThresholds};
 pub use observation::{KernelView, Live, Observation, OpenConnection, Traffic, Turn};

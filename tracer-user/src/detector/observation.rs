@@ -31,6 +31,10 @@ pub enum Observation<'a> {
     Listener(&'a ListenerEvent, &'a ProcessRef),
     /// The peer of a connection that the target accepted sends no more.
     PeerClosed(&'a OpenConnection<'a>),
+    /// The peer of a connection that the target accepted has reset it; shown before its open exchanges end.
+    PeerReset(&'a OpenConnection<'a>),
+    /// The target accepted a connection.
+    Accepted(&'a OpenConnection<'a>),
     /// What a thread of a traced process does.
     Thread(&'a ThreadEvent),
     /// A process has made a child.

@@ -670,6 +670,9 @@ impl Link {
                 kind: NoteKind::UnseenBytes { sent: self.send.lost(), received: self.receive.lost() },
             });
         }
+        if ending == Ending::Reset && self.role == Some(Role::Server) {
+            self.observe(environment, |connection| Observation::PeerReset(connection));
+        }
         if let Content::Http1(http) = &mut self.content {
             let error = self.error;
             environment.with_context(&self.info, None, None, |context| http.close(ending, error, time, context));

@@ -415,6 +415,9 @@ impl Engine {
                 link.connected = true;
                 link.send.start_at(event.send_position, sequence);
                 link.receive.start_at(event.receive_position, sequence);
+                if event.origin == origin::ACCEPT {
+                    link.observe(environment, |connection| Observation::Accepted(connection));
+                }
             }
             origin::CONNECT => connect_returned(link, event, time, environment),
             origin::FOUND if event.state == wire::tcp_state::SYN_SENT => connecting_found(link, time, environment),

@@ -190,6 +190,8 @@ impl Detect for Hang {
             | Observation::Tick(_)
             | Observation::Listener(..)
             | Observation::PeerClosed(_)
+            | Observation::PeerReset(_)
+            | Observation::Accepted(_)
             | Observation::End => {}
         }
     }

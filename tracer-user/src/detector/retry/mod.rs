@@ -178,6 +178,8 @@ impl Detect for Retry {
             | Observation::Thread(_)
             | Observation::Listener(..)
             | Observation::PeerClosed(_)
+            | Observation::PeerReset(_)
+            | Observation::Accepted(_)
             | Observation::Tick(_) => {}
             Observation::End => self.pay(true, now, findings),
         }

@@ -16,8 +16,10 @@
 //! * `open on=NAME` makes a connection ahead, for a later call; `blocking` calls `connect` so that it returns at the end;
 //! * `exit` ends the process, `exit pN` a child, which `fork pN` makes; `pN` before a thread says that it is the child's.
 //!
+//! * `> abort`: the process resets the connection of a call;
+//! * `tN in accept` is a connection that is accepted, and no more;
 //! * `> gone`: the caller of an inbound call closes its connection; the call stays open;
-//! * `queue=WAITING/LIMIT` is what the kernel says of the listening socket, `files=OPEN/LIMIT` of the descriptors.
+//! * `queue=WAITING/LIMIT` is what the kernel says of the listening socket that a process holds, `files=OPEN/LIMIT` of the descriptors.
 //!
 //! Empty lines and what follows `#` are left out. `*N` in front of a line repeats it.
 
@@ -227,7 +229,11 @@ impl Scenario {
             return;
         }
         if let Some(queue) = option(&asks, "queue") {
-            return self.listener(queue, option(&asks, "files").unwrap_or("0/0"));
+            return self.listener(tid + 1000, queue, option(&asks, "files").unwrap_or("0/0"));
+        }
+        if asks.first() == Some(&"accept") {
+            self.connection(tid + 1000, true, &asks);
+            return;
         }
         if asks.first() == Some(&"connect") {
             return self.connect_alone(tid + 1000, &asks, &answers);
@@ -243,7 +249,7 @@ impl Scenario {
     }
 
     /// What the kernel says of a listening socket: `queue=WAITING/LIMIT files=OPEN/LIMIT`
-    fn listener(&mut self, queue: &str, files: &str) {
+    fn listener(&mut self, tid: u32, queue: &str, files: &str) {
         let pair = |text: &str| {
             let (one, other) = text.split_once('/').expect("A/B");
             (one.parse::<u32>().expect("a number"), other.parse::<u32>().expect("a number"))
@@ -251,7 +257,7 @@ impl Scenario {
         let ((waiting, limit), (descriptors, descriptor_limit)) = (pair(queue), pair(files));
         let mut local = [0; 16];
         local[..4].copy_from_slice(&[127, 0, 0, 1]);
-        let header = self.header(PID, 0);
+        let header = self.header(tid, 0);
         self.event(&Event::Listener(ListenerEvent {
             header,
             connection: 7,
@@ -304,6 +310,11 @@ impl Scenario {
                 goes_on = false;
             }
             "timeout" => goes_on = false,
+            // With SO_LINGER of 0, or bytes left unread: no FIN before the state CLOSE.
+            "abort" => {
+                self.tcp(&connection, tcp_state::ESTABLISHED, tcp_state::CLOSE, 0);
+                return self.kept.retain(|_, kept| kept.inode != connection.inode);
+            }
             // The caller closes, and the call stays open.
             "gone" => {
                 self.tcp(&connection, tcp_state::ESTABLISHED, tcp_state::CLOSE_WAIT, 0);

@@ -3,8 +3,8 @@
 use crate::{
     connection::Role,
     detector::{
-        Attempt, Course, Doing, Evidence, Failure, HangEvidence, HangResult, Incident, Kind, Reason, RetryEvidence,
-        RetryResult, State, Trend,
+        Attempt, Course, Doing, Evidence, Failure, HangEvidence, HangResult, Incident, Kind, LateCourse, Reason,
+        RetryEvidence, RetryResult, State, Trend,
     },
     event::Timestamp,
     exchange::Outcome,
@@ -314,7 +314,12 @@ fn other(pen: &mut Pen<'_>, evidence: &Evidence, context: &Context<'_>) {
         }
         Evidence::Late(evidence) => {
             let (gone, total, waited) = (evidence.gone, evidence.total, time(evidence.waited.1));
-            let course = if evidence.over { "in time again" } else { "too late" };
+            let course = match evidence.course {
+                LateCourse::Ongoing => "too late",
+                LateCourse::Recovered => "in time again",
+                LateCourse::Stopped => "no more calls",
+                LateCourse::Ended => "process ended",
+            };
             vec![format!("{course}: {gone} of {total} callers gone"), format!("after {waited}")]
         }
         Evidence::Listen(evidence) if evidence.over => {
