@@ -10,8 +10,8 @@ use crate::{
     truth::{self, Content, Fields, Role, hex, id_of},
 };
 
-/// Differences that are shown; after those the rest is likely the same.
-const SHOWN: usize = 12;
+/// Differences that are shown. A fault that is seen once in many runs must be understood from these alone.
+const SHOWN: usize = 40;
 
 /// What is expected besides equality.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,15 @@ pub fn compare(truth: &[truth::Exchange], report: &Report, expectation: &Expecta
     }
     let count = differences.len();
     differences.truncate(SHOWN);
-    bail!("{count} differences among {} exchanges:\n{}", truth.len(), differences.join("\n"))
+    let report::Summary { lost_events, lost_bytes, duration_ms, unseen, .. } = &report.summary;
+    bail!(
+        "{count} differences; {} exchanges were made, {} reported in {duration_ms} ms, with {} notes; lost {lost_events} \
+         events, {lost_bytes} bytes; unseen {unseen:?}:\n{}",
+        truth.len(),
+        report.exchanges.len(),
+        report.notes.len(),
+        differences.join("\n")
+    )
 }
 
 /// The request target, as near as the report has it.
