@@ -293,7 +293,8 @@ wire! {
 
 /// What happened to a descriptor: [`DescriptorEvent::action`].
 pub mod descriptor {
-    /// `close(fd)` succeeded. `connection` is 0: the descriptor no longer tells.
+    /// `close(fd)` succeeded. `connection` is what `fd` names when the call returns: 0, or a connection that another thread
+    /// was given under the same number meanwhile. It is not the one that was closed.
     pub const CLOSE: u8 = 0;
     /// `dup*(fd)` or `fcntl(F_DUPFD*)` made `new_fd`; what `new_fd` named before is closed.
     pub const DUPLICATE: u8 = 1;
@@ -310,7 +311,7 @@ wire! {
     pub struct DescriptorEvent [48] {
         /// Common part.
         pub header: EventHeader,
-        /// The connection; 0 where the descriptor names no socket or no longer tells.
+        /// The connection that the descriptor names; 0 where it names no stream socket.
         pub connection: u64,
         /// The descriptor.
         pub fd: i32,

@@ -48,9 +48,7 @@ pub(super) fn changed(task: Task, call: &Call, result: i64) {
             }
         }
         // Whatever else it returns, the descriptor is closed. That of a file says nothing about connections.
-        syscall::CLOSE if result != EBADF && socket::forget_descriptor(task.tgid, fd) => {
-            report(0, fd, -1, descriptor::CLOSE);
-        }
+        syscall::CLOSE if result != EBADF && socket::forget_descriptor(task.tgid, fd) => closed(&task, fd),
         syscall::CLOSE_RANGE if result == 0 && arguments[2] & CLOSE_RANGE_CLOEXEC == 0 => {
             closed_from(&task, arguments[0] as u32, arguments[1] as u32);
         }
@@ -102,6 +100,17 @@ fn duplicated(task: Task, old: i32, new: i32, always: bool) {
     if inode != 0 || always {
         report(inode, old, new, descriptor::DUPLICATE);
     }
+}
+
+/// `close` frees the descriptor before it returns, and another thread may have been given the same number since: then its
+/// own close still matters, and this one says which connection it was not.
+#[inline(never)]
+fn closed(task: &Task, fd: i32) {
+    let inode = socket::of_descriptor(*task, fd).map_or(0, |socket| socket.inode);
+    if inode != 0 {
+        socket::note_descriptor(task.tgid, fd);
+    }
+    report(inode, fd, -1, descriptor::CLOSE);
 }
 
 /// What a turn of the loop of [`closed_from`] needs.

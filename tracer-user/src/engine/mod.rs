@@ -404,11 +404,9 @@ impl Engine {
         link.found |= joined && link.info.opened.is_none() && event.origin == origin::FOUND;
         if event.fd >= 0 && event.header.tgid != 0 {
             link.holder = (event.header.tgid, event.fd);
-            if event.origin == origin::FOUND || event.origin == origin::SEEN {
-                environment.processes.open(event.header.tgid, event.fd, event.connection);
-            } else {
-                overtaken = environment.processes.give_out(event.header.tgid, event.fd, event.connection, time);
-            }
+            let old = environment.processes.open(event.header.tgid, event.fd, event.connection);
+            // These say which descriptor names the connection now; the others that it was given out.
+            overtaken = old.filter(|_| event.origin != origin::FOUND && event.origin != origin::SEEN);
         }
         match event.origin {
             origin::ACCEPT | origin::PAIR => {
@@ -528,16 +526,16 @@ impl Engine {
         let pid = event.header.tgid;
         match event.action {
             descriptor::CLOSE => {
-                if let Some(inode) = self.environment.processes.close(pid, event.fd, time) {
+                if let Some(inode) = self.environment.processes.close(pid, event.fd, event.connection) {
                     self.let_go(inode, time);
                 }
             }
             descriptor::DUPLICATE => {
-                let old = self.environment.processes.replace(pid, event.new_fd);
+                let old = self.environment.processes.close(pid, event.new_fd, event.connection);
                 if event.connection != 0 && self.links.contains_key(&event.connection) {
                     self.environment.processes.open(pid, event.new_fd, event.connection);
                 }
-                if let Some(inode) = old.filter(|inode| *inode != event.connection) {
+                if let Some(inode) = old {
                     self.let_go(inode, time);
                 }
             }

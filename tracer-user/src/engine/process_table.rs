@@ -4,8 +4,6 @@ use std::{collections::hash_map::Entry, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
-use crate::event::Timestamp;
-
 /// What is known of the traced processes.
 #[derive(Debug, Default)]
 pub(super) struct ProcessTable {
@@ -18,22 +16,9 @@ pub(super) struct ProcessTable {
 #[derive(Debug, Default)]
 struct Process {
     name: Option<Arc<str>>,
-    descriptors: FxHashMap<i32, Held>,
-    /// Descriptors that were given out again before the call that closed them returned, and when.
-    overtaken: FxHashMap<i32, Timestamp>,
+    /// Connection (inode) by file descriptor.
+    descriptors: FxHashMap<i32, u64>,
 }
-
-/// A descriptor that names a connection.
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    connection: u64,
-    /// The process had it from its parent. It may have been closed by `exec` since, which no event says.
-    inherited: bool,
-}
-
-/// `close` frees a descriptor before it returns, so another thread may be given the same number meanwhile, and its event
-/// comes first. Within this time the close that follows is that of the connection before.
-const CLOSE_RETURNS_NS: u64 = 100_000_000;
 
 /// Name of a process that is not known.
 const UNKNOWN: &str = "?";
@@ -54,14 +39,9 @@ impl ProcessTable {
     /// A child has its parent's name and descriptors until it says otherwise.
     pub(super) fn fork(&mut self, parent: u32, child: u32) {
         let Some(process) = self.processes.get(&parent) else { return };
-        let inherit = |(fd, held): (&i32, &Held)| (*fd, Held { inherited: true, ..*held });
-        let copy = Process {
-            name: process.name.clone(),
-            descriptors: process.descriptors.iter().map(inherit).collect(),
-            overtaken: FxHashMap::default(),
-        };
-        for held in copy.descriptors.values() {
-            *self.holders.entry(held.connection).or_default() += 1;
+        let copy = Process { name: process.name.clone(), descriptors: process.descriptors.clone() };
+        for connection in copy.descriptors.values() {
+            *self.holders.entry(*connection).or_default() += 1;
         }
         if let Some(old) = self.processes.insert(child, copy) {
             self.release_all(old);
@@ -71,40 +51,29 @@ impl ProcessTable {
     /// Forgets a process; gives the connections that it held.
     pub(super) fn exit(&mut self, pid: u32) -> Vec<u64> {
         let Some(process) = self.processes.remove(&pid) else { return Vec::new() };
-        let mut held: Vec<u64> = process.descriptors.values().map(|held| held.connection).collect();
+        let mut held: Vec<u64> = process.descriptors.values().copied().collect();
         self.release_all(process);
         held.sort_unstable();
         held.dedup();
         held
     }
 
-    /// `fd` names `connection`.
-    pub(super) fn open(&mut self, pid: u32, fd: i32, connection: u64) {
-        self.insert(pid, fd, connection);
+    /// `fd` names `connection`. Gives another one that it named before, whose close was not seen or is still to come.
+    pub(super) fn open(&mut self, pid: u32, fd: i32, connection: u64) -> Option<u64> {
+        *self.holders.entry(connection).or_default() += 1;
+        let old = self.processes.entry(pid).or_default().descriptors.insert(fd, connection)?;
+        self.release(old);
+        (old != connection).then_some(old)
     }
 
-    /// A call gave out `fd`. Gives the connection that it named before, if that was not closed yet.
-    pub(super) fn give_out(&mut self, pid: u32, fd: i32, connection: u64, time: Timestamp) -> Option<u64> {
-        let old = self.insert(pid, fd, connection).filter(|old| old.connection != connection)?;
-        if !old.inherited {
-            self.processes.entry(pid).or_default().overtaken.insert(fd, time);
-        }
-        Some(old.connection)
-    }
-
-    /// A `close` of `fd` returned. Gives the connection that it named and no longer does.
-    pub(super) fn close(&mut self, pid: u32, fd: i32, time: Timestamp) -> Option<u64> {
-        let process = self.processes.get_mut(&pid)?;
-        if process.overtaken.remove(&fd).is_some_and(|since| time.since(since) < CLOSE_RETURNS_NS) {
-            return None;
-        }
-        self.remove(pid, fd)
-    }
-
-    /// `fd` names something else from here on. Gives the connection that it named.
-    pub(super) fn replace(&mut self, pid: u32, fd: i32) -> Option<u64> {
-        self.processes.get_mut(&pid)?.overtaken.remove(&fd);
-        self.remove(pid, fd)
+    /// A `close` of `fd` returned, when `fd` named `now` (0: nothing). Gives the connection that it named and no longer
+    /// does.
+    pub(super) fn close(&mut self, pid: u32, fd: i32, now: u64) -> Option<u64> {
+        let held = &mut self.processes.get_mut(&pid)?.descriptors;
+        let connection = *held.get(&fd).filter(|connection| **connection != now)?;
+        held.remove(&fd);
+        self.release(connection);
+        Some(connection)
     }
 
     /// Whether any process still holds the connection.
@@ -112,24 +81,9 @@ impl ProcessTable {
         self.holders.contains_key(&connection)
     }
 
-    fn insert(&mut self, pid: u32, fd: i32, connection: u64) -> Option<Held> {
-        *self.holders.entry(connection).or_default() += 1;
-        let old = self.processes.entry(pid).or_default().descriptors.insert(fd, Held { connection, inherited: false });
-        if let Some(old) = old {
-            self.release(old.connection);
-        }
-        old
-    }
-
-    fn remove(&mut self, pid: u32, fd: i32) -> Option<u64> {
-        let held = self.processes.get_mut(&pid)?.descriptors.remove(&fd)?;
-        self.release(held.connection);
-        Some(held.connection)
-    }
-
     fn release_all(&mut self, process: Process) {
-        for held in process.descriptors.into_values() {
-            self.release(held.connection);
+        for connection in process.descriptors.into_values() {
+            self.release(connection);
         }
     }
 
@@ -163,8 +117,8 @@ mod tests {
         table.open(PARENT, 5, 100);
         table.open(PARENT, 6, 100);
         table.fork(PARENT, CHILD);
-        assert_eq!(table.close(PARENT, 5, Timestamp(1)), Some(100));
-        assert_eq!(table.replace(PARENT, 6), Some(100));
+        assert_eq!(table.close(PARENT, 5, 0), Some(100));
+        assert_eq!(table.close(PARENT, 6, 0), Some(100));
         assert!(table.holds(100), "the child holds it");
         assert_eq!(table.exit(CHILD), [100]);
         assert!(!table.holds(100));
@@ -185,17 +139,17 @@ mod tests {
     #[test]
     fn a_close_that_returns_late_is_that_of_the_connection_before() {
         let mut table = with_one();
-        assert_eq!(table.give_out(PARENT, 5, 101, Timestamp(1)), Some(100));
-        assert_eq!(table.close(PARENT, 5, Timestamp(2)), None);
-        assert_eq!(table.close(PARENT, 5, Timestamp(3)), Some(101));
+        assert_eq!(table.open(PARENT, 5, 101), Some(100), "given out again");
+        assert_eq!(table.close(PARENT, 5, 101), None, "the close of the one before");
+        assert_eq!(table.close(PARENT, 5, 0), Some(101));
     }
 
-    /// `exec` closed it, or the child did before it was traced: no close of it follows.
+    /// The close returns before the call that was given the same number.
     #[test]
-    fn an_inherited_descriptor_is_given_out_again() {
+    fn a_close_returns_when_its_descriptor_names_another_already() {
         let mut table = with_one();
-        table.fork(PARENT, CHILD);
-        assert_eq!(table.give_out(CHILD, 5, 101, Timestamp(1)), Some(100));
-        assert_eq!(table.close(CHILD, 5, Timestamp(2)), Some(101));
+        assert_eq!(table.close(PARENT, 5, 101), Some(100));
+        assert_eq!(table.open(PARENT, 5, 101), None);
+        assert!(table.holds(101));
     }
 }

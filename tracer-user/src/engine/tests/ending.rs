@@ -57,9 +57,10 @@ fn a_descriptor_is_given_out_again_before_its_close_returns() {
     let mut script = Script::accepted_when_reset(tcp_state::CLOSE, 0);
     script.accepts_another();
     assert_eq!(script.open(), 1, "the first is over");
-    let mut script = Script::accepted_when_reset(tcp_state::CLOSE, 0);
-    script.accepts_another().descriptor(descriptor::CLOSE);
+    script.closes_what_is_given_out_again();
     assert_eq!(script.open(), 1, "that was the close of the first");
+    script.descriptor(descriptor::CLOSE);
+    assert_eq!(script.open(), 0);
 }
 
 /// Its end was lost. What `sock_diag` does not have is over.

@@ -125,9 +125,13 @@ impl Script {
 
     /// Another thread accepts a connection, whose descriptor has the same number.
     pub(super) fn accepts_another(&mut self) -> &mut Self {
-        (self.state, self.local_port) = (tcp_state::ESTABLISHED, 5000);
         self.socket_of(INODE + 1, origin::ACCEPT, 0);
         self
+    }
+
+    /// A close of the connection returns after [`Self::accepts_another`].
+    pub(super) fn closes_what_is_given_out_again(&mut self) -> &mut Self {
+        self.descriptor_of(INODE + 1, descriptor::CLOSE)
     }
 
     fn socket(&mut self, origin: u8, result: i32) {
@@ -269,16 +273,7 @@ impl Script {
 
     pub(super) fn target_closes(&mut self) -> &mut Self {
         self.tcp(tcp_state::ESTABLISHED, tcp_state::FIN_WAIT1, 0);
-        let header = self.header(0);
-        self.engine.handle_event(&Event::Descriptor(DescriptorEvent {
-            header,
-            connection: 0,
-            fd: FD,
-            new_fd: 0,
-            action: descriptor::CLOSE,
-            reserved: [0; 7],
-        }));
-        self
+        self.descriptor(descriptor::CLOSE)
     }
 
     pub(super) fn connect_fails(&mut self, error: i32) -> &mut Self {
@@ -313,8 +308,12 @@ impl Script {
 
     /// The target does this (of [`descriptor`]) to its only descriptor.
     pub(super) fn descriptor(&mut self, action: u8) -> &mut Self {
-        let header = self.header(0);
         let connection = if action == descriptor::CLOSE { 0 } else { INODE };
+        self.descriptor_of(connection, action)
+    }
+
+    fn descriptor_of(&mut self, connection: u64, action: u8) -> &mut Self {
+        let header = self.header(0);
         self.engine.handle_event(&Event::Descriptor(DescriptorEvent {
             header,
             connection,
