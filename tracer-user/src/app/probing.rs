@@ -62,6 +62,8 @@ struct Question {
     threads: Vec<(u32, Vec<u32>)>,
     /// Processes that are looked over for threads that wait for a name server.
     resolving: Vec<u32>,
+    /// All traced processes, of which listening sockets are looked for, where it is time for them.
+    traced: Vec<u32>,
     /// These may live in a namespace of their own.
     new_processes: Vec<u32>,
 }
@@ -217,6 +219,7 @@ impl Probing {
         let question = Question {
             all: all.then(|| self.open.clone()),
             resolving: if look_over { self.next_processes() } else { Vec::new() },
+            traced: if look_over { self.processes.iter().copied().collect() } else { Vec::new() },
             ..Question::default()
         };
         if self.send(question) {
@@ -298,9 +301,9 @@ impl Answerer {
             let wanted = Wanted { tids, connections: &connections, after: *after };
             *after = look(&mut self.prober, *pid, wanted, buffer);
         }
-        if !question.resolving.is_empty() {
+        if !question.traced.is_empty() {
             // What was told before an error is good.
-            let _ = self.prober.look_at_listeners(&question.resolving, buffer);
+            let _ = self.prober.look_at_listeners(&question.traced, buffer);
         }
         for pid in &question.resolving {
             self.look_for_queries(*pid, buffer);

@@ -4,7 +4,9 @@
 //! a connection is made by the kernel -> listen queue (its length, its limit) -> accept -> the process knows of it
 //! ```
 //!
-//! What waits there is seen by no call of the process. The kernel is asked for it once a second while a trace runs.
+//! What waits there is seen by no call of the process. The kernel is asked for it once a second while a trace runs. A
+//! length alone does not say that anybody waits for long: a busy server has some in its queue at every look. The queue is
+//! first in, first out, so that those of one look are all accepted once as many were taken as waited then.
 
 use std::time::Duration;
 
@@ -24,11 +26,14 @@ use crate::{
 thresholds! {
     /// What the listen-queue detector goes by.
     pub struct ListenThresholds {
-        /// Connections wait for so long without a moment when none did
+        /// Connections that waited at one look have not all been accepted for so long
         lasting: Duration = Duration::from_secs(2),
     }
 }
 
+/// A process that held the socket has ended: for so long another may be found that holds it, too. The kernel is asked once
+/// a second.
+const HEIR: Duration = Duration::from_secs(3);
 /// Listening sockets that are watched, at most.
 const MAX_LISTENERS: usize = 1024;
 
@@ -49,7 +54,10 @@ pub struct ListenEvidence {
     pub lasting: u64,
     /// Descriptors of the process, and how many it may have; 0 where that is not known.
     pub descriptors: (u32, u32),
-    /// All are accepted.
+    /// Connections that were taken from the queue since then: calls of `accept` that were seen, and by how much it shrank
+    /// beyond them.
+    pub accepted: u64,
+    /// None waits for long any more.
     pub over: bool,
 }
 
@@ -57,6 +65,13 @@ pub struct ListenEvidence {
 struct Listener {
     evidence: ListenEvidence,
     process: ProcessRef,
+    local: Address,
+    /// When that process ended.
+    ended: Option<Timestamp>,
+    /// A look, and how many of those that waited then are not accepted.
+    mark: (Timestamp, u64),
+    /// Accepted since the last look.
+    lately: u64,
     told: Option<Opened>,
 }
 
@@ -86,26 +101,47 @@ impl Detect for Listen {
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
         match observation {
             Observation::Listener(event, process) => self.takes(event, process, now, findings),
-            Observation::ProcessEnded(pid) if !self.listeners.is_empty() => {
-                self.listeners.retain(|_, listener| {
-                    let ends = listener.process.pid == *pid;
-                    if ends && let Some(opened) = listener.told {
-                        findings.close(opened, now, now, listener.report(now, true));
-                    }
-                    !ends
-                });
+            Observation::Accepted(connection) if !self.listeners.is_empty() => {
+                for listener in
+                    self.listeners.values_mut().filter(|listener| listener.takes_for(&connection.info.local))
+                {
+                    listener.lately += 1;
+                    listener.taken(1);
+                }
             }
+            // Others may hold the socket, too: the workers of a server that forks.
+            Observation::ProcessEnded(pid) => {
+                for listener in self.listeners.values_mut().filter(|listener| listener.process.pid == *pid) {
+                    listener.ended.get_or_insert(now);
+                }
+            }
+            Observation::Tick(_) if !self.listeners.is_empty() => {
+                self.bury(now, HEIR.as_nanos() as u64, findings);
+            }
+            Observation::End => self.bury(now, 0, findings),
             _ => {}
         }
     }
 }
 
 impl Listen {
+    /// Those whose process has ended, and that no other was found to hold.
+    fn bury(&mut self, now: Timestamp, after: u64, findings: &mut Findings) {
+        self.listeners.retain(|_, listener| {
+            let Some(ended) = listener.ended.filter(|ended| now.since(*ended) >= after) else { return true };
+            if let Some(opened) = listener.told {
+                findings.close(opened, now, ended, listener.report(ended, true));
+            }
+            false
+        });
+    }
+
     fn takes(&mut self, event: &ListenerEvent, process: &ProcessRef, now: Timestamp, findings: &mut Findings) {
         if event.waiting == 0 {
-            if let Some(listener) = self.listeners.remove(&event.connection)
+            if let Some(mut listener) = self.listeners.remove(&event.connection)
                 && let Some(opened) = listener.told
             {
+                listener.evidence.waiting = 0;
                 findings.close(opened, now, now, listener.report(now, true));
             }
             return;
@@ -122,18 +158,49 @@ impl Listen {
                 since: now,
                 lasting: 0,
                 descriptors: (0, 0),
+                accepted: 0,
                 over: false,
             },
             process: process.clone(),
+            local: Address::from_wire(event.family, event.local, event.local_port),
+            ended: None,
+            mark: (now, event.waiting.into()),
+            lately: 0,
             told: None,
         });
+        if listener.process.pid != process.pid {
+            (listener.process, listener.ended) = (process.clone(), None);
+        }
+        // Taken by calls that were not seen (io_uring, a process that is not traced).
+        let shrunk = u64::from(listener.evidence.waiting.saturating_sub(event.waiting));
+        let unseen = shrunk.saturating_sub(std::mem::take(&mut listener.lately));
+        listener.taken(unseen);
+        let lasting = self.thresholds.lasting.as_nanos() as u64;
+        if listener.mark.1 == 0 {
+            // Those that wait now came after.
+            let brief = now.since(listener.mark.0) < lasting;
+            listener.mark = (now, event.waiting.into());
+            match listener.told {
+                Some(opened) if brief => {
+                    (listener.evidence.waiting, listener.evidence.limit) = (event.waiting, event.limit);
+                    findings.close(opened, now, now, listener.report(now, true));
+                    self.listeners.remove(&event.connection);
+                    return;
+                }
+                None => {
+                    let evidence = &mut listener.evidence;
+                    (evidence.since, evidence.accepted, evidence.most) = (now, 0, 0);
+                }
+                Some(_) => {}
+            }
+        }
         let evidence = &mut listener.evidence;
         let was_full = evidence.waiting > evidence.limit;
         (evidence.waiting, evidence.limit) = (event.waiting, event.limit);
         evidence.most = evidence.most.max(event.waiting);
         evidence.descriptors = (event.descriptors, event.descriptor_limit);
         match listener.told {
-            None if now.since(listener.evidence.since) >= self.thresholds.lasting.as_nanos() as u64 => {
+            None if now.since(listener.mark.0) >= lasting => {
                 listener.told = Some(findings.open(now, listener.report(now, false)));
             }
             None => {}
@@ -146,6 +213,22 @@ impl Listen {
 }
 
 impl Listener {
+    /// So many were taken from the queue.
+    fn taken(&mut self, number: u64) {
+        self.evidence.accepted += number;
+        self.mark.1 = self.mark.1.saturating_sub(number);
+    }
+
+    /// Whether what is accepted there may come from this queue.
+    fn takes_for(&self, local: &Address) -> bool {
+        match (&self.local, local) {
+            (Address::Inet(queue), Address::Inet(local)) => {
+                queue.port() == local.port() && (queue.ip().is_unspecified() || queue.ip() == local.ip())
+            }
+            _ => false,
+        }
+    }
+
     fn report(&self, now: Timestamp, over: bool) -> Report {
         let evidence = ListenEvidence { lasting: now.since(self.evidence.since), over, ..self.evidence.clone() };
         Report {
@@ -154,7 +237,11 @@ impl Listener {
             process: self.process.clone(),
             confidence: Confidence {
                 explicit: vec!["the kernel's count of connections that wait to be accepted"],
-                inferred: vec![],
+                inferred: if evidence.accepted == 0 {
+                    vec!["no accept was seen, and the queue has not shrunk"]
+                } else {
+                    vec!["the queue is first in, first out: fewer were accepted than waited"]
+                },
                 doubtful: false,
             },
             evidence: evidence.into(),
@@ -183,9 +270,12 @@ impl Explain for ListenEvidence {
         let Self { address, waiting, most, limit, .. } = self;
         if self.over {
             let seconds = self.lasting as f64 / 1e9;
-            return format!(
-                "no connection waits any more to be accepted at {address}: up to {most} had, for {seconds:.1} s"
-            );
+            let what = if *waiting == 0 {
+                "no connection waits any more to be accepted"
+            } else {
+                "connections do not wait for long any more to be accepted"
+            };
+            return format!("{what} at {address}: up to {most} had, for {seconds:.1} s");
         }
         let since = clock(self.since);
         let (verb, s) = if *waiting == 1 { ("waits", "") } else { ("wait", "s") };
@@ -195,6 +285,9 @@ impl Explain for ListenEvidence {
                 format!("no file descriptor is left ({open} of {limit}), so accept fails (EMFILE)")
             }
             (false, true) => "the queue is full, and further connections are not answered".to_owned(),
+            (false, false) if self.accepted > 0 => {
+                format!("they are accepted more slowly than they come ({} since then)", self.accepted)
+            }
             (false, false) => "this process accepts none".to_owned(),
         };
         format!("{waiting} connection{s} {verb} to be accepted at {address} since {since}, {limit} may: {why}")
@@ -219,6 +312,7 @@ impl Explain for ListenEvidence {
             ("limit", Value::Count(self.limit.into())),
             ("full", Value::Flag(self.is_full())),
             ("since", self.since.into()),
+            ("accepted", Value::Count(self.accepted)),
             ("lasting_ms", Value::milliseconds(self.lasting)),
             ("descriptors", known(self.descriptors.0)),
             ("descriptor_limit", known(self.descriptors.1)),
@@ -267,6 +361,47 @@ mod tests {
         let said = found("*4 +1000 t1 queue=5/128 files=1024/1024");
         assert!(title(&said[0].1).ends_with("no file descriptor is left (1024 of 1024), so accept fails (EMFILE)"));
         assert!(said[0].1.advice().starts_with("Look for descriptors"));
+    }
+
+    #[test]
+    fn a_busy_server_has_some_in_its_queue_at_every_look() {
+        // Those of each look are accepted before the next.
+        assert!(found(&"+0 t1 queue=3/128\n*50 +20 t1 in accept\n".repeat(8)).is_empty());
+        // Also where the calls of `accept` are not seen, as far as the lengths say so.
+        assert!(found(&"+1000 t1 queue=1/128\n+1000 t1 queue=9/128\n".repeat(3)[..42]).is_empty());
+    }
+
+    #[test]
+    fn who_accepts_slowly_does_not_accept_none() {
+        let text = "+0 t1 queue=40/128\n".to_owned() + &"*2 +500 t1 in accept\n+0 t1 queue=44/128\n".repeat(4);
+        let said = found(&text);
+        assert_eq!(said[0].1.accepted, 4);
+        assert!(title(&said[0].1).ends_with("128 may: they are accepted more slowly than they come (4 since then)"));
+        // Accepted elsewhere is nothing to it; a shorter queue is.
+        let said = found("+0 t1 queue=40/128\n+1000 t1 queue=35/128\n+1000 t1 queue=35/128");
+        assert_eq!(said[0].1.accepted, 5);
+        // It keeps up again, with some in the queue at every look.
+        let text =
+            text + "*60 +10 t1 in accept\n+0 t1 queue=2/128\n" + &"*3 +200 t1 in accept\n+0 t1 queue=2/128\n".repeat(3);
+        let said = found(&text);
+        let (state, last) = said.last().expect("some");
+        assert_eq!(*state, State::Closed, "{said:?}");
+        assert!(title(last).starts_with("connections do not wait for long any more"), "{}", title(last));
+    }
+
+    #[test]
+    fn workers_that_share_a_queue_end_one_after_the_other() {
+        let waits = "+0 fork p11\n*4 +1000 p11 t1 queue=3/128\n+100 exit p11\n";
+        let states = |text: &str| -> Vec<State> { found(text).iter().map(|(state, _)| *state).collect() };
+        let said = states(&(waits.to_owned() + "+900 t9 queue=3/128\n*4 +1000 t9 queue=3/128"));
+        assert!(!said.contains(&State::Closed), "{said:?}");
+        assert_eq!(said.iter().filter(|state| **state == State::Open).count(), 1);
+        // Nobody else holds it.
+        for text in [waits.to_owned() + "+4000", waits.to_owned() + "+10"] {
+            let said = found(&text);
+            assert_eq!(said.last().map(|(state, _)| *state), Some(State::Closed), "{said:?}");
+            assert_eq!(said.last().map(|(_, last)| last.lasting), Some(3_100_000_000));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What waits in the listen queues of the targets.
 
-use std::{fs, io, net::SocketAddr};
+use std::{fs, io, net::SocketAddr, os::unix::ffi::OsStrExt as _};
 
 use netlink_packet_core::Parseable as _;
 use netlink_packet_sock_diag::{
@@ -29,14 +29,17 @@ struct Listener {
 /// Which listening sockets are the targets', and in which of them connections waited at the last look.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
-    owners: FxHashMap<u32, u32>,
+    /// Process and descriptor.
+    owners: FxHashMap<u32, (u32, i32)>,
     foreign: FxHashMap<u32, Timestamp>,
-    waited: FxHashSet<u32>,
+    /// By namespace and inode: what was told at the last look, and of which process.
+    waited: FxHashMap<(u32, u32), (Listener, u32)>,
 }
 
 impl Listeners {
     /// Appends LISTENER for each listening socket of these processes in which connections wait, or did at the last look.
     /// One dump of the listening sockets of a namespace for each family; whose they are is looked for only where some wait.
+    /// `pids` are all traced processes.
     pub(super) fn look(
         &mut self,
         sockets: &mut dyn Iterator<Item = (&mut DiagSocket, u32)>,
@@ -46,46 +49,69 @@ impl Listeners {
     ) -> io::Result<()> {
         for (socket, netns) in sockets {
             let mut all = Vec::new();
-            let waited = &self.waited;
             read(socket, |listener| {
-                if listener.waiting > 0 || waited.contains(&listener.inode) {
+                if listener.waiting > 0 {
                     all.push(listener);
                 }
             })?;
-            for listener in all {
-                let Some(pid) = self.owner(listener.inode, pids, now) else { continue };
-                if listener.waiting > 0 {
-                    self.waited.insert(listener.inode);
-                } else {
-                    self.waited.remove(&listener.inode);
-                }
-                Event::Listener(told(listener, pid, netns, now)).encode(buffer);
-            }
+            self.take(&all, pids, netns, now, buffer);
         }
         Ok(())
     }
 
+    /// Takes one look at a namespace: the listening sockets in which connections wait. In others nobody waits any more:
+    /// they were accepted, or the socket was closed, or no traced process holds it.
+    fn take(&mut self, all: &[Listener], pids: &[u32], netns: u32, now: Timestamp, buffer: &mut Vec<u8>) {
+        let mut seen = FxHashSet::default();
+        for listener in all {
+            let Some(pid) = self.owner(listener.inode, pids, now) else { continue };
+            let key = (netns, listener.inode);
+            if self.waited.len() < REMEMBERED || self.waited.contains_key(&key) {
+                self.waited.insert(key, (*listener, pid));
+                seen.insert(listener.inode);
+                Event::Listener(told(*listener, pid, netns, now)).encode(buffer);
+            }
+        }
+        self.waited.retain(|(of, inode), (listener, pid)| {
+            let waits = *of != netns || seen.contains(inode);
+            if !waits {
+                Event::Listener(told(Listener { waiting: 0, ..*listener }, *pid, netns, now)).encode(buffer);
+            }
+            waits
+        });
+    }
+
     fn owner(&mut self, inode: u32, pids: &[u32], now: Timestamp) -> Option<u32> {
-        if let Some(pid) = self.owners.get(&inode) {
-            return Some(*pid);
+        if let Some((pid, fd)) = self.owners.get(&inode) {
+            // It may have ended or closed the socket, which others may hold still (a server that forks).
+            if pids.contains(pid) && holds(*pid, *fd, inode) {
+                return Some(*pid);
+            }
+            self.owners.remove(&inode);
         }
         if self.foreign.get(&inode).is_some_and(|time| now.since(*time) < FOREIGN_NS) {
             return None;
         }
-        let holds = |pid: &&u32| {
-            descriptor::sockets(**pid).is_ok_and(|sockets| sockets.iter().any(|socket| socket.inode == inode))
-        };
-        let owner = pids.iter().find(holds).copied();
+        let owner = pids.iter().find_map(|pid| {
+            let sockets = descriptor::sockets(*pid).ok()?;
+            sockets.iter().find(|socket| socket.inode == inode).map(|socket| (*pid, socket.fd))
+        });
         if self.owners.len() >= REMEMBERED || self.foreign.len() >= REMEMBERED {
             self.owners.clear();
             self.foreign.clear();
         }
         match owner {
-            Some(pid) => drop(self.owners.insert(inode, pid)),
+            Some(owner) => drop(self.owners.insert(inode, owner)),
             None => drop(self.foreign.insert(inode, now)),
         }
-        owner
+        owner.map(|(pid, _)| pid)
     }
+}
+
+/// Whether a descriptor of a process is that socket.
+fn holds(pid: u32, fd: i32, inode: u32) -> bool {
+    fs::read_link(format!("/proc/{pid}/fd/{fd}"))
+        .is_ok_and(|link| descriptor::parse_socket(link.as_os_str().as_bytes()) == Some(inode))
 }
 
 /// Shows the listening sockets of a namespace.
@@ -154,6 +180,45 @@ mod tests {
         let file = TcpListener::bind("127.0.0.1:0").expect("a port");
         let (open, limit) = descriptors(std::process::id()).expect("they can be counted");
         assert!(open > 2 && limit as i32 > file.as_raw_fd(), "{open} of {limit}");
+    }
+
+    /// What one look tells: process, and how many wait.
+    fn look(listeners: &mut Listeners, all: &[Listener], pids: &[u32], time: u64) -> Vec<(u32, u32)> {
+        let mut buffer = Vec::new();
+        listeners.take(all, pids, 1, Timestamp(time), &mut buffer);
+        let mut rest = &buffer[..];
+        let events = std::iter::from_fn(|| {
+            let event = Event::decode(rest).ok()?;
+            rest = &rest[event.header().length as usize..];
+            let Event::Listener(event) = event else { panic!("{event:?}") };
+            Some((event.header.tgid, event.waiting))
+        });
+        events.collect()
+    }
+
+    #[test]
+    fn a_queue_ends_when_its_socket_does_and_changes_its_owner() {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let own = std::process::id();
+        let fd = socket.as_raw_fd();
+        let found = descriptor::sockets(own).expect("own descriptors");
+        let inode = found.iter().find(|socket| socket.fd == fd).expect("it is there").inode;
+        let local = socket.local_addr().expect("its address");
+        let all = [Listener { inode, local, waiting: 3, limit: 128 }];
+        let mut listeners = Listeners::default();
+        // Who was known to hold it does so no longer; this process does.
+        listeners.owners.insert(inode, (u32::MAX, fd));
+        assert_eq!(look(&mut listeners, &all, &[u32::MAX, own], 1), [(own, 3)]);
+        assert_eq!(look(&mut listeners, &all, &[own], 2), [(own, 3)]);
+        // Another namespace says nothing of it; then the socket is in the dump no more.
+        let mut buffer = Vec::new();
+        listeners.take(&[], &[own], 2, Timestamp(3), &mut buffer);
+        assert!(buffer.is_empty());
+        assert_eq!(look(&mut listeners, &[], &[own], 4), [(own, 0)]);
+        assert_eq!(look(&mut listeners, &[], &[own], 5), []);
+        // No traced process holds it any more.
+        assert_eq!(look(&mut listeners, &all, &[own], 6), [(own, 3)]);
+        assert_eq!(look(&mut listeners, &all, &[], 7), [(own, 0)]);
     }
 
     #[test]
