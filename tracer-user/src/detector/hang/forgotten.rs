@@ -1,6 +1,6 @@
 //! Calls whose answers nobody reads, one after the other: a leak, told once with their number.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
@@ -50,10 +50,11 @@ pub(super) fn count_in(report: &mut Report, count: u32) {
     }
 }
 
+/// Calls that were forgotten alike.
 #[derive(Debug)]
 struct Group {
     leader: Subject,
-    count: u32,
+    followers: BTreeSet<Subject>,
 }
 
 /// Groups of them, each led by the call whose incident it is. As many as there are incidents.
@@ -68,36 +69,45 @@ impl Forgotten {
     pub(super) fn join(&mut self, key: &Key, subject: Subject) -> bool {
         if let Some(group) = self.groups.get_mut(key) {
             if group.leader != subject {
-                group.count += 1;
+                group.followers.insert(subject);
                 return false;
             }
             return true;
         }
-        self.lead(key.clone(), subject, 1);
+        self.lead(key.clone(), Group { leader: subject, followers: BTreeSet::new() });
         true
     }
 
-    pub(super) fn lead(&mut self, key: Key, leader: Subject, count: u32) {
-        self.leading.insert(leader, key.clone());
-        self.groups.insert(key, Group { leader, count });
+    fn lead(&mut self, key: Key, group: Group) {
+        self.leading.insert(group.leader, key.clone());
+        self.groups.insert(key, group);
     }
 
     /// A call that did not lead is over.
-    pub(super) fn leave(&mut self, key: &Key) {
+    pub(super) fn leave(&mut self, key: &Key, subject: Subject) {
         if let Some(group) = self.groups.get_mut(key) {
-            group.count = group.count.saturating_sub(1).max(1);
+            group.followers.remove(&subject);
         }
+    }
+
+    /// The call that leads those that are forgotten like this.
+    pub(super) fn leader(&self, key: &Key) -> Option<Subject> {
+        self.groups.get(key).map(|group| group.leader)
     }
 
     /// Calls that this one's incident stands for.
     pub(super) fn count(&self, subject: Subject) -> u32 {
-        self.leading.get(&subject).and_then(|key| self.groups.get(key)).map_or(1, |group| group.count)
+        let group = self.leading.get(&subject).and_then(|key| self.groups.get(key));
+        group.map_or(1, |group| 1 + group.followers.len() as u32)
     }
 
-    /// The call that led is over.
-    pub(super) fn end(&mut self, subject: Subject) -> Option<Key> {
+    /// The call that led is over: the oldest of the others takes its place.
+    pub(super) fn end(&mut self, subject: Subject) -> Option<Subject> {
         let key = self.leading.remove(&subject)?;
-        self.groups.remove(&key);
-        Some(key)
+        let mut group = self.groups.remove(&key)?;
+        group.leader = group.followers.pop_first()?;
+        let heir = group.leader;
+        self.lead(key, group);
+        Some(heir)
     }
 }

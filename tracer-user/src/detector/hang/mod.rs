@@ -100,8 +100,18 @@ struct Told {
     /// When, and when at the latest the next time.
     updated: Timestamp,
     next: Timestamp,
-    /// Calls that it stands for.
+    /// Calls that it stands for, and those for which it stood at the most.
     forgotten: u32,
+    most: u32,
+}
+
+/// What a call was that is over.
+#[derive(Clone, Copy, Debug, Default)]
+struct Was {
+    /// The incident that it was in.
+    opened: Option<Opened>,
+    /// It was one of several that were forgotten: the process did not wait for it.
+    forgotten: bool,
 }
 
 /// Finds calls that hang.
@@ -311,12 +321,14 @@ impl Hang {
                     verdict,
                     updated: now,
                     forgotten: 1,
+                    most: 1,
                     next: Timestamp(now.0.saturating_add(age.clamp(UPDATE_NS, REFRESH_NS))),
                 });
             }
             return;
         };
         let alike = self.forgotten.count(subject);
+        told.most = told.most.max(alike);
         let more = alike > told.forgotten && now.since(told.updated) >= forgotten::UPDATE_NS;
         let changed = more
             || verdict.settled
@@ -345,8 +357,8 @@ impl Hang {
                 Subject::Connection(_) if self.nobody_waits(subject) => HangResult::Over,
                 Subject::Connection(_) | Subject::Query(..) => HangResult::Answered,
             };
-            let closed = self.close(subject, result, now, now, findings);
-            if let (Subject::Exchange(id), Some(opened)) = (subject, closed)
+            let was = self.close(subject, result, now, now, findings);
+            if let (Subject::Exchange(id), Some(opened)) = (subject, was.opened)
                 && self.past.len() < MAX_OPEN
             {
                 self.past.entry(id).or_default().push(opened);
@@ -363,7 +375,7 @@ impl Hang {
         })
     }
 
-    /// It is over, or goes on. Gives the incident's number, where it was one.
+    /// It is over, or goes on. Gives the incident that it was in.
     fn close(
         &mut self,
         subject: Subject,
@@ -371,25 +383,30 @@ impl Hang {
         end: Timestamp,
         now: Timestamp,
         findings: &mut Findings,
-    ) -> Option<Opened> {
-        let watched = self.watched.remove(&subject)?;
+    ) -> Was {
+        let Some(watched) = self.watched.remove(&subject) else { return Was::default() };
         if let Some(key) = &watched.follows {
-            self.forgotten.leave(key);
+            self.forgotten.leave(key, subject);
+            let leader = self.forgotten.leader(key).and_then(|leader| self.watched.get(&leader)?.told.as_ref());
+            return Was { opened: leader.map(|told| told.opened), forgotten: true };
         }
-        let mut told = watched.told?;
-        // Others that it stood for are still forgotten: one of them takes its place.
-        let heir = self.heir(subject);
-        if let Some((heir, count)) = heir
-            && let Some(heir) = self.watched.get_mut(&heir)
+        let heir = self.forgotten.end(subject);
+        if let Some(heir) = heir
+            && let Some(next) = self.watched.get_mut(&heir)
         {
-            heir.follows = None;
-            told.forgotten = count;
-            heir.told = Some(told);
-            return None;
+            // Others that it stood for are still forgotten: one of them takes its place.
+            next.follows = None;
+            next.told = watched.told;
+            let opened = next.told.as_ref().map(|told| told.opened);
+            return Was { opened, forgotten: true };
         }
+        let Some(told) = watched.told else { return Was::default() };
         self.open -= 1;
+        // That the last of those that were forgotten is closed as well is no time-out: nobody waited for it.
+        let forgotten = told.most > 1;
+        let result = if forgotten && result == HangResult::ClientTimeout { HangResult::Over } else { result };
         let mut report = report(&watched.candidate, &told.verdict, result, end, now, self.hanging);
-        forgotten::count_in(&mut report, told.forgotten);
+        forgotten::count_in(&mut report, told.most);
         if let super::Evidence::Hang(evidence) = &mut report.evidence {
             evidence.status = watched.status;
         }
@@ -412,17 +429,7 @@ impl Hang {
             self.history.add(endpoint, end.since(candidate.started), 0);
         }
         findings.close(told.opened, now, end, report);
-        Some(told.opened)
-    }
-
-    /// Who takes the place of a call in the incident of those that were forgotten like it.
-    fn heir(&mut self, subject: Subject) -> Option<(Subject, u32)> {
-        let key = self.forgotten.end(subject)?;
-        let followers = self.watched.iter().filter(|(_, watched)| watched.follows.as_ref() == Some(&key));
-        let heir = followers.map(|(subject, _)| *subject).min()?;
-        let count = self.watched.values().filter(|watched| watched.follows.as_ref() == Some(&key)).count() as u32;
-        self.forgotten.lead(key, heir, count);
-        Some((heir, count))
+        Was { opened: Some(told.opened), forgotten }
     }
 
     fn finished(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
@@ -468,9 +475,10 @@ impl Hang {
         }
         let was = self.close(Subject::Exchange(exchange.id), result, end, now, findings);
         let also = self.close(Subject::Connection(exchange.connection.id), result, end, now, findings);
-        if let Some(opened) = was.or(also) {
+        let forgotten = was.forgotten || also.forgotten;
+        if let Some(opened) = was.opened.or(also.opened) {
             findings.belongs(opened);
-        } else if exchange.outcome == Outcome::ClientTimeout && exchange.role == Role::Client {
+        } else if exchange.outcome == Outcome::ClientTimeout && exchange.role == Role::Client && !forgotten {
             self.gave_up(exchange, end, now, findings);
         }
         if exchange.request.is_none() {

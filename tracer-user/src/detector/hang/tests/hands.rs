@@ -83,6 +83,47 @@ fn answers_that_nobody_reads_are_one_leak() {
 }
 
 #[test]
+fn a_leak_that_is_collected_is_no_time_out() {
+    let mut play = Play::client();
+    play.kernel(|probe| probe.receive_queue = 5000);
+    for _ in 0..20 {
+        play.send(GET).pass(500).reconnect();
+    }
+    play.thread(Who::OTHER, b'S', "clock_nanosleep", waits_on::NOTHING, 0, 0).pass(20_000);
+    // Those that follow, the one that leads, and its heirs.
+    for number in [7, 3, 0, 1, 19].into_iter().chain((2..19).filter(|number| ![3, 7].contains(number))) {
+        play.on(play::INODE + number).close().pass(300);
+    }
+    play.pass(5_000);
+    assert_eq!(play.all_memberships(), vec![vec![1]; 20], "{:#?}", play.titles());
+    let told = play.hangs();
+    assert_eq!(told.iter().filter(|(state, _)| *state == State::Open).count(), 1, "{:#?}", play.titles());
+    let Some((State::Closed, last)) = told.last() else { panic!("{told:#?}") };
+    assert_eq!((last.result, last.forgotten, last.timeout), (HangResult::Over, 20, None));
+    // Nor do their lengths say that this process has a time-out.
+    play.kernel(|probe| probe.receive_queue = 0).on(play::INODE + 40).reconnect().send(GET).pass(9_000);
+    let told = play.hangs();
+    let Some((State::Open | State::Update, last)) = told.last() else { panic!("{told:#?}") };
+    assert!(!last.has_timeout, "{last:#?}");
+}
+
+#[test]
+fn thousands_that_end_are_still_one() {
+    let mut play = Play::client();
+    play.kernel(|probe| probe.receive_queue = 5000).many(3_000).pass(12_000);
+    assert_eq!(play.hangs().last().expect("it is told").1.forgotten, 3_000);
+    // The one that leads is always the next to end.
+    for inode in 1000..4000 {
+        play.on(inode).close();
+    }
+    play.pass(1_000);
+    let told = play.hangs();
+    let Some((State::Closed, last)) = told.last() else { panic!("{told:#?}") };
+    assert_eq!((last.result, last.forgotten), (HangResult::Over, 3_000));
+    assert_eq!(told.iter().filter(|(state, _)| *state == State::Open).count(), 1);
+}
+
+#[test]
 fn many_of_them_are_a_connection_leak() {
     let mut play = Play::client();
     play.kernel(|probe| probe.receive_queue = 5000);

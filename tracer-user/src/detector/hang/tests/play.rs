@@ -202,6 +202,13 @@ impl Play {
         self
     }
 
+    /// What follows is about this connection.
+    pub(super) fn on(&mut self, inode: u64) -> &mut Self {
+        self.inode = inode;
+        self.positions = [1000 + super::GET.len() as u64, 1000];
+        self
+    }
+
     /// A new connection takes the place of the old one.
     pub(super) fn reconnect(&mut self) -> &mut Self {
         self.inode += 1;
@@ -397,14 +404,21 @@ impl Play {
         self.incidents().next().expect("there is one").report.confidence.level()
     }
 
+    /// Incidents of the exchanges that are over.
+    pub(super) fn all_memberships(&self) -> Vec<Vec<u64>> {
+        let of = |exchange: &Exchange| exchange.incidents.iter().map(|id| id.0).collect();
+        self.updates
+            .iter()
+            .filter_map(|update| match update {
+                Update::Exchange(exchange) => Some(of(exchange)),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Incidents of the last exchange.
     pub(super) fn memberships(&self) -> Vec<u64> {
-        let exchange = self.updates.iter().rev().find_map(|update| match update {
-            Update::Exchange(exchange) => Some(exchange),
-            _ => None,
-        });
-        let exchange: &Exchange = exchange.expect("there is one");
-        exchange.incidents.iter().map(|id| id.0).collect()
+        self.all_memberships().pop().expect("there is one")
     }
 }
 
