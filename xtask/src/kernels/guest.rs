@@ -136,7 +136,7 @@ pub(super) fn boot(kernel: &Kernel, image: &Path, vmlinuz: &Path, bound: Duratio
     let machine = kernel.machine;
     let mut child = Command::new(machine.emulator)
         .args(machine.options)
-        .args(["-accel", "tcg,thread=multi", "-cpu", machine.processor, "-smp", "2", "-m", "1024"])
+        .args(["-accel", machine.accelerator, "-cpu", machine.processor, "-smp", "2", "-m", "1024"])
         .args(["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"])
         .arg("-kernel")
         .arg(vmlinuz)

@@ -104,9 +104,10 @@ fn where_some_connections_are_made_no_sentence_says_that_none_can_be() {
         (110, "some connections to 127.0.0.1:8080 cannot be made: "),
         (111, "127.0.0.1:8080 refuses some connections: "),
     ] {
-        let turns: String = (0..30)
+        let turns = (0..30)
             .map(|n| format!("+100 t1 connect > errno={errno}\n+50 t2 GET /a/{n} > 200\n+50 t2 GET /b/{n} > 200\n"))
-            .collect();
+            .collect::<Vec<_>>()
+            .concat();
         let text = calls(0..40, 70, "200") + &turns;
         let said = found(&text);
         let (_, last) = said.last().unwrap_or_else(|| panic!("{errno}"));
