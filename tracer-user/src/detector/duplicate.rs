@@ -47,7 +47,7 @@ pub struct DuplicateEvidence {
     pub method: Box<str>,
     /// Whom it is for.
     pub authority: Box<str>,
-    /// Where the two went, with how many of them; none of inbound calls.
+    /// Remote addresses of the two requests, with the number of requests to each; empty for inbound calls.
     pub addresses: Vec<(Box<str>, u64)>,
     /// Path with query.
     pub path: Box<str>,

@@ -405,7 +405,7 @@ impl Engine {
         if event.fd >= 0 && event.header.tgid != 0 {
             link.holder = (event.header.tgid, event.fd);
             let old = environment.processes.open(event.header.tgid, event.fd, event.connection);
-            // These say which descriptor names the connection now; the others that it was given out.
+            // FOUND and SEEN observe a descriptor; with every other origin, a call has just returned it.
             overtaken = old.filter(|_| event.origin != origin::FOUND && event.origin != origin::SEEN);
         }
         match event.origin {

@@ -24,7 +24,7 @@ pub(super) fn own(pidtap: &Path) -> anyhow::Result<Programs> {
     })
 }
 
-/// Those of another architecture. They are not optimised: to build them that way takes longer than all guests.
+/// Those of another architecture, in the dev profile, which optimises dependencies: most of a start there is the kernel.
 pub(super) fn foreign(foreign: &Foreign) -> anyhow::Result<Programs> {
     let Foreign { target, busybox } = foreign;
     say(&format!("building pidtap and the live tests for {target}"));

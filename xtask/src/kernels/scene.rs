@@ -27,7 +27,7 @@ const LIVE: &[&str] = &[
     "stuck::",
 ];
 
-/// Those of a slow guest, where the kernel takes ten seconds to verify the probes for each.
+/// Those of a slow guest, where the kernel takes seconds to verify the probes for each.
 const LIVE_SLOWLY: &[&str] = &[
     "mode::client_mixed",
     "mode::server_mixed",

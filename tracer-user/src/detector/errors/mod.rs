@@ -225,8 +225,8 @@ impl ErrorBurst {
         }
     }
 
-    /// Where there are too many, those in order are forgotten. Where that gives little room, the others without a burst
-    /// are as well: all are looked at again only after many new ones.
+    /// At the limit, forgets the groups that are idle. Where that frees less than a quarter, forgets every group without an
+    /// open burst: a scan for each new group would be quadratic.
     fn make_room(&mut self, now: Timestamp, window: u64) {
         if self.calls.len() < MAX_GROUPS {
             return;

@@ -105,7 +105,7 @@ struct Told {
     most: u32,
 }
 
-/// What a call was that is over.
+/// A call's part in an incident when the call is over.
 #[derive(Clone, Copy, Debug, Default)]
 struct Was {
     /// The incident that it was in.

@@ -1,8 +1,8 @@
 //! What threads were seen to do, look after look.
 //!
-//! What a thread did counts until a look shows that it has ended, not for a time: looks are seldom where asking rests, and
-//! what is said of a call must not change for that. A look at all threads of a process shows those that have ended; of
-//! processes with more threads, some looks in a row do.
+//! The state of a thread is valid until a look shows that the thread has ended; age alone does not end it. Looks are seldom
+//! while the prober rests, and the verdict on a call must not change for that. A look that covers all threads of a process
+//! shows those that have ended; a process with more threads needs several looks.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -19,8 +19,8 @@ const IN_TURN: u32 = 32;
 /// Rounds in which a thread is not seen before it has ended, where looks do not see all. Two more looks are for threads that
 /// begin and end meanwhile.
 const ROUNDS: u32 = 2;
-/// A process at which nobody looked for so long is forgotten: children that a thread waited for, whose end no event tells
-/// where children are not followed. Longer than asking ever rests.
+/// A process without a look for this long is forgotten. This removes children that a thread waited for: where children are
+/// not followed, no event reports their end. The time is longer than the prober ever rests.
 const UNSEEN_NS: u64 = 60_000_000_000;
 /// Looks closer to each other say nothing about the use of a processor: it is counted in timer ticks.
 const SHARE_FROM_NS: u64 = 20_000_000;
@@ -263,8 +263,8 @@ impl Threads {
         shares.fold((0.0, 0), |(sum, count), share| (sum + share, count + 1))
     }
 
-    /// What it does, with what only the others know of it: the name of its child, as the same look saw it. A number that
-    /// is used again may have been another's before.
+    /// The thread's state, with the name of the child that it waits for if the same look saw that child. An older sighting may
+    /// be of another process that had the same number.
     pub(super) fn fact(&self, thread: &Thread, now: Timestamp) -> ThreadFact {
         let mut fact = thread.fact(now);
         if let Some((pid, name)) = &mut fact.child

@@ -100,7 +100,7 @@ fn a_leak_that_is_collected_is_no_time_out() {
     assert_eq!(told.iter().filter(|(state, _)| *state == State::Open).count(), 1, "{:#?}", play.titles());
     let Some((State::Closed, last)) = told.last() else { panic!("{told:#?}") };
     assert_eq!((last.result, last.forgotten, last.timeout), (HangResult::Over, 20, None));
-    // Nor do their lengths say that this process has a time-out.
+    // Their lengths do not show a time-out of this process either.
     play.kernel(|probe| probe.receive_queue = 0).on(play::INODE + 40).reconnect().send(GET).pass(9_000);
     let told = play.hangs();
     let Some((State::Open | State::Update, last)) = told.last() else { panic!("{told:#?}") };

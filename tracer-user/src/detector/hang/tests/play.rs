@@ -202,7 +202,7 @@ impl Play {
         self
     }
 
-    /// What follows is about this connection.
+    /// The calls that follow are on this connection.
     pub(super) fn on(&mut self, inode: u64) -> &mut Self {
         self.inode = inode;
         self.positions = [1000 + super::GET.len() as u64, 1000];
