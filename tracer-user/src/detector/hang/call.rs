@@ -175,10 +175,12 @@ pub(super) fn call_of(role: Role, connection: &ConnectionInfo, request: Option<&
         Some(request) => Call {
             method: Some(request.method.clone()),
             authority: request.authority().unwrap_or(address).into(),
+            address: (!inbound && request.authority().is_some_and(|authority| *authority != **address))
+                .then(|| address.clone()),
             path: request.path().into(),
             inbound,
         },
-        None => Call { method: None, authority: address.clone(), path: "".into(), inbound },
+        None => Call { method: None, authority: address.clone(), address: None, path: "".into(), inbound },
     }
 }
 

@@ -415,6 +415,8 @@ pub struct Call {
     pub method: Option<Box<str>>,
     /// Authority of the request, else the peer's address.
     pub authority: Box<str>,
+    /// Where it goes, where the authority does not say so; none of an inbound call.
+    pub address: Option<Box<str>>,
     /// Path with query; empty without a request.
     pub path: Box<str>,
     /// The peer asks, the target answers.

@@ -156,7 +156,7 @@ pub(super) fn query(thread: &Thread, since: Timestamp, threshold: u64) -> Candid
         tid,
         connection: Arc::new(connection),
         exchange: None,
-        call: Call { method: None, authority: text, path: "".into(), inbound: false },
+        call: Call { method: None, authority: text, address: None, path: "".into(), inbound: false },
     }
 }
 

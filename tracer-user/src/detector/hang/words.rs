@@ -2,7 +2,7 @@
 
 use super::evidence::{Call, Doing, HangEvidence, HangResult, Phase, Reason, Sockets, ThreadFact};
 use crate::{
-    detector::{Explain, Facts, Value},
+    detector::{Explain, Facts, Value, endpoint},
     redact::Redactor,
 };
 
@@ -20,7 +20,7 @@ fn duration(nanoseconds: u64) -> String {
 impl HangEvidence {
     /// What is called, in words.
     pub fn name(&self, redactor: Redactor) -> String {
-        let Call { method, authority, path, inbound } = &self.call;
+        let Call { method, authority, path, inbound, .. } = &self.call;
         let authority = redactor.authority(authority);
         match (method, self.phase) {
             (Some(method), _) => {
@@ -154,7 +154,8 @@ impl ThreadFact {
 
 impl Explain for HangEvidence {
     fn title(&self, redactor: Redactor) -> String {
-        let name = self.name(redactor);
+        let address = endpoint::others(self.call.address.as_deref(), &self.call.authority, redactor);
+        let name = format!("{}{address}", self.name(redactor));
         let least = if self.age_is_lower_bound { "at least " } else { "" };
         let age = duration(self.age);
         let stalled = if self.stalled.saturating_add(self.age / 10) < self.age {

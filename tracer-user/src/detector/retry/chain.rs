@@ -12,6 +12,7 @@ use crate::{
     detector::{
         Confidence, Findings, Opened, Report,
         common_timeout::{self, FOLLOWS_AT_ONCE_NS, GivenUp},
+        endpoint,
     },
     event::Timestamp,
     exchange::{ExchangeId, ProcessRef},
@@ -76,6 +77,8 @@ pub(super) struct Chain {
     pub(super) loose: Option<u32>,
     /// Where to, as text.
     pub(super) remote: Box<str>,
+    /// Where its attempts went, as far as they are kept.
+    pub(super) addresses: Vec<Box<str>>,
     /// The target was being asked for something when it began.
     pub(super) served: bool,
     /// Its attempts may as well be calls of their own: only gaps that surely grow say that they are not.
@@ -121,6 +124,7 @@ impl Chain {
             upstream,
             loose: None,
             remote: Box::default(),
+            addresses: Vec::new(),
             served: false,
             held: false,
             misses: 0,
@@ -153,7 +157,17 @@ impl Chain {
     }
 
     /// Another attempt began.
-    pub(super) fn begin(&mut self, exchange: Option<ExchangeId>, started: Timestamp, thresholds: &RetryThresholds) {
+    pub(super) fn begin(
+        &mut self,
+        exchange: Option<ExchangeId>,
+        started: Timestamp,
+        remote: &str,
+        thresholds: &RetryThresholds,
+    ) {
+        let address = endpoint::cut_str(remote);
+        if self.addresses.len() < endpoint::NAMES && self.addresses.iter().all(|known| **known != *address) {
+            self.addresses.push(address.into());
+        }
         if let Some(due) = self.next_due() {
             let (_, ended) = self.span();
             let (foretold, came) = (due.since(ended), started.since(ended));
@@ -366,6 +380,7 @@ impl Chain {
         RetryEvidence {
             method: self.call.method.clone(),
             authority: self.call.authority.clone(),
+            addresses: self.addresses.clone(),
             path: self.call.path.clone(),
             attempts: self.attempts,
             listed: self.listed.clone(),

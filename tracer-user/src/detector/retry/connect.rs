@@ -132,7 +132,7 @@ impl Retry {
             let marks = Marks::default();
             let mut chain = Chain::new(Call::connect(remote), marks, [key, key], exchange.process.clone(), upstream);
             chain.remote = call::cut(remote);
-            chain.begin(Some(exchange.id), started, &self.thresholds);
+            chain.begin(Some(exchange.id), started, remote, &self.thresholds);
             let id = self.insert(chain);
             self.link_caller(id, exchange.process.tid, &marks, started);
             id

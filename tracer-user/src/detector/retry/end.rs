@@ -132,7 +132,7 @@ impl Retry {
         let mut chain = Chain::new(Call::of(request, remote), marks, keys, process.clone(), upstream);
         chain.remote = call::cut(remote);
         chain.attempts = marks.number.map_or(0, |(_, number)| number.saturating_sub(1));
-        chain.begin(Some(exchange), started, &self.thresholds);
+        chain.begin(Some(exchange), started, remote, &self.thresholds);
         chain.doing = Doing::Trying(exchange);
         let id = self.insert(chain);
         self.link_caller(id, process.tid, &marks, started);

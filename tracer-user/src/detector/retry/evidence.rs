@@ -2,7 +2,7 @@
 
 use super::pattern::{self, Gap};
 use crate::{
-    detector::{Explain, Facts, Value},
+    detector::{Explain, Facts, Value, endpoint},
     event::Timestamp,
     exchange::{ExchangeId, Outcome},
     redact::Redactor,
@@ -159,6 +159,8 @@ pub struct RetryEvidence {
     pub method: Option<Box<str>>,
     /// Whom it is for.
     pub authority: Box<str>,
+    /// Where the attempts went, as far as they are kept.
+    pub addresses: Vec<Box<str>>,
     /// Path with query.
     pub path: Box<str>,
     /// Attempts, those before tracing included where they are known to have been.
@@ -255,7 +257,8 @@ impl RetryEvidence {
 
 impl Explain for RetryEvidence {
     fn title(&self, redactor: Redactor) -> String {
-        let call = self.call(redactor);
+        let addresses = endpoint::others(self.addresses.iter().map(|address| &**address), &self.authority, redactor);
+        let call = format!("{}{addresses}", self.call(redactor));
         let last = self.last_failure().map(|last| format!("last: {}", last.words()));
         let known = last.into_iter().chain(self.backoff()).collect::<Vec<_>>().join("; ");
         let last = if known.is_empty() { known } else { format!(" ({known})") };

@@ -36,7 +36,7 @@ impl Retry {
         }
         chain.confidence.doubtful |= bond.doubtful;
         chain.held |= bond.held;
-        chain.begin(exchange, beginning.started, thresholds);
+        chain.begin(exchange, beginning.started, beginning.remote, thresholds);
         if let Some((_, marks)) = beginning.request {
             if let Some((_, number)) = marks.number.filter(|(_, number)| *number > chain.attempts) {
                 // Attempts in between were not seen.

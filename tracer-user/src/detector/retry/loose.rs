@@ -220,7 +220,7 @@ impl Retry {
         loose.gone = false;
         loose.threads.push(beginning.process.tid);
         loose.chain.process = beginning.process.clone();
-        loose.chain.begin(Some(exchange), started, &self.thresholds);
+        loose.chain.begin(Some(exchange), started, beginning.remote, &self.thresholds);
         loose.chain.doing = Doing::Trying(exchange);
         if let Some((request, marks)) = &beginning.request {
             loose.chain.call = Call::of(request, beginning.remote);
@@ -300,8 +300,9 @@ impl Retry {
         let keys = [key, call::connect_key(root, &chain.remote)];
         let mut first = Chain::new(chain.call.clone(), chain.marks, keys, chain.process.clone(), chain.upstream);
         first.remote.clone_from(&chain.remote);
+        first.addresses.clone_from(&chain.addresses);
         first.served = chain.served;
-        first.begin(Some(exchange), last.started, &self.thresholds);
+        first.begin(Some(exchange), last.started, &chain.remote, &self.thresholds);
         first.fail(ended, &self.thresholds);
         let threads = vec![chain.process.tid];
         // An attempt of a chain that was told is no other chain's.

@@ -129,7 +129,7 @@ impl Retry {
         let mut chain = Chain::new(Call::of(request, remote), marks, keys, exchange.process.clone(), upstream);
         chain.attempts = number - 1;
         chain.confidence.explicit.push(name);
-        chain.begin(Some(exchange.id), started, &self.thresholds);
+        chain.begin(Some(exchange.id), started, remote, &self.thresholds);
         chain.doing = Doing::Trying(exchange.id);
         chain.deadline = Timestamp(u64::MAX);
         let id = self.insert(chain);

@@ -486,3 +486,11 @@ fn the_end_of_tracing_answers_nobody() {
     assert_eq!((state, evidence.result), (State::Update, RetryResult::Ongoing));
     assert!(evidence.caller.is_some_and(|caller| caller.got.is_none()));
 }
+
+#[test]
+fn the_addresses_of_the_attempts_are_named_beside_the_authority() {
+    let text = "+0 t1 GET /a host=api port=8081 > 503\n+100 t1 GET /a host=api port=8082 > 503\n\
+                +200 t1 GET /a host=api port=8081 > 503\n+400 t1 GET /a host=api port=8081 > 200";
+    let title = crate::detector::Explain::title(&one(text), crate::redact::Redactor::new(false));
+    assert!(title.starts_with("GET api/a (127.0.0.1:8081 and 1 more) was answered"), "{title}");
+}
