@@ -6,6 +6,7 @@
 pub mod child;
 pub mod cli;
 pub mod compare;
+pub mod descriptors;
 pub mod driver;
 pub mod flaky;
 pub mod guard;

@@ -52,7 +52,7 @@ pub const STATUS_NOT_EXECUTABLE: u8 = 126;
 pub enum Streams {
     /// Those of pidtap.
     Own,
-    /// Its standard output is pidtap's standard error, as pidtap's standard output is for JSON.
+    /// Its standard output is pidtap's standard error, as pidtap's standard output is for the results.
     StdoutToStderr,
     /// Those that are a terminal are pipes to pidtap, which needs it for itself, and nothing to read. The command is in a process
     /// group of its own, so that keys which mean pidtap do not reach it.

@@ -1,6 +1,7 @@
 //! The real program on real processes. Needs root; see `guard::live`.
 
 mod demo;
+mod descriptors;
 mod hang;
 mod late;
 mod life;

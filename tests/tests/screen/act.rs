@@ -4,9 +4,11 @@ use std::fs;
 
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rustix::process::{Pid, Signal, kill_process};
 use tracer_tests::{
     child::{PATIENCE, wait_for},
     cli::Dir,
+    descriptors::{inherited, links, sleeper},
     terminal::Terminal,
 };
 
@@ -134,4 +136,25 @@ fn a_pager_has_the_terminal_for_as_long_as_it_runs() -> anyhow::Result<()> {
     terminal.press("q")?;
     assert!(terminal.end()?.success());
     crate::support::is_sane(&terminal)
+}
+
+#[test]
+fn a_pager_gets_its_text_and_the_terminal_and_no_other_descriptor() -> anyhow::Result<()> {
+    let inherited: Vec<u32> = inherited()?.into_keys().collect();
+    let mut command = opens("screen_bodies")?;
+    command.env("PAGER", "exec sleep 60");
+    let mut terminal = Terminal::start(USUAL, &command)?;
+    wait_for_all(&terminal, "screen_bodies")?;
+    terminal.press_for("g\r", "POST /nested HTTP/1.1")?;
+    terminal.press("d")?;
+    let pager = sleeper(terminal.pid())?;
+    let theirs = links(pager).context("it is there")?;
+    kill_process(Pid::from_raw(pager as i32).context("a number")?, Signal::KILL)?;
+    let numbers: Vec<u32> = theirs.keys().copied().collect();
+    assert_eq!(numbers, [vec![0, 1, 2], inherited].concat(), "{theirs:?}");
+    assert!(theirs[&0].to_string_lossy().starts_with("pipe:") && theirs[&1] == theirs[&2], "{theirs:?}");
+    terminal.wait("the screens", vt100::Screen::alternate_screen)?;
+    terminal.press("q")?;
+    assert!(terminal.end()?.success());
+    Ok(())
 }

@@ -12,7 +12,7 @@ use super::{
     sink,
 };
 use crate::{
-    cli::{self, Format},
+    cli,
     launch::{self, Launched, Streams},
     privilege,
     process::{self, Target},
@@ -31,8 +31,9 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
     let stdout = if planned.is_some() {
         // It must not write over the screens.
         Streams::Piped
-    } else if sink.standard_output && sink.format == Format::Json {
-        // Standard output is for programs then: what the command says must not get between the objects.
+    } else if sink.standard_output {
+        // What the command says must not get between the results, nor pass for one. And a child of the command that outlives
+        // it must not keep a reader of the results waiting.
         Streams::StdoutToStderr
     } else {
         Streams::Own

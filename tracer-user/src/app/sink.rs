@@ -4,7 +4,10 @@ use std::{
     env,
     fs::{File, OpenOptions},
     io::{self, IsTerminal as _, Write},
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::{
+        fd::AsFd,
+        unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
+    },
     path::Path,
     sync::Arc,
 };
@@ -37,7 +40,6 @@ pub(super) struct Sink {
     pub(super) written: Option<Written>,
     /// It writes to a terminal, whose width may change.
     pub(super) terminal: bool,
-    pub(super) format: Format,
     /// Results go to standard output: nothing else may.
     pub(super) standard_output: bool,
     /// The screens that show what the output takes, where that is what was asked for.
@@ -50,14 +52,7 @@ pub(super) fn open(args: &OutputArgs) -> anyhow::Result<Sink> {
     if format == Format::Tui {
         let screens = screen::plan(args, utc_offset())?;
         let output = Box::new(ScreenOutput::new(Arc::clone(&screens.shared)));
-        return Ok(Sink {
-            output,
-            written: None,
-            terminal: false,
-            format,
-            standard_output: true,
-            screens: Some(screens),
-        });
+        return Ok(Sink { output, written: None, terminal: false, standard_output: true, screens: Some(screens) });
     }
     let (writer, terminal): (Box<dyn Write + Send>, bool) = match &args.output_file {
         Some(path) => {
@@ -86,7 +81,7 @@ pub(super) fn open(args: &OutputArgs) -> anyhow::Result<Sink> {
         }
     };
     let standard_output = args.output_file.is_none();
-    Ok(Sink { output, written: Some(written), terminal, format, standard_output, screens: None })
+    Ok(Sink { output, written: Some(written), terminal, standard_output, screens: None })
 }
 
 /// Screens for a person; lines for whatever else reads.
@@ -146,8 +141,12 @@ pub(super) fn is_one_file(one: &Path, other: &Path) -> bool {
 }
 
 fn standard_output() -> anyhow::Result<File> {
-    let descriptor = rustix::io::dup(io::stdout()).map_err(io::Error::from);
-    Ok(File::from(descriptor.context("cannot write results to standard output: it is closed")?))
+    own_copy(io::stdout()).context("cannot write results to standard output: it is closed")
+}
+
+/// A descriptor of our own for what another one names. Programs that are started do not get it (`dup` would hand it on).
+pub(super) fn own_copy(descriptor: impl AsFd) -> io::Result<File> {
+    Ok(File::from(rustix::io::fcntl_dupfd_cloexec(descriptor, 0)?))
 }
 
 /// See https://no-color.org: set to anything but nothing, it means no.

@@ -31,6 +31,8 @@ use rustix::{
     io::Errno,
 };
 
+use crate::app::sink::own_copy;
+
 /// A frame of a large terminal, in one write.
 const BUFFER: usize = 256 * 1024;
 
@@ -96,7 +98,7 @@ pub(super) struct Screen {
 impl Screen {
     pub(super) fn enter() -> io::Result<Self> {
         // Not `Stdout`, which writes at each end of a line.
-        let output = File::from(rustix::io::dup(io::stdout())?);
+        let output = own_copy(io::stdout())?;
         let backend = CrosstermBackend::new(BufWriter::with_capacity(BUFFER, output));
         restore_at_panic();
         take().inspect_err(|_| restore())?;
