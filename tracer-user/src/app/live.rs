@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use super::{
+    marking::Marking,
     pipeline::{self, Pipeline},
     population::Population,
     probing::{self, Probing},
@@ -86,7 +87,7 @@ impl Trace {
     /// Loads the probes and begins. When this returns, every call of the targets is seen.
     pub(super) fn start(plan: Plan<'_>) -> anyhow::Result<Self> {
         let Plan { targets, output, detect, trace, sink, launched, spool } = plan;
-        let recorder = trace.record.as_deref().map(|path| recorder(path, output)).transpose()?;
+        let recorder = trace.record.as_deref().map(|path| recorder(path, output, sink.marking)).transpose()?;
         let follow = trace.follows();
         let named: Vec<u32> = targets.iter().map(|target| target.pid).collect();
         let mut children = if follow { process::descendants(&named) } else { Vec::new() };
@@ -296,23 +297,24 @@ fn add_late_children(named: &[u32], children: &mut Vec<Target>, all: &mut Vec<u3
     }
 }
 
-fn recorder(path: &std::path::Path, output: &OutputArgs) -> anyhow::Result<Recorder<File>> {
+fn recorder(path: &std::path::Path, output: &OutputArgs, marking: Marking) -> anyhow::Result<Recorder<File>> {
     let what = || format!("cannot record to {}", path.display());
     if output.output_file.as_deref().is_some_and(|results| sink::is_one_file(path, results)) {
         bail!("cannot record to {}: the results go there; name another file", path.display());
     }
     let file = sink::create(path, output.force).with_context(what)?;
-    Recorder::new(file, &header()).with_context(what)
+    Recorder::new(file, &header(marking)).with_context(what)
 }
 
 /// What recordings of this machine begin with.
-pub(super) fn header() -> Header {
+pub(super) fn header(marking: Marking) -> Header {
     let system = rustix::system::uname();
     Header {
         created_by: "pidtap".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         kernel: system.release().to_string_lossy().into_owned(),
         arch: system.machine().to_string_lossy().into_owned(),
+        mark_key: marking.kept(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod detectors;
 mod exit;
 mod live;
+mod marking;
 mod pipeline;
 mod population;
 mod probing;
@@ -19,6 +20,7 @@ use std::io::{self, Write as _};
 use anyhow::Context as _;
 pub use exit::Exit;
 use live::{Ending, Plan, Signals, Trace};
+use marking::Marking;
 use screen::{Planned, Recorded, Running};
 
 use crate::{
@@ -116,9 +118,9 @@ fn trace(
     trace: &cli::TraceArgs,
     targets: Vec<Target>,
 ) -> anyhow::Result<Exit> {
-    let mut sink = sink::open(output)?;
+    let mut sink = sink::open(output, Marking::of_trace(output)?)?;
     let planned = sink.screens.take();
-    let (recorded, spool) = Recorded::of_trace(trace.record.as_deref());
+    let (recorded, spool) = Recorded::of_trace(trace.record.as_deref(), sink.marking);
     let spool = spool.filter(|_| planned.is_some());
     let plan = Plan { targets, output, detect, trace, sink, launched: false, spool };
     block_on(async {

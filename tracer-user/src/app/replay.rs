@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
         mpsc::sync_channel,
     },
@@ -17,6 +17,7 @@ use anyhow::{Context as _, bail};
 use super::{
     Exit, block_on, is_broken_pipe,
     live::Signals,
+    marking::Marking,
     pipeline::{self, Pipeline},
     say,
     screen::{self, Recorded, Shared},
@@ -38,16 +39,21 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
         })?;
         (Box::new(file), name)
     };
-    let mut sink = sink::open(&args.output)?;
+    let progress = Arc::new(OnceLock::new());
+    let input = Box::new(Counted { input, count: 0, shared: Arc::clone(&progress) });
+    let mut reader = Reader::open(input as Box<dyn Read + Send>).with_context(|| format!("cannot open {name}"))?;
+    let mut sink = sink::open(&args.output, Marking::of_recording(&args.output, reader.header())?)?;
     let planned = sink.screens.take();
     let shared = planned.as_ref().map(|planned| Arc::clone(&planned.shared));
+    if let Some(shared) = &shared {
+        // Set once, here.
+        let _ = progress.set(Arc::clone(shared));
+    }
     if let (Some(shared), Ok(file)) = (&shared, args.file.metadata())
         && file.is_file()
     {
         shared.set_size(file.len());
     }
-    let input = Box::new(Counted { input, count: 0, shared: shared.clone() });
-    let mut reader = Reader::open(input as Box<dyn Read + Send>).with_context(|| format!("cannot open {name}"))?;
     let mut pipeline = Pipeline::new(pipeline::options(&args.output, &args.detect), (sink.output, sink.written), None);
     let asked = asked_to_end(shared)?;
     let already = Recorded::Already(format!("this is the recording {name} already"));
@@ -152,14 +158,14 @@ fn asked_to_end(screens: Option<Arc<Shared>>) -> anyhow::Result<Arc<AtomicBool>>
 struct Counted<R> {
     input: R,
     count: u64,
-    shared: Option<Arc<Shared>>,
+    shared: Arc<OnceLock<Arc<Shared>>>,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.input.read(buffer)?;
         self.count += read as u64;
-        if let Some(shared) = &self.shared {
+        if let Some(shared) = self.shared.get() {
             shared.set_read(self.count);
         }
         Ok(read)

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use super::{
     Exit, block_on,
     live::{Ending, Plan, Signals, Trace},
+    marking::Marking,
     relay, say,
     screen::{self, Recorded, Running},
     sink,
@@ -26,7 +27,7 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
     };
     process::check_initial_pid_namespace()?;
     privilege::check()?;
-    let mut sink = sink::open(&args.output)?;
+    let mut sink = sink::open(&args.output, Marking::of_trace(&args.output)?)?;
     let planned = sink.screens.take();
     let stdout = if planned.is_some() {
         // It must not write over the screens.
@@ -40,7 +41,7 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
     };
     let mut launched = Launched::spawn(command, rest, stdout)?;
     let target = Target { name: name_of(command), ..Target::find(launched.pid())? };
-    let (recorded, spool) = Recorded::of_trace(args.trace.record.as_deref());
+    let (recorded, spool) = Recorded::of_trace(args.trace.record.as_deref(), sink.marking);
     let plan = Plan {
         targets: vec![target],
         output: &args.output,

@@ -16,6 +16,7 @@ use anyhow::{Context as _, bail};
 use rustix::termios::tcgetwinsize;
 
 use super::{
+    marking::Marking,
     screen::{self, Planned, ScreenOutput},
     writing::{self, Written},
 };
@@ -44,15 +45,24 @@ pub(super) struct Sink {
     pub(super) standard_output: bool,
     /// The screens that show what the output takes, where that is what was asked for.
     pub(super) screens: Option<Planned>,
+    /// How the output marks secrets.
+    pub(super) marking: Marking,
 }
 
 /// Opens the output that was asked for.
-pub(super) fn open(args: &OutputArgs) -> anyhow::Result<Sink> {
+pub(super) fn open(args: &OutputArgs, marking: Marking) -> anyhow::Result<Sink> {
     let format = args.output.unwrap_or_else(|| default_format(args));
     if format == Format::Tui {
-        let screens = screen::plan(args, utc_offset())?;
+        let screens = screen::plan(args, utc_offset(), marking.key)?;
         let output = Box::new(ScreenOutput::new(Arc::clone(&screens.shared)));
-        return Ok(Sink { output, written: None, terminal: false, standard_output: true, screens: Some(screens) });
+        return Ok(Sink {
+            output,
+            written: None,
+            terminal: false,
+            standard_output: true,
+            screens: Some(screens),
+            marking,
+        });
     }
     let (writer, terminal): (Box<dyn Write + Send>, bool) = match &args.output_file {
         Some(path) => {
@@ -68,7 +78,8 @@ pub(super) fn open(args: &OutputArgs) -> anyhow::Result<Sink> {
     let output: Box<dyn Output + Send> = match format {
         Format::Json => {
             let decoded_limit = DECODED_LIMIT.max(args.body_limit.saturating_mul(4));
-            narrowed(JsonOutput::new(writer, JsonOptions { show_secrets: args.show_secrets, decoded_limit }), args)
+            let options = JsonOptions { show_secrets: args.show_secrets, mark_key: Some(marking.key), decoded_limit };
+            narrowed(JsonOutput::new(writer, options), args, marking)
         }
         Format::Line | Format::Tui => {
             let options = LineOptions {
@@ -76,12 +87,13 @@ pub(super) fn open(args: &OutputArgs) -> anyhow::Result<Sink> {
                 colour: terminal && wants_colour(),
                 utc_offset_s: utc_offset(),
                 show_secrets: args.show_secrets,
+                mark_key: Some(marking.key),
             };
-            narrowed(LineOutput::new(writer, options), args)
+            narrowed(LineOutput::new(writer, options), args, marking)
         }
     };
     let standard_output = args.output_file.is_none();
-    Ok(Sink { output, written: Some(written), terminal, standard_output, screens: None })
+    Ok(Sink { output, written: Some(written), terminal, standard_output, screens: None, marking })
 }
 
 /// Screens for a person; lines for whatever else reads.
@@ -90,9 +102,12 @@ fn default_format(args: &OutputArgs) -> Format {
 }
 
 /// Without a filter, the output is asked nothing.
-fn narrowed(output: impl Output + Send + 'static, args: &OutputArgs) -> Box<dyn Output + Send> {
+fn narrowed(output: impl Output + Send + 'static, args: &OutputArgs, marking: Marking) -> Box<dyn Output + Send> {
     match args.filter.as_ref().filter(|filter| !filter.is_empty()) {
-        Some(filter) => Box::new(Filtered::new(output, filter.clone(), Redactor::new(args.show_secrets))),
+        Some(filter) => {
+            let redactor = Redactor::new(args.show_secrets).with_key(Some(marking.key));
+            Box::new(Filtered::new(output, filter.clone(), redactor))
+        }
         None => Box::new(output),
     }
 }

@@ -209,6 +209,9 @@ pub struct OutputArgs {
     /// Print passwords, tokens, cookies and the like as they are
     #[arg(long)]
     pub show_secrets: bool,
+    /// Make the marks of hidden secrets with the key in FILE: equal secrets have equal marks in all traces that use it
+    #[arg(long, value_name = "FILE")]
+    pub mark_key_file: Option<PathBuf>,
 }
 
 /// An error has the text once more, with a caret below the place.

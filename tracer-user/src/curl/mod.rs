@@ -65,7 +65,7 @@ impl Command {
 
     /// Text with its secrets hidden or not, and noted which.
     fn masked<'a>(&mut self, mask: impl Fn(Redactor) -> Cow<'a, [u8]>) -> Cow<'a, [u8]> {
-        let hidden = mask(Redactor::new(false));
+        let hidden = mask(self.redactor.showing(false));
         let shown = mask(self.redactor);
         if matches!(hidden, Cow::Owned(_)) {
             self.hidden |= shown == hidden;
@@ -200,7 +200,7 @@ impl Command {
             ));
         }
         if body::has_secrets(request) {
-            let hidden = self.redactor == Redactor::new(false);
+            let hidden = self.redactor.hides();
             self.hidden |= hidden;
             self.secret |= !hidden;
         }

@@ -320,9 +320,8 @@ fn what_is_hidden_cannot_be_found() {
         assert!(parse(text).matches(&exchange, &SHOWN), "{text}");
     }
     // By its mark it can.
-    let mark = String::from_utf8_lossy(&crate::redact::mark(b"s3cret")).into_owned();
     for field in ["", "header.authorization:", "body:", "path:"] {
-        assert!(parse(&format!("{field}{mark}")).matches(&exchange, &HIDDEN), "{field}");
+        assert!(parse(&format!("{field}***")).matches(&exchange, &HIDDEN), "{field}");
     }
 }
 

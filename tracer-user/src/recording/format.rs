@@ -47,6 +47,9 @@ pub struct Header {
     pub kernel: String,
     /// Machine architecture (`uname -m`).
     pub arch: String,
+    /// Key of the marks that stand for secrets, in hexadecimal digits: opened later, the recording shows the same marks.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mark_key: String,
 }
 
 /// Kind and length of the event at the start of `bytes`; `None` where there are not enough bytes for its header.

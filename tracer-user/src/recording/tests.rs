@@ -12,6 +12,7 @@ fn header() -> Header {
         version: "0.1.0".to_owned(),
         kernel: "6.1.0".to_owned(),
         arch: "x86_64".to_owned(),
+        mark_key: "00112233445566778899aabbccddeeff".to_owned(),
     }
 }
 

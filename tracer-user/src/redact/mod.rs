@@ -1,14 +1,11 @@
 //! Secrets are hidden before anything is printed, unless `--show-secrets` says otherwise.
 //!
-//! A secret becomes `***` with four hex digits: the same secret has the same digits, so that "all attempts sent the same
-//! token" stays visible, in one trace and across traces, and a recording replays to the same bytes. For that the digits
-//! come from a hash with a fixed salt, which anybody can compute. So they are few: 16 bits confirm no guess (one wrong
-//! guess in 65,536 fits as well) and narrow a word list down without ending it. Who must not give away even that much
-//! should not hand on the output, nor the recording, which holds everything as it was.
+//! What stands for a secret is its [mark](mark).
 //!
 //! What counts as a secret is decided by names (of headers, parameters and keys), never by how a value looks: see
 //! [`header`](Redactor::header), [`url`](Redactor::url) and [`body`](Redactor::body).
 
+mod mark;
 mod multipart;
 mod name;
 
@@ -16,40 +13,38 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr_iter, memchr2, memrchr};
 
+pub use mark::MarkKey;
+use mark::Marker;
 use name::{Place, is_secret};
-
-/// Length of [`mark`]'s result.
-const MARK_LENGTH: usize = 7;
-
-/// What stands for a secret: `***` and four hex digits of its hash.
-pub fn mark(secret: &[u8]) -> [u8; MARK_LENGTH] {
-    // Not FxHash or the like: those may change with a version of a crate, and recorded expectations with them.
-    const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mut hash = 0x7069_6474_6170_2031 ^ (secret.len() as u64).wrapping_mul(MULTIPLIER);
-    for chunk in secret.chunks(8) {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(MULTIPLIER);
-        hash ^= hash >> 29;
-    }
-    hash = (hash ^ hash >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    let mut mark = *b"***0000";
-    for (index, digit) in mark[3..].iter_mut().enumerate() {
-        *digit = b"0123456789abcdef"[(hash >> (60 - 4 * index)) as usize & 0xf];
-    }
-    mark
-}
 
 /// Hides secrets, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redactor {
     show_secrets: bool,
+    marker: Marker,
 }
 
 impl Redactor {
-    /// With `show_secrets`, everything is left as it is.
+    /// With `show_secrets`, everything is left as it is. Without a key, all marks are the same.
     pub const fn new(show_secrets: bool) -> Self {
-        Self { show_secrets }
+        Self { show_secrets, marker: Marker { key: None } }
+    }
+
+    /// Makes equal marks for equal secrets.
+    #[must_use]
+    pub const fn with_key(self, key: Option<MarkKey>) -> Self {
+        Self { marker: Marker { key }, ..self }
+    }
+
+    /// The same, with or without secrets.
+    #[must_use]
+    pub const fn showing(self, show_secrets: bool) -> Self {
+        Self { show_secrets, ..self }
+    }
+
+    /// Whether secrets are hidden.
+    pub const fn hides(self) -> bool {
+        !self.show_secrets
     }
 
     /// A header's value. Credentials keep their scheme, cookies their names and attributes, URLs all but their secrets.
@@ -59,11 +54,11 @@ impl Redactor {
         }
         match name::of_header(name) {
             name::Header::Plain => Cow::Borrowed(value),
-            name::Header::Secret => Cow::Owned(mark(value).to_vec()),
-            name::Header::Credentials => Cow::Owned(credentials(value)),
-            name::Header::Cookie => Cow::Owned(cookies(value)),
-            name::Header::SetCookie => Cow::Owned(set_cookie(value)),
-            name::Header::Url => url(value).map_or(Cow::Borrowed(value), Cow::Owned),
+            name::Header::Secret => Cow::Owned(self.marker.mark(value).to_vec()),
+            name::Header::Credentials => Cow::Owned(credentials(value, self.marker)),
+            name::Header::Cookie => Cow::Owned(cookies(value, self.marker)),
+            name::Header::SetCookie => Cow::Owned(set_cookie(value, self.marker)),
+            name::Header::Url => url(value, self.marker).map_or(Cow::Borrowed(value), Cow::Owned),
         }
     }
 
@@ -73,14 +68,15 @@ impl Redactor {
             return Cow::Borrowed(text);
         }
         // What is replaced lies between ASCII delimiters and is replaced by ASCII, so this is UTF-8 again.
-        url(text.as_bytes()).map_or(Cow::Borrowed(text), |bytes| String::from_utf8_lossy(&bytes).into_owned().into())
+        url(text.as_bytes(), self.marker)
+            .map_or(Cow::Borrowed(text), |bytes| String::from_utf8_lossy(&bytes).into_owned().into())
     }
 
     /// An authority: the user information before the host.
     pub fn authority(self, text: &str) -> Cow<'_, str> {
         match text.rsplit_once('@') {
             Some((user, host)) if !self.show_secrets => {
-                Cow::Owned(format!("{}@{host}", String::from_utf8_lossy(&mark(user.as_bytes()))))
+                Cow::Owned(format!("{}@{host}", String::from_utf8_lossy(&self.marker.mark(user.as_bytes()))))
             }
             _ => Cow::Borrowed(text),
         }
@@ -99,31 +95,31 @@ impl Redactor {
             content_type.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
         };
         let masked = if is("application/x-www-form-urlencoded") || content_type.is_empty() && looks_like_form(body) {
-            parameters(body, 0, Place::Form)
+            parameters(body, 0, Place::Form, self.marker)
         } else if is("multipart/") {
-            multipart::mask(content_type, body)
+            multipart::mask(content_type, body, self.marker)
         } else if is("image/") || is("video/") || is("audio/") || is("font/") || is("application/octet-stream") {
             None
         } else {
-            keys(body)
+            keys(body, self.marker)
         };
         masked.map_or(Cow::Borrowed(body), Cow::Owned)
     }
 }
 
 /// `Basic xyz`: the scheme stays.
-fn credentials(value: &[u8]) -> Vec<u8> {
+fn credentials(value: &[u8], marker: Marker) -> Vec<u8> {
     let (scheme, secret) = match memchr(b' ', value) {
         Some(space) if value[..space].iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') => {
             value.split_at(space + 1)
         }
         _ => (&[][..], value),
     };
-    [scheme, &mark(secret)].concat()
+    [scheme, &marker.mark(secret)].concat()
 }
 
 /// `a=1; b=2`: the names stay.
-fn cookies(value: &[u8]) -> Vec<u8> {
+fn cookies(value: &[u8], marker: Marker) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len());
     for (index, cookie) in value.split(|&byte| byte == b';').enumerate() {
         if index > 0 {
@@ -133,29 +129,29 @@ fn cookies(value: &[u8]) -> Vec<u8> {
         let secret = if secret == 0 { cookie.len() - cookie.trim_ascii_start().len() } else { secret };
         out.extend_from_slice(&cookie[..secret]);
         if secret < cookie.len() {
-            out.extend_from_slice(&mark(&cookie[secret..]));
+            out.extend_from_slice(&marker.mark(&cookie[secret..]));
         }
     }
     out
 }
 
 /// `a=1; Path=/`: the name and all attributes stay.
-fn set_cookie(value: &[u8]) -> Vec<u8> {
+fn set_cookie(value: &[u8], marker: Marker) -> Vec<u8> {
     let (cookie, attributes) = value.split_at(memchr(b';', value).unwrap_or(value.len()));
-    let mut out = cookies(cookie);
+    let mut out = cookies(cookie, marker);
     out.extend_from_slice(attributes);
     out
 }
 
 /// `None` where nothing is to be hidden.
-fn url(text: &[u8]) -> Option<Vec<u8>> {
+fn url(text: &[u8], marker: Marker) -> Option<Vec<u8>> {
     let end_of_path = memchr2(b'?', b'#', text).unwrap_or(text.len());
     let user = user_information(&text[..end_of_path]);
-    let queried = if end_of_path < text.len() { parameters(text, end_of_path + 1, Place::Query) } else { None };
+    let queried = if end_of_path < text.len() { parameters(text, end_of_path + 1, Place::Query, marker) } else { None };
     let Some((start, end)) = user else { return queried };
     // The user information stands before the query: its place is the same in what `parameters` gave.
     let rest = queried.as_deref().unwrap_or(text);
-    Some([&text[..start], &mark(&text[start..end]), &rest[end..]].concat())
+    Some([&text[..start], &marker.mark(&text[start..end]), &rest[end..]].concat())
 }
 
 /// Where `user:password` stands in `scheme://user:password@host/path`.
@@ -176,7 +172,7 @@ fn user_information(text: &[u8]) -> Option<(usize, usize)> {
 }
 
 /// `a=1&b=2` from `start` on; `None` where nothing is to be hidden.
-fn parameters(text: &[u8], start: usize, place: Place) -> Option<Vec<u8>> {
+fn parameters(text: &[u8], start: usize, place: Place, marker: Marker) -> Option<Vec<u8>> {
     let mut out: Option<Vec<u8>> = None;
     let mut copied = 0;
     let mut at = start;
@@ -187,7 +183,7 @@ fn parameters(text: &[u8], start: usize, place: Place) -> Option<Vec<u8>> {
             if value < end && is_secret(&text[at..at + equals], place) {
                 let out = out.get_or_insert_default();
                 out.extend_from_slice(&text[copied..value]);
-                out.extend_from_slice(&mark(&text[value..end]));
+                out.extend_from_slice(&marker.mark(&text[value..end]));
                 copied = end;
             }
         }
@@ -203,7 +199,7 @@ fn looks_like_form(body: &[u8]) -> bool {
 }
 
 /// `"key": "value"` and `"key": 123`, wherever they stand; `None` where nothing is to be hidden.
-fn keys(text: &[u8]) -> Option<Vec<u8>> {
+fn keys(text: &[u8], marker: Marker) -> Option<Vec<u8>> {
     let mut out: Option<Vec<u8>> = None;
     let mut copied = 0;
     for colon in memchr_iter(b':', text) {
@@ -227,7 +223,7 @@ fn keys(text: &[u8]) -> Option<Vec<u8>> {
         if !quoted {
             out.push(b'"');
         }
-        out.extend_from_slice(&mark(&text[start..end]));
+        out.extend_from_slice(&marker.mark(&text[start..end]));
         if !quoted {
             out.push(b'"');
         }

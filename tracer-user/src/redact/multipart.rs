@@ -3,15 +3,15 @@
 use memchr::memmem;
 
 use super::{
-    keys, mark,
+    Marker, keys,
     name::{Place, is_secret},
 };
 
 /// Contents of parts with secret names, and secret keys in the others; `None` where nothing is to be hidden. A body that
 /// was cut off is hidden to its end, where that is inside a secret.
-pub(super) fn mask(content_type: &[u8], body: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn mask(content_type: &[u8], body: &[u8], marker: Marker) -> Option<Vec<u8>> {
     let Some(boundary) = parameter(content_type, b"boundary").filter(|boundary| !boundary.is_empty()) else {
-        return keys(body);
+        return keys(body, marker);
     };
     let delimiter = [b"--", boundary].concat();
     let finder = memmem::Finder::new(&delimiter);
@@ -33,8 +33,11 @@ pub(super) fn mask(content_type: &[u8], body: &[u8]) -> Option<Vec<u8>> {
         // The line break before the delimiter belongs to it.
         let end = if end < body.len() && body[content..end].ends_with(b"\r\n") { end - 2 } else { end };
         let secret = parameter(&body[start..content], b"name").is_some_and(|name| is_secret(name, Place::Form));
-        let masked =
-            if secret && end > content { Some(mark(&body[content..end]).to_vec()) } else { keys(&body[content..end]) };
+        let masked = if secret && end > content {
+            Some(marker.mark(&body[content..end]).to_vec())
+        } else {
+            keys(&body[content..end], marker)
+        };
         if let Some(masked) = masked {
             let out = out.get_or_insert_default();
             out.extend_from_slice(&body[copied..content]);

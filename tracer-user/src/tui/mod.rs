@@ -46,7 +46,11 @@ use self::{
     theme::Tone,
     view::{Context, Reaction, View, Wanted},
 };
-use crate::{event::Timestamp, redact::Redactor, store::Store};
+use crate::{
+    event::Timestamp,
+    redact::{MarkKey, Redactor},
+    store::Store,
+};
 
 /// Below this nothing useful can be shown.
 const LEAST: (u16, u16) = (60, 12);
@@ -60,6 +64,8 @@ pub struct UiOptions {
     pub utc_offset_s: i32,
     /// Show secrets from the start.
     pub show_secrets: bool,
+    /// Key of the marks that stand for secrets.
+    pub mark_key: Option<MarkKey>,
     /// Filter from the start.
     pub filter: String,
 }
@@ -131,7 +137,7 @@ impl Ui {
         filter.set(options.filter.clone());
         Self {
             theme: Theme::new(options.palette),
-            redactor: Redactor::new(options.show_secrets),
+            redactor: Redactor::new(options.show_secrets).with_key(options.mark_key),
             utc_offset_s: options.utc_offset_s,
             show_secrets: options.show_secrets,
             filter,
@@ -255,7 +261,7 @@ impl Ui {
             Action::Help => self.help = Some(Help::new(self.view().on())),
             Action::Secrets => {
                 self.show_secrets = !self.show_secrets;
-                self.redactor = Redactor::new(self.show_secrets);
+                self.redactor = self.redactor.showing(self.show_secrets);
                 self.filter.version += 1;
                 let now = if self.show_secrets { "shown; X hides them" } else { "hidden" };
                 self.message = Some(format!("secrets are {now}"));

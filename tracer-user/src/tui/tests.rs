@@ -83,7 +83,7 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new(store: Store, (width, height): (u16, u16)) -> Self {
-        let ui = Ui::new(&UiOptions::default());
+        let ui = Ui::new(&UiOptions { mark_key: Some(MarkKey::new([7; 16])), ..UiOptions::default() });
         Self { ui, store, terminal: Terminal::new(TestBackend::new(width, height)).expect("it cannot fail") }
     }
 

@@ -33,9 +33,10 @@ use terminal::Screen;
 pub(super) use terminal::restore as give_back;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{live::header, sink::no_colour};
+use super::{live::header, marking::Marking, sink::no_colour};
 use crate::{
     cli::{OutputArgs, ThemeChoice},
+    redact::MarkKey,
     store::{Store, StoreOptions},
     tui::{Effect, Palette, Source, Ui, UiOptions},
 };
@@ -217,7 +218,7 @@ pub(super) fn is_possible() -> bool {
 /// # Errors
 ///
 /// Where there is no terminal that can show them.
-pub(super) fn plan(args: &OutputArgs, utc_offset_s: i32) -> anyhow::Result<Planned> {
+pub(super) fn plan(args: &OutputArgs, utc_offset_s: i32, mark_key: MarkKey) -> anyhow::Result<Planned> {
     if args.output_file.is_some() {
         bail!("screens cannot be written to a file; use `-o line` or `-o json` with --output-file");
     }
@@ -228,6 +229,7 @@ pub(super) fn plan(args: &OutputArgs, utc_offset_s: i32) -> anyhow::Result<Plann
         palette: palette(args.theme),
         utc_offset_s,
         show_secrets: args.show_secrets,
+        mark_key: Some(mark_key),
         filter: args.filter.as_ref().map_or_else(String::new, |filter| filter.text().to_owned()),
     };
     let shared = Shared { store: Mutex::new(Store::new(StoreOptions::default())), ..Shared::default() };
@@ -263,12 +265,12 @@ pub(super) enum Recorded {
 
 impl Recorded {
     /// For a live trace; the spool is to be filled by it.
-    pub(super) fn of_trace(record: Option<&Path>) -> (Self, Option<Arc<Mutex<Spool>>>) {
+    pub(super) fn of_trace(record: Option<&Path>, marking: Marking) -> (Self, Option<Arc<Mutex<Spool>>>) {
         if let Some(path) = record {
             let words = format!("all is being recorded to {} anyway (--record)", path.display());
             return (Self::Already(words), None);
         }
-        let spool = Arc::new(Mutex::new(Spool::new(header())));
+        let spool = Arc::new(Mutex::new(Spool::new(header(marking))));
         (Self::Spool(Arc::clone(&spool)), Some(spool))
     }
 }

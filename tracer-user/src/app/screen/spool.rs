@@ -118,7 +118,8 @@ mod tests {
 
     fn spool() -> Spool {
         let text = || "test".to_owned();
-        let mut spool = Spool::new(Header { created_by: text(), version: text(), kernel: text(), arch: text() });
+        let mut spool =
+            Spool::new(Header { created_by: text(), version: text(), kernel: text(), arch: text(), mark_key: text() });
         let mut prelude = Vec::new();
         let attached = AttachedEvent { header: header(1), realtime_offset_ns: 0, call_capture: 0, ring_size: 0 };
         Event::Attached(attached).encode(&mut prelude);

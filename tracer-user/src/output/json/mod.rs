@@ -46,7 +46,7 @@ use crate::{
     engine::{Attached, Loss, Note, NoteKind, Summary, Update},
     event::Timestamp,
     exchange::{Exchange, ProcessRef},
-    redact::Redactor,
+    redact::{MarkKey, Redactor},
 };
 
 /// What can be chosen.
@@ -54,13 +54,15 @@ use crate::{
 pub struct JsonOptions {
     /// Print secrets as they are.
     pub show_secrets: bool,
+    /// Key of the marks that stand for secrets.
+    pub mark_key: Option<MarkKey>,
     /// Bytes of a body that are shown after content decoding.
     pub decoded_limit: usize,
 }
 
 impl Default for JsonOptions {
     fn default() -> Self {
-        Self { show_secrets: false, decoded_limit: DECODED_LIMIT }
+        Self { show_secrets: false, mark_key: None, decoded_limit: DECODED_LIMIT }
     }
 }
 
@@ -86,7 +88,7 @@ pub struct JsonOutput<W> {
 impl<W: Write> JsonOutput<W> {
     /// Writes to `writer`, a buffer full of lines at a time.
     pub fn new(writer: W, options: JsonOptions) -> Self {
-        let redactor = Redactor::new(options.show_secrets);
+        let redactor = Redactor::new(options.show_secrets).with_key(options.mark_key);
         Self {
             buffer: LineBuffer::new(writer),
             writer: ObjectWriter {

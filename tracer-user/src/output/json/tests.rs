@@ -369,9 +369,8 @@ fn urls_of_all_forms() {
     check("GET", "/p", Some("docker"), Role::Client, unix(), "http://docker/p");
     check("GET", "/p", None, Role::Client, unix(), "http+unix://%2Frun%2Fa.sock/p");
     check("GET", "/p", None, Role::Client, Endpoint::Unknown, "/p");
-    let wire =
-        check("GET", "https://u:p@h/p?token=t", Some("h"), Role::Client, inet(), "https://***796d@h/p?token=***c18b");
-    assert_eq!((wire.authority.as_deref(), wire.path.as_deref()), (Some("***796d@h"), Some("/p?token=***c18b")));
+    let wire = check("GET", "https://u:p@h/p?token=t", Some("h"), Role::Client, inet(), "https://***@h/p?token=***");
+    assert_eq!((wire.authority.as_deref(), wire.path.as_deref()), (Some("***@h"), Some("/p?token=***")));
     let wire = check("CONNECT", "h:443", Some("h:443"), Role::Client, inet(), "h:443");
     assert_eq!((wire.authority.as_deref(), wire.path.as_deref()), (Some("h:443"), Some("")));
     let wire = check("OPTIONS", "*", Some("h"), Role::Server, inet(), "http://h");

@@ -30,7 +30,7 @@ use crate::{
     event::Timestamp,
     exchange::{Exchange, Outcome, Quality, SLOW_NS},
     measure,
-    redact::Redactor,
+    redact::{MarkKey, Redactor},
     url::{self, Base},
     visible::Visible,
 };
@@ -46,6 +46,8 @@ pub struct LineOptions {
     pub utc_offset_s: i32,
     /// Print secrets as they are.
     pub show_secrets: bool,
+    /// Key of the marks that stand for secrets.
+    pub mark_key: Option<MarkKey>,
 }
 
 /// Targets that the first line names.
@@ -91,7 +93,7 @@ impl<W: Write> LineOutput<W> {
         Self {
             buffer: LineBuffer::new(writer),
             line: StyledLine::default(),
-            redactor: Redactor::new(options.show_secrets),
+            redactor: Redactor::new(options.show_secrets).with_key(options.mark_key),
             clock: Clock::new(options.utc_offset_s),
             options,
             process: None,
