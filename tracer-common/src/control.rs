@@ -11,6 +11,12 @@ pub mod global {
     pub const SINGLE_TARGET: &str = "SINGLE_TARGET";
     /// 1 where children of targets become targets.
     pub const FOLLOW: &str = "FOLLOW";
+    /// 1 where a target must stay a process of [`OWNER_UID`] and [`OWNER_GID`] when it executes another program.
+    pub const OWNED: &str = "OWNED";
+    /// The user of all targets, where [`OWNED`] says so.
+    pub const OWNER_UID: &str = "OWNER_UID";
+    /// The group of all targets, where [`OWNED`] says so.
+    pub const OWNER_GID: &str = "OWNER_GID";
     /// 1 where the probes load kernel memory by themselves (`bpf_rdonly_cast`, Linux 6.2); 0 where each read is a helper
     /// call.
     pub const DIRECT: &str = "DIRECT";

@@ -94,6 +94,9 @@ pub mod flag {
     pub const LISTENING_PORT: u16 = 1 << 8;
     /// ATTACHED: the target is a child that `pidtap run` started and holds back until now.
     pub const LAUNCHED: u16 = 1 << 9;
+    /// PROCESS, EXEC: the program runs with other ids or with capabilities, and whoever started pidtap may not trace it: this
+    /// is the last event of the process.
+    pub const REFUSED: u16 = 1 << 9;
     /// THREAD: the last of its process in this look, which is over.
     pub const LOOKED: u16 = 1 << 10;
     /// PROBE: of a Unix socket. Its queues and its state alone are known; `state` is `CLOSE_WAIT` where the peer has

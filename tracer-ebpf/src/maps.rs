@@ -73,6 +73,12 @@ pub(crate) static SINGLE_TARGET: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub(crate) static FOLLOW: Global<u32> = Global::new(1);
 #[unsafe(no_mangle)]
+pub(crate) static OWNED: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+pub(crate) static OWNER_UID: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+pub(crate) static OWNER_GID: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
 pub(crate) static DIRECT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub(crate) static WORD_TYPE: Global<u32> = Global::new(0);

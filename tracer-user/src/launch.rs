@@ -34,7 +34,8 @@ use rustix::{
     fd::{AsFd as _, OwnedFd},
     io::Errno,
     pipe::{PipeFlags, pipe_with},
-    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal},
+    thread::clear_ambient_capability_set,
 };
 use thiserror::Error;
 use tokio::sync::watch;
@@ -298,16 +299,31 @@ pub fn hold_and_exec(hold: &Path, command: &OsStr, args: &[OsString]) -> (u8, Op
         return (2, Some(format!("`{HOLD_SUBCOMMAND}` is how `pidtap run` starts commands; use `pidtap run -- CMD`")));
     }
     // pidtap is gone already, or goes before it is ready: nothing is run, and it has said why itself.
-    let Ok(mut pipe) = File::open(hold) else { return (1, None) };
+    let Ok(mut pipe) = File::open(hold).or_else(|_| take_from_parent(hold)) else { return (1, None) };
     let mut byte = [0];
     if pipe.read_exact(&mut byte).is_err() {
         return (1, None);
     }
     drop(pipe);
+    // What pidtap was granted is not for the command. (Root's is: that is what `sudo` is for.)
+    if !rustix::process::getuid().is_root() {
+        let _ = clear_ambient_capability_set();
+    }
     let error = Command::new(command).args(args).exec();
     let status = if error.kind() == io::ErrorKind::NotFound { STATUS_NOT_FOUND } else { STATUS_NOT_EXECUTABLE };
     let command = command.to_string_lossy();
     (status, Some(format!("cannot run `{command}`: {error}; check the file, its format and its interpreter")))
+}
+
+/// The parent's descriptor by its number. Its folder in `/proc` cannot be entered where the program file has capabilities and
+/// the user is not root: the files there are root's then, and this process has no `CAP_DAC_READ_SEARCH`. It has
+/// `CAP_SYS_PTRACE`, as the parent has.
+fn take_from_parent(path: &Path) -> io::Result<File> {
+    let number = path.file_name().and_then(OsStr::to_str).and_then(|number| number.parse().ok());
+    let parent = i32::try_from(parent_id()).ok().and_then(Pid::from_raw);
+    let (Some(number), Some(parent)) = (number, parent) else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let parent = pidfd_open(parent, PidfdFlags::empty())?;
+    Ok(File::from(pidfd_getfd(parent, number, PidfdGetfdFlags::empty())?))
 }
 
 /// Whether the path is one of the parent's descriptors: the subcommand opens nothing else.

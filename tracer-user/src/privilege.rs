@@ -91,6 +91,16 @@ pub enum PrivilegeError {
         /// Which.
         missing: Vec<Capability>,
     },
+    /// The program file has the setuid or setgid bit.
+    #[error(
+        "pidtap was started as {} and runs as {}: its file has the setuid or setgid bit, with which everybody who may start it \
+         could read and write all that is of its owner; take the bit away (`sudo chmod ug-s PATH-OF-PIDTAP`) and {}", ids.0,
+        ids.1, grant()
+    )]
+    SetId {
+        /// Real and effective ids.
+        ids: (String, String),
+    },
     /// The kernel has no type information about itself.
     #[error(
         "this kernel ({kernel}) has no BTF: /sys/kernel/btf/vmlinux is missing, so the layout of its structures is not \
@@ -121,7 +131,7 @@ impl PrivilegeError {
     /// What it means for the exit status.
     pub fn exit_class(&self) -> ExitClass {
         match self {
-            Self::Capabilities { .. } => ExitClass::NotPermitted,
+            Self::Capabilities { .. } | Self::SetId { .. } => ExitClass::NotPermitted,
             Self::NoBtf { .. } | Self::TooOld { .. } | Self::LockedDown => ExitClass::NotSupported,
         }
     }
@@ -144,12 +154,25 @@ fn purposes(missing: &[Capability]) -> String {
     missing.iter().map(|capability| capability.purpose()).collect::<Vec<_>>().join("; ")
 }
 
-/// How to get what is missing: both ways, the second for those who may not use `sudo` each time.
+/// How to get what is missing: both ways, the second for those who may not use `sudo` each time. Whoever may start a file with
+/// capabilities has them, so the advice has a group for it. In this order: a change of owner or group takes capabilities away
+/// (`should_remove_suid` and `security_inode_need_killpriv` in the kernel).
 pub fn grant() -> String {
     let program = fs::read_link("/proc/self/exe")
-        .map_or_else(|_| "\"$(command -v pidtap)\"".to_owned(), |path| path.display().to_string());
+        .map_or_else(|_| "\"$(command -v pidtap)\"".to_owned(), |path| quoted(&path.to_string_lossy()));
     let all: Vec<&str> = NEEDED.iter().chain(&USEFUL).map(|capability| capability.name()).collect();
-    format!("run it with `sudo`, or once: `sudo setcap {}+ep {program}`", all.join(","))
+    format!(
+        "run it with `sudo`; or, once, let the members of a group run it: `sudo groupadd -f pidtap && sudo chgrp pidtap \
+         {program} && sudo chmod 0750 {program} && sudo setcap {}+ep {program}` (setcap last: chgrp takes capabilities away); \
+         each of them may then trace processes of their own",
+        all.join(",")
+    )
+}
+
+/// As a shell takes it.
+fn quoted(path: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
+    if path.bytes().all(is_plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
 /// What this kernel is and allows.
@@ -211,6 +234,22 @@ pub fn check() -> Result<(), PrivilegeError> {
     judge(&Kernel::this(), Capabilities::own())
 }
 
+/// Whether pidtap runs with the ids of whoever started it. With others it does nothing at all: a command that it starts, a file
+/// that it writes would be of a user who did not ask for it.
+///
+/// # Errors
+///
+/// [`PrivilegeError::SetId`].
+pub fn check_ids() -> Result<(), PrivilegeError> {
+    use rustix::process::{getegid, geteuid, getgid, getuid};
+    let ids = |uid: u32, gid: u32| format!("user {uid}, group {gid}");
+    if (getuid(), getgid()) == (geteuid(), getegid()) {
+        return Ok(());
+    }
+    let real = ids(getuid().as_raw(), getgid().as_raw());
+    Err(PrivilegeError::SetId { ids: (real, ids(geteuid().as_raw(), getegid().as_raw())) })
+}
+
 fn judge(kernel: &Kernel, capabilities: Capabilities) -> Result<(), PrivilegeError> {
     if !kernel.has_what_probes_need() {
         return Err(PrivilegeError::TooOld { kernel: kernel.release.clone() });
@@ -257,6 +296,8 @@ mod tests {
         assert_eq!(error.exit_class(), ExitClass::NotPermitted);
         let text = error.to_string();
         assert!(text.contains("CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE are missing"), "{text}");
+        assert!(text.find("chgrp pidtap") < text.find("chmod 0750"), "{text}");
+        assert!(text.find("chmod 0750") < text.find("setcap"), "{text}");
         assert!(text.contains("setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_sys_admin+ep"), "{text}");
         let old = judge(&kernel("5.4.0-generic"), Capabilities(0)).expect_err("too old");
         assert_eq!(old, PrivilegeError::TooOld { kernel: "5.4.0-generic".to_owned() });
@@ -264,6 +305,12 @@ mod tests {
         assert_eq!(judge(&without, ALL).map_err(|error| error.exit_class()), Err(ExitClass::NotSupported));
         let locked = Kernel { lockdown: Some("confidentiality".to_owned()), ..kernel("6.1") };
         assert_eq!(judge(&locked, ALL), Err(PrivilegeError::LockedDown));
+    }
+
+    #[test]
+    fn paths_in_advice_are_quoted() {
+        assert_eq!(quoted("/usr/bin/pidtap-1.0"), "/usr/bin/pidtap-1.0");
+        assert_eq!(quoted("/home/a b/it's;x"), r"'/home/a b/it'\''s;x'");
     }
 
     #[test]

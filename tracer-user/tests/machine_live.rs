@@ -20,7 +20,7 @@ use pidtap::{
     doctor::{DoctorOptions, examine},
     event::{Event, SocketInode, wire},
     launch::{HOLD_SUBCOMMAND, exit_status_of},
-    process::{Namespaces, ProcessError, descendants, resolve},
+    process::{Namespaces, Permit, ProcessError, descendants, resolve},
     sockdiag::Prober,
 };
 
@@ -198,7 +198,7 @@ sys.stdin.read()
 
 #[test]
 fn kernel_threads_are_refused() {
-    let error = resolve(&["2".to_owned()]).expect_err("kthreadd, or no such process");
+    let error = resolve(&["2".to_owned()], &Permit::Any).expect_err("kthreadd, or no such process");
     assert!(matches!(error, ProcessError::KernelThread { .. } | ProcessError::NoSuchPid { .. }), "{error}");
 }
 
@@ -213,7 +213,7 @@ t.join()
 ";
     let peer = Peer::start(Command::new("python3").args(["-c", script]));
     assert_ne!(peer.said, peer.child.id().to_string());
-    let resolved = resolve(std::slice::from_ref(&peer.said)).expect("the thread is there");
+    let resolved = resolve(std::slice::from_ref(&peer.said), &Permit::Any).expect("the thread is there");
     assert_eq!(resolved.targets[0].pid, peer.child.id());
     assert!(resolved.notes[0].contains("is a thread of process"), "{:?}", resolved.notes);
 }
@@ -374,8 +374,8 @@ fn a_name_means_every_process_of_that_name() {
     let mut pids: Vec<u32> = children.iter().map(Child::id).collect();
     pids.sort_unstable();
     // One of them typed as a number too: each comes once.
-    let resolved = resolve(&[name.clone(), pids[1].to_string()]);
-    let near = resolve(&[name[..name.len() - 1].to_owned()]);
+    let resolved = resolve(&[name.clone(), pids[1].to_string()], &Permit::Any);
+    let near = resolve(&[name[..name.len() - 1].to_owned()], &Permit::Any);
     for child in &mut children {
         child.kill().expect("it can be ended");
         child.wait().expect("it ended");

@@ -6,13 +6,16 @@ use aya_ebpf::{
     macros::raw_tracepoint,
     programs::RawTracePointContext,
 };
-use tracer_common::event::{ProcessEvent, kind, loss, process};
+use tracer_common::event::{ProcessEvent, flag, kind, loss, process};
 
 use crate::{
     emit,
-    maps::FOLLOW,
+    maps::{FOLLOW, OWNED, OWNER_GID, OWNER_UID},
     memory::{kernel, pointer},
-    offset::{SIGNAL_LIVE, TASK_EXIT_CODE, TASK_SIGNAL, TASK_TGID},
+    offset::{
+        CRED_EGID, CRED_EUID, CRED_GID, CRED_PERMITTED, CRED_SGID, CRED_SUID, CRED_UID, SIGNAL_LIVE, TASK_CRED,
+        TASK_EXIT_CODE, TASK_SIGNAL, TASK_TGID,
+    },
     target,
 };
 
@@ -39,11 +42,35 @@ pub(crate) fn sched_process_fork(context: RawTracePointContext) -> i32 {
 }
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
-pub(crate) fn sched_process_exec(_context: RawTracePointContext) -> i32 {
-    if target::is_traced((bpf_get_current_pid_tgid() >> 32) as u32) {
+pub(crate) fn sched_process_exec(context: RawTracePointContext) -> i32 {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    if !target::is_traced(tgid) {
+        return 0;
+    }
+    // The tracepoint comes after the new credentials (`begin_new_exec` of fs/exec.c), before the program's first instruction.
+    let task = unsafe { *context.as_ptr().cast::<u64>() };
+    if OWNED.load() != 0 && !is_owned(task) {
+        target::remove(tgid);
+        send(flag::REFUSED, process::EXEC, 0, 0);
+    } else {
         report(process::EXEC, 0, 0);
     }
     0
+}
+
+/// Whether a task has no other ids than the owner's, and no capability: only an `exec` can change that.
+#[inline(always)]
+fn is_owned(task: u64) -> bool {
+    let Some(cred) = pointer(task, &TASK_CRED) else { return false };
+    let is = |offset, id| kernel::<u32>(cred, offset) == Some(id);
+    let (user, group) = (OWNER_UID.load(), OWNER_GID.load());
+    is(&CRED_UID, user)
+        && is(&CRED_EUID, user)
+        && is(&CRED_SUID, user)
+        && is(&CRED_GID, group)
+        && is(&CRED_EGID, group)
+        && is(&CRED_SGID, group)
+        && kernel::<u64>(cred, &CRED_PERMITTED) == Some(0)
 }
 
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
@@ -64,8 +91,13 @@ pub(crate) fn sched_process_exit(context: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn report(action: u8, other_tgid: u32, exit_code: i32) {
+    send(0, action, other_tgid, exit_code);
+}
+
+#[inline(always)]
+fn send(flags: u16, action: u8, other_tgid: u32, exit_code: i32) {
     emit::send(ProcessEvent {
-        header: emit::header(kind::PROCESS, 0, size_of::<ProcessEvent>()),
+        header: emit::header(kind::PROCESS, flags, size_of::<ProcessEvent>()),
         other_tgid,
         exit_code,
         action,

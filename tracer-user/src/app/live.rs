@@ -40,7 +40,7 @@ use crate::{
         Event, SocketInode,
         wire::{AttachedEvent, EventHeader, flag},
     },
-    process::{self, Target},
+    process::{self, Permit, Target},
     recording::{Header, Recorder},
     sockdiag::{self, Prober},
     thread::Wanted,
@@ -50,6 +50,8 @@ use crate::{
 pub(super) struct Plan<'a> {
     /// The processes that were named.
     pub(super) targets: Vec<Target>,
+    /// Whose processes may be traced.
+    pub(super) permit: Permit,
     pub(super) output: &'a OutputArgs,
     pub(super) detect: &'a DetectArgs,
     pub(super) trace: &'a TraceArgs,
@@ -86,22 +88,36 @@ pub(super) enum Ending {
 impl Trace {
     /// Loads the probes and begins. When this returns, every call of the targets is seen.
     pub(super) fn start(plan: Plan<'_>) -> anyhow::Result<Self> {
-        let Plan { targets, output, detect, trace, sink, launched, spool } = plan;
+        let Plan { targets, permit, output, detect, trace, sink, launched, spool } = plan;
         let recorder = trace.record.as_deref().map(|path| recorder(path, output, sink.marking)).transpose()?;
         let follow = trace.follows();
         let named: Vec<u32> = targets.iter().map(|target| target.pid).collect();
         let mut children = if follow { process::descendants(&named) } else { Vec::new() };
+        let before = children.len();
+        children.retain(|child| permit.check(child).is_ok());
+        if children.len() < before {
+            say(&format!(
+                "{} children run as other users and are not traced; with `sudo` they are",
+                before - children.len()
+            ));
+        }
         let mut all: Vec<u32> = named.iter().copied().chain(children.iter().map(|child| child.pid)).collect();
         let capture = Capture::start(&CaptureOptions {
             targets: all.clone(),
             follow,
             ring_size: trace.ring_size.0,
             call_capture: trace.call_capture.0,
+            owner: permit.owner(),
             ..CaptureOptions::default()
         })?;
         let (targets, vanished) = process::confirm_all(targets)?;
         for vanished in vanished {
             say(&vanished.to_string());
+        }
+        // Once more: one may have executed a program of another user before the probes were there to see it.
+        // One that waits is pidtap itself still, with its capabilities.
+        for target in targets.iter().filter(|_| !launched) {
+            permit.check(target)?;
         }
         for missing in capture.missing_tracepoints() {
             say(&format!("this kernel has no tracepoint {missing}: what it tells is not shown"));
@@ -114,8 +130,15 @@ impl Trace {
             ));
         }
         let handle = capture.handle();
+        children.retain(|child| {
+            let is_permitted = permit.check(child).is_ok();
+            if !is_permitted {
+                leave_out(child.pid, &mut all, &handle);
+            }
+            is_permitted
+        });
         if follow {
-            add_late_children(&named, &mut children, &mut all, &handle);
+            add_late_children(&named, &permit, &mut children, &mut all, &handle);
         }
         let mut prober = Prober::new();
         let prelude = prelude(&targets, &children, &mut prober, &handle, trace, launched);
@@ -277,13 +300,21 @@ fn hangup_is_ignored() -> bool {
     ignored >> (process_signal::Signal::HUP.as_raw() - 1) & 1 != 0
 }
 
+/// The process is no target any more.
+fn leave_out(pid: u32, all: &mut Vec<u32>, handle: &Handle) {
+    all.retain(|known| *known != pid);
+    if let Err(error) = handle.remove_target(pid) {
+        say(&format!("cannot leave out process {pid}: {error}"));
+    }
+}
+
 /// Children that were started after the processes were listed, but before the probes saw forks, are in neither.
-fn add_late_children(named: &[u32], children: &mut Vec<Target>, all: &mut Vec<u32>, handle: &Handle) {
+fn add_late_children(named: &[u32], permit: &Permit, children: &mut Vec<Target>, all: &mut Vec<u32>, handle: &Handle) {
     /// A child that is added may have had children meanwhile. From then on the kernel follows, so this ends soon.
     const ROUNDS: usize = 8;
     for _ in 0..ROUNDS {
         let late: Vec<Target> =
-            process::descendants(named).into_iter().filter(|child| !all.contains(&child.pid)).collect();
+            process::descendants(named).into_iter().filter(|child| is_late(child, all, permit)).collect();
         if late.is_empty() {
             return;
         }
@@ -292,9 +323,18 @@ fn add_late_children(named: &[u32], children: &mut Vec<Target>, all: &mut Vec<u3
                 say(&format!("cannot follow the child {} ({}): {error}", child.pid, child.name));
             }
             all.push(child.pid);
-            children.push(child);
+            // After it was added: from then on the probes look at each `exec`.
+            if permit.check(&child).is_err() {
+                leave_out(child.pid, all, handle);
+            } else {
+                children.push(child);
+            }
         }
     }
+}
+
+fn is_late(child: &Target, all: &[u32], permit: &Permit) -> bool {
+    !all.contains(&child.pid) && permit.check(child).is_ok()
 }
 
 fn recorder(path: &std::path::Path, output: &OutputArgs, marking: Marking) -> anyhow::Result<Recorder<File>> {

@@ -29,12 +29,23 @@ use crate::{
     demo::{self, Demo},
     doctor::{self, DoctorOptions},
     privilege,
-    process::{self, Target},
+    process::{self, Permit, Target},
 };
 
 /// Does what the command line says, and says on standard error what could not be done.
 pub fn run(cli: Cli) -> Exit {
-    let result = match cli.command {
+    let result = privilege::check_ids().map_err(anyhow::Error::from).and_then(|()| work(cli));
+    result.unwrap_or_else(|error| {
+        if is_broken_pipe(&error) {
+            return Exit::Done;
+        }
+        say(&in_one_line(&error));
+        Exit::of(&error)
+    })
+}
+
+fn work(cli: Cli) -> anyhow::Result<Exit> {
+    match cli.command {
         None => attach(&cli.attach),
         Some(Command::Attach(args)) => attach(&args),
         Some(Command::Open(args)) => replay::open(&args),
@@ -46,14 +57,7 @@ pub fn run(cli: Cli) -> Exit {
         Some(Command::DemoRole(args)) => {
             demo::run_role(&args.role, &args.args).map(|()| Exit::Done).map_err(anyhow::Error::from)
         }
-    };
-    result.unwrap_or_else(|error| {
-        if is_broken_pipe(&error) {
-            return Exit::Done;
-        }
-        say(&in_one_line(&error));
-        Exit::of(&error)
-    })
+    }
 }
 
 /// The error and its causes, each once: some messages have their cause in them already.
@@ -69,12 +73,13 @@ fn in_one_line(error: &anyhow::Error) -> String {
 }
 
 fn attach(args: &cli::Attach) -> anyhow::Result<Exit> {
-    let resolved = process::resolve(&args.targets)?;
+    let permit = Permit::this()?;
+    let resolved = process::resolve(&args.targets, &permit)?;
     privilege::check()?;
     for note in &resolved.notes {
         say(note);
     }
-    trace(&args.output, &args.detect, &args.trace, resolved.targets)
+    trace(&args.output, &args.detect, &args.trace, resolved.targets, permit)
 }
 
 fn run_demo(args: &cli::Demo) -> anyhow::Result<Exit> {
@@ -86,7 +91,7 @@ fn run_demo(args: &cli::Demo) -> anyhow::Result<Exit> {
         demo.payments_address()
     ));
     let targets = vec![Target::find(demo.payments_pid())?];
-    trace(&args.output, &args.detect, &args.trace, targets)
+    trace(&args.output, &args.detect, &args.trace, targets, Permit::this()?)
 }
 
 fn examine(args: &cli::Doctor) -> anyhow::Result<Exit> {
@@ -117,12 +122,13 @@ fn trace(
     detect: &cli::DetectArgs,
     trace: &cli::TraceArgs,
     targets: Vec<Target>,
+    permit: Permit,
 ) -> anyhow::Result<Exit> {
     let mut sink = sink::open(output, Marking::of_trace(output)?)?;
     let planned = sink.screens.take();
     let (recorded, spool) = Recorded::of_trace(trace.record.as_deref(), sink.marking);
     let spool = spool.filter(|_| planned.is_some());
-    let plan = Plan { targets, output, detect, trace, sink, launched: false, spool };
+    let plan = Plan { targets, permit, output, detect, trace, sink, launched: false, spool };
     block_on(async {
         // Before the probes: a Ctrl-C from here on ends the trace in order.
         let mut signals = Signals::new()?;

@@ -1,8 +1,17 @@
 //! Which of the traced processes still live: when none does, the trace is over.
 
-use std::{collections::HashSet, path::Path};
+use std::collections::HashSet;
 
-use crate::event::{Event, wire::process};
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
+
+use super::say;
+use crate::event::{
+    Event,
+    wire::{ProcessEvent, flag, process},
+};
 
 /// How much later than the last look it is time to ask `/proc`: an exit whose event was lost must not keep a trace
 /// open for ever, and looking costs a system call for each process.
@@ -31,11 +40,15 @@ impl Population {
                 process::EXIT => {
                     self.living.remove(&event.header.tgid);
                 }
+                process::EXEC if event.header.flags & flag::REFUSED != 0 => {
+                    self.living.remove(&event.header.tgid);
+                    say(&refusal(event));
+                }
                 _ => {}
             },
             Event::Tick(tick) if tick.header.time_ns.saturating_sub(self.looked) >= LOOK_NS => {
                 self.looked = tick.header.time_ns;
-                self.living.retain(|pid| Path::new("/proc").join(pid.to_string()).exists());
+                self.living.retain(|pid| is_there(*pid));
             }
             _ => {}
         }
@@ -45,6 +58,22 @@ impl Population {
     pub(super) fn is_extinct(&self) -> bool {
         self.living.is_empty()
     }
+}
+
+/// Asked by a signal that is none, which needs neither a capability nor a view of `/proc`, where `hidepid` hides processes.
+fn is_there(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
+}
+
+/// What is said of a process that is not traced any further.
+fn refusal(event: &ProcessEvent) -> String {
+    let end = event.name.iter().position(|byte| *byte == 0).unwrap_or(event.name.len());
+    format!(
+        "{} ({}) is not traced any further: it runs a program as another user or with capabilities; with `sudo` it is traced",
+        event.header.tgid,
+        event.name[..end].escape_ascii()
+    )
 }
 
 #[cfg(test)]
@@ -71,6 +100,19 @@ mod tests {
         }
         population.see(&process(process::EXIT, 3, 0));
         assert!(population.is_extinct());
+    }
+
+    #[test]
+    fn who_may_not_be_traced_any_further_is_left_out() {
+        let mut population = Population::new([1], true);
+        let Event::Process(mut exec) = process(process::EXEC, 1, 0) else { unreachable!() };
+        population.see(&Event::Process(exec));
+        assert!(!population.is_extinct());
+        exec.header.flags = flag::REFUSED;
+        exec.name[..6].copy_from_slice(b"a\x1b[31m");
+        population.see(&Event::Process(exec));
+        assert!(population.is_extinct());
+        assert!(refusal(&exec).starts_with("1 (a\\x1b[31m) is not"), "{}", refusal(&exec));
     }
 
     #[test]

@@ -168,6 +168,9 @@ impl Probing {
             Event::Probe(event) if event.header.flags & flag::GONE != 0 => drop(self.open.remove(&event.connection)),
             Event::Process(event) => match event.action {
                 process::EXIT => drop(self.processes.remove(&event.header.tgid)),
+                process::EXEC if event.header.flags & flag::REFUSED != 0 => {
+                    self.processes.remove(&event.header.tgid);
+                }
                 action => {
                     if action == process::EXEC {
                         self.new_processes.push(event.header.tgid);

@@ -16,7 +16,7 @@ use crate::{
     cli,
     launch::{self, Launched, Streams},
     privilege,
-    process::{self, Target},
+    process::{self, Permit, Target},
 };
 
 /// Runs and traces a command. Its exit status becomes ours, unless something of ours failed before it ran.
@@ -26,6 +26,7 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
         return Ok(Exit::Usage);
     };
     process::check_initial_pid_namespace()?;
+    let permit = Permit::this()?;
     privilege::check()?;
     let mut sink = sink::open(&args.output, Marking::of_trace(&args.output)?)?;
     let planned = sink.screens.take();
@@ -44,6 +45,7 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
     let (recorded, spool) = Recorded::of_trace(args.trace.record.as_deref(), sink.marking);
     let plan = Plan {
         targets: vec![target],
+        permit,
         output: &args.output,
         detect: &args.detect,
         trace: &args.trace,

@@ -41,8 +41,8 @@ pub enum CaptureError {
     },
     /// No permission.
     #[error(
-        "cannot {operation}: the kernel does not permit it (missing here: {missing}); run pidtap as root, or give it \
-         CAP_BPF and CAP_PERFMON (`sudo setcap cap_bpf,cap_perfmon+ep PATH-OF-PIDTAP`)"
+        "cannot {operation}: the kernel does not permit it (missing here: {missing}); run pidtap with `sudo`; \
+         `pidtap doctor` names the capabilities that it can be given instead, and how"
     )]
     Permission {
         /// What was tried.

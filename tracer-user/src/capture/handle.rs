@@ -51,6 +51,17 @@ impl Maps {
         self.add(tgid, filter_slot(u64::from(tgid)), MANY_TARGETS)
     }
 
+    /// The filter first, as above: while it has this target alone, the hash is not asked.
+    fn remove_target(&mut self, tgid: u32) -> Result<(), MapError> {
+        self.target_filter.set(filter_slot(u64::from(tgid)), MANY_TARGETS, 0)?;
+        match self.targets.remove(&tgid) {
+            // The probes were faster.
+            Err(MapError::KeyNotFound) => Ok(()),
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
     /// The filter first: a set slot without a target is harmless, the reverse is not.
     fn add(&mut self, tgid: u32, slot: u32, value: u64) -> Result<(), MapError> {
         self.target_filter.set(slot, value, 0)?;
@@ -125,6 +136,15 @@ impl Handle {
     /// [`MapError`] where the kernel refuses: there are too many targets.
     pub fn add_target(&self, tgid: u32) -> Result<(), MapError> {
         lock(&self.shared.maps).add_target(tgid)
+    }
+
+    /// Traces a process no further.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError`] where the kernel refuses; that it was no target is none.
+    pub fn remove_target(&self, tgid: u32) -> Result<(), MapError> {
+        lock(&self.shared.maps).remove_target(tgid)
     }
 
     /// Has state changes of a connection reported although it has not spoken yet. Traffic announces it all the same.

@@ -145,7 +145,8 @@ fn load_with(options: &CaptureOptions, kernel: &Kernel) -> Result<Loaded, Captur
 /// Creates the maps, with all read-only numbers set.
 fn load_object(options: &CaptureOptions, kernel: &Kernel) -> Result<Ebpf, CaptureError> {
     let single = match options.targets[..] {
-        [only] if !options.follow => only,
+        // Where an owner is given, the probes must be able to let go of it.
+        [only] if !options.follow && options.owner.is_none() => only,
         _ => 0,
     };
     let most = limit::MAX_PAYLOAD as u32 * 1024;
@@ -153,6 +154,9 @@ fn load_object(options: &CaptureOptions, kernel: &Kernel) -> Result<Ebpf, Captur
         (global::SELF_TGID, std::process::id()),
         (global::SINGLE_TARGET, single),
         (global::FOLLOW, u32::from(options.follow)),
+        (global::OWNED, u32::from(options.owner.is_some())),
+        (global::OWNER_UID, options.owner.map_or(0, |(uid, _)| uid)),
+        (global::OWNER_GID, options.owner.map_or(0, |(_, gid)| gid)),
         (global::DIRECT, u32::from(kernel.cast.is_some())),
         (global::WORD_TYPE, kernel.cast.map_or(0, |cast| cast.word)),
         (global::CALL_CAPTURE, options.call_capture.clamp(1, most)),

@@ -35,6 +35,8 @@ pub struct CaptureOptions {
     pub ring_size: u32,
     /// Bytes copied of one call at most; what exceeds it is counted.
     pub call_capture: u32,
+    /// User and group of all targets: one that executes a program with other ids or with capabilities is traced no further.
+    pub owner: Option<(u32, u32)>,
     /// Read kernel memory by helper calls alone, as kernels before 6.2 need. They are recognised without this.
     pub helper_reads: bool,
 }
@@ -49,6 +51,7 @@ impl Default for CaptureOptions {
             follow: true,
             ring_size: DEFAULT_RING_SIZE,
             call_capture: limit::DEFAULT_CALL_CAPTURE,
+            owner: None,
             helper_reads: false,
         }
     }

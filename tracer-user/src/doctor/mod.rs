@@ -9,7 +9,7 @@ mod target;
 
 use std::io;
 
-use crate::process::ExitClass;
+use crate::process::{ExitClass, Permit, ProcessError, resolve};
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub fn examine(options: &DoctorOptions<'_>) -> Report {
     let mut machine = machine::checks(options);
     let mut targets = Vec::new();
     if let Some(word) = options.target {
-        match crate::process::resolve(&[word.to_owned()]) {
+        match Permit::this().and_then(|permit| resolve(&[word.to_owned()], &permit)) {
             Ok(resolved) => {
                 targets.extend(
                     resolved
@@ -100,7 +100,7 @@ pub fn examine(options: &DoctorOptions<'_>) -> Report {
                 );
             }
             // Said once, by the check of the machine.
-            Err(crate::process::ProcessError::InsidePidNamespace) => {}
+            Err(ProcessError::InsidePidNamespace) => {}
             Err(error) => {
                 machine.push(Check::new("target", Status::Fail(error.exit_class()), error.to_string(), ""));
             }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::CONFIGURATION;
+
 /// What an error means for the exit status of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitClass {
@@ -73,6 +75,28 @@ pub enum ProcessError {
         /// Name of its parent.
         parent_name: String,
     },
+    /// It belongs to another user, and pidtap was not started by root.
+    #[error(
+        "process {pid} ({name}) belongs to {owner}, and pidtap was started by user {uid}: its capabilities are for that \
+         user's own processes; run it with `sudo`, or root writes the line `any-user` into {CONFIGURATION}, for all who may \
+         start this pidtap"
+    )]
+    OfAnother {
+        /// Its number.
+        pid: u32,
+        /// Its name.
+        name: String,
+        /// Whose it is.
+        owner: String,
+        /// The real user of pidtap.
+        uid: u32,
+    },
+    /// The configuration cannot be believed.
+    #[error("{CONFIGURATION} is refused: {reason}; root mends or removes it (`ls -l {CONFIGURATION}`)")]
+    Configuration {
+        /// Why.
+        reason: String,
+    },
     /// pidtap itself.
     #[error("{pid} is this pidtap itself, which cannot trace itself; name another process")]
     Itself {
@@ -104,6 +128,7 @@ impl ProcessError {
             | Self::Vanished { .. }
             | Self::KernelThread { .. }
             | Self::Zombie { .. } => ExitClass::NoProcess,
+            Self::OfAnother { .. } | Self::Configuration { .. } => ExitClass::NotPermitted,
             Self::InsidePidNamespace | Self::NoProc { .. } => ExitClass::NotSupported,
         }
     }

@@ -7,12 +7,14 @@
 
 mod error;
 mod namespace;
+mod permit;
 mod resolve;
 
 use std::{collections::HashMap, ffi::OsStr, fs, io::Read as _, os::unix::ffi::OsStrExt as _, path::Path};
 
 pub use error::{ExitClass, ProcessError};
 pub use namespace::{Namespaces, check_initial_pid_namespace};
+pub use permit::{CONFIGURATION, Permit};
 use procfs::process::{Process, Stat};
 pub use resolve::{Resolved, resolve};
 use rustix::{

@@ -5,8 +5,8 @@ use std::{collections::HashSet, fmt::Write as _, process};
 use procfs::process::{Process, Stat};
 
 use super::{
-    ProcessError, Target, all_stats, check_initial_pid_namespace, command_line, is_dead, is_kernel_thread, name,
-    program_name, stat,
+    Permit, ProcessError, Target, all_stats, check_initial_pid_namespace, command_line, is_dead, is_kernel_thread,
+    name, program_name, stat,
 };
 
 /// How many near misses an error lists: enough to find the right one, few enough for one line.
@@ -29,9 +29,9 @@ pub struct Resolved {
 ///
 /// # Errors
 ///
-/// [`ProcessError`] for the first word that means no process that can be traced; also where pidtap itself does not run
-/// in the initial PID namespace.
-pub fn resolve(words: &[String]) -> Result<Resolved, ProcessError> {
+/// [`ProcessError`] for the first word that means no process that can and may be traced; also where pidtap itself does not
+/// run in the initial PID namespace.
+pub fn resolve(words: &[String], permit: &Permit) -> Result<Resolved, ProcessError> {
     check_initial_pid_namespace()?;
     if words.is_empty() {
         return Err(ProcessError::NothingNamed);
@@ -42,13 +42,14 @@ pub fn resolve(words: &[String]) -> Result<Resolved, ProcessError> {
         if word.is_empty() {
             return Err(ProcessError::NothingNamed);
         }
-        let (targets, note) = if word.bytes().all(|byte| byte.is_ascii_digit()) {
+        let (targets, notes) = if word.bytes().all(|byte| byte.is_ascii_digit()) {
             let (target, note) = by_number(word)?;
-            (vec![target], note)
+            permit.check(&target)?;
+            (vec![target], note.into_iter().collect())
         } else {
-            by_name(word)?
+            by_name(word, permit)?
         };
-        resolved.notes.extend(note);
+        resolved.notes.extend(notes);
         for target in targets {
             if !resolved.targets.iter().any(|known| known.pid == target.pid) {
                 resolved.targets.push(target);
@@ -56,6 +57,26 @@ pub fn resolve(words: &[String]) -> Result<Resolved, ProcessError> {
         }
     }
     Ok(resolved)
+}
+
+/// Those of a name that may be traced, and what is to be said of the others.
+fn permitted(word: &str, targets: Vec<Target>, permit: &Permit) -> Result<(Vec<Target>, Option<String>), ProcessError> {
+    let mut first = None;
+    let mut left_out = 0;
+    let mut kept = Vec::with_capacity(targets.len());
+    for target in targets {
+        match permit.check(&target) {
+            Ok(()) => kept.push(target),
+            Err(error) => {
+                left_out += 1;
+                first.get_or_insert(error);
+            }
+        }
+    }
+    match first {
+        Some(error) if kept.is_empty() => Err(error),
+        first => Ok((kept, first.map(|error| format!("{left_out} of `{word}` are not traced: {error}")))),
+    }
 }
 
 fn by_number(word: &str) -> Result<(Target, Option<String>), ProcessError> {
@@ -100,7 +121,7 @@ fn check(stat: &Stat) -> Result<(), ProcessError> {
     Ok(())
 }
 
-fn by_name(word: &str) -> Result<(Vec<Target>, Option<String>), ProcessError> {
+fn by_name(word: &str, permit: &Permit) -> Result<(Vec<Target>, Vec<String>), ProcessError> {
     let stats: Vec<Stat> = all_stats().collect();
     let ancestors = ancestors(&stats);
     let own = own_family(&stats, &ancestors);
@@ -136,8 +157,9 @@ fn by_name(word: &str) -> Result<(Vec<Target>, Option<String>), ProcessError> {
         return Err(refused.unwrap_or_else(missing));
     }
     targets.sort_by_key(|target| target.pid);
+    let (targets, left_out) = permitted(word, targets, permit)?;
     let note = note_of_name(word, &targets);
-    Ok((targets, Some(note)))
+    Ok((targets, left_out.into_iter().chain([note]).collect()))
 }
 
 /// Which processes a name meant.

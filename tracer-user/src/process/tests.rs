@@ -79,7 +79,7 @@ fn one_slip_is_near() {
 fn a_number_and_its_life() {
     let mut sleeper = Sleeper::start();
     let pid = sleeper.0.id();
-    let resolved = resolve(&[pid.to_string(), pid.to_string()]).expect("it is there");
+    let resolved = resolve(&[pid.to_string(), pid.to_string()], &Permit::Any).expect("it is there");
     let [target] = resolved.targets.as_slice() else { panic!("one target: {resolved:?}") };
     assert_eq!((target.pid, target.name.as_str(), target.parent), (pid, "sleep", std::process::id()));
     target.confirm().expect("it is still there");
@@ -90,7 +90,7 @@ fn a_number_and_its_life() {
     // Not waited for yet: a zombie. Its state changes a moment after the signal.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
     let zombie = loop {
-        match resolve(&[pid.to_string()]) {
+        match resolve(&[pid.to_string()], &Permit::Any) {
             Err(error) => break error,
             Ok(_) => assert!(std::time::Instant::now() < deadline, "it did not end"),
         }
@@ -98,7 +98,7 @@ fn a_number_and_its_life() {
     assert!(matches!(&zombie, ProcessError::Zombie { parent, .. } if *parent == std::process::id()), "{zombie}");
     assert_eq!(target.confirm(), Err(ProcessError::Vanished { pid, name: "sleep".to_owned() }));
     sleeper.0.wait().expect("it ended");
-    assert!(matches!(resolve(&[pid.to_string()]), Err(ProcessError::NoSuchPid { .. })));
+    assert!(matches!(resolve(&[pid.to_string()], &Permit::Any), Err(ProcessError::NoSuchPid { .. })));
     assert!(target.open().is_err());
     assert_eq!(zombie.exit_class(), ExitClass::NoProcess);
 }
@@ -130,8 +130,8 @@ fn one_of_many_may_end_before_tracing_begins() {
 
 #[test]
 fn words_that_mean_nothing_are_refused() {
-    let refused = |word: &str| resolve(&[word.to_owned()]).expect_err(word);
-    assert_eq!(resolve(&[]), Err(ProcessError::NothingNamed));
+    let refused = |word: &str| resolve(&[word.to_owned()], &Permit::Any).expect_err(word);
+    assert_eq!(resolve(&[], &Permit::Any), Err(ProcessError::NothingNamed));
     assert_eq!(refused(" "), ProcessError::NothingNamed);
     for number in ["0", "4294967295", "99999999999999999999"] {
         assert!(matches!(refused(number), ProcessError::NoSuchPid { .. }), "{number}");
@@ -144,7 +144,7 @@ fn words_that_mean_nothing_are_refused() {
 fn a_thread_number_means_its_process() {
     // The thread of the test is not the first of its process; its process is pidtap itself, which says so.
     let tid = rustix::thread::gettid().as_raw_nonzero().to_string();
-    assert_eq!(resolve(&[tid]), Err(ProcessError::Itself { pid: std::process::id() }));
+    assert_eq!(resolve(&[tid], &Permit::Any), Err(ProcessError::Itself { pid: std::process::id() }));
 }
 
 #[test]
