@@ -7,6 +7,7 @@ mod late;
 mod life;
 mod loss;
 mod mode;
+mod permit;
 mod record;
 mod retry;
 mod scene;

@@ -1,0 +1,179 @@
+//! A pidtap whose file has capabilities, started by a user who is not root: whose processes it traces.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use anyhow::{Context as _, ensure};
+use rustix::fs::{XattrFlags, setxattr};
+use tracer_tests::{child::Guarded, guard, tracer::binary};
+
+use crate::support::{peer, tracee_path};
+
+/// `nobody`; on every system.
+const USER: &str = "65534";
+/// `setpriv` to that user, without groups.
+const AS_USER: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+
+/// A folder that all may enter, with a pidtap in it that has capabilities.
+struct Granted(tempfile::TempDir);
+
+impl Granted {
+    fn new() -> anyhow::Result<Self> {
+        let granted = Self(tempfile::tempdir()?);
+        fs::set_permissions(granted.0.path(), fs::Permissions::from_mode(0o755))?;
+        let program = granted.copy(&binary()?, "pidtap", 0o755)?;
+        // `struct vfs_cap_data` of revision 2, effective: what `setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_sys_admin+ep` writes.
+        let capabilities: u64 = 1 << 39 | 1 << 38 | 1 << 19 | 1 << 21;
+        let words = [0x0200_0001, capabilities as u32, 0, (capabilities >> 32) as u32, 0];
+        let value: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
+        setxattr(&program, "security.capability", &value, XattrFlags::empty()).context("no file capabilities here")?;
+        Ok(granted)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// By another process: what this one has open for writing, a child that another test forks has open too (ETXTBSY).
+    fn copy(&self, from: &Path, name: &str, mode: u32) -> anyhow::Result<PathBuf> {
+        let path = self.path().join(name);
+        ensure!(Command::new("cp").arg(from).arg(&path).status()?.success(), "cannot copy {}", from.display());
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+        Ok(path)
+    }
+
+    /// pidtap as the user.
+    fn run(&self, arguments: &[&OsStr]) -> anyhow::Result<Output> {
+        let mut command = Command::new(AS_USER[0]);
+        command.args(&AS_USER[1..]).arg(self.path().join("pidtap")).args(arguments);
+        command.current_dir(self.path()).stdin(Stdio::null()).output().context("pidtap does not start")
+    }
+
+    fn attach(&self, target: &str) -> anyhow::Result<Output> {
+        self.run(&[target, "-o", "json", "--duration", "300ms"].map(OsStr::new))
+    }
+
+    /// A process that waits, as the user or as root.
+    fn waiting(&self, name: &str, as_user: bool) -> anyhow::Result<Guarded> {
+        let path = self.path().join(name);
+        if !path.exists() {
+            self.copy(Path::new("/bin/cat"), name, 0o755)?;
+        }
+        let mut command = Command::new(AS_USER[0]);
+        if as_user {
+            command.args(&AS_USER[1..]);
+        } else {
+            command.arg("--clear-groups");
+        }
+        // It says a line once it is what it is to be.
+        let mut process = Guarded::start(command.arg(&path))?;
+        process.say("ready")?;
+        process.expect("ready")?;
+        Ok(process)
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_user_traces_own_processes_and_no_others() {
+    let Some(_guard) = guard::live() else { return };
+    let granted = Granted::new().expect("a granted pidtap");
+    let own = granted.waiting("pidtap-test-cat", true).expect("it waits");
+    let roots = granted.waiting("pidtap-test-cat", false).expect("it waits");
+    let output = granted.attach(&own.pid().to_string()).expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let output = granted.attach(&roots.pid().to_string()).expect("it runs");
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(said(&output).contains("belongs to root") && output.stdout.is_empty(), "{}", said(&output));
+    let output = granted.run(&["doctor".as_ref(), roots.pid().to_string().as_ref()]).expect("it runs");
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("its own: "), "nothing is looked at: {output:?}");
+    // A name means those that may be traced.
+    let output = granted.attach("pidtap-test-cat").expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let json = String::from_utf8_lossy(&output.stdout);
+    assert!(json.contains(&format!("\"pid\":{}", own.pid())), "{json}");
+    assert!(!json.contains(&format!("\"pid\":{}", roots.pid())), "{json}");
+    assert!(said(&output).contains("1 of `pidtap-test-cat` are not traced"), "{}", said(&output));
+}
+
+#[test]
+fn a_setuid_program_is_traced_no_further() {
+    let Some(_guard) = guard::live() else { return };
+    let granted = Granted::new().expect("a granted pidtap");
+    let (address, _log) = peer("127.0.0.1:0").expect("loopback");
+    for (name, mode) in [("plain", 0o755), ("setuid", 0o4755), ("setgid", 0o2755)] {
+        granted.copy(Path::new(tracee_path()), name, mode).expect("a copy");
+    }
+    // The ids say which call is whose.
+    let call = |name: &str, id: u32| format!("printf 'go\\n' | TRUTH=/dev/null ./{name} scene one {address} {id}");
+    let script = [call("setuid", 601), call("setgid", 602), call("plain", 603)].join("; ");
+    for (options, follow) in [(&[][..], "with"), (&["--no-follow"], "without")] {
+        let mut arguments: Vec<&OsStr> = vec!["run".as_ref(), "-o".as_ref(), "json".as_ref()];
+        arguments.extend(options.iter().map(OsStr::new));
+        let direct = format!("exec {}", call("setuid", 601).split_once("| ").expect("a pipe").1);
+        let script = if follow == "with" { &script } else { &direct.replace("TRUTH=/dev/null ", "") };
+        arguments.extend(["--", "sh", "-c", script].map(OsStr::new));
+        let output = granted.run(&arguments).expect("it runs");
+        let json = String::from_utf8_lossy(&output.stdout);
+        assert!(said(&output).contains("is not traced any further"), "{follow}: {}", said(&output));
+        assert!(!json.contains("\"type\":\"exchange\"") || follow == "with", "{json}");
+        if follow == "with" {
+            let calls = json.lines().filter(|line| line.contains("\"type\":\"exchange\"")).count();
+            assert_eq!(calls, 1, "the plain program's alone: {json}");
+        }
+    }
+}
+
+#[test]
+fn root_allows_all_in_a_file_that_nobody_else_writes() {
+    let Some(_guard) = guard::live() else { return };
+    let granted = Granted::new().expect("a granted pidtap");
+    let roots = granted.waiting("pidtap-test-any", false).expect("it waits");
+    let own = granted.waiting("pidtap-test-any", true).expect("it waits");
+    for (content, mode, owner, target, expected) in [
+        ("any-user\n", "0644", "0", &roots, 0),
+        ("# any-user\n", "0644", "0", &roots, 4),
+        ("any-user\n", "0664", "0", &roots, 4),
+        ("any-user\n", "0644", USER, &roots, 4),
+        ("any-user\n", "0666", "0", &own, 4),
+        ("anything\n", "0644", "0", &own, 4),
+    ] {
+        // In a mount namespace of its own, /etc has nothing but that file.
+        let script = format!(
+            "mount -t tmpfs none /etc && printf '{content}' > /etc/pidtap.conf && chmod {mode} /etc/pidtap.conf && chown \
+             {owner} /etc/pidtap.conf && exec {} ./pidtap {} -o json --duration 300ms",
+            AS_USER.join(" "),
+            target.pid(),
+        );
+        let output = Command::new("unshare")
+            .args(["--mount", "sh", "-c", &script])
+            .current_dir(granted.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("unshare starts");
+        assert_eq!(output.status.code(), Some(expected), "{content:?} {mode} {owner}: {}", said(&output));
+    }
+}
+
+#[test]
+fn a_setuid_pidtap_does_nothing() {
+    let Some(_guard) = guard::live() else { return };
+    let granted = Granted::new().expect("a folder");
+    let path = granted.path().join("pidtap");
+    for mode in [0o4755, 0o2755] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("ours");
+        let output = granted.run(&["run", "--", "touch", "made"].map(OsStr::new)).expect("it runs");
+        assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+        assert!(said(&output).contains("setuid or setgid bit"), "{}", said(&output));
+        assert!(!granted.path().join("made").exists());
+    }
+}
