@@ -77,7 +77,7 @@ pub(super) fn open(args: &OutputArgs, marking: Marking) -> anyhow::Result<Sink> 
     let (writer, written) = writing::behind(writer)?;
     let output: Box<dyn Output + Send> = match format {
         Format::Json => {
-            let decoded_limit = DECODED_LIMIT.max(args.body_limit.saturating_mul(4));
+            let decoded_limit = DECODED_LIMIT.max(args.body_limit);
             let options = JsonOptions { show_secrets: args.show_secrets, mark_key: Some(marking.key), decoded_limit };
             narrowed(JsonOutput::new(writer, options), args, marking)
         }

@@ -21,7 +21,8 @@ pub use remark::Remark;
 pub use shape::Shape;
 
 use crate::{
-    content::{self, Coding, DECODED_LIMIT, End},
+    content::{self, Budget, Coding, DECODED_LIMIT, End},
+    event::Timestamp,
     exchange::{Body, Fields},
     redact::Redactor,
 };
@@ -38,6 +39,10 @@ pub struct Content<'a> {
     pub left: Option<String>,
     /// Why the decoders stopped.
     pub end: End,
+    /// Bytes that came out of the decoders.
+    pub decoded: usize,
+    /// Nothing of it is given, as the time for decoding was used up.
+    pub skipped: bool,
     /// There is more than is shown: of the body itself, or of what came out of the decoders.
     pub truncated: bool,
     /// Secrets in it were replaced.
@@ -47,28 +52,72 @@ pub struct Content<'a> {
 impl<'a> Content<'a> {
     /// Of the part of a body that was kept. At most `limit` bytes come out of each decoder.
     pub fn of(headers: &Fields, body: &'a Body, redactor: Redactor, limit: usize) -> Self {
-        let mut content = Self {
+        let mut content = Self::coded(body);
+        // Decoding may find that there is nothing to do, but to ask costs something too.
+        if headers.get("content-encoding").is_some() {
+            content.decode(headers, body, limit);
+        }
+        content.mask(headers, redactor);
+        content
+    }
+
+    /// The same where every body of a trace is decoded, at `now`: in as much time as there is, and to as many bytes as all of
+    /// them may have.
+    pub fn within(
+        headers: &Fields,
+        body: &'a Body,
+        redactor: Redactor,
+        limit: usize,
+        (budget, now): (&mut Budget, Timestamp),
+    ) -> Self {
+        let mut content = Self::coded(body);
+        if let Some(names) = headers.get("content-encoding") {
+            let wire = body.captured.len();
+            if let Some(room) = budget.room(wire, limit, now) {
+                content.decode(headers, body, room);
+                if content.end != End::Whole || !content.undone.is_empty() {
+                    budget.spend(wire, content.decoded, &content.undone, content.end == End::Bound);
+                }
+            } else {
+                // Nothing at all: what is coded hides the secrets in it from the redactor.
+                content.left = Some(String::from_utf8_lossy(names).into_owned());
+                content.bytes = Cow::Borrowed(b"");
+                (content.skipped, content.truncated) = (true, true);
+            }
+        }
+        content.mask(headers, redactor);
+        content
+    }
+
+    /// As it came.
+    fn coded(body: &'a Body) -> Self {
+        Self {
             bytes: Cow::Borrowed(&body.captured),
             undone: Vec::new(),
             left: None,
             end: End::Whole,
+            decoded: 0,
+            skipped: false,
             truncated: (body.captured.len() as u64) < body.bytes,
             masked: false,
-        };
-        // Decoding may find that there is nothing to do, but to ask costs something too.
-        if headers.get("content-encoding").is_some() {
-            let decoded = content::decode(headers.get_all("content-encoding"), &body.captured, limit);
-            content.truncated |= decoded.end != End::Whole;
-            content.bytes = decoded.bytes;
-            content.undone = decoded.undone;
-            content.left = decoded.left;
-            content.end = decoded.end;
         }
-        if let Cow::Owned(masked) = redactor.body(headers.get("content-type"), &content.bytes) {
-            content.bytes = Cow::Owned(masked);
-            content.masked = true;
+    }
+
+    fn decode(&mut self, headers: &Fields, body: &'a Body, limit: usize) {
+        let decoded = content::decode(headers.get_all("content-encoding"), &body.captured, limit);
+        self.truncated |= decoded.end != End::Whole;
+        self.decoded = decoded.bytes.len();
+        self.bytes = decoded.bytes;
+        self.undone = decoded.undone;
+        self.left = decoded.left;
+        self.end = decoded.end;
+    }
+
+    fn mask(&mut self, headers: &Fields, redactor: Redactor) {
+        if let Cow::Owned(masked) = redactor.body(headers.get("content-type"), &self.bytes) {
+            self.bytes = Cow::Owned(masked);
+            self.masked = true;
         }
-        content
     }
 
     /// What it is, by what its sender says and by how it looks.
@@ -127,7 +176,7 @@ pub fn show(headers: &Fields, body: &Body, redactor: Redactor, limits: Limits) -
     let mut lines = Lines::new(limits.lines);
     lay_out(shape, content_type, &content.bytes, content.truncated, redactor, &mut lines);
     let more = lines.overflowed();
-    let mut remarks = remark::of(body, &content, limits.decoded);
+    let mut remarks = remark::of(body, &content);
     if more {
         remarks.push(Remark::Lines(limits.lines));
     }

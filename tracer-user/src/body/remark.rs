@@ -64,7 +64,11 @@ impl fmt::Display for Remark {
             Self::Left(codings) => {
                 write!(f, "still coded: {} is not known to pidtap, or it is something else", Visible(codings))
             }
-            Self::Bound(limit) => write!(f, "cut: {} are decoded, there is more", size(*limit as u64)),
+            Self::Bound(limit) => write!(
+                f,
+                "cut: {} are decoded, there is more: decoding stops at 64 KiB and 20 times the size, or at 1 MiB",
+                size(*limit as u64)
+            ),
             Self::Short => f.write_str("cut: the coding ends too early, what came out until then is shown"),
             Self::Damaged => f.write_str("damaged: the coding is broken, what came out until then is shown"),
             Self::Limit { kept, of } => {
@@ -86,7 +90,7 @@ impl fmt::Display for Remark {
     }
 }
 
-pub(super) fn of(body: &Body, content: &Content<'_>, limit: usize) -> Vec<Remark> {
+pub(super) fn of(body: &Body, content: &Content<'_>) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let kept = body.captured.len() as u64;
     if !content.undone.is_empty() {
@@ -103,7 +107,7 @@ pub(super) fn of(body: &Body, content: &Content<'_>, limit: usize) -> Vec<Remark
     }
     match content.end {
         End::Whole => {}
-        End::Bound => remarks.push(Remark::Bound(limit)),
+        End::Bound => remarks.push(Remark::Bound(content.decoded)),
         // That the body was cut has been said.
         End::Short if kept < body.bytes => {}
         End::Short => remarks.push(Remark::Short),

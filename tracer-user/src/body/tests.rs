@@ -223,6 +223,13 @@ fn codings_are_undone_and_said() {
     let limits = Limits { decoded: 100, lines: 10 };
     let decoded = show(&headers, &body(&whole), Redactor::new(false), limits);
     assert!(matches!(decoded.remarks[..], [Remark::Undone { .. }, Remark::Bound(100)]), "{:?}", decoded.remarks);
+    let bomb = gzip(&vec![0; 3 << 20]);
+    let decoded = show(&headers, &body(&gzip(&bomb)), Redactor::new(false), Limits::default());
+    assert!(decoded.lines.len() < 20_000);
+    let twice = fields(&[("Content-Encoding", "gzip, gzip")]);
+    let decoded = show(&twice, &body(&gzip(&bomb)), Redactor::new(false), Limits::default());
+    let said = decoded.remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    assert!(said.contains("are decoded, there is more: decoding stops at 64 KiB and 20 times the size"), "{said}");
     // Not what it says.
     let decoded = show(&headers, &body(b"no gzip at all"), Redactor::new(false), Limits::default());
     assert!(matches!(decoded.remarks[..], [Remark::Left(_), Remark::Damaged]), "{:?}", decoded.remarks);

@@ -4,6 +4,7 @@
 //! gives what it can up to a bound, and says why it stopped; none fails as a whole. An unknown coding is left as it is
 //! and named.
 
+mod budget;
 mod zstd;
 
 use std::{
@@ -11,8 +12,9 @@ use std::{
     io::{self, Read},
 };
 
-/// Decoded bytes that are kept of one body, unless the caller says otherwise. Four times the usual body limit would cut
-/// most compressed bodies short (text shrinks five- to tenfold); 1 MiB shows them whole and still bounds a bomb.
+pub use budget::{Budget, bound};
+
+/// Decoded bytes that are kept of one body at most, unless the caller says otherwise; of a small one fewer: see [`bound`].
 pub const DECODED_LIMIT: usize = 1 << 20;
 /// Codings of one message that are undone. Two are rare; more than this is an attempt to keep us busy.
 const MAX_CODINGS: usize = 4;
@@ -82,8 +84,8 @@ pub struct Decoded<'a> {
     pub end: End,
 }
 
-/// Undoes the codings that the values of `Content-Encoding` name, the last first. At most `limit` bytes come out of
-/// each. Never fails: see [`Decoded::left`] and [`Decoded::end`].
+/// Undoes the codings that the values of `Content-Encoding` name, the last first. At most `limit` bytes, and no more than
+/// [`bound`] allows for the size of the body, come out of each. Never fails: see [`Decoded::left`] and [`Decoded::end`].
 pub fn decode<'a, 'b>(encodings: impl IntoIterator<Item = &'b [u8]>, body: &'a [u8], limit: usize) -> Decoded<'a> {
     let mut names: Vec<Cow<'b, str>> = Vec::new();
     for value in encodings {
@@ -94,6 +96,7 @@ pub fn decode<'a, 'b>(encodings: impl IntoIterator<Item = &'b [u8]>, body: &'a [
             }
         }
     }
+    let limit = bound(body.len(), limit);
     let mut decoded = Decoded { bytes: Cow::Borrowed(body), undone: Vec::new(), left: None, end: End::Whole };
     while let Some(coding) = names.last().and_then(|name| Coding::from_name(name)) {
         if decoded.bytes.is_empty() || decoded.undone.len() == MAX_CODINGS {

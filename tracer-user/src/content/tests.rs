@@ -125,19 +125,45 @@ fn no_body_leaves_nothing_to_undo() {
 }
 
 #[test]
-fn expansion_is_bounded() {
+fn expansion_is_bounded_by_what_came() {
     let bomb = vec![b'a'; 3 << 20];
     for (name, _, encode) in ENCODERS {
         let encoded = encode(&bomb);
         let decoded = decode([name.as_bytes()], &encoded, DECODED_LIMIT);
-        assert_eq!((decoded.bytes.len(), decoded.end), (DECODED_LIMIT, End::Bound), "{name}");
+        let bound = bound(encoded.len(), DECODED_LIMIT);
+        assert!(bound <= 64 * 1024 + 20 * encoded.len());
+        assert_eq!((decoded.bytes.len(), decoded.end), (bound, End::Bound), "{name}");
         let encoded = encode(b"exactly");
         let decoded = decode([name.as_bytes()], &encoded, 7);
         assert_eq!((&*decoded.bytes, decoded.end), (&b"exactly"[..], End::Whole), "{name}");
     }
     let encoded = gzip(&gzip(&bomb));
     let decoded = decode([&b"gzip,gzip"[..]], &encoded, DECODED_LIMIT);
+    assert_eq!((decoded.bytes.len(), decoded.end), (bound(encoded.len(), DECODED_LIMIT), End::Bound));
+    // What came is as large as the most of any: that is the bound.
+    let mut state = 1_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    })
+    .take(2 << 20)
+    .collect();
+    let encoded = gzip(&noise);
+    let decoded = decode([&b"gzip"[..]], &encoded, DECODED_LIMIT);
     assert_eq!((decoded.bytes.len(), decoded.end), (DECODED_LIMIT, End::Bound));
+}
+
+/// Each frame has a decoder of its own: a body of nothing but empty ones is no more work than its bytes are reckoned to be.
+#[test]
+fn many_empty_frames_come_to_an_end() {
+    for (name, encode) in [("gzip", gzip as Encoder), ("zstd", zstd)] {
+        let frame = encode(b"");
+        let body = frame.repeat(64 * 1024 / frame.len());
+        let decoded = decode([name.as_bytes()], &body, DECODED_LIMIT);
+        assert_eq!((decoded.bytes.len(), decoded.end), (0, End::Whole), "{name}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     connection::{ConnectionId, ConnectionInfo, Endpoint as Address, Protocol, Role},
-    detector::{Live, OpenConnection},
+    detector::{Live, OpenConnection, endpoint},
     event::{
         Timestamp,
         wire::{direction, tcp_state},
@@ -174,10 +174,11 @@ pub(super) fn call_of(role: Role, connection: &ConnectionInfo, request: Option<&
     match request {
         Some(request) => Call {
             method: Some(request.method.clone()),
-            authority: request.authority().unwrap_or(address).into(),
+            authority: endpoint::cut(request.authority().unwrap_or(address)),
             address: (!inbound && request.authority().is_some_and(|authority| *authority != **address))
                 .then(|| address.clone()),
-            path: request.path().into(),
+            // An incident is said again and again: what a stranger sent once must not stand in it at its full length.
+            path: endpoint::cut(request.path()),
             inbound,
         },
         None => Call { method: None, authority: address.clone(), address: None, path: "".into(), inbound },

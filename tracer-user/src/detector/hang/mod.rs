@@ -63,6 +63,8 @@ thresholds! {
 
 /// Incidents that are open at once, at most: the others of a great many calls that hang are counted.
 const MAX_OPEN: usize = 1000;
+/// Incidents that are remembered of one exchange that goes on again and again.
+const MAX_PAST: usize = 64;
 /// Looks at all that is open come so often within the threshold.
 const LOOKS: u64 = 8;
 /// Not more often than this, nor less often than that.
@@ -316,14 +318,8 @@ impl Hang {
                 }
                 let opened = findings.open(now, report);
                 self.open += 1;
-                watched.told = Some(Told {
-                    opened,
-                    verdict,
-                    updated: now,
-                    forgotten: 1,
-                    most: 1,
-                    next: Timestamp(now.0.saturating_add(age.clamp(UPDATE_NS, REFRESH_NS))),
-                });
+                watched.told =
+                    Some(Told { opened, verdict, updated: now, forgotten: 1, most: 1, next: next_update(now, age) });
             }
             return;
         };
@@ -340,7 +336,7 @@ impl Hang {
             findings.update(told.opened, now, report);
             told.updated = now;
             told.forgotten = alike;
-            told.next = Timestamp(now.0.saturating_add(age.clamp(UPDATE_NS, REFRESH_NS)));
+            told.next = next_update(now, age);
             told.verdict = verdict;
         }
     }
@@ -361,7 +357,10 @@ impl Hang {
             if let (Subject::Exchange(id), Some(opened)) = (subject, was.opened)
                 && self.past.len() < MAX_OPEN
             {
-                self.past.entry(id).or_default().push(opened);
+                let past = self.past.entry(id).or_default();
+                if past.len() < MAX_PAST {
+                    past.push(opened);
+                }
             }
         }
     }
@@ -562,6 +561,12 @@ impl Hang {
         let opened = findings.open(now, call.report.clone());
         findings.close(opened, now, Timestamp(call.end.0 - backoff), call.report);
     }
+}
+
+/// When one that goes on is said again: soon at first, and ever more seldom. Its age is all that is new, and a thousand of them
+/// that hang for a day are not to fill the disk.
+fn next_update(now: Timestamp, age: u64) -> Timestamp {
+    Timestamp(now.0.saturating_add(age.clamp(UPDATE_NS, REFRESH_NS.max(age / 8))))
 }
 
 fn report(

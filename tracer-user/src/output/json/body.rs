@@ -6,11 +6,18 @@ use super::{ObjectWriter, escape, number, raw};
 use crate::{
     body::Content,
     content::End,
+    event::Timestamp,
     exchange::{Body, Fields},
 };
 
+/// Text that its escapes make longer than so many times is no text: a fifth of it, or more, are control characters, of which
+/// each becomes six bytes. Quotes and line feeds, which become two, may be all of it.
+const MOST_ESCAPED: usize = 2;
+/// What is as short as this may be all control characters.
+const SHORT: usize = 128;
+
 impl ObjectWriter {
-    pub(super) fn body(&self, out: &mut Vec<u8>, headers: &Fields, body: &Body) {
+    pub(super) fn body(&mut self, out: &mut Vec<u8>, headers: &Fields, body: &Body, now: Timestamp) {
         raw(out, r#"{"bytes":"#);
         number(out, body.bytes);
         raw(out, r#","captured":"#);
@@ -18,7 +25,7 @@ impl ObjectWriter {
         if body.captured.is_empty() {
             raw(out, r#","text":"""#);
         } else {
-            self.contents(out, headers, body);
+            self.contents(out, headers, body, now);
         }
         if body.missing > 0 {
             raw(out, r#","missing":"#);
@@ -30,12 +37,18 @@ impl ObjectWriter {
         out.push(b'}');
     }
 
-    fn contents(&self, out: &mut Vec<u8>, headers: &Fields, body: &Body) {
-        let content = Content::of(headers, body, self.redactor, self.decoded_limit);
+    fn contents(&mut self, out: &mut Vec<u8>, headers: &Fields, body: &Body, now: Timestamp) {
+        let budget = (&mut self.decoding, now);
+        let content = Content::within(headers, body, self.redactor, self.decoded_limit, budget);
+        let start = out.len();
         if let Some(text) = content.text() {
             raw(out, r#","text":"#);
             escape::string(out, text);
-        } else {
+            if out.len() - start > text.len() * MOST_ESCAPED + SHORT {
+                out.truncate(start);
+            }
+        }
+        if out.len() == start {
             raw(out, r#","base64":""#);
             base64(out, &content.bytes);
             out.push(b'"');
@@ -51,6 +64,10 @@ impl ObjectWriter {
         }
         if content.truncated {
             raw(out, r#","truncated":true"#);
+        }
+        if content.end == End::Bound || content.skipped {
+            raw(out, r#","cut_by":"#);
+            raw(out, if content.skipped { r#""decoding_time""# } else { r#""decoded_size""# });
         }
         if content.end == End::Damaged {
             raw(out, r#","damaged":true"#);

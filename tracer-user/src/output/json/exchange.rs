@@ -58,7 +58,7 @@ impl ObjectWriter {
         }
         raw(out, r#","response":"#);
         match &exchange.response {
-            Some(response) => self.response(out, response),
+            Some(response) => self.response(out, exchange, response),
             None => raw(out, "null"),
         }
         timing(out, exchange);
@@ -119,7 +119,7 @@ impl ObjectWriter {
         let redactor = self.redactor;
         self.request_headers.write(out, &request.headers, |out| fields(redactor, out, &request.headers));
         raw(out, r#","body":"#);
-        self.body(out, &request.headers, &request.body);
+        self.body(out, &request.headers, &request.body, exchange.timing.end.unwrap_or(exchange.started));
         if !request.trailers.lines.is_empty() {
             raw(out, r#","trailers":"#);
             fields(self.redactor, out, &request.trailers);
@@ -127,14 +127,14 @@ impl ObjectWriter {
         out.push(b'}');
     }
 
-    fn response(&mut self, out: &mut Vec<u8>, response: &Response) {
+    fn response(&mut self, out: &mut Vec<u8>, exchange: &Exchange, response: &Response) {
         raw(out, r#"{"status":"#);
         number(out, response.status.into());
         raw(out, r#","headers":"#);
         let redactor = self.redactor;
         self.response_headers.write(out, &response.headers, |out| fields(redactor, out, &response.headers));
         raw(out, r#","body":"#);
-        self.body(out, &response.headers, &response.body);
+        self.body(out, &response.headers, &response.body, exchange.timing.end.unwrap_or(exchange.started));
         raw(out, r#","reason":"#);
         escape::string(out, &response.reason);
         raw(out, r#","version":""#);

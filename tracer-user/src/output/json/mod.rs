@@ -21,7 +21,7 @@
 //! A `body` has `bytes` (on the wire, before content decoding), `captured` (how many of those were kept), and `text`, or
 //! `base64` where it is not UTF-8; that is after content decoding. As needed: `decoded` (the codings that were undone),
 //! `undecoded` (those that were not: unknown, or the bytes are something else), `truncated` (there is more than is
-//! shown), `damaged` (decoding failed on the way; what came before is shown as it came), `missing` (bytes that could not be captured), `masked` (secrets in it were replaced).
+//! shown), `cut_by` (where content decoding was bounded: `decoded_size`, `decoding_time`), `damaged` (decoding failed on the way; what came before is shown as it came), `missing` (bytes that could not be captured), `masked` (secrets in it were replaced).
 //!
 //! Further fields, where there is something to say: `interim`, `error` and `errno` of an exchange; `trailers` of a message;
 //! `reason` and `version` of every response; `lost` of the summary, by cause, `filtered`, where a filter narrows,
@@ -42,7 +42,7 @@ use super::{Output, buffer::LineBuffer};
 use crate::{
     clock::Clock,
     connection::{ConnectionInfo, Endpoint},
-    content::DECODED_LIMIT,
+    content::{Budget, DECODED_LIMIT},
     engine::{Attached, Loss, Note, NoteKind, Summary, Update},
     event::Timestamp,
     exchange::{Exchange, ProcessRef},
@@ -98,6 +98,7 @@ impl<W: Write> JsonOutput<W> {
                 request_headers: Remembered::default(),
                 response_headers: Remembered::default(),
                 filtered: None,
+                decoding: Budget::default(),
             },
         }
     }
@@ -152,6 +153,7 @@ struct ObjectWriter {
     response_headers: Remembered,
     /// Exchanges that were left out, where some may be.
     filtered: Option<u64>,
+    decoding: Budget,
 }
 
 impl ObjectWriter {
@@ -221,6 +223,14 @@ impl ObjectWriter {
         if let Some(filtered) = self.filtered {
             raw(out, r#","filtered":"#);
             number(out, filtered);
+        }
+        for (name, bodies) in
+            [(r#","decoding_cut":"#, self.decoding.cut()), (r#","decoding_skipped":"#, self.decoding.skipped())]
+        {
+            if bodies > 0 {
+                raw(out, name);
+                number(out, bodies);
+            }
         }
         if !summary.unseen.is_empty() {
             for (index, (name, count)) in summary.unseen.counts().into_iter().enumerate() {
@@ -304,5 +314,7 @@ fn connection(out: &mut Vec<u8>, connection: &ConnectionInfo) {
     raw(out, "\"}");
 }
 
+#[cfg(test)]
+mod amplification;
 #[cfg(test)]
 mod tests;

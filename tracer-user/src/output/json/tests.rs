@@ -109,6 +109,7 @@ struct WireBody {
     undecoded: Option<String>,
     #[serde(default)]
     truncated: bool,
+    cut_by: Option<String>,
     #[serde(default)]
     damaged: bool,
     #[serde(default)]
