@@ -62,6 +62,9 @@ mod fixture;
 pub mod tui;
 
 #[cfg(feature = "live")]
+pub mod file;
+
+#[cfg(feature = "live")]
 pub mod capture;
 
 #[cfg(feature = "live")]

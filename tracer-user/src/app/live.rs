@@ -1,8 +1,8 @@
 //! A live trace: from targets to the last line.
 
 use std::{
-    fs::File,
     io,
+    path::Path,
     sync::{
         Arc, Mutex,
         mpsc::{Receiver, sync_channel},
@@ -30,8 +30,9 @@ use super::{
     probing::{self, Probing},
     say,
     screen::{self, Running, Spool},
-    sink::{self, Sink},
+    sink::Sink,
     worker::{Notice, Worker},
+    writing::Recording,
 };
 use crate::{
     capture::{Capture, CaptureOptions, Handle},
@@ -40,8 +41,9 @@ use crate::{
         Event, SocketInode,
         wire::{AttachedEvent, EventHeader, flag},
     },
+    file::{self, Opened},
     process::{self, Permit, Target},
-    recording::{Header, Recorder},
+    recording::Header,
     sockdiag::{self, Prober},
     thread::Wanted,
 };
@@ -89,7 +91,7 @@ impl Trace {
     /// Loads the probes and begins. When this returns, every call of the targets is seen.
     pub(super) fn start(plan: Plan<'_>) -> anyhow::Result<Self> {
         let Plan { targets, permit, output, detect, trace, sink, launched, spool } = plan;
-        let recorder = trace.record.as_deref().map(|path| recorder(path, output, sink.marking)).transpose()?;
+        let recording = trace.record.as_deref().map(|path| recording(path, output, &sink)).transpose()?;
         let follow = trace.follows();
         let named: Vec<u32> = targets.iter().map(|target| target.pid).collect();
         let mut children = if follow { process::descendants(&named) } else { Vec::new() };
@@ -143,7 +145,7 @@ impl Trace {
         let mut prober = Prober::new();
         let prelude = prelude(&targets, &children, &mut prober, &handle, trace, launched);
         let (notice_sender, notices) = unbounded_channel();
-        let mut pipeline = Pipeline::new(pipeline::options(output, detect), (sink.output, sink.written), recorder);
+        let mut pipeline = Pipeline::new(pipeline::options(output, detect), (sink.output, sink.written), recording);
         if let Some(spool) = spool {
             pipeline.hold_in(spool);
         }
@@ -337,13 +339,14 @@ fn is_late(child: &Target, all: &[u32], permit: &Permit) -> bool {
     !all.contains(&child.pid) && permit.check(child).is_ok()
 }
 
-fn recorder(path: &std::path::Path, output: &OutputArgs, marking: Marking) -> anyhow::Result<Recorder<File>> {
+fn recording(path: &Path, output: &OutputArgs, results: &Sink) -> anyhow::Result<Recording> {
     let what = || format!("cannot record to {}", path.display());
-    if output.output_file.as_deref().is_some_and(|results| sink::is_one_file(path, results)) {
-        bail!("cannot record to {}: the results go there; name another file", path.display());
+    let opened =
+        file::create(path, file::Options { force: output.force, taken: results.identity }).with_context(what)?;
+    if let Opened::Pipe(_) = &opened {
+        say(&format!("{} is a named pipe that nobody reads yet: the recording waits for a reader", path.display()));
     }
-    let file = sink::create(path, output.force).with_context(what)?;
-    Recorder::new(file, &header(marking)).with_context(what)
+    Recording::start(opened, header(results.marking)).with_context(what)
 }
 
 /// What recordings of this machine begin with.

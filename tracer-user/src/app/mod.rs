@@ -124,7 +124,7 @@ fn trace(
     targets: Vec<Target>,
     permit: Permit,
 ) -> anyhow::Result<Exit> {
-    let mut sink = sink::open(output, Marking::of_trace(output)?)?;
+    let mut sink = sink::open(output, sink::Source::Trace, Marking::of_trace(output)?)?;
     let planned = sink.screens.take();
     let (recorded, spool) = Recorded::of_trace(trace.record.as_deref(), sink.marking);
     let spool = spool.filter(|_| planned.is_some());

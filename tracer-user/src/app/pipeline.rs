@@ -1,20 +1,22 @@
 //! From events to what is printed: the same for a live trace and a recording.
 
 use std::{
-    fs::File,
     io,
+    ops::Range,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use tracer_common::event::loss;
 
-use super::{screen::Spool, writing::Written};
+use super::{
+    screen::Spool,
+    writing::{Recording, Written},
+};
 use crate::{
     cli::{DetectArgs, OutputArgs},
     engine::{Control, Engine, EngineOptions, Update},
     event::{Event, wire::EventHeader},
     output::Output,
-    recording::Recorder,
 };
 
 /// What was typed for the engine.
@@ -22,12 +24,12 @@ pub(super) fn options(output: &OutputArgs, detect: &DetectArgs) -> EngineOptions
     EngineOptions { body_limit: output.body_limit, detectors: detect.options() }
 }
 
-/// Recorder, engine and output, in this order.
+/// Recording, engine and output, in this order.
 pub(super) struct Pipeline {
     engine: Engine,
     output: Box<dyn Output + Send>,
     written: Option<Written>,
-    recorder: Option<Recorder<File>>,
+    recording: Option<Recording>,
     spool: Option<Arc<Mutex<Spool>>>,
     /// The output failed, and is not written to any more.
     broken: bool,
@@ -37,9 +39,9 @@ impl Pipeline {
     pub(super) fn new(
         options: EngineOptions,
         (output, written): (Box<dyn Output + Send>, Option<Written>),
-        recorder: Option<Recorder<File>>,
+        recording: Option<Recording>,
     ) -> Self {
-        Self { engine: Engine::new(options), output, written, recorder, spool: None, broken: false }
+        Self { engine: Engine::new(options), output, written, recording, spool: None, broken: false }
     }
 
     /// What comes from now on is held in memory as well.
@@ -55,24 +57,38 @@ impl Pipeline {
             spool.lock().unwrap_or_else(PoisonError::into_inner).take(batch);
         }
         let mut result = Ok(());
-        let mut rest = batch;
-        while !rest.is_empty() {
-            let length = match Event::decode(rest) {
+        // Events from `unrecorded` to `at` are recorded with one copy.
+        let (mut unrecorded, mut at) = (0, 0);
+        while at < batch.len() {
+            let rest = &batch[at..];
+            match Event::decode(rest) {
                 Ok(event) => {
                     let length = event.header().length as usize;
-                    if let Some(recorder) = &mut self.recorder {
-                        recorder.record_event(&rest[..length]);
+                    if let (Event::Tick(_) | Event::Detached(_), Some(recording)) = (&event, &mut self.recording) {
+                        recording.record(&batch[unrecorded..at]);
+                        recording.tick(event);
+                        unrecorded = at + length;
                     }
                     look(&event);
                     result = result.and(self.event(event));
-                    length
+                    at += length;
                 }
                 // Another version's event, or one that no probe sends: its header still says where the next begins.
-                Err(_) => header_length(rest).max(size_of::<EventHeader>()),
-            };
-            rest = rest.get(length..).unwrap_or_default();
+                Err(_) => {
+                    self.record(batch, unrecorded..at);
+                    at += header_length(rest).max(size_of::<EventHeader>());
+                    unrecorded = at;
+                }
+            }
         }
+        self.record(batch, unrecorded..at);
         result
+    }
+
+    fn record(&mut self, batch: &[u8], events: Range<usize>) {
+        if let (Some(recording), Some(events)) = (&mut self.recording, batch.get(events)) {
+            recording.record(events);
+        }
     }
 
     /// Takes one event, which is not recorded.
@@ -80,14 +96,15 @@ impl Pipeline {
         if self.broken {
             return Ok(());
         }
-        if let (Event::Tick(tick) | Event::Detached(tick), Some(recorder)) = (&mut event, &self.recorder) {
+        if let (Event::Tick(tick) | Event::Detached(tick), Some(recording)) = (&mut event, &self.recording) {
             // The only loss that happens on this side of the queue.
-            let lost = recorder.lost();
+            let lost = recording.lost();
             tick.lost_events[loss::RECORDING] += lost.events;
             tick.lost_bytes[loss::RECORDING] += lost.bytes;
         }
         if matches!(event, Event::Detached(_)) {
-            // From then on nothing is open any more.
+            // From then on nothing is open any more, and nobody who takes nothing is waited for.
+            self.trace_ends();
             self.look();
         }
         let tick = matches!(event, Event::Tick(_));
@@ -125,9 +142,10 @@ impl Pipeline {
 
     /// Ends it: what is open is printed, then the summary, and all of it is written.
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.finish();
+        if let Some(recording) = &self.recording {
+            recording.close();
         }
+        self.trace_ends();
         if !self.engine.is_finished() {
             self.look();
         }
@@ -140,9 +158,20 @@ impl Pipeline {
         }
     }
 
+    fn trace_ends(&self) {
+        if let Some(written) = &self.written {
+            written.trace_ends();
+        }
+    }
+
     /// The recording, where there is one.
-    pub(super) fn recorder(&self) -> Option<&Recorder<File>> {
-        self.recorder.as_ref()
+    pub(super) fn recording(&self) -> Option<&Recording> {
+        self.recording.as_ref()
+    }
+
+    /// Lines of results that were left out, as nobody took them in time.
+    pub(super) fn lines_left_out(&self) -> u64 {
+        self.written.as_ref().map_or(0, Written::lines_left_out)
     }
 
     fn print(&mut self) -> io::Result<()> {

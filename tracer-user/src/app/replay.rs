@@ -22,6 +22,7 @@ use super::{
     say,
     screen::{self, Recorded, Shared},
     sink,
+    writing::Written,
 };
 use crate::{
     cli::Open,
@@ -42,8 +43,10 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     let progress = Arc::new(OnceLock::new());
     let input = Box::new(Counted { input, count: 0, shared: Arc::clone(&progress) });
     let mut reader = Reader::open(input as Box<dyn Read + Send>).with_context(|| format!("cannot open {name}"))?;
-    let mut sink = sink::open(&args.output, Marking::of_recording(&args.output, reader.header())?)?;
+    let mut sink =
+        sink::open(&args.output, sink::Source::Recording, Marking::of_recording(&args.output, reader.header())?)?;
     let planned = sink.screens.take();
+    let written = sink.written.clone();
     let shared = planned.as_ref().map(|planned| Arc::clone(&planned.shared));
     if let Some(shared) = &shared {
         // Set once, here.
@@ -55,7 +58,7 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
         shared.set_size(file.len());
     }
     let mut pipeline = Pipeline::new(pipeline::options(&args.output, &args.detect), (sink.output, sink.written), None);
-    let asked = asked_to_end(shared)?;
+    let asked = asked_to_end(shared, written)?;
     let already = Recorded::Already(format!("this is the recording {name} already"));
     let screens = planned.map(|planned| planned.start(Some(name.clone()), already)).transpose()?;
     let Some(mut screens) = screens else {
@@ -118,7 +121,7 @@ fn show(
 }
 
 /// A flag that Ctrl-C sets, so that what was shown up to then ends as it should. A second one ends at once.
-fn asked_to_end(screens: Option<Arc<Shared>>) -> anyhow::Result<Arc<AtomicBool>> {
+fn asked_to_end(screens: Option<Arc<Shared>>, written: Option<Written>) -> anyhow::Result<Arc<AtomicBool>> {
     let asked = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&asked);
     let (sender, listening) = sync_channel(1);
@@ -133,6 +136,9 @@ fn asked_to_end(screens: Option<Arc<Shared>>) -> anyhow::Result<Arc<AtomicBool>>
         sender.send(Ok(()))?;
         loop {
             let signal = signals.recv().await;
+            if let Some(written) = &written {
+                written.hurry();
+            }
             match &screens {
                 Some(screens) if screens.take_signal(signal) => {}
                 _ if flag.swap(true, Ordering::Relaxed) => {

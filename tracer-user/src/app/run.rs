@@ -28,7 +28,7 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
     process::check_initial_pid_namespace()?;
     let permit = Permit::this()?;
     privilege::check()?;
-    let mut sink = sink::open(&args.output, Marking::of_trace(&args.output)?)?;
+    let mut sink = sink::open(&args.output, sink::Source::Trace, Marking::of_trace(&args.output)?)?;
     let planned = sink.screens.take();
     let stdout = if planned.is_some() {
         // It must not write over the screens.

@@ -2,27 +2,26 @@
 
 use std::{
     env,
-    fs::{File, OpenOptions},
-    io::{self, IsTerminal as _, Write},
-    os::{
-        fd::AsFd,
-        unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
-    },
+    fs::File,
+    io::{self, IsTerminal as _},
+    os::fd::AsFd,
     path::Path,
     sync::Arc,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use rustix::termios::tcgetwinsize;
 
 use super::{
     marking::Marking,
+    say,
     screen::{self, Planned, ScreenOutput},
-    writing::{self, Written},
+    writing::{self, LeftOut, Policy, Written},
 };
 use crate::{
     cli::{Format, OutputArgs},
     content::DECODED_LIMIT,
+    file::{self, Identity, Opened},
     output::{
         Filtered, Output,
         json::{JsonOptions, JsonOutput},
@@ -30,9 +29,6 @@ use crate::{
     },
     redact::Redactor,
 };
-
-/// Results hold what a service and its users say to each other: nobody else's business.
-const OWNER_ONLY: u32 = 0o600;
 
 /// An output, and what is to be known about it.
 pub(super) struct Sink {
@@ -43,14 +39,25 @@ pub(super) struct Sink {
     pub(super) terminal: bool,
     /// Results go to standard output: nothing else may.
     pub(super) standard_output: bool,
+    /// The file that the results go to, where it is one.
+    pub(super) identity: Option<Identity>,
     /// The screens that show what the output takes, where that is what was asked for.
     pub(super) screens: Option<Planned>,
     /// How the output marks secrets.
     pub(super) marking: Marking,
 }
 
+/// Where the events come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// They come whether there is time for them or not.
+    Trace,
+    /// They wait.
+    Recording,
+}
+
 /// Opens the output that was asked for.
-pub(super) fn open(args: &OutputArgs, marking: Marking) -> anyhow::Result<Sink> {
+pub(super) fn open(args: &OutputArgs, source: Source, marking: Marking) -> anyhow::Result<Sink> {
     let format = args.output.unwrap_or_else(|| default_format(args));
     if format == Format::Tui {
         let screens = screen::plan(args, utc_offset(), marking.key)?;
@@ -60,21 +67,26 @@ pub(super) fn open(args: &OutputArgs, marking: Marking) -> anyhow::Result<Sink> 
             written: None,
             terminal: false,
             standard_output: true,
+            identity: None,
             screens: Some(screens),
             marking,
         });
     }
-    let (writer, terminal): (Box<dyn Write + Send>, bool) = match &args.output_file {
-        Some(path) => {
-            let file =
-                create(path, args.force).with_context(|| format!("cannot write results to {}", path.display()))?;
-            let terminal = file.is_terminal();
-            (Box::new(file), terminal)
-        }
+    let opened = match &args.output_file {
+        Some(path) => to_file(path, args.force)?,
         // Not `Stdout`, which buffers by lines what is buffered already.
-        None => (Box::new(standard_output()?), io::stdout().is_terminal()),
+        None => Opened::File(standard_output()?),
     };
-    let (writer, written) = writing::behind(writer)?;
+    let (terminal, identity) = match &opened {
+        Opened::File(file) => (file.is_terminal(), Identity::of(file)),
+        Opened::Pipe(_) => (false, None),
+    };
+    let policy = match (source, format) {
+        (Source::Recording, _) => Policy::Wait,
+        (Source::Trace, Format::Json) => Policy::LeaveOut(left_out_object),
+        (Source::Trace, Format::Line | Format::Tui) => Policy::LeaveOut(left_out_line),
+    };
+    let (writer, written) = writing::behind(opened, policy)?;
     let output: Box<dyn Output + Send> = match format {
         Format::Json => {
             let decoded_limit = DECODED_LIMIT.max(args.body_limit);
@@ -93,7 +105,7 @@ pub(super) fn open(args: &OutputArgs, marking: Marking) -> anyhow::Result<Sink> 
         }
     };
     let standard_output = args.output_file.is_none();
-    Ok(Sink { output, written: Some(written), terminal, standard_output, screens: None, marking })
+    Ok(Sink { output, written: Some(written), terminal, standard_output, identity, screens: None, marking })
 }
 
 /// Screens for a person; lines for whatever else reads.
@@ -119,40 +131,22 @@ pub(super) fn width() -> Option<usize> {
     (size.ws_col > 0).then_some(size.ws_col.into())
 }
 
-/// Creates a file for its owner alone. One that holds something is not overwritten unless that is wanted; devices and
-/// pipes are written to as they are.
-pub(super) fn create(path: &Path, force: bool) -> anyhow::Result<File> {
-    let existing = path.metadata().ok();
-    if let Some(existing) = &existing {
-        let kind = existing.file_type();
-        if kind.is_char_device() || kind.is_fifo() || kind.is_socket() {
-            return Ok(OpenOptions::new().write(true).open(path)?);
-        }
-        if kind.is_file() && existing.len() > 0 && !force {
-            bail!("the file exists and is not empty; remove it, name another, or overwrite it with --force");
-        }
+fn to_file(path: &Path, force: bool) -> anyhow::Result<Opened> {
+    let options = file::Options { force, taken: None };
+    let opened = file::create(path, options).with_context(|| format!("cannot write results to {}", path.display()))?;
+    if let Opened::Pipe(_) = &opened {
+        say(&format!("{} is a named pipe that nobody reads yet: the results wait for a reader", path.display()));
     }
-    let mut options = OpenOptions::new();
-    options.write(true).mode(OWNER_ONLY);
-    if existing.is_some() {
-        options.truncate(true)
-    } else {
-        options.create_new(true)
-    };
-    let file = options.open(path)?;
-    if existing.is_some_and(|existing| existing.is_file()) {
-        // The mode above is for new files only.
-        rustix::fs::fchmod(&file, OWNER_ONLY.into()).map_err(io::Error::from)?;
-    }
-    Ok(file)
+    Ok(opened)
 }
 
-/// Whether two paths lead to one file that holds what is written to it.
-pub(super) fn is_one_file(one: &Path, other: &Path) -> bool {
-    match (one.metadata(), other.metadata()) {
-        (Ok(one), Ok(other)) => one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino()),
-        _ => false,
-    }
+/// In the place of lines for which there was no room.
+fn left_out_object(missing: LeftOut) -> String {
+    format!("{{\"type\":\"left_out\",\"lines\":{},\"bytes\":{}}}\n", missing.lines, missing.bytes)
+}
+
+fn left_out_line(missing: LeftOut) -> String {
+    format!("... {} lines ({} bytes) are missing here: they were not read in time\n", missing.lines, missing.bytes)
 }
 
 fn standard_output() -> anyhow::Result<File> {
@@ -177,34 +171,4 @@ fn wants_colour() -> bool {
 /// Seconds that local time is ahead of UTC.
 fn utc_offset() -> i32 {
     jiff::tz::TimeZone::system().to_offset(jiff::Timestamp::now()).seconds()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt as _};
-
-    use super::*;
-
-    #[test]
-    fn files_are_private_and_not_overwritten_unasked() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("a.tap");
-        create(&path, false).expect("new").write_all(b"good").expect("written");
-        let mode = || fs::metadata(&path).expect("there").permissions().mode() & 0o777;
-        assert_eq!(mode(), 0o600);
-        let error = create(&path, false).expect_err("it holds something");
-        assert!(error.to_string().contains("--force"), "{error}");
-        assert_eq!(fs::read(&path).expect("there"), b"good");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("ours");
-        create(&path, true).expect("asked for");
-        assert_eq!((fs::read(&path).expect("there").len(), mode()), (0, 0o600));
-        create(&path, false).expect("empty files hold nothing");
-        let other = folder.path().join("b.tap");
-        std::os::unix::fs::symlink(&path, &other).expect("a link");
-        assert!(is_one_file(&path, &other) && is_one_file(&path, &path));
-        assert!(!is_one_file(&path, &folder.path().join("missing")));
-        assert!(!is_one_file(Path::new("/dev/null"), Path::new("/dev/null")));
-        create(Path::new("/dev/full"), false).expect("a device");
-        create(folder.path(), true).expect_err("a folder");
-    }
 }

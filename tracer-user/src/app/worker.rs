@@ -43,7 +43,7 @@ impl Worker {
         let handle = self.capture.handle();
         let mut result = self.step(prelude, &handle);
         let mut said_extinct = false;
-        let mut said_recording = false;
+        let mut said = Said::default();
         while let Some(batch) = self.capture.recv() {
             let step = self.step(&batch, &handle);
             self.capture.recycle(batch);
@@ -56,12 +56,11 @@ impl Worker {
                 said_extinct = true;
                 let _ = self.notices.send(Notice::Extinct);
             }
-            said_recording = said_recording || self.say_recording_failure();
+            self.say_missing(&mut said);
         }
         let finished = self.pipeline.finish();
-        if !said_recording {
-            self.say_recording_failure();
-        }
+        self.say_totals();
+        self.say_missing(&mut said);
         let _ = self.notices.send(Notice::Finished);
         result.and(finished)
     }
@@ -86,17 +85,54 @@ impl Worker {
         self.pipeline.flush()
     }
 
-    /// Whether there was something to say.
-    fn say_recording_failure(&self) -> bool {
-        let failure = self.pipeline.recorder().and_then(|recorder| recorder.failure());
-        if let Some(failure) = failure {
+    /// What is missing, once: results that nobody takes in time, and what could not be recorded.
+    fn say_missing(&self, said: &mut Said) {
+        if self.pipeline.lines_left_out() > 0 && !said.results {
+            said.results = true;
+            say(
+                "the results are not read as fast as they come: lines are left out, and counted where they are missing",
+            );
+        }
+        let Some(recording) = self.pipeline.recording() else { return };
+        if let (Some(failure), false) = (recording.failure(), said.failure) {
+            said.failure = true;
             say(&format!(
                 "the recording ends here: {failure}; tracing goes on, and what was recorded is good. Free some space, \
                  or record to another file system"
             ));
         }
-        failure.is_some()
+        if recording.left_out().events > 0 && !said.recording {
+            said.recording = true;
+            say("the recording is not written as fast as events come: some are left out, and it says how many");
+        }
     }
+
+    /// At the end.
+    fn say_totals(&self) {
+        let lines = self.pipeline.lines_left_out();
+        if lines > 0 {
+            say(&format!("{lines} lines of results were left out, as they were not read in time"));
+        }
+        let Some(recording) = self.pipeline.recording() else { return };
+        let left_out = recording.left_out();
+        if left_out.events > 0 {
+            say(&format!(
+                "the recording lacks {} events ({} bytes of streams), as it was not written in time",
+                left_out.events, left_out.bytes
+            ));
+        }
+        if !recording.is_written() {
+            say("the recording is cut off: nobody took the last of it for some seconds; what was taken is good");
+        }
+    }
+}
+
+/// What was said already.
+#[derive(Default)]
+struct Said {
+    results: bool,
+    recording: bool,
+    failure: bool,
 }
 
 /// Restraints only spare work: where the kernel takes none, everything still comes, and is thrown away here.

@@ -4,11 +4,11 @@
 
 use std::{
     fmt,
-    fs::OpenOptions,
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
+
+use crate::file;
 
 /// Lines that are shown where no file could be written: the objection stands at the end.
 const LAST_LINES: usize = 8;
@@ -51,15 +51,9 @@ impl fmt::Display for VerifierLog {
 
 /// Writes a file that did not exist: the folder is everybody's, and a link that waits there must not be followed.
 fn write(folder: &Path, program: &str, text: &str) -> io::Result<PathBuf> {
-    for number in 0..ATTEMPTS {
-        let path = folder.join(format!("pidtap-verifier-{program}-{}-{number}.log", std::process::id()));
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(mut file) => return file.write_all(text.as_bytes()).map(|()| path),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
+    let names = (0..ATTEMPTS).map(|number| format!("pidtap-verifier-{program}-{}-{number}.log", std::process::id()));
+    let (mut file, path) = file::create_new(folder, names)?;
+    file.write_all(text.as_bytes()).map(|()| path)
 }
 
 #[cfg(test)]

@@ -163,6 +163,16 @@ impl<W: Write> Writer<W> {
 }
 
 impl Lost {
+    /// Counts events that follow each other directly.
+    pub fn add_all(&mut self, events: &[u8]) {
+        let mut rest = events;
+        while let Some((_, length)) = kind_and_length(rest) {
+            let Some((event, after)) = rest.split_at_checked(length.max(EVENT_HEADER_LENGTH)) else { return };
+            self.add(event);
+            rest = after;
+        }
+    }
+
     /// Counts one event.
     pub(super) fn add(&mut self, event: &[u8]) {
         self.events += 1;

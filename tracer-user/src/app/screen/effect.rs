@@ -2,15 +2,14 @@
 
 use std::{
     env,
-    fs::OpenOptions,
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
     process::{Command, Stdio},
     sync::atomic::Ordering,
 };
 
 use super::{Loop, Recorded, lock};
-use crate::tui::Effect;
+use crate::{file, tui::Effect};
 
 /// Beyond this, some terminals take nothing at all.
 const CLIPBOARD: usize = 74_000;
@@ -114,13 +113,10 @@ fn new_file(
     extension: &str,
     write: impl FnOnce(&mut std::fs::File) -> io::Result<()>,
 ) -> io::Result<String> {
-    for number in 1..=NAMES {
-        let path = if number == 1 { format!("{name}.{extension}") } else { format!("{name}-{number}.{extension}") };
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(mut file) => return write(&mut file).map(|()| path),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
+    let names = (1..=NAMES).map(|number| match number {
+        1 => format!("{name}.{extension}"),
+        _ => format!("{name}-{number}.{extension}"),
+    });
+    let (mut file, path) = file::create_new(Path::new(""), names)?;
+    write(&mut file).map(|()| path.display().to_string())
 }

@@ -1,0 +1,320 @@
+//! The results' thread. Where target and pidtap share processors, the two halves of what pidtap does run beside each other
+//! instead of one after the other, for half as long.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use anyhow::Context as _;
+
+use super::queue::{Noting, PATIENCE, Queue};
+use crate::file::{FileError, Opened};
+
+/// What the thread failed with, until somebody is told.
+type Failure = Arc<Mutex<Option<io::Error>>>;
+
+/// What to do while there is no room for results.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::app) enum Policy {
+    /// Wait: a recording can be read at any time.
+    Wait,
+    /// Leave lines out: a trace goes on. Where they are missing, a line made of their number and their bytes says so.
+    LeaveOut(fn(LeftOut) -> String),
+}
+
+/// Lines that were left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::app) struct LeftOut {
+    pub(in crate::app) lines: u64,
+    pub(in crate::app) bytes: u64,
+}
+
+/// Hands what is written to the thread, whole lines at a time. An error of the thread is given to the next write or flush.
+pub(in crate::app) struct Behind {
+    queue: Arc<Queue>,
+    failure: Failure,
+    policy: Policy,
+    /// Lines that are missing since the last one that was taken.
+    missing: LeftOut,
+    /// All of them.
+    lines: Arc<AtomicU64>,
+}
+
+/// Tells when all is written, and what is not.
+#[derive(Clone)]
+pub(in crate::app) struct Written {
+    queue: Arc<Queue>,
+    failure: Failure,
+    lines: Arc<AtomicU64>,
+    is_live: bool,
+}
+
+/// Starts the thread that writes.
+///
+/// # Errors
+///
+/// Where the system refuses the thread.
+pub(in crate::app) fn behind(opened: Opened, policy: Policy) -> anyhow::Result<(Behind, Written)> {
+    match opened {
+        Opened::File(file) => behind_with(move || Ok(file), policy),
+        Opened::Pipe(pipe) => behind_with(move || pipe.wait(), policy),
+    }
+}
+
+fn behind_with<W: Write>(
+    open: impl FnOnce() -> Result<W, FileError> + Send + 'static,
+    policy: Policy,
+) -> anyhow::Result<(Behind, Written)> {
+    let (queue, failure, lines) = (Arc::<Queue>::default(), Failure::default(), Arc::default());
+    let written = Written {
+        queue: Arc::clone(&queue),
+        failure: Arc::clone(&failure),
+        lines: Arc::clone(&lines),
+        is_live: matches!(policy, Policy::LeaveOut(_)),
+    };
+    let behind = Behind { queue, failure, policy, missing: LeftOut::default(), lines };
+    let thread = written.clone();
+    thread::Builder::new()
+        .name("pidtap-output".to_owned())
+        .spawn(move || thread.run(open))
+        .context("cannot start the thread that writes results; is a limit on processes reached?")?;
+    Ok((behind, written))
+}
+
+fn check(failure: &Failure) -> io::Result<()> {
+    failure.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+}
+
+impl Behind {
+    /// Leaves out what has no room, unless what waits is to be written now.
+    fn leave_out(&mut self, bytes: &[u8], said: fn(LeftOut) -> String) {
+        let is_taken = if self.missing.lines == 0 {
+            self.queue.offer(bytes)
+        } else {
+            // Half of the room is free then, so that not every other line is missing.
+            self.queue.has_room() && self.queue.offer(said(self.missing).as_bytes()) && {
+                self.missing = LeftOut::default();
+                self.queue.offer(bytes)
+            }
+        };
+        if !is_taken {
+            let lines = memchr::memchr_iter(b'\n', bytes).count() as u64;
+            self.missing.lines += lines;
+            self.missing.bytes += bytes.len() as u64;
+            self.lines.fetch_add(lines, Ordering::Relaxed);
+        }
+    }
+
+    /// The end of a trace: there is time now, and it is bounded.
+    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Policy::LeaveOut(said) = self.policy
+            && self.missing.lines > 0
+            && self.queue.push(said(self.missing).as_bytes())
+        {
+            self.missing = LeftOut::default();
+        }
+        if self.queue.push(bytes) { Ok(()) } else { Err(self.queue_stuck()) }
+    }
+
+    fn queue_stuck(&self) -> io::Error {
+        stuck(&self.queue)
+    }
+}
+
+fn stuck(queue: &Queue) -> io::Error {
+    let text = format!("{} KiB of results wait, and nobody took any for {} s", queue.left() >> 10, PATIENCE.as_secs());
+    io::Error::new(io::ErrorKind::TimedOut, text)
+}
+
+impl Write for Behind {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        check(&self.failure)?;
+        if !bytes.is_empty() {
+            match self.policy {
+                Policy::LeaveOut(said) if !self.queue.is_hurried() => self.leave_out(bytes, said),
+                _ => self.push(bytes)?,
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    /// Does not wait: the thread writes as soon as it can.
+    fn flush(&mut self) -> io::Result<()> {
+        check(&self.failure)
+    }
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl Written {
+    /// Waits until all that was handed over before is written.
+    ///
+    /// # Errors
+    ///
+    /// The one that kept the thread from writing, unless it was given already; `TimedOut` where it is to end and nobody reads.
+    pub(in crate::app) fn wait(&self) -> io::Result<()> {
+        let is_written = self.queue.drain();
+        check(&self.failure)?;
+        if is_written { Ok(()) } else { Err(stuck(&self.queue)) }
+    }
+
+    /// From now on, a reader who takes nothing is waited for no longer than [`PATIENCE`].
+    pub(in crate::app) fn hurry(&self) {
+        self.queue.hurry();
+    }
+
+    /// The trace is over. (The end of a recording that is shown is no reason to hurry who reads.)
+    pub(in crate::app) fn trace_ends(&self) {
+        if self.is_live {
+            self.hurry();
+        }
+    }
+
+    /// Lines that were left out.
+    pub(in crate::app) fn lines_left_out(&self) -> u64 {
+        self.lines.load(Ordering::Relaxed)
+    }
+
+    fn run<W: Write>(self, open: impl FnOnce() -> Result<W, FileError>) {
+        let writer = open().map_err(io::Error::other);
+        let mut writer = writer
+            .map(|writer| Noting { writer, queue: Arc::clone(&self.queue) })
+            .map_err(|error| self.fail(error))
+            .ok();
+        let mut piece = None;
+        while let Some(next) = self.queue.take(piece) {
+            // After an error nobody knows how much was taken; what comes is for nobody.
+            if let Some(output) = &mut writer
+                && let Err(error) = output.write_all(&next).and_then(|()| output.flush())
+            {
+                self.fail(error);
+                writer = None;
+            }
+            piece = Some(next);
+        }
+        self.queue.end();
+    }
+
+    fn fail(&self, error: io::Error) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Takes so many bytes, then fails.
+    struct Full {
+        room: usize,
+        taken: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(self.room);
+            if count == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room -= count;
+            self.taken.lock().expect("no panic").extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn start(writer: impl Write + Send + 'static, policy: Policy) -> (Behind, Written) {
+        behind_with(move || Ok(writer), policy).expect("a thread starts")
+    }
+
+    #[test]
+    fn everything_is_written_in_order() {
+        let taken = Arc::<Mutex<Vec<u8>>>::default();
+        let (mut behind, written) = start(Full { room: usize::MAX, taken: Arc::clone(&taken) }, Policy::Wait);
+        let mut expected = Vec::new();
+        for number in 0..10_000 {
+            writeln!(behind, "line {number}").expect("room");
+            expected.extend_from_slice(format!("line {number}\n").as_bytes());
+        }
+        behind.flush().expect("room");
+        written.wait().expect("room");
+        assert_eq!(*taken.lock().expect("no panic"), expected);
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_what_was_written_before_is_kept() {
+        let taken = Arc::<Mutex<Vec<u8>>>::default();
+        let (mut behind, written) = start(Full { room: 7, taken: Arc::clone(&taken) }, Policy::Wait);
+        behind.write_all(b"one\ntwo\n").expect("taken over");
+        assert_eq!(written.wait().expect_err("no room").kind(), io::ErrorKind::StorageFull);
+        behind.write_all(b"three\n").expect("said already");
+        written.wait().expect("said already");
+        assert_eq!(*taken.lock().expect("no panic"), b"one\ntwo");
+    }
+
+    /// Takes nothing until it is told to, then everything.
+    struct Stopped {
+        go_on: mpsc::Receiver<()>,
+        taken: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Stopped {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // Ends where nobody tells any more.
+            let _ = self.go_on.recv();
+            self.taken.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_trace_leaves_lines_out_and_says_so_where_they_are_missing() {
+        let (tell, go_on) = mpsc::channel();
+        let taken = Arc::<Mutex<Vec<u8>>>::default();
+        let policy = Policy::LeaveOut(|missing| format!("missing {} {}\n", missing.lines, missing.bytes));
+        let (mut behind, written) = start(Stopped { go_on, taken: Arc::clone(&taken) }, policy);
+        let line = [&[b'x'; 99_999][..], b"\n"].concat();
+        let count = 3 * super::super::queue::LIMIT / line.len();
+        for _ in 0..count {
+            behind.write_all(&line).expect("it does not wait");
+        }
+        let left_out = written.lines_left_out();
+        assert!(left_out > 0 && written.queue.left() <= super::super::queue::LIMIT);
+        drop(tell);
+        written.wait().expect("it takes everything now");
+        behind.write_all(b"last\n").expect("room");
+        written.wait().expect("it takes everything");
+        let text = String::from_utf8(taken.lock().expect("no panic").clone()).expect("ASCII");
+        assert_eq!(text.lines().filter(|line| line.starts_with('x')).count() as u64 + left_out, count as u64);
+        assert!(text.ends_with(&format!("\nmissing {left_out} {}\nlast\n", left_out * line.len() as u64)));
+    }
+
+    #[test]
+    fn an_end_waits_for_no_reader_who_takes_nothing() {
+        let (tell, go_on) = mpsc::channel();
+        let (mut behind, written) = start(Stopped { go_on, taken: Arc::default() }, Policy::Wait);
+        behind.write_all(b"line\n").expect("room");
+        written.hurry();
+        let error = written.wait().expect_err("nobody takes it");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        drop(tell);
+    }
+}

@@ -1,0 +1,308 @@
+//! Files that pidtap writes. pidtap is often run as root, and the folder may belong to somebody else, who can put anything
+//! under the name at any moment.
+//!
+//! So a name is judged by what was opened, never by its path: the last component is no link, links on the way belong to root or
+//! to us, and `fstat` of the descriptor says what the file is. Nothing is truncated. A new file is made with `O_EXCL` and mode
+//! 0600; one that replaces another is made under a temporary name and renamed over it, so that whoever has the old file open
+//! reads nothing of the new one.
+
+mod error;
+mod folder;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+pub use error::FileError;
+use error::Other;
+use rustix::{
+    fd::{AsFd, OwnedFd},
+    fs::{FileType, Mode, OFlags, Stat, fchmod, fcntl_setfl, fstat, ftruncate, openat, renameat, statat, unlinkat},
+    io::Errno,
+    process::geteuid,
+};
+
+/// Results hold what a service and its users say to each other: nobody else's business.
+const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
+/// Names that are tried for a temporary file, and how often what stands under the name may change meanwhile.
+const ATTEMPTS: u32 = 100;
+
+/// Which file it is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// Of a file that holds what is written to it; `None` for devices, pipes and the like.
+    pub fn of(file: impl AsFd) -> Option<Self> {
+        let stat = fstat(file).ok()?;
+        (kind(&stat) == FileType::RegularFile).then(|| Self::in_stat(&stat))
+    }
+
+    #[expect(clippy::useless_conversion, reason = "the types differ between architectures")]
+    fn in_stat(stat: &Stat) -> Self {
+        Self { device: stat.st_dev.into(), inode: stat.st_ino.into() }
+    }
+}
+
+/// How a file is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Replace a file that holds something or is another's; write to others' pipes and to disks.
+    pub force: bool,
+    /// This file is in use already.
+    pub taken: Option<Identity>,
+}
+
+/// What was opened.
+#[derive(Debug)]
+pub enum Opened {
+    /// It takes bytes.
+    File(File),
+    /// A named pipe that nobody reads yet.
+    Pipe(Unread),
+}
+
+/// A named pipe without a reader.
+#[derive(Debug)]
+pub struct Unread {
+    folder: OwnedFd,
+    name: OsString,
+    identity: Identity,
+}
+
+impl Unread {
+    /// Waits for a reader, for as long as it takes: the business of a thread that nobody waits for.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError`] where the pipe is another one by then, or cannot be opened.
+    pub fn wait(self) -> Result<File, FileError> {
+        let opened = loop {
+            match openat(&self.folder, &self.name, OFlags::WRONLY | BASE, Mode::empty()) {
+                Err(Errno::INTR) => {}
+                opened => break opened?,
+            }
+        };
+        let stat = fstat(&opened)?;
+        if Identity::in_stat(&stat) != self.identity {
+            return Err(FileError::Changing);
+        }
+        Ok(opened.into())
+    }
+}
+
+const BASE: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NOCTTY);
+
+/// Opens a file to be written, for its owner alone. One that holds something is not replaced unless that is wanted; devices and
+/// pipes are written to as they are.
+///
+/// # Errors
+///
+/// [`FileError`], which says what to do.
+pub fn create(path: &Path, options: Options) -> Result<Opened, FileError> {
+    if let Some(file) = given(path, options)? {
+        return Ok(Opened::File(file));
+    }
+    let (folder, name) = folder::open(path)?;
+    for _ in 0..ATTEMPTS {
+        let attempt = match openat(&folder, name, OFlags::PATH | BASE, Mode::empty()) {
+            Ok(found) => existing(&folder, name, &fstat(found)?, options),
+            Err(Errno::NOENT) => make(&folder, name).map(Opened::File),
+            Err(error) => return Err(error.into()),
+        };
+        match attempt {
+            // It went, or came, after it was looked at.
+            Err(FileError::Changing) => {}
+            Err(FileError::Io(error))
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {}
+            attempt => return attempt,
+        }
+    }
+    Err(FileError::Changing)
+}
+
+/// Makes a file in `folder` under the first of `names` that is free, and gives its path.
+///
+/// # Errors
+///
+/// Those of making it; `AlreadyExists` where no name is free.
+pub fn create_new(folder: &Path, names: impl IntoIterator<Item = String>) -> io::Result<(File, PathBuf)> {
+    for name in names {
+        let path = folder.join(name);
+        match openat(rustix::fs::CWD, &path, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | BASE, OWNER_ONLY) {
+            Ok(file) => return Ok((file.into(), path)),
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+fn make(folder: impl AsFd, name: &OsStr) -> Result<File, FileError> {
+    Ok(openat(folder, name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | BASE, OWNER_ONLY)?.into())
+}
+
+/// A descriptor that pidtap was started with, by one of the names that Linux has for it. Whoever passed it on has chosen what it
+/// is.
+fn given(path: &Path, options: Options) -> Result<Option<File>, FileError> {
+    match path.to_str() {
+        Some("/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => {
+            return Ok(Some(rustix::io::fcntl_dupfd_cloexec(io::stdout(), 3)?.into()));
+        }
+        Some("/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2") => {
+            return Ok(Some(rustix::io::fcntl_dupfd_cloexec(io::stderr(), 3)?.into()));
+        }
+        _ => {}
+    }
+    let Some(number) = ["/dev/fd", "/proc/self/fd"].into_iter().find_map(|folder| path.strip_prefix(folder).ok())
+    else {
+        return Ok(None);
+    };
+    let Some(number) = number.to_str().and_then(|number| number.parse::<u32>().ok()) else { return Ok(None) };
+    // These are links of the kernel's, and lead to what is open.
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let file = openat(rustix::fs::CWD, format!("/proc/self/fd/{number}"), flags, Mode::empty())?;
+    let stat = fstat(&file)?;
+    if kind(&stat) == FileType::RegularFile {
+        judge(&stat, options)?;
+        ftruncate(&file, 0)?;
+    }
+    fcntl_setfl(&file, OFlags::empty())?;
+    Ok(Some(file.into()))
+}
+
+/// Opens what was found under the name.
+fn existing(folder: &OwnedFd, name: &OsStr, found: &Stat, options: Options) -> Result<Opened, FileError> {
+    match kind(found) {
+        FileType::RegularFile => {
+            judge(found, options)?;
+            replace(folder, name, found, options).map(Opened::File)
+        }
+        FileType::CharacterDevice => open(folder, name, found),
+        FileType::BlockDevice if options.force => open(folder, name, found),
+        FileType::Fifo if options.force || is_ours(found) => open(folder, name, found),
+        FileType::BlockDevice => Err(Other::Disk.into()),
+        FileType::Fifo => Err(FileError::OthersPipe { user: found.st_uid }),
+        FileType::Symlink => Err(Other::Link.into()),
+        FileType::Directory => Err(Other::Folder.into()),
+        FileType::Socket => Err(Other::Socket.into()),
+        FileType::Unknown => Err(Other::Unknown.into()),
+    }
+}
+
+/// Whether a regular file may be replaced.
+fn judge(stat: &Stat, options: Options) -> Result<(), FileError> {
+    if options.taken == Some(Identity::in_stat(stat)) {
+        return Err(FileError::Taken);
+    }
+    if options.force {
+        return Ok(());
+    }
+    if stat.st_size > 0 {
+        return Err(FileError::NotEmpty);
+    }
+    if !is_ours(stat) {
+        return Err(FileError::OthersFile { user: stat.st_uid });
+    }
+    match stat.st_nlink {
+        1 => Ok(()),
+        0 => Err(FileError::Changing),
+        _ => Err(FileError::Names),
+    }
+}
+
+/// Puts a new file in the place of another.
+fn replace(folder: &OwnedFd, name: &OsStr, found: &Stat, options: Options) -> Result<File, FileError> {
+    let (file, temporary) = match temporary(folder) {
+        Ok(made) => made,
+        // A folder that takes no new files.
+        Err(FileError::Io(error)) if is_refusal(&error) => return in_place(folder, name, found, options, error),
+        Err(error) => return Err(error),
+    };
+    let renamed = renameat(folder, &temporary, folder, name);
+    if let Err(error) = renamed {
+        // It is empty, and ours unless somebody put another in its place.
+        let _ = unlinkat(folder, &temporary, rustix::fs::AtFlags::empty());
+        let error = io::Error::from(error);
+        return if is_refusal(&error) { in_place(folder, name, found, options, error) } else { Err(error.into()) };
+    }
+    let (made, there) = (fstat(&file)?, statat(folder, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?);
+    if Identity::in_stat(&made) != Identity::in_stat(&there) {
+        return Err(FileError::Changing);
+    }
+    Ok(file)
+}
+
+fn temporary(folder: &OwnedFd) -> Result<(File, String), FileError> {
+    for number in 0..ATTEMPTS {
+        let name = format!(".pidtap-{}-{number}", std::process::id());
+        match make(folder, OsStr::new(&name)) {
+            Err(FileError::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|file| (file, name)),
+        }
+    }
+    Err(FileError::Changing)
+}
+
+/// What a folder says that takes no new files, or a name that something is mounted on.
+fn is_refusal(error: &io::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | ResourceBusy)
+}
+
+/// Empties a file of ours that cannot be replaced. Whoever has opened it before reads on, so this comes last.
+fn in_place(
+    folder: &OwnedFd,
+    name: &OsStr,
+    found: &Stat,
+    options: Options,
+    refusal: io::Error,
+) -> Result<File, FileError> {
+    if !is_ours(found) || found.st_nlink != 1 {
+        return Err(refusal.into());
+    }
+    let file = openat(folder, name, OFlags::WRONLY | OFlags::NONBLOCK | BASE, Mode::empty())?;
+    let stat = fstat(&file)?;
+    if kind(&stat) != FileType::RegularFile || Identity::in_stat(&stat) != Identity::in_stat(found) || !is_ours(&stat) {
+        return Err(FileError::Changing);
+    }
+    judge(&stat, options)?;
+    fchmod(&file, OWNER_ONLY)?;
+    ftruncate(&file, 0)?;
+    Ok(file.into())
+}
+
+/// Opens a device or a pipe, without waiting for anybody.
+fn open(folder: &OwnedFd, name: &OsStr, found: &Stat) -> Result<Opened, FileError> {
+    let identity = Identity::in_stat(found);
+    let file = match openat(folder, name, OFlags::WRONLY | OFlags::NONBLOCK | BASE, Mode::empty()) {
+        Err(Errno::NXIO) if kind(found) == FileType::Fifo => {
+            let folder = rustix::io::fcntl_dupfd_cloexec(folder, 3)?;
+            return Ok(Opened::Pipe(Unread { folder, name: name.to_owned(), identity }));
+        }
+        opened => opened?,
+    };
+    if Identity::in_stat(&fstat(&file)?) != identity {
+        return Err(FileError::Changing);
+    }
+    // A thread of its own writes, and may wait.
+    fcntl_setfl(&file, OFlags::empty())?;
+    Ok(Opened::File(file.into()))
+}
+
+fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// What belongs to root is as good as ours: root can do anything anyway.
+fn is_ours(stat: &Stat) -> bool {
+    stat.st_uid == 0 || stat.st_uid == geteuid().as_raw()
+}
