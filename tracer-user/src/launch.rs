@@ -31,7 +31,8 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    fd::{AsFd as _, OwnedFd},
+    fd::{AsFd, OwnedFd},
+    fs::{Gid, Uid, fchown},
     io::Errno,
     pipe::{PipeFlags, pipe_with},
     process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal},
@@ -39,6 +40,8 @@ use rustix::{
 };
 use thiserror::Error;
 use tokio::sync::watch;
+
+use crate::identity::{Identity, Ids};
 
 /// The hidden subcommand with which pidtap starts itself: `pidtap HOLD_SUBCOMMAND PIPE -- CMD ARG...`.
 pub const HOLD_SUBCOMMAND: &str = "hold-and-exec";
@@ -151,7 +154,12 @@ impl Launched {
     /// # Errors
     ///
     /// [`LaunchError`]: the command is not there or cannot be executed, or no process could be started.
-    pub fn spawn(command: &OsStr, args: &[OsString], streams: Streams) -> Result<Self, LaunchError> {
+    pub fn spawn(
+        command: &OsStr,
+        args: &[OsString],
+        streams: Streams,
+        identity: Option<&Identity>,
+    ) -> Result<Self, LaunchError> {
         let text = command.to_string_lossy().into_owned();
         // Said now, before anything is loaded into the kernel; `exec` has the last word.
         find_command(command)?;
@@ -164,6 +172,9 @@ impl Launched {
         let mut process = Command::new("/proc/self/exe");
         process.arg0("pidtap").arg(HOLD_SUBCOMMAND);
         process.arg(format!("/proc/{}/fd/{}", std::process::id(), hold_read.as_raw_fd()));
+        if let Some(identity) = identity {
+            process.arg(format!("--as={}", identity.ids)).envs(identity.environment());
+        }
         process.arg("--").arg(command).args(args);
         match streams {
             Streams::Own => {}
@@ -182,6 +193,9 @@ impl Launched {
             }
         }
         let child = process.spawn().map_err(failed("starting a process"))?;
+        if let Some(identity) = identity {
+            give_pipes(&child, &identity.ids);
+        }
         let pid = Pid::from_child(&child);
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from).map_err(failed("pidfd_open"))?;
         Ok(Self { child, pidfd, hold: Some(hold), hold_read: Some(hold_read), ended: None, command: text })
@@ -294,12 +308,22 @@ pub fn exit_status_of(status: ExitStatus) -> u8 {
 
 /// The hidden subcommand: waits for the byte on the pipe at `hold` (a path in `/proc` of the parent), then becomes the
 /// command. Comes back only when that fails: with the exit status, and the message where there is something to say.
-pub fn hold_and_exec(hold: &Path, command: &OsStr, args: &[OsString]) -> (u8, Option<String>) {
+pub fn hold_and_exec(hold: &Path, ids: Option<&Ids>, command: &OsStr, args: &[OsString]) -> (u8, Option<String>) {
     if !is_of_parent(hold) {
         return (2, Some(format!("`{HOLD_SUBCOMMAND}` is how `pidtap run` starts commands; use `pidtap run -- CMD`")));
     }
     // pidtap is gone already, or goes before it is ready: nothing is run, and it has said why itself.
     let Ok(mut pipe) = File::open(hold).or_else(|_| take_from_parent(hold)) else { return (1, None) };
+    // After the pipe was opened, which is root's; before the wait, so that nothing is left to do when tracing has begun.
+    if let Some(ids) = ids
+        && let Err(error) = ids.take()
+    {
+        let command = command.to_string_lossy();
+        return (
+            1,
+            Some(format!("cannot run `{command}` as user {}: {error}; `--user root` runs it as root", ids.uid)),
+        );
+    }
     let mut byte = [0];
     if pipe.read_exact(&mut byte).is_err() {
         return (1, None);
@@ -312,7 +336,8 @@ pub fn hold_and_exec(hold: &Path, command: &OsStr, args: &[OsString]) -> (u8, Op
     let error = Command::new(command).args(args).exec();
     let status = if error.kind() == io::ErrorKind::NotFound { STATUS_NOT_FOUND } else { STATUS_NOT_EXECUTABLE };
     let command = command.to_string_lossy();
-    (status, Some(format!("cannot run `{command}`: {error}; check the file, its format and its interpreter")))
+    let user = ids.map_or_else(String::new, |ids| format!(" as user {}", ids.uid));
+    (status, Some(format!("cannot run `{command}`{user}: {error}; check the file, its format and its interpreter")))
 }
 
 /// The parent's descriptor by its number. Its folder in `/proc` cannot be entered where the program file has capabilities and
@@ -324,6 +349,15 @@ fn take_from_parent(path: &Path) -> io::Result<File> {
     let (Some(number), Some(parent)) = (number, parent) else { return Err(io::ErrorKind::InvalidInput.into()) };
     let parent = pidfd_open(parent, PidfdFlags::empty())?;
     Ok(File::from(pidfd_getfd(parent, number, PidfdGetfdFlags::empty())?))
+}
+
+/// The pipes belong to the command's user, who may then open `/dev/stdout` as well. (Both ends have one inode.) Without that, the
+/// descriptors work all the same.
+fn give_pipes(child: &Child, ids: &Ids) {
+    let pipes = [child.stdout.as_ref().map(AsFd::as_fd), child.stderr.as_ref().map(AsFd::as_fd)];
+    for pipe in pipes.into_iter().flatten() {
+        let _ = fchown(pipe, Some(Uid::from_raw(ids.uid)), Some(Gid::from_raw(ids.gid)));
+    }
 }
 
 /// Whether the path is one of the parent's descriptors: the subcommand opens nothing else.
@@ -364,8 +398,9 @@ mod tests {
 
     #[test]
     fn a_missing_command_is_told_before_anything_starts() {
-        let error =
-            |command: &str| Launched::spawn(OsStr::new(command), &[], Streams::Own).map(|_| ()).expect_err(command);
+        let error = |command: &str| {
+            Launched::spawn(OsStr::new(command), &[], Streams::Own, None).map(|_| ()).expect_err(command)
+        };
         assert_eq!(error("no-such-program-anywhere").exit_status(), STATUS_NOT_FOUND);
         assert_eq!(error("./no/such/file").exit_status(), STATUS_NOT_FOUND);
         assert_eq!(error("").exit_status(), STATUS_NOT_FOUND);

@@ -80,6 +80,9 @@ pub mod sockdiag;
 pub mod thread;
 
 #[cfg(feature = "live")]
+pub mod identity;
+
+#[cfg(feature = "live")]
 pub mod launch;
 
 #[cfg(feature = "live")]

@@ -16,4 +16,5 @@ mod sockets;
 mod stuck;
 mod support;
 mod terminal;
+mod user;
 mod volume;

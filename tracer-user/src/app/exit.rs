@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::{
     capture::CaptureError,
+    identity::IdentityError,
     launch::LaunchError,
     privilege::PrivilegeError,
     process::{ExitClass, ProcessError},
@@ -49,6 +50,9 @@ impl Exit {
                 return error.exit_class().into();
             }
             if let Some(error) = cause.downcast_ref::<PrivilegeError>() {
+                return error.exit_class().into();
+            }
+            if let Some(error) = cause.downcast_ref::<IdentityError>() {
                 return error.exit_class().into();
             }
             if let Some(error) = cause.downcast_ref::<LaunchError>() {

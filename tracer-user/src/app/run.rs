@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     cli,
+    identity::Identity,
     launch::{self, Launched, Streams},
     privilege,
     process::{self, Permit, Target},
@@ -27,6 +28,7 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
     };
     process::check_initial_pid_namespace()?;
     let permit = Permit::this()?;
+    let identity = Identity::of_command(args.user.as_deref())?;
     privilege::check()?;
     let mut sink = sink::open(&args.output, sink::Source::Trace, Marking::of_trace(&args.output)?)?;
     let planned = sink.screens.take();
@@ -40,7 +42,10 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
     } else {
         Streams::Own
     };
-    let mut launched = Launched::spawn(command, rest, stdout)?;
+    let mut launched = Launched::spawn(command, rest, stdout, identity.as_ref())?;
+    if let Some(identity) = &identity {
+        say(&as_whom(command, identity, args.user.is_some()));
+    }
     let target = Target { name: name_of(command), ..Target::find(launched.pid())? };
     let (recorded, spool) = Recorded::of_trace(args.trace.record.as_deref(), sink.marking);
     let plan = Plan {
@@ -167,6 +172,16 @@ async fn follow(
     }
 }
 
+/// As whom the command runs, where that is not who runs pidtap.
+fn as_whom(command: &OsStr, identity: &Identity, wanted: bool) -> String {
+    let command = command.to_string_lossy();
+    if wanted {
+        format!("`{}` runs as {identity}", command.escape_debug())
+    } else {
+        format!("`{}` runs as {identity}, who called sudo; `--user root` runs it as root", command.escape_debug())
+    }
+}
+
 /// What the process will be called once it is the command: the kernel takes the file's name, cut to 15 bytes.
 fn name_of(command: &OsStr) -> String {
     let name = Path::new(command).file_name().unwrap_or(command).to_string_lossy();
@@ -176,7 +191,7 @@ fn name_of(command: &OsStr) -> String {
 /// The hidden command that becomes the command of `run`.
 pub(super) fn hold(args: &cli::Hold) -> Exit {
     let Some((command, rest)) = args.command.split_first() else { return Exit::Usage };
-    let (status, message) = launch::hold_and_exec(&args.pipe, command, rest);
+    let (status, message) = launch::hold_and_exec(&args.pipe, args.ids.as_ref(), command, rest);
     if let Some(message) = message {
         say(&message);
     }

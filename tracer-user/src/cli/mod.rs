@@ -12,6 +12,7 @@ use crate::{
     capture, demo,
     detector::{DetectorOptions, TuneError},
     filter::Filter,
+    identity::Ids,
     launch,
 };
 
@@ -80,6 +81,9 @@ pub struct Attach {
 /// `pidtap run -- CMD ARG...`
 #[derive(Args, Clone, Debug)]
 pub struct Run {
+    /// Run the command as this user, with that user's groups [default: who called sudo, else who started pidtap]
+    #[arg(short, long, value_name = "NAME|UID")]
+    pub user: Option<String>,
     /// The command and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<OsString>,
@@ -155,6 +159,9 @@ pub struct DemoRole {
 pub struct Hold {
     /// What to wait for.
     pub pipe: PathBuf,
+    /// As whom to run the command.
+    #[arg(long = "as")]
+    pub ids: Option<Ids>,
     /// The command and its arguments.
     #[arg(required = true, last = true)]
     pub command: Vec<OsString>,

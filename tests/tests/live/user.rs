@@ -1,0 +1,105 @@
+//! As which user `pidtap run` starts a command.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    process::{Command, Stdio},
+};
+
+use tracer_tests::{guard, tracer::binary};
+
+/// What a command prints of itself.
+const SCRIPT: &str = "grep -E '^(Uid|Gid|Groups|CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs):' /proc/self/status; \
+                      echo home=$HOME user=$USER logname=$LOGNAME kept=$KEPT; touch made";
+
+struct Ran {
+    /// What it printed, blanks made one.
+    output: String,
+    said: String,
+    status: Option<i32>,
+    /// Who owns the file that it made.
+    owner: Option<(u32, u32)>,
+}
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("ours");
+    let output = Command::new(binary().expect("pidtap"))
+        .arg("run")
+        .args(arguments)
+        .args(["-o", "json", "--output-file", "json", "--", "sh", "-c", SCRIPT])
+        .current_dir(folder.path())
+        .env_remove("SUDO_UID")
+        .env_remove("SUDO_GID")
+        .env("KEPT", "yes")
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .expect("pidtap starts");
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    Ran {
+        output: String::from_utf8_lossy(&output.stdout).lines().map(|line| words(line) + "\n").collect(),
+        said: String::from_utf8_lossy(&output.stderr).into_owned(),
+        status: output.status.code(),
+        owner: fs::metadata(folder.path().join("made")).ok().map(|meta| (meta.uid(), meta.gid())),
+    }
+}
+
+/// All four ids, and no capability in any set; a setuid program that it starts still works.
+fn assert_is(ran: &Ran, uid: u32, gid: u32) {
+    assert_eq!(ran.status, Some(0), "{}", ran.said);
+    for (name, id) in [("Uid", uid), ("Gid", gid)] {
+        assert!(ran.output.contains(&format!("{name}: {id} {id} {id} {id}\n")), "{}", ran.output);
+    }
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert!(ran.output.contains(&format!("{set}: 0000000000000000\n")), "{}", ran.output);
+    }
+    assert!(ran.output.contains("NoNewPrivs: 0\n"), "{}", ran.output);
+    assert_eq!(ran.owner, Some((uid, gid)));
+    assert!(ran.output.contains("kept=yes"), "the rest of the environment is kept: {}", ran.output);
+}
+
+#[test]
+fn under_sudo_the_command_is_its_callers() {
+    let Some(_guard) = guard::live() else { return };
+    let ran = run(&[], &[("SUDO_UID", "65534"), ("SUDO_GID", "65534"), ("HOME", "/root"), ("USER", "root")]);
+    assert_is(&ran, 65534, 65534);
+    assert!(ran.said.contains("runs as nobody (user 65534), who called sudo; `--user root`"), "{}", ran.said);
+    assert!(ran.output.contains("user=nobody logname=nobody") && !ran.output.contains("home=/root"), "{}", ran.output);
+    // A user whom the database does not know.
+    let ran = run(&[], &[("SUDO_UID", "43210"), ("SUDO_GID", "54321"), ("HOME", "/root")]);
+    assert_is(&ran, 43210, 54321);
+    assert!(ran.output.contains("Groups: 54321\n") && ran.output.contains("home=/ user=43210"), "{}", ran.output);
+}
+
+#[test]
+fn a_user_can_be_named() {
+    let Some(_guard) = guard::live() else { return };
+    for name in ["nobody", "65534"] {
+        let ran = run(&["--user", name], &[]);
+        assert_is(&ran, 65534, 65534);
+        assert!(ran.said.contains("`sh` runs as nobody (user 65534)\n"), "{}", ran.said);
+    }
+    // Under sudo, root has to be named; then nothing changes.
+    let ran = run(&["--user", "root"], &[("SUDO_UID", "65534"), ("SUDO_GID", "65534")]);
+    assert!(ran.output.contains("Uid: 0 0 0 0\n") && !ran.said.contains("runs as"), "{} {}", ran.output, ran.said);
+    // Without sudo, root is who it is.
+    for environment in [&[][..], &[("SUDO_UID", "0"), ("SUDO_GID", "0")]] {
+        let ran = run(&[], environment);
+        assert!(ran.output.contains("Uid: 0 0 0 0\n") && !ran.said.contains("runs as"), "{} {}", ran.output, ran.said);
+    }
+}
+
+#[test]
+fn nothing_runs_as_a_user_that_is_not_known() {
+    let Some(_guard) = guard::live() else { return };
+    for wrong in ["", "-1", "4294967295", "1000x", "root"] {
+        let ran = run(&[], &[("SUDO_UID", wrong), ("SUDO_GID", "65534")]);
+        assert_eq!((ran.status, ran.owner), (Some(2), None), "{wrong:?}: {}", ran.said);
+        assert!(ran.said.contains("SUDO_UID") && ran.said.contains("--user NAME"), "{}", ran.said);
+        let ran = run(&[], &[("SUDO_UID", "65534"), ("SUDO_GID", wrong)]);
+        assert_eq!((ran.status, ran.owner), (Some(2), None), "{wrong:?}: {}", ran.said);
+    }
+    let ran = run(&["--user", "no-such-user"], &[]);
+    assert_eq!((ran.status, ran.owner), (Some(2), None), "{}", ran.said);
+}
