@@ -79,19 +79,19 @@ fn attach(args: &cli::Attach) -> anyhow::Result<Exit> {
     for note in &resolved.notes {
         say(note);
     }
-    trace(&args.output, &args.detect, &args.trace, resolved.targets, permit)
+    trace(&args.output, &args.detect, &args.trace, resolved.targets, permit, || Ok(()))
 }
 
 fn run_demo(args: &cli::Demo) -> anyhow::Result<Exit> {
     process::check_initial_pid_namespace()?;
     privilege::check()?;
-    let demo = Demo::start()?;
+    let mut demo = Demo::start()?;
     say(&format!(
         "the demo is a payments service on {} with an upstream that fails and recovers",
         demo.payments_address()
     ));
     let targets = vec![Target::find(demo.payments_pid())?];
-    trace(&args.output, &args.detect, &args.trace, targets, Permit::this()?)
+    trace(&args.output, &args.detect, &args.trace, targets, Permit::this()?, || Ok(demo.begin()?))
 }
 
 fn examine(args: &cli::Doctor) -> anyhow::Result<Exit> {
@@ -116,13 +116,14 @@ fn examine(args: &cli::Doctor) -> anyhow::Result<Exit> {
     Ok(report.exit_class().map_or(Exit::Done, Exit::from))
 }
 
-/// Traces processes that run until there is a reason to end.
+/// Traces processes that run until there is a reason to end. `began` is called once all that they do is seen.
 fn trace(
     output: &cli::OutputArgs,
     detect: &cli::DetectArgs,
     trace: &cli::TraceArgs,
     targets: Vec<Target>,
     permit: Permit,
+    began: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<Exit> {
     let mut sink = sink::open(output, sink::Source::Trace, Marking::of_trace(output)?)?;
     let planned = sink.screens.take();
@@ -134,6 +135,7 @@ fn trace(
         let mut signals = Signals::new()?;
         let mut trace = Trace::start(plan)?;
         let mut screens = start(planned, recorded, &mut signals)?;
+        began()?;
         let ending = trace.wait(&mut signals, screens.as_mut()).await;
         if ending == Ending::Extinct {
             say("all traced processes have ended");

@@ -19,7 +19,7 @@ mod role;
 mod tests;
 
 use std::{
-    io::{self, BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader, Write as _},
     net::SocketAddr,
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
@@ -53,6 +53,9 @@ pub enum DemoError {
         /// Why it failed.
         source: io::Error,
     },
+    /// The load has ended before it began.
+    #[error("the demo's load did not begin ({0}); start the demo again")]
+    Begin(#[source] io::Error),
     /// A part did not say where it listens.
     #[error(
         "the demo's {role} did not start: it said {said:?} instead of its address; check that 127.0.0.1 can be bound"
@@ -68,13 +71,14 @@ pub enum DemoError {
 /// The running demo. Dropping it ends every part.
 #[derive(Debug)]
 pub struct Demo {
-    parts: Vec<Part>,
+    load: Part,
+    services: Vec<Part>,
     payments_pid: u32,
     payments_address: SocketAddr,
 }
 
 impl Demo {
-    /// Starts ledger, gateway, payments and load, in this order; returns when all of them run.
+    /// Starts ledger, gateway, payments and load, in this order; returns when all of them run. The load waits.
     ///
     /// # Errors
     ///
@@ -86,7 +90,16 @@ impl Demo {
         let payments = Part::start(&program, "payments", &[ledger.address, gateway.address])?;
         let (payments_pid, payments_address) = (payments.child.id(), payments.address);
         let load = Part::start(&program, "load", &[payments_address])?;
-        Ok(Self { parts: vec![load, payments, gateway, ledger], payments_pid, payments_address })
+        Ok(Self { load, services: vec![payments, gateway, ledger], payments_pid, payments_address })
+    }
+
+    /// Lets the load begin: once the service is traced, so that what goes wrong in it is seen from its beginning.
+    ///
+    /// # Errors
+    ///
+    /// [`DemoError::Begin`] where the load has ended.
+    pub fn begin(&mut self) -> Result<(), DemoError> {
+        self.load.lifeline.write_all(b"\n").map_err(DemoError::Begin)
     }
 
     /// The process to look at: it answers the load and calls the upstreams.
@@ -101,7 +114,7 @@ impl Demo {
 
     /// Process ids of all parts.
     pub fn pids(&self) -> Vec<u32> {
-        self.parts.iter().map(|part| part.child.id()).collect()
+        std::iter::once(&self.load).chain(&self.services).map(|part| part.child.id()).collect()
     }
 }
 
@@ -111,7 +124,7 @@ struct Part {
     child: Child,
     address: SocketAddr,
     /// Open as long as the part shall run.
-    _lifeline: ChildStdin,
+    lifeline: ChildStdin,
 }
 
 impl Part {
@@ -142,7 +155,7 @@ impl Part {
             end(&mut child);
             return Err(DemoError::NotListening { role, said: said.trim().to_owned() });
         };
-        Ok(Self { child, address, _lifeline: lifeline })
+        Ok(Self { child, address, lifeline: lifeline })
     }
 }
 

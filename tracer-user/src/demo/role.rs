@@ -7,6 +7,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc::{self, Sender},
     },
     thread,
 };
@@ -32,7 +33,8 @@ pub enum RoleError {
     Announce(#[source] io::Error),
 }
 
-/// Runs one part until standard input ends, which ends the process. Prints the part's address as its first line.
+/// Runs one part until standard input ends, which ends the process. Prints the part's address as its first line. The load
+/// begins with the first byte of standard input.
 ///
 /// # Errors
 ///
@@ -41,28 +43,37 @@ pub fn run_role(role: &str, args: &[String]) -> Result<(), RoleError> {
     let usage = || RoleError::Usage(std::iter::once(role.to_owned()).chain(args.iter().cloned()).collect());
     let addresses: Vec<SocketAddr> =
         args.iter().map(|arg| arg.parse()).collect::<Result<_, _>>().map_err(|_| usage())?;
+    let (begins, begin) = mpsc::channel();
     let run: Box<dyn FnOnce() -> Result<(), RoleError>> = match (role, &addresses[..]) {
         ("ledger", []) => Box::new(|| listen(Arc::new(Ledger::default()), Ledger::serve)),
         ("gateway", []) => Box::new(|| listen(Arc::new(Gateway::default()), Gateway::serve)),
         ("payments", &[ledger, gateway]) => {
             Box::new(move || listen(Arc::new(Payments::new(ledger, gateway)), Payments::serve))
         }
-        ("load", &[payments]) => Box::new(move || announce(payments).map(|()| load::run(payments))),
+        ("load", &[payments]) => Box::new(move || {
+            announce(payments)?;
+            if begin.recv().is_ok() {
+                load::run(payments);
+            }
+            Ok(())
+        }),
         _ => return Err(usage()),
     };
     // Threads inherit the name, and `ps` and pidtap show it instead of the program's own. Without it, all works too.
     if let Ok(name) = CString::new(role) {
         let _ = rustix::thread::set_name(&name);
     }
-    end_with_standard_input();
+    end_with_standard_input(begins);
     run()
 }
 
-/// The lifeline: a process that nobody holds any more must not stay.
-fn end_with_standard_input() {
-    thread::spawn(|| {
+/// The lifeline: a process that nobody holds any more must not stay. Each byte that comes through it is passed on.
+fn end_with_standard_input(bytes: Sender<()>) {
+    thread::spawn(move || {
         let mut byte = [0];
-        while matches!(io::stdin().read(&mut byte), Ok(1..)) {}
+        while matches!(io::stdin().read(&mut byte), Ok(1..)) {
+            let _ = bytes.send(());
+        }
         std::process::exit(0);
     });
 }

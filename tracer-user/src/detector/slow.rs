@@ -74,8 +74,8 @@ struct Watched {
     history: Histogram,
     /// Waits of the last calls, which enter the history as they leave here, and the place of their address.
     last: VecDeque<(u64, u8)>,
-    /// Addresses of the last calls, and of earlier ones.
-    addresses: Vec<Box<str>>,
+    /// Addresses of the last calls, with the number of these, and of earlier ones.
+    addresses: Vec<(Box<str>, u32)>,
     slow: Option<Slowness>,
 }
 
@@ -181,31 +181,38 @@ impl Watched {
         self.last.push_back((wait, place));
     }
 
-    /// The place of an address, which takes that of one that none of the last calls went to.
+    /// Takes the oldest of the last calls.
+    fn oldest(&mut self) -> Option<u64> {
+        let (wait, place) = self.last.pop_front()?;
+        if let Some((_, calls)) = self.addresses.get_mut(usize::from(place)) {
+            *calls -= 1;
+        }
+        Some(wait)
+    }
+
+    /// The place of an address, with one call more. It takes that of one that none of the last calls went to.
     fn place(&mut self, address: &str) -> u8 {
         let address = endpoint::cut_str(address);
-        let places = 0..endpoint::NAMES as u8;
-        for (place, known) in places.clone().zip(&self.addresses) {
-            if **known == *address {
-                return place;
+        let known = self.addresses.iter().position(|(known, _)| **known == *address);
+        let place = known.or_else(|| {
+            if self.addresses.len() < endpoint::NAMES {
+                self.addresses.push((address.into(), 0));
+                return Some(self.addresses.len() - 1);
             }
-        }
-        if self.addresses.len() < endpoint::NAMES {
-            self.addresses.push(address.into());
-            return self.addresses.len() as u8 - 1;
-        }
-        let free = places.into_iter().find(|place| self.last.iter().all(|(_, used)| used != place));
-        if let Some(known) = free.and_then(|place| self.addresses.get_mut(usize::from(place))) {
-            *known = address.into();
-        }
-        free.unwrap_or(NO_ADDRESS)
+            let free = self.addresses.iter().position(|(_, calls)| *calls == 0)?;
+            self.addresses[free].0 = address.into();
+            Some(free)
+        });
+        let Some(place) = place else { return NO_ADDRESS };
+        self.addresses[place].1 += 1;
+        place as u8
     }
 
     /// The addresses of the last calls that waited for longer than is usual.
     fn late(&self, usual: u64) -> Vec<(Box<str>, u64)> {
         let mut late = Vec::new();
         for (_, place) in self.last.iter().filter(|(wait, _)| *wait > usual) {
-            if let Some(address) = self.addresses.get(usize::from(*place)) {
+            if let Some((address, _)) = self.addresses.get(usize::from(*place)) {
                 endpoint::count(&mut late, address);
             }
         }
@@ -228,7 +235,7 @@ impl Watched {
         let size = (thresholds.last as usize).clamp(3, MAX_LAST);
         self.keep(wait, exchange);
         if self.last.len() > size
-            && let Some((old, _)) = self.last.pop_front()
+            && let Some(old) = self.oldest()
             // What is slow is not what is usual.
             && self.slow.is_none()
         {

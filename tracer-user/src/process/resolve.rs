@@ -1,6 +1,6 @@
 //! From words of the command line to targets.
 
-use std::{collections::HashSet, fmt::Write as _, process};
+use std::{cmp::Reverse, collections::HashSet, fmt::Write as _, process};
 
 use procfs::process::{Process, Stat};
 
@@ -141,7 +141,9 @@ fn by_name(word: &str, permit: &Permit) -> Result<(Vec<Target>, Vec<String>), Pr
         if !is_called(word, &stat.comm, words.first().map(String::as_str), program.as_deref()) {
             // Those that started pidtap have its arguments in theirs: `sudo`, a shell's `-c`, `timeout`.
             if !ancestors.contains(&pid) && is_near(word, &stat.comm, &words) {
-                near.push(format!("{pid} {}", stat.comm));
+                let closeness =
+                    stat.comm.bytes().zip(word.bytes()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
+                near.push((Reverse(closeness), format!("{pid} {}", stat.comm)));
             }
         } else if own.contains(&pid) {
             refused = Some(ProcessError::Itself { pid });
@@ -153,6 +155,9 @@ fn by_name(word: &str, permit: &Permit) -> Result<(Vec<Target>, Vec<String>), Pr
         }
     }
     if targets.is_empty() {
+        // The closest first: the list is cut.
+        near.sort_by_key(|(closeness, _)| *closeness);
+        let near: Vec<String> = near.into_iter().map(|(_, text)| text).collect();
         let missing = || ProcessError::NoSuchName { name: word.to_owned(), hint: list("similar: ", &near) };
         return Err(refused.unwrap_or_else(missing));
     }

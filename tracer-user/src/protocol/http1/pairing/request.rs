@@ -3,7 +3,7 @@
 use super::{
     super::{
         draft::{Draft, append, append_gap},
-        framing::{self, Framing},
+        framing::{Delimiters, Framing},
         head::{Head, StartLine},
         parser::{Input, Item},
     },
@@ -69,7 +69,7 @@ impl Http1 {
             Item::NeedMore => {}
             Item::Begin(start) => self.begin_request(&start, context),
             Item::Head(head) => {
-                let framing = framing::of_request(&head);
+                let framing = Delimiters::of(&head.headers).request();
                 self.requests.begin_body(framing);
                 self.proven = true;
                 let role = self.role;

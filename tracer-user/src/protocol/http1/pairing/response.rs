@@ -3,7 +3,7 @@
 use super::{
     super::{
         draft::{Draft, append, append_gap},
-        framing::{self, Framing},
+        framing::{Delimiters, Framing},
         head::{Head, StartLine},
         parser::{Input, Item},
     },
@@ -211,31 +211,30 @@ impl Http1 {
     pub(super) fn response_head(&mut self, head: Head, mark: &Mark, context: &mut Context<'_>) {
         self.proven = true;
         let (response_mark, role) = (self.response_mark, self.role);
-        self.closes = framing::closes(&head.headers);
-        let invalid = framing::contradicts(&head.headers);
+        let delimiters = Delimiters::of(&head.headers);
+        self.closes = delimiters.closes;
         let Some(draft) = self.answered() else {
-            self.responses.begin_body(framing::of_response(&head, None));
+            self.responses.begin_body(delimiters.response(&head.start, None));
             return;
         };
         let method = draft.request.as_ref().map(|request| &*request.method);
-        let framing = framing::of_response(&head, method);
-        let (status, upgrade) = match (&head.start, head.headers.get("upgrade")) {
-            (StartLine::Status { status, .. }, upgrade) => (*status, upgrade.map(String::from_utf8_lossy)),
-            (StartLine::Request { .. }, _) => return,
-        };
+        let framing = delimiters.response(&head.start, method);
+        let StartLine::Status { status, .. } = head.start else { return };
         if (100..=199).contains(&status) && framing != Framing::Switch {
             draft.interim.push(InterimResponse { status, headers: head.headers, time: mark.time });
             self.responses.begin_body(framing);
             self.interim = true;
             return;
         }
-        let protocol: Option<Box<str>> =
-            (framing == Framing::Switch).then(|| upgrade.map_or_else(|| "CONNECT".into(), Into::into));
+        let protocol: Option<Box<str>> = (framing == Framing::Switch).then(|| {
+            let upgrade = head.headers.get("upgrade").map(String::from_utf8_lossy);
+            upgrade.map_or_else(|| "CONNECT".into(), Into::into)
+        });
         draft.timing.response_start = Some(response_mark.time);
         draft.timing.response_end = Some(mark.time);
         draft.response = response_of(head);
         draft.thread = response_mark.tid;
-        if invalid {
+        if delimiters.contradict() {
             draft.degrade(Quality::Unframed);
         }
         context.step(Step::ResponseHead, draft, role);
