@@ -14,3 +14,12 @@ pub fn live() -> Option<MutexGuard<'static, ()>> {
     }
     Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
 }
+
+/// Whether this is root, who alone can be attacked by somebody else. As root, whatever is missing is a failure later on.
+pub fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: only root has something to lose to another user");
+    }
+    is_root
+}

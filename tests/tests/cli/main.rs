@@ -1,7 +1,9 @@
 //! The program from outside: what it prints where, and how it ends. Nothing here loads probes.
 
 mod bad_input;
+mod files;
 mod filter;
 mod curl;
 mod open;
 mod output;
+mod readers;

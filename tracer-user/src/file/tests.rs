@@ -1,7 +1,8 @@
 use std::{
-    fs,
+    env, fs,
     io::{Read as _, Write as _},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
+    process::{Child, Command, Stdio},
     thread,
 };
 
@@ -159,4 +160,100 @@ fn descriptors_that_were_given_are_written_to() {
     drop(writer);
     assert_eq!(std::io::read_to_string(reader).expect("a pipe"), "told told ");
     create(Path::new("/dev/fd/9999"), FORCE).expect_err("none such");
+}
+
+/// Somebody who may do nothing.
+const NOBODY: u32 = 65_534;
+/// The folder of the attack.
+const FOLDER: &str = "PIDTAP_TEST_FOLDER";
+
+/// What the unprivileged process of the test below does: puts files of its own and links to files of root under the name that root
+/// is about to write, as fast as it can.
+#[test]
+#[ignore = "run by the test below"]
+fn attacker() {
+    let Some(folder) = env::var_os(FOLDER).map(PathBuf::from) else { return };
+    assert!(!geteuid().is_root());
+    let (name, next) = (folder.join("name"), folder.join("next"));
+    loop {
+        for target in ["full", "empty", "missing"] {
+            fs::write(&next, "").expect("its folder");
+            fs::set_permissions(&next, fs::Permissions::from_mode(0o666)).expect("its file");
+            fs::rename(&next, &name).expect("its folder");
+            symlink(folder.join("../roots").join(target), &next).expect("its folder");
+            fs::rename(&next, &name).expect("its folder");
+        }
+    }
+}
+
+/// Ends a process that this test started.
+struct Ends(Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn two_thousand_tries_of_a_swap_lead_root_nowhere() {
+    const TRIES: usize = 2_000;
+    if !geteuid().is_root() {
+        eprintln!("skipped: only root can lose this race to somebody else");
+        return;
+    }
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    for (name, mode) in [("", 0o755), ("roots", 0o755), ("attacker", 0o755)] {
+        fs::create_dir_all(path(name)).expect("a folder");
+        fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).expect("ours");
+    }
+    chown(path("attacker"), Some(NOBODY), Some(NOBODY)).expect("root may");
+    fs::write(path("roots/full"), "keep").expect("written");
+    fs::write(path("roots/empty"), "").expect("written");
+    let program = path("tests");
+    // By a process of its own: what is open for writing in a child that another test forks cannot be executed (ETXTBSY).
+    let copied = Command::new("cp").arg(env::current_exe().expect("known")).arg(&program).status().expect("cp runs");
+    assert!(copied.success());
+    let attacker = Command::new("setpriv")
+        .args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"])
+        .arg(&program)
+        .args(["--exact", "file::tests::attacker", "--ignored"])
+        .env(FOLDER, path("attacker"))
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("setpriv (util-linux) runs it");
+    let mut attacker = Ends(attacker);
+    let name = path("attacker/name");
+    while !name.exists() {
+        assert!(attacker.0.try_wait().expect("ours").is_none(), "the attacker ended");
+        thread::yield_now();
+    }
+    let before = fs::metadata(path("roots/empty")).expect("there");
+    let mut told = std::collections::BTreeMap::<_, usize>::new();
+    for number in 0..TRIES {
+        let options = if number % 2 == 0 { FORCE } else { Options::default() };
+        match create(&name, options) {
+            Ok(Opened::File(mut file)) => {
+                let stat = fstat(&file).expect("open");
+                let mode = stat.st_mode & 0o777;
+                assert_eq!((kind(&stat), stat.st_uid, mode), (FileType::RegularFile, 0, 0o600), "a new file of root's");
+                file.write_all(b"secret").expect("written");
+                *told.entry("made".to_owned()).or_default() += 1;
+            }
+            Ok(Opened::Pipe(_)) => panic!("there are none"),
+            Err(error) => *told.entry(error.to_string()).or_default() += 1,
+        }
+        let after = fs::metadata(path("roots/empty")).expect("there");
+        assert_eq!((after.len(), after.ino(), after.mode()), (0, before.ino(), before.mode()));
+        assert_eq!(fs::read(path("roots/full")).expect("there"), b"keep");
+        assert!(!path("roots/missing").exists());
+    }
+    assert!(attacker.0.try_wait().expect("ours").is_none(), "the attacker ended");
+    println!("{told:#?}");
+    for both in ["symbolic link", "another user"] {
+        assert!(told.keys().any(|told| told.contains(both)), "the race was none: {told:?}");
+    }
 }

@@ -1,0 +1,233 @@
+//! Files that are written where others can put something under the name.
+
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+use tracer_tests::{
+    cli::{Dir, Ended, PAIR, recording, text},
+    guard,
+};
+
+/// Somebody who may do nothing.
+const NOBODY: u32 = 65_534;
+
+/// A folder of the attacker, and what root runs in it.
+struct Attack {
+    dir: Dir,
+    tap: PathBuf,
+}
+
+impl Attack {
+    fn new() -> anyhow::Result<Self> {
+        let dir = Dir::new()?;
+        let tap = dir.write("a.tap", &recording([PAIR])?)?;
+        fs::set_permissions(dir.path(""), fs::Permissions::from_mode(0o755))?;
+        fs::create_dir(dir.path("theirs"))?;
+        chown(dir.path("theirs"), Some(NOBODY), Some(NOBODY))?;
+        Ok(Self { dir, tap })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path("theirs").join(name)
+    }
+
+    /// What the attacker does: a shell without any privilege.
+    fn attacker(&self, script: &str) -> anyhow::Result<()> {
+        let identity = [&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"];
+        let status =
+            Command::new("setpriv").args(identity).args(["sh", "-ec", script]).current_dir(self.path("")).status()?;
+        anyhow::ensure!(status.success(), "{script}: {status}");
+        Ok(())
+    }
+
+    fn pidtap(&self, to: &Path, more: &[&str]) -> anyhow::Result<Ended> {
+        let arguments = ["open", text(&self.tap), "-o", "json", "--output-file", text(to)];
+        self.dir.pidtap(&[&arguments[..], more].concat()).end()
+    }
+}
+
+fn is_roots(path: &Path) -> anyhow::Result<bool> {
+    let data = fs::symlink_metadata(path)?;
+    Ok((data.is_file(), data.uid(), data.mode() & 0o777) == (true, 0, 0o600))
+}
+
+#[test]
+fn a_file_that_another_user_made_in_advance_gets_nothing() -> anyhow::Result<()> {
+    if !guard::is_root() {
+        return Ok(());
+    }
+    let attack = Attack::new()?;
+    let path = attack.path("out");
+    attack.attacker("umask 0; : > out")?;
+    let mut theirs = File::open(&path)?;
+    attack.pidtap(&path, &[])?.status(1)?.says(&["another user (uid 65534)", "--force"])?;
+    assert_eq!(fs::metadata(&path)?.len(), 0);
+    // Replaced, not written to.
+    attack.pidtap(&path, &["--force"])?.status(0)?;
+    let mut read = Vec::new();
+    theirs.read_to_end(&mut read)?;
+    assert!(read.is_empty() && is_roots(&path)? && fs::metadata(&path)?.len() > 0);
+    Ok(())
+}
+
+#[test]
+fn a_link_of_another_user_is_not_followed() -> anyhow::Result<()> {
+    if !guard::is_root() {
+        return Ok(());
+    }
+    let attack = Attack::new()?;
+    let empty = attack.dir.write("empty", b"")?;
+    fs::create_dir(attack.dir.path("folder"))?;
+    attack.attacker("ln -s ../empty to-file; ln -s ../missing to-nothing; ln -s ../folder to-folder")?;
+    for more in [&[][..], &["--force"]] {
+        for name in ["to-file", "to-nothing"] {
+            attack.pidtap(&attack.path(name), more)?.status(1)?.says(&[name, "symbolic link"])?;
+        }
+        let said = attack.pidtap(&attack.path("to-folder/out"), more)?.status(1)?;
+        said.says(&["to-folder is a link that belongs to another user (uid 65534)"])?;
+    }
+    assert_eq!((fs::metadata(&empty)?.len(), fs::metadata(&empty)?.mode() & 0o777), (0, 0o644));
+    assert!(!attack.dir.path("missing").exists());
+    assert_eq!(fs::read_dir(attack.dir.path("folder"))?.count(), 0);
+    // Root's own leads on.
+    symlink("folder", attack.dir.path("own"))?;
+    attack.pidtap(&attack.dir.path("own/out"), &[])?.status(0)?;
+    assert!(is_roots(&attack.dir.path("folder/out"))?);
+    Ok(())
+}
+
+#[test]
+fn a_pipe_that_another_user_made_in_advance_gets_nothing() -> anyhow::Result<()> {
+    if !guard::is_root() {
+        return Ok(());
+    }
+    let attack = Attack::new()?;
+    let path = attack.path("pipe");
+    attack.attacker("umask 0; mkfifo pipe")?;
+    let reader = rustix::fs::open(&path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?;
+    attack.pidtap(&path, &[])?.status(1)?.says(&["another user (uid 65534)", "--force"])?;
+    let mut read = Vec::new();
+    let mut reader = File::from(reader);
+    reader.read_to_end(&mut read)?;
+    assert!(read.is_empty());
+    attack.pidtap(&path, &["--force"])?.status(0)?;
+    reader.read_to_end(&mut read)?;
+    assert!(read.ends_with(b"}\n"));
+    Ok(())
+}
+
+#[test]
+fn disks_sockets_and_files_with_two_names_are_no_places_for_results() -> anyhow::Result<()> {
+    if !guard::is_root() {
+        return Ok(());
+    }
+    let attack = Attack::new()?;
+    let disk = attack.dir.path("disk");
+    // A number that no driver has.
+    if mknodat(CWD, &disk, FileType::BlockDevice, Mode::RUSR | Mode::WUSR, rustix::fs::makedev(240, 255)).is_ok() {
+        attack.pidtap(&disk, &[])?.status(1)?.says(&["it is a disk", "--force"])?;
+    }
+    let _socket = std::os::unix::net::UnixListener::bind(attack.dir.path("socket"))?;
+    attack.pidtap(&attack.dir.path("socket"), &["--force"])?.status(1)?.says(&["socket"])?;
+    let one = attack.dir.write("one", b"")?;
+    fs::hard_link(&one, attack.path("two"))?;
+    attack.pidtap(&attack.path("two"), &[])?.status(1)?.says(&["several names", "--force"])?;
+    attack.pidtap(&attack.path("two"), &["--force"])?.status(0)?;
+    assert_eq!(fs::metadata(&one)?.len(), 0);
+    Ok(())
+}
+
+/// The real program against the real attack; many more tries are made with the function itself, in its own tests.
+#[test]
+fn a_swap_while_the_program_starts_leads_nowhere() -> anyhow::Result<()> {
+    if !guard::is_root() {
+        return Ok(());
+    }
+    let tries = std::env::var("PIDTAP_TRIES").map_or(Ok(50), |tries| tries.parse())?;
+    let attack = Attack::new()?;
+    let (empty, full) = (attack.dir.write("empty", b"")?, attack.dir.write("full", b"keep")?);
+    let before = fs::metadata(&empty)?;
+    let script = "umask 0; while :; do : > mine; mv -T mine out; ln -s ../empty link; mv -T link out; : > mine; \
+                  mv -T mine out; ln -s ../full link; mv -T link out; done";
+    let identity = [&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"];
+    let mut attacker = Command::new("setpriv")
+        .args(identity)
+        .args(["sh", "-c", script])
+        .current_dir(attack.path(""))
+        .stderr(Stdio::null())
+        .spawn()?;
+    let result = (0..tries).try_for_each(|_| -> anyhow::Result<()> {
+        for more in [&[][..], &["--force"]] {
+            let ended = attack.pidtap(&attack.path("out"), more)?;
+            anyhow::ensure!(!ended.stderr.contains("panicked"), "{ended:?}");
+        }
+        let after = fs::metadata(&empty)?;
+        anyhow::ensure!((after.len(), after.ino(), after.mode()) == (0, before.ino(), before.mode()), "{after:?}");
+        anyhow::ensure!(fs::read(&full)? == b"keep", "it was overwritten");
+        Ok(())
+    });
+    attacker.kill()?;
+    attacker.wait()?;
+    result
+}
+
+#[test]
+fn who_is_not_root_writes_as_before() -> anyhow::Result<()> {
+    if !guard::is_root() {
+        return Ok(());
+    }
+    let attack = Attack::new()?;
+    let program = attack.dir.program_for_all()?;
+    let run = |to: &str, more: &str| {
+        let (program, tap) = (text(&program), text(&attack.tap));
+        attack.attacker(&format!("{program} open {tap} -o json --output-file {to} {more}"))
+    };
+    let is_theirs = |name: &str| -> anyhow::Result<bool> {
+        let data = fs::symlink_metadata(attack.path(name))?;
+        Ok(data.is_file() && (data.uid(), data.mode() & 0o777) == (NOBODY, 0o600) && data.len() > 0)
+    };
+    run("new", "")?;
+    run("new", "--force")?;
+    attack.attacker(": > empty; mkdir folder; ln -s folder link")?;
+    run("empty", "")?;
+    run("link/new", "")?;
+    assert!(is_theirs("new")? && is_theirs("empty")? && is_theirs("folder/new")?);
+    // A folder that takes no new files, and a file that is there.
+    attack.attacker(": > folder/old; chmod 500 folder")?;
+    run("folder/old", "")?;
+    run("folder/old", "--force")?;
+    assert!(is_theirs("folder/old")?);
+    assert_eq!(fs::read_dir(attack.path("folder"))?.count(), 2);
+    assert!(run("../not-theirs", "").is_err());
+    Ok(())
+}
+
+#[test]
+fn descriptors_and_devices_are_written_to_as_they_are() -> anyhow::Result<()> {
+    let dir = Dir::new()?;
+    let file = dir.write("a.tap", &recording([PAIR])?)?;
+    let program = tracer_tests::cli::program()?;
+    let open = format!("{} open {} -o json --output-file", text(&program), text(&file));
+    let direct = dir.run("sh", &["-c", &format!("{open} /dev/stdout")]).end()?.status(0)?;
+    assert!(direct.stdout.ends_with("}\n"), "{direct:?}");
+    for script in [
+        format!("{open} /dev/fd/3 3>&1"),
+        format!("{open} /proc/self/fd/3 3>&1"),
+        format!("{open} /dev/stderr 2>&1"),
+        format!("{open} >(cat)"),
+        format!("mkfifo pipe; cat pipe & {open} pipe; wait"),
+        format!("{open} /dev/null; cat /dev/stdin <<< '' > /dev/null; {open} /dev/stdout | cat"),
+        // Appends, as the shell that opened it wants.
+        format!("rm -f out; : > out; {open} /dev/stdout >> out; cat out"),
+    ] {
+        let said = dir.run("bash", &["-c", &script]).end()?.status(0)?;
+        assert_eq!(said.stdout, direct.stdout, "{script}");
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! Readers of the results who take their time, stop, or never come.
+
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    fs::{CWD, FileType, Mode, OFlags, mknodat},
+    process::{Pid, Signal, kill_process},
+};
+use tracer_tests::{
+    child::{PATIENCE, wait_for},
+    cli::{Dir, PAIR, Pair, recording, text},
+};
+
+/// More than pipes and queues take.
+const MANY: usize = 20_000;
+/// From a signal to the end, with a reader who takes nothing.
+const BOUND: Duration = Duration::from_secs(15);
+
+fn pipe(dir: &Dir) -> anyhow::Result<PathBuf> {
+    let path = dir.path("pipe");
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    Ok(path)
+}
+
+fn start(dir: &Dir, arguments: &[&str]) -> anyhow::Result<(Child, PathBuf)> {
+    let said = dir.path("stderr");
+    let mut run = dir.pidtap(arguments);
+    let child = run.command().stdout(Stdio::null()).stderr(File::create(&said)?).spawn()?;
+    Ok((child, said))
+}
+
+/// The end after a signal, and what was said.
+fn ended(child: &mut Child, signal: Signal, said: &PathBuf) -> anyhow::Result<(Option<i32>, String)> {
+    kill_process(Pid::from_child(child), signal)?;
+    let begin = Instant::now();
+    let status = wait_for("the end", PATIENCE, || child.try_wait().ok().flatten())?;
+    assert!(begin.elapsed() < BOUND, "{:?}", begin.elapsed());
+    Ok((status.code(), fs::read_to_string(said)?))
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_makes_nobody_deaf() -> anyhow::Result<()> {
+    let dir = Dir::new()?;
+    let path = pipe(&dir)?;
+    for count in [1, MANY] {
+        let file = dir.write("a.tap", &recording(std::iter::repeat_n(PAIR, count))?)?;
+        for signal in [Signal::INT, Signal::TERM] {
+            let (mut child, said) = start(&dir, &["open", text(&file), "-o", "json", "--output-file", text(&path)])?;
+            wait_for("that it waits", PATIENCE, || {
+                let said = fs::read_to_string(&said).ok()?;
+                (said.contains("nobody reads yet") && catches(&child, signal)).then_some(())
+            })?;
+            let (status, said) = ended(&mut child, signal, &said)?;
+            assert_eq!(status, Some(1), "{said}");
+            assert!(said.contains("nobody took any"), "{said}");
+        }
+    }
+    Ok(())
+}
+
+/// Whether it has a handler for a signal.
+fn catches(child: &Child, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0").trim().to_owned();
+    u64::from_str_radix(&mask, 16).is_ok_and(|mask| mask >> (signal.as_raw() - 1) & 1 != 0)
+}
+
+#[test]
+fn a_reader_who_comes_late_gets_everything() -> anyhow::Result<()> {
+    let dir = Dir::new()?;
+    let path = pipe(&dir)?;
+    let file = dir.write("a.tap", &recording(std::iter::repeat_n(PAIR, MANY))?)?;
+    let whole = dir.pidtap(&["open", text(&file), "-o", "json"]).end()?.status(0)?.stdout;
+    let (mut child, said) = start(&dir, &["open", text(&file), "-o", "json", "--output-file", text(&path)])?;
+    wait_for("that it waits", PATIENCE, || fs::read_to_string(&said).ok()?.contains("nobody reads yet").then_some(()))?;
+    assert!(fs::read_to_string(&path)? == whole);
+    assert_eq!(child.wait()?.code(), Some(0));
+    Ok(())
+}
+
+#[test]
+fn a_reader_who_stops_is_not_waited_for_after_a_signal() -> anyhow::Result<()> {
+    let dir = Dir::new()?;
+    let path = pipe(&dir)?;
+    let file = dir.write("a.tap", &recording(std::iter::repeat_n(PAIR, MANY))?)?;
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut reader = File::from(rustix::fs::open(&path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?);
+        let (mut child, said) = start(&dir, &["open", text(&file), "-o", "json", "--output-file", text(&path)])?;
+        let mut some = [0; 1_000];
+        wait_for("the first results", PATIENCE, || reader.read(&mut some).ok().filter(|count| *count > 0))?;
+        let (status, said) = ended(&mut child, signal, &said)?;
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains("KiB of results wait, and nobody took any"), "{said}");
+    }
+    Ok(())
+}
+
+/// Bodies of 64 KiB, each of which is a line of six times as much.
+#[test]
+fn a_reader_who_does_not_read_takes_no_memory() -> anyhow::Result<()> {
+    let dir = Dir::new()?;
+    let body: Vec<u8> = (0..65_000_u32).map(|n| if n % 3 == 0 { 1 } else { b'a' + (n % 26) as u8 }).collect();
+    let response = [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), &body].concat();
+    let pair = Pair { response: &response, ..PAIR };
+    let file = dir.write("a.tap", &recording(std::iter::repeat_n(pair, 2_000))?)?;
+    let mut child = Command::new(tracer_tests::cli::program()?)
+        .args(["open", text(&file), "-o", "json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let id = child.id();
+    let field = |file: &str, name: &str| -> Option<String> {
+        let text = fs::read_to_string(format!("/proc/{id}/{file}")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix(name).map(|rest| rest.trim().to_owned()))
+    };
+    // It waits for room: no byte of the recording was read since the last look.
+    let mut before = (String::new(), 0);
+    wait_for("a full queue", PATIENCE, || {
+        let read = field("io", "rchar:")?;
+        before = if read == before.0 { (read, before.1 + 1) } else { (read, 0) };
+        (before.1 > 200).then_some(())
+    })?;
+    let peak: u64 = field("status", "VmHWM:").and_then(|text| text.split(' ').next()?.parse().ok()).expect("a number");
+    eprintln!("peak of resident memory: {peak} kB");
+    child.kill()?;
+    child.wait()?;
+    assert!(peak < 64 << 10, "{peak} kB");
+    Ok(())
+}
