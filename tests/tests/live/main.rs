@@ -8,6 +8,7 @@ mod life;
 mod loss;
 mod mode;
 mod permit;
+mod readers;
 mod record;
 mod retry;
 mod scene;

@@ -12,10 +12,11 @@ mod replay;
 mod run;
 mod screen;
 mod sink;
+mod stderr;
 mod worker;
 mod writing;
 
-use std::io::{self, Write as _};
+use std::io;
 
 use anyhow::Context as _;
 pub use exit::Exit;
@@ -184,7 +185,7 @@ fn say(text: &str) {
     if screen::say(text) {
         return;
     }
-    let _ = writeln!(io::stderr().lock(), "pidtap: {text}");
+    stderr::write(&format!("pidtap: {text}\n"));
 }
 
 /// Whether whoever reads the results has gone: then nothing is left to do, and nothing went wrong.

@@ -97,6 +97,18 @@ fn interim_responses_belong_to_the_final_one() {
 }
 
 #[test]
+fn interim_responses_without_end_take_no_memory() {
+    let mut script = Script::new(Role::Client);
+    script.request(&get("/u"));
+    for _ in 0..1_000 {
+        script.response(b"HTTP/1.1 102 Processing\r\nX: y\r\n\r\n");
+    }
+    script.response(OK);
+    let exchanges = script.exchanges();
+    assert_eq!((exchanges.len(), exchanges[0].interim.len(), status(&exchanges[0])), (1, 16, 200));
+}
+
+#[test]
 fn chunked_in_both_directions_with_extensions_and_trailers() {
     let mut script = Script::new(Role::Server);
     script.request(

@@ -190,3 +190,119 @@ impl Thread {
         told.failure.get_or_insert_with(|| failure.to_owned());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::mpsc};
+
+    use tracer_common::event::kind;
+
+    use super::*;
+    use crate::{
+        event::wire::{DataEvent, EventHeader, TickEvent},
+        recording::Reader,
+    };
+
+    /// Takes nothing but a header until it is told to.
+    struct Stopped {
+        go_on: mpsc::Receiver<()>,
+        begun: bool,
+        taken: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Stopped {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if std::mem::replace(&mut self.begun, true) {
+                // Ends where nobody tells any more.
+                let _ = self.go_on.recv();
+            }
+            self.taken.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn header() -> EventHeader {
+        EventHeader { time_ns: 1, kind: 0, flags: tracer_common::event::flag::LAST, length: 0, tgid: 1, tid: 1 }
+    }
+
+    fn data(bytes: &[u8]) -> Vec<u8> {
+        let data = DataEvent {
+            header: header(),
+            connection: 1,
+            position: 1,
+            opposite_position: 1,
+            result: bytes.len() as i32,
+            offset: 0,
+            captured: bytes.len() as u32,
+            fd: 1,
+            direction: 0,
+            call: 0,
+            reserved: [0; 6],
+        };
+        let mut event = Vec::new();
+        Event::Data(data, bytes).encode(&mut event);
+        event
+    }
+
+    fn tick() -> TickEvent {
+        TickEvent { header: header(), lost_events: [0; loss::CAUSES], lost_bytes: [0; loss::CAUSES] }
+    }
+
+    fn start(taken: &Arc<Mutex<Vec<u8>>>) -> (Recording, mpsc::Sender<()>) {
+        let (tell, go_on) = mpsc::channel();
+        let stopped = Stopped { go_on, begun: false, taken: Arc::clone(taken) };
+        let recording = Recording::start_with(false, Header::default(), move || Ok(stopped)).expect("it begins");
+        (recording, tell)
+    }
+
+    #[test]
+    fn a_recording_whose_middle_is_missing_says_so_and_is_whole_otherwise() {
+        let taken = Arc::<Mutex<Vec<u8>>>::default();
+        let (mut recording, tell) = start(&taken);
+        let event = data(&[b'x'; 10_000]);
+        let count = 3 * super::super::queue::LIMIT / event.len();
+        for number in 0..count {
+            recording.record(&event);
+            if number % 100 == 0 {
+                recording.tick(Event::Tick(tick()));
+            }
+        }
+        let left_out = recording.left_out();
+        assert!(left_out.events > 0 && left_out.bytes == left_out.events * 10_000, "{left_out:?}");
+        assert_eq!(recording.lost(), left_out);
+        drop(tell);
+        recording.tick(Event::Detached(tick()));
+        recording.close();
+        assert!(recording.is_written() && recording.failure().is_none());
+        let file = taken.lock().expect("no panic").clone();
+        let mut reader = Reader::open(&file[..]).expect("a recording");
+        let (mut kept, mut last) = (0, None);
+        while let Some(event) = reader.next_event().expect("whole") {
+            match Event::decode(event).expect("an event") {
+                Event::Data(..) => kept += 1,
+                Event::Tick(tick) | Event::Detached(tick) => last = Some(tick),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(reader.early_end().is_none());
+        assert_eq!(kept + left_out.events, count as u64);
+        let last = last.expect("an end");
+        assert_eq!(last.header.kind, kind::DETACHED);
+        let told = (last.lost_events[loss::QUEUE_FULL], last.lost_bytes[loss::QUEUE_FULL]);
+        assert_eq!(told, (left_out.events, left_out.bytes));
+    }
+
+    #[test]
+    fn what_nobody_takes_holds_up_no_end() {
+        let (mut recording, tell) = start(&Arc::default());
+        recording.record(&data(b"x"));
+        recording.tick(Event::Detached(tick()));
+        recording.close();
+        assert!(!recording.is_written());
+        drop(tell);
+    }
+}

@@ -1,6 +1,6 @@
 //! The object of an exchange.
 
-use super::{ObjectWriter, connection, escape, number, process, raw};
+use super::{ObjectWriter, connection, cut, escape, number, process, raw};
 use crate::{
     connection::Role,
     errno,
@@ -31,7 +31,20 @@ impl Remembered {
 }
 
 impl ObjectWriter {
-    pub(super) fn exchange(&mut self, out: &mut Vec<u8>, exchange: &Exchange) {
+    /// The exchange, or where its line would be too long, the beginning of it.
+    pub(super) fn bounded_exchange(&mut self, out: &mut Vec<u8>, exchange: &Exchange) {
+        let start = out.len();
+        self.exchange(out, exchange);
+        if out.len() - start > cut::line_limit(self.decoded_limit) {
+            out.truncate(start);
+            self.exchange(out, &cut::cut(exchange));
+            // In place of the brace.
+            out.pop();
+            raw(out, r#","cut_by":"line_size"}"#);
+        }
+    }
+
+    fn exchange(&mut self, out: &mut Vec<u8>, exchange: &Exchange) {
         raw(out, r#"{"type":"exchange","id":"#);
         number(out, exchange.id.0);
         raw(

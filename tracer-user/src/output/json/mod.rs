@@ -28,6 +28,7 @@
 //! and `unseen`, where there were connections whose calls were not seen.
 
 mod body;
+mod cut;
 mod escape;
 mod exchange;
 mod incident;
@@ -128,7 +129,7 @@ impl<W: Write> Output for JsonOutput<W> {
         let out = &mut self.buffer.text;
         match update {
             Update::Attached(attached) => self.writer.attached(out, attached),
-            Update::Exchange(exchange) => self.writer.exchange(out, exchange),
+            Update::Exchange(exchange) => self.writer.bounded_exchange(out, exchange),
             Update::Incident(incident) => self.writer.incident(out, incident),
             Update::Note(note) => self.writer.note(out, note),
             Update::Loss(loss) => self.writer.loss(out, loss),

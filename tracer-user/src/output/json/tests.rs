@@ -52,6 +52,8 @@ struct WireExchange {
     response_cut: Option<u64>,
     #[serde(default)]
     response_stray: Option<u64>,
+    #[serde(default)]
+    cut_by: Option<String>,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -494,4 +496,29 @@ proptest! {
             other => prop_assert!(false, "{:?}", other),
         }
     }
+}
+
+/// As much of everything as a peer can send, of bytes that each become six.
+#[test]
+fn a_line_is_bounded_and_says_what_was_cut() {
+    let mut exchange = fixture::exchange();
+    let huge = "\u{80}".repeat(256 << 10);
+    let headers = fixture::fields(&[("host", "h"), ("x", &huge)]);
+    let body = Body { bytes: 1 << 20, captured: vec![b'"'; 1 << 20], missing: 0 };
+    let request = exchange.request.as_mut().expect("there");
+    request.target = format!("/{huge}").into();
+    (request.headers, request.trailers, request.body) = (headers.clone(), headers.clone(), body.clone());
+    let response = exchange.response.as_mut().expect("there");
+    (response.headers, response.trailers, response.body) = (headers.clone(), headers, body);
+    let mut output = JsonOutput::new(Vec::new(), JsonOptions::default());
+    for exchange in [exchange, fixture::exchange()] {
+        output.write(&Update::Exchange(exchange.into())).expect("memory takes everything");
+    }
+    output.flush().expect("memory takes everything");
+    let text = std::str::from_utf8(output.get_ref()).expect("UTF-8");
+    let lines: Vec<Line> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let [Line::Exchange(cut), Line::Exchange(whole)] = &lines[..] else { panic!("two exchanges") };
+    assert_eq!((cut.cut_by.as_deref(), whole.cut_by.as_deref()), (Some("line_size"), None));
+    assert!(text.lines().all(|line| line.len() < 1 << 20), "{}", text.len());
+    assert!(cut.request.path.as_deref().is_some_and(|path| path.starts_with("/\u{80}")));
 }

@@ -14,6 +14,10 @@ use crate::{
     reassembly::{Mark, Piece},
 };
 
+/// Interim responses of an exchange that are kept, and bytes of their headers beyond which no more are. Servers send one or two.
+const MAX_INTERIM: usize = 16;
+const MAX_INTERIM_BYTES: usize = 64 * 1024;
+
 impl Http1 {
     /// Whether the response piece at `mark` must wait: it begins a response, and the request that it answers was sent
     /// but its event has not come yet (a thread that was slower to return from its call).
@@ -221,7 +225,11 @@ impl Http1 {
         let framing = delimiters.response(&head.start, method);
         let StartLine::Status { status, .. } = head.start else { return };
         if (100..=199).contains(&status) && framing != Framing::Switch {
-            draft.interim.push(InterimResponse { status, headers: head.headers, time: mark.time });
+            // A peer can send any number of them.
+            let held: usize = draft.interim.iter().map(|interim| interim.headers.bytes.len()).sum();
+            if draft.interim.is_empty() || draft.interim.len() < MAX_INTERIM && held < MAX_INTERIM_BYTES {
+                draft.interim.push(InterimResponse { status, headers: head.headers, time: mark.time });
+            }
             self.responses.begin_body(framing);
             self.interim = true;
             return;

@@ -1,0 +1,74 @@
+//! What is left of an exchange whose line would be too long.
+
+use crate::exchange::{Body, Exchange, Fields};
+
+/// Bytes of a line, at most, unless more of each body is asked for: bodies alone are within half of it. Heads are bounded as well,
+/// but each byte of one may be an escape of six, and a target is shown three times.
+const LINE: usize = 8 << 20;
+/// What is left of a target, and of a header section.
+const PART: usize = 16 * 1024;
+
+/// Bytes of a line, at most, where so many of a body are shown.
+pub(super) fn line_limit(decoded_limit: usize) -> usize {
+    LINE.max(decoded_limit.saturating_mul(8))
+}
+
+/// The exchange without its bodies, trailers and interim responses, and with the beginnings of all else.
+pub(super) fn cut(exchange: &Exchange) -> Exchange {
+    let mut exchange = exchange.clone();
+    exchange.interim.clear();
+    if let Some(request) = &mut exchange.request {
+        request.method = beginning(&request.method).into();
+        request.target = beginning(&request.target).into();
+        request.headers = first(&request.headers);
+        request.trailers = Fields::default();
+        empty(&mut request.body);
+    }
+    if let Some(response) = &mut exchange.response {
+        response.reason = beginning(&response.reason).into();
+        response.headers = first(&response.headers);
+        response.trailers = Fields::default();
+        empty(&mut response.body);
+    }
+    exchange
+}
+
+/// An empty body of some length is shown as truncated.
+fn empty(body: &mut Body) {
+    body.captured = Vec::new();
+}
+
+fn beginning(text: &str) -> &str {
+    &text[..text.floor_char_boundary(PART)]
+}
+
+fn first(fields: &Fields) -> Fields {
+    let mut left = PART;
+    let mut kept = Fields::default();
+    for (name, value) in fields.iter() {
+        let (name, value) = (&name[..name.len().min(left)], &value[..value.len().min(left.saturating_sub(name.len()))]);
+        kept.push(name, value);
+        left -= name.len() + value.len();
+        if left == 0 {
+            break;
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn sections_are_cut_where_they_are_too_long() {
+        let short = fixture::fields(&[("a", "b"), ("c", "d")]);
+        assert_eq!(first(&short), short);
+        let long = "x".repeat(PART);
+        let cut = first(&fixture::fields(&[("a", &long), ("b", "c")]));
+        assert_eq!(cut.iter().map(|(name, value)| (name.len(), value.len())).collect::<Vec<_>>(), [(1, PART - 1)]);
+        let cut = first(&fixture::fields(&[(&long, "a"), ("b", "c")]));
+        assert_eq!(cut.iter().map(|(name, value)| (name.len(), value.len())).collect::<Vec<_>>(), [(PART, 0)]);
+    }
+}
