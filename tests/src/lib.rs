@@ -10,6 +10,7 @@ pub mod descriptors;
 pub mod driver;
 pub mod flaky;
 pub mod guard;
+pub mod hostile;
 pub mod peer;
 pub mod picture;
 pub mod replayed;

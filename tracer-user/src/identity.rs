@@ -17,7 +17,7 @@ use rustix::{
 };
 use thiserror::Error;
 
-use crate::process::ExitClass;
+use crate::{process::ExitClass, visible::Visible};
 
 /// Ids of a user, and what its environment says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl IdentityError {
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.entry {
-            Some(entry) => write!(f, "{} (user {})", entry.name.escape_debug(), self.ids.uid),
+            Some(entry) => write!(f, "{} (user {})", Visible(&entry.name), self.ids.uid),
             None => write!(f, "user {}", self.ids.uid),
         }
     }

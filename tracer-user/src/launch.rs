@@ -41,7 +41,10 @@ use rustix::{
 use thiserror::Error;
 use tokio::sync::watch;
 
-use crate::identity::{Identity, Ids};
+use crate::{
+    identity::{Identity, Ids},
+    visible::Foreign,
+};
 
 /// The hidden subcommand with which pidtap starts itself: `pidtap HOLD_SUBCOMMAND PIPE -- CMD ARG...`.
 pub const HOLD_SUBCOMMAND: &str = "hold-and-exec";
@@ -67,18 +70,18 @@ pub enum Streams {
 #[derive(Debug, Error)]
 pub enum LaunchError {
     /// No such program.
-    #[error("cannot run `{command}`: there is no such {}; check the spelling{}", kind(command), advice(command))]
+    #[error("cannot run `{command}`: there is no such {}; check the spelling{}", kind(command.raw()), advice(command.raw()))]
     NotFound {
         /// As it was typed.
-        command: String,
+        command: Foreign,
     },
     /// It is there, and cannot be executed.
     #[error("cannot run `{command}`: {path} is not an executable file; `chmod +x` it, or name its interpreter first")]
     NotExecutable {
         /// As it was typed.
-        command: String,
+        command: Foreign,
         /// The file that was found.
-        path: String,
+        path: Foreign,
     },
     /// The process that waits could not be started.
     #[error(
@@ -86,7 +89,7 @@ pub enum LaunchError {
     )]
     Start {
         /// As it was typed.
-        command: String,
+        command: Foreign,
         /// What was tried.
         operation: &'static str,
         /// What the kernel said.
@@ -96,7 +99,7 @@ pub enum LaunchError {
     #[error("`{command}` was not run: the process that was to become it ended first ({status})")]
     Ended {
         /// As it was typed.
-        command: String,
+        command: Foreign,
         /// How it ended.
         status: ExitStatus,
     },
@@ -164,7 +167,7 @@ impl Launched {
         // Said now, before anything is loaded into the kernel; `exec` has the last word.
         find_command(command)?;
         let failed = |operation| {
-            let command = text.clone();
+            let command = Foreign::from(text.as_str());
             move |source: io::Error| LaunchError::Start { command, operation, source }
         };
         let (hold_read, hold) =
@@ -227,10 +230,10 @@ impl Launched {
         // a reader, however late the held process opens it.
         // Asked before the byte is written: after it, a quick command may have ended as it should.
         if let Ok(Some(status)) = self.child.try_wait() {
-            return Err(LaunchError::Ended { command: self.command.clone(), status });
+            return Err(LaunchError::Ended { command: self.command.as_str().into(), status });
         }
         rustix::io::write(&hold, &[1]).map(drop).map_err(|error| LaunchError::Start {
-            command: self.command.clone(),
+            command: self.command.as_str().into(),
             operation: "releasing it",
             source: error.into(),
         })
@@ -369,7 +372,7 @@ fn is_of_parent(path: &Path) -> bool {
 
 /// The file that `exec` would run, searched as it does.
 fn find_command(command: &OsStr) -> Result<PathBuf, LaunchError> {
-    let text = || command.to_string_lossy().into_owned();
+    let text = || Foreign::from_bytes(command.as_encoded_bytes());
     let candidates: Vec<PathBuf> = if command.as_encoded_bytes().contains(&b'/') {
         vec![PathBuf::from(command)]
     } else if command.is_empty() {
@@ -387,7 +390,7 @@ fn find_command(command: &OsStr) -> Result<PathBuf, LaunchError> {
         found.get_or_insert(path);
     }
     Err(match found {
-        Some(path) => LaunchError::NotExecutable { command: text(), path: path.display().to_string() },
+        Some(path) => LaunchError::NotExecutable { command: text(), path: Foreign::from(&*path) },
         None => LaunchError::NotFound { command: text() },
     })
 }

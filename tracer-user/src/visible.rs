@@ -1,6 +1,9 @@
-//! Text from the wire, made harmless for a terminal and for the eye.
+//! Text from outside (the wire, a process, a recording, the command line), made harmless for a terminal and for the eye.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    path::Path,
+};
 
 use unicode_width::UnicodeWidthChar as _;
 
@@ -59,6 +62,59 @@ fn is_disguise(character: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
             | '\u{e0000}'..='\u{e007f}'
     )
+}
+
+/// Text from outside that is kept: a name of a process, a path. It can be shown through [`Visible`] only; what compares it or
+/// hands it on takes it [`raw`](Self::raw).
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Foreign(Box<str>);
+
+impl Foreign {
+    /// From bytes that should be UTF-8.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(String::from_utf8_lossy(bytes).into())
+    }
+
+    /// As it is: not to be printed.
+    pub fn raw(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Foreign {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for Foreign {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&Path> for Foreign {
+    fn from(path: &Path) -> Self {
+        Self(path.to_string_lossy().into())
+    }
+}
+
+impl PartialEq<str> for Foreign {
+    fn eq(&self, other: &str) -> bool {
+        *self.0 == *other
+    }
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Visible(&self.0).fmt(f)
+    }
+}
+
+impl fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{self}`")
+    }
 }
 
 #[cfg(test)]

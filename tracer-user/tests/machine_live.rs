@@ -180,7 +180,7 @@ sys.stdin.read()
     let port: u16 = inside.said.parse().expect("a port");
     let children = descendants(&[inside.child.id()]);
     let [target] = children.as_slice() else { panic!("one child: {children:?}") };
-    assert!(target.name.starts_with("python"), "{target:?}");
+    assert!(target.name.raw().starts_with("python"), "{target:?}");
     let namespaces = Namespaces::of(target.pid);
     assert_ne!(namespaces.net, Namespaces::own().net);
     assert_ne!(namespaces.pid, Namespaces::own().pid);

@@ -3,6 +3,7 @@
 mod bad_input;
 mod files;
 mod filter;
+mod names;
 mod curl;
 mod open;
 mod output;

@@ -46,6 +46,7 @@ use crate::{
     recording::Header,
     sockdiag::{self, Prober},
     thread::Wanted,
+    visible::Foreign,
 };
 
 /// Everything that is decided before the probes are loaded.
@@ -127,8 +128,7 @@ impl Trace {
         for target in targets.iter().filter(|target| process::is_32_bit(target.pid)) {
             say(&format!(
                 "{} ({}) is a 32-bit program: its system calls have other numbers: they are not seen",
-                target.name.escape_debug(),
-                target.pid
+                target.name, target.pid
             ));
         }
         let handle = capture.handle();
@@ -340,11 +340,14 @@ fn is_late(child: &Target, all: &[u32], permit: &Permit) -> bool {
 }
 
 fn recording(path: &Path, output: &OutputArgs, results: &Sink) -> anyhow::Result<Recording> {
-    let what = || format!("cannot record to {}", path.display());
+    let what = || format!("cannot record to {}", Foreign::from(path));
     let opened =
         file::create(path, file::Options { force: output.force, taken: results.identity }).with_context(what)?;
     if let Opened::Pipe(_) = &opened {
-        say(&format!("{} is a named pipe that nobody reads yet: the recording waits for a reader", path.display()));
+        say(&format!(
+            "{} is a named pipe that nobody reads yet: the recording waits for a reader",
+            Foreign::from(path)
+        ));
     }
     Recording::start(opened, header(results.marking)).with_context(what)
 }
@@ -428,7 +431,7 @@ fn nanoseconds(clock: ClockId) -> i64 {
 fn describe(targets: &[Target], children: usize) -> String {
     const NAMED: usize = 5;
     let mut names: Vec<String> =
-        targets.iter().take(NAMED).map(|target| format!("{} ({})", target.name.escape_debug(), target.pid)).collect();
+        targets.iter().take(NAMED).map(|target| format!("{} ({})", target.name, target.pid)).collect();
     if targets.len() > NAMED {
         names.push(format!("{} more", targets.len() - NAMED));
     }

@@ -4,6 +4,7 @@ mod detectors;
 mod exit;
 mod live;
 mod marking;
+mod panics;
 mod pipeline;
 mod population;
 mod probing;
@@ -22,6 +23,7 @@ use anyhow::Context as _;
 pub use exit::Exit;
 use live::{Ending, Plan, Signals, Trace};
 use marking::Marking;
+pub use panics::show_harmless as show_panics_harmless;
 use screen::{Planned, Recorded, Running};
 
 use crate::{
@@ -31,6 +33,7 @@ use crate::{
     doctor::{self, DoctorOptions},
     privilege,
     process::{self, Permit, Target},
+    visible::Visible,
 };
 
 /// Does what the command line says, and says on standard error what could not be done.
@@ -180,12 +183,13 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
         .block_on(work)
 }
 
-/// One line on standard error, or on the screens. Nobody may be there to read it, which is no reason to end.
+/// One line on standard error, or on the screens. Nobody may be there to read it, which is no reason to end. The line may quote
+/// a name, a path or a recording: all of it is made harmless once more, line ends too.
 fn say(text: &str) {
     if screen::say(text) {
         return;
     }
-    stderr::write(&format!("pidtap: {text}\n"));
+    stderr::write(&format!("pidtap: {}\n", Visible(text)));
 }
 
 /// Whether whoever reads the results has gone: then nothing is left to do, and nothing went wrong.

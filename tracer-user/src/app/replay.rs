@@ -27,6 +27,7 @@ use super::{
 use crate::{
     cli::Open,
     recording::{EarlyEndReason, Reader},
+    visible::Foreign,
 };
 
 /// Shows a recording. Its whole events are shown whatever comes after them.
@@ -34,7 +35,7 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     let (input, name): (Box<dyn Read + Send>, String) = if args.file == Path::new("-") {
         (Box::new(io::stdin()), "standard input".to_owned())
     } else {
-        let name = args.file.display().to_string();
+        let name = Foreign::from(&*args.file).to_string();
         let file = File::open(&args.file).with_context(|| {
             format!("cannot open the recording {name}; one is written with `pidtap PID --record FILE`")
         })?;

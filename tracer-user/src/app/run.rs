@@ -18,6 +18,7 @@ use crate::{
     launch::{self, Launched, Streams},
     privilege,
     process::{self, Permit, Target},
+    visible::{Foreign, Visible},
 };
 
 /// Runs and traces a command. Its exit status becomes ours, unless something of ours failed before it ran.
@@ -175,17 +176,18 @@ async fn follow(
 /// As whom the command runs, where that is not who runs pidtap.
 fn as_whom(command: &OsStr, identity: &Identity, wanted: bool) -> String {
     let command = command.to_string_lossy();
+    let command = Visible(&command);
     if wanted {
-        format!("`{}` runs as {identity}", command.escape_debug())
+        format!("`{command}` runs as {identity}")
     } else {
-        format!("`{}` runs as {identity}, who called sudo; `--user root` runs it as root", command.escape_debug())
+        format!("`{command}` runs as {identity}, who called sudo; `--user root` runs it as root")
     }
 }
 
 /// What the process will be called once it is the command: the kernel takes the file's name, cut to 15 bytes.
-fn name_of(command: &OsStr) -> String {
+fn name_of(command: &OsStr) -> Foreign {
     let name = Path::new(command).file_name().unwrap_or(command).to_string_lossy();
-    name[..name.floor_char_boundary(15)].to_owned()
+    name[..name.floor_char_boundary(15)].into()
 }
 
 /// The hidden command that becomes the command of `run`.

@@ -28,6 +28,7 @@ use crate::{
         line::{LineOptions, LineOutput},
     },
     redact::Redactor,
+    visible::Foreign,
 };
 
 /// An output, and what is to be known about it.
@@ -133,9 +134,10 @@ pub(super) fn width() -> Option<usize> {
 
 fn to_file(path: &Path, force: bool) -> anyhow::Result<Opened> {
     let options = file::Options { force, taken: None };
-    let opened = file::create(path, options).with_context(|| format!("cannot write results to {}", path.display()))?;
+    let opened =
+        file::create(path, options).with_context(|| format!("cannot write results to {}", Foreign::from(path)))?;
     if let Opened::Pipe(_) = &opened {
-        say(&format!("{} is a named pipe that nobody reads yet: the results wait for a reader", path.display()));
+        say(&format!("{} is a named pipe that nobody reads yet: the results wait for a reader", Foreign::from(path)));
     }
     Ok(opened)
 }

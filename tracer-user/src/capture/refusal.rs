@@ -8,9 +8,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::file;
+use crate::{
+    file,
+    visible::{Foreign, Visible},
+};
 
-/// Lines that are shown where no file could be written: the objection stands at the end.
+/// Lines that are shown where no file could be written, in one: the objection stands at the end.
 const LAST_LINES: usize = 8;
 /// Files of the same name that are stepped over, before it is given up.
 const ATTEMPTS: u32 = 100;
@@ -36,14 +39,14 @@ impl VerifierLog {
 impl fmt::Display for VerifierLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error = match &self.saved {
-            Some(Ok(path)) => return write!(f, "which is in {}", path.display()),
+            Some(Ok(path)) => return write!(f, "which is in {}", Foreign::from(&**path)),
             Some(Err(error)) => format!(" ({error})"),
             None => String::new(),
         };
         write!(f, "which could not be written to a file{error} and ends so:")?;
         let lines: Vec<&str> = self.text.lines().filter(|line| !line.trim().is_empty()).collect();
         for line in &lines[lines.len().saturating_sub(LAST_LINES)..] {
-            write!(f, "\n  {line}")?;
+            write!(f, " | {}", Visible(line.trim()))?;
         }
         Ok(())
     }
@@ -69,7 +72,7 @@ mod tests {
         assert_ne!(first, second);
         assert_eq!(std::fs::read_to_string(&first).expect("it is there"), text);
         let log = VerifierLog { text: text.to_owned(), saved: Some(Ok(first.clone())) };
-        assert_eq!(log.to_string(), format!("which is in {}", first.display()));
+        assert_eq!(log.to_string(), format!("which is in {}", Foreign::from(&*first)));
     }
 
     #[test]
@@ -78,7 +81,7 @@ mod tests {
         let error = write(Path::new("/nonexistent"), "sys_exit", &text).expect_err("there is no such folder");
         let shown = VerifierLog { text, saved: Some(Err(error)) }.to_string();
         assert!(shown.contains("No such file"), "{shown}");
-        assert!(shown.ends_with("\n  line 98\n  line 99"), "{shown}");
-        assert_eq!(shown.lines().count(), 1 + LAST_LINES);
+        assert!(shown.ends_with(" | line 98 | line 99"), "{shown}");
+        assert_eq!(shown.matches(" | ").count(), LAST_LINES);
     }
 }

@@ -1,11 +1,13 @@
 //! The command line: what was typed. What it means is the business of `app`.
 
 mod order;
+mod refuse;
 mod units;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub use refuse::refuse;
 use tracer_common::limit;
 
 use crate::{
@@ -14,6 +16,7 @@ use crate::{
     filter::Filter,
     identity::Ids,
     launch,
+    visible::Visible,
 };
 
 /// See the HTTP exchanges of a running process.
@@ -224,8 +227,10 @@ pub struct OutputArgs {
 /// An error has the text once more, with a caret below the place.
 fn filter(text: &str) -> Result<Filter, String> {
     Filter::parse(text).map_err(|error| {
-        let shown: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        format!("{error}\n\n  {shown}\n  {}", error.caret(&shown))
+        let is_plain = |character: char| Visible(character.encode_utf8(&mut [0; 4])).is_plain();
+        let shown: String = text.chars().map(|c| if is_plain(c) { c } else { ' ' }).collect();
+        let said = error.to_string();
+        format!("{}\n\n  {shown}\n  {}", Visible(&said), error.caret(&shown))
     })
 }
 

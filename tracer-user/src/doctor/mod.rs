@@ -9,7 +9,10 @@ mod target;
 
 use std::io;
 
-use crate::process::{ExitClass, Permit, ProcessError, resolve};
+use crate::{
+    process::{ExitClass, Permit, ProcessError, resolve},
+    visible::Visible,
+};
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,12 +162,12 @@ impl Report {
         writeln!(out, "\npidtap can trace here. It would not see")?;
         writeln!(out, "  {:<22} {NEVER_SEEN}", "anywhere:")?;
         for (title, checks) in &self.targets {
-            let title = printable(title);
+            let title = Visible(title);
             let blind = checks.iter().filter(|check| BLIND.contains(&check.name) && !check.remedy.is_empty());
             let (unknown, blind): (Vec<&Check>, Vec<&Check>) = blind.partition(|check| check.is_unreadable());
             let mut all: Vec<String> = blind
                 .into_iter()
-                .map(|check| format!("{}: {}: {}", check.name, printable(&check.found), printable(&check.remedy)))
+                .map(|check| format!("{}: {}: {}", check.name, Visible(&check.found), Visible(&check.remedy)))
                 .collect();
             if !unknown.is_empty() {
                 let names: Vec<&str> = unknown.iter().map(|check| check.name).collect();
@@ -182,7 +185,8 @@ impl Report {
 }
 
 fn write_section(out: &mut dyn io::Write, title: &str, checks: &[Check]) -> io::Result<()> {
-    writeln!(out, "{title}")?;
+    // Names and paths are the target's: escape sequences in them must not reach the terminal.
+    writeln!(out, "{}", Visible(title))?;
     for check in checks {
         let mark = match check.status {
             Status::Ok => "ok",
@@ -190,17 +194,12 @@ fn write_section(out: &mut dyn io::Write, title: &str, checks: &[Check]) -> io::
             Status::Fail(_) => "FAIL",
             Status::Info => "-",
         };
-        writeln!(out, "  {mark:<5} {:<16} {}", check.name, printable(&check.found))?;
+        writeln!(out, "  {mark:<5} {:<16} {}", check.name, Visible(&check.found))?;
         if !check.remedy.is_empty() {
-            writeln!(out, "  {:<5} {:<16} -> {}", "", "", printable(&check.remedy))?;
+            writeln!(out, "  {:<5} {:<16} -> {}", "", "", Visible(&check.remedy))?;
         }
     }
     Ok(())
-}
-
-/// Names and paths are the target's: escape sequences in them must not reach the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
 }
 
 #[cfg(test)]
@@ -231,7 +230,7 @@ mod tests {
         assert_eq!(
             text,
             "this machine\n  FAIL  name             found\n                         -> do\n\nprocess 7 (x)\n  ok    \
-             program          /tmp/\u{fffd}[31mred\n\npidtap may not trace: see the lines marked FAIL for what to grant.\n"
+             program          /tmp/\\x1b[31mred\n\npidtap may not trace: see the lines marked FAIL for what to grant.\n"
         );
     }
 

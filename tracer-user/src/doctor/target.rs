@@ -14,6 +14,7 @@ use super::{
 use crate::{
     process::{Namespaces, Target},
     sockdiag::descriptor,
+    visible::Foreign,
 };
 
 pub(super) fn checks(target: &Target) -> Vec<Check> {
@@ -22,12 +23,12 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
     let exe = fs::read_link(format!("/proc/{pid}/exe"));
     let program = match &exe {
         Ok(path) => {
-            checks.push(Check::info("program", path.display().to_string()));
+            checks.push(Check::info("program", Foreign::from(&**path).to_string()));
             path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
         }
         Err(error) => {
             checks.push(unreadable("program", &error.to_string()));
-            target.name.clone()
+            target.name.raw().to_owned()
         }
     };
     let program = program.strip_suffix(" (deleted)").unwrap_or(&program);
@@ -91,7 +92,7 @@ fn namespaces(pid: u32) -> Check {
         && root.as_os_str() != "/"
     {
         found.push_str("; its root is ");
-        found.push_str(&root.to_string_lossy());
+        found.push_str(&Foreign::from(&*root).to_string());
     }
     Check::ok("namespaces", found)
 }

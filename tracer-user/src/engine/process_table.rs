@@ -4,6 +4,8 @@ use std::{collections::hash_map::Entry, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
+use crate::visible::Foreign;
+
 /// What is known of the traced processes.
 #[derive(Debug, Default)]
 pub(super) struct ProcessTable {
@@ -32,7 +34,8 @@ impl ProcessTable {
         let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
         let process = self.processes.entry(pid).or_default();
         if length > 0 {
-            process.name = Some(String::from_utf8_lossy(&name[..length]).into());
+            // Cleaned here, once: whatever names a process from here on (lines, titles, evidence, JSON) is harmless.
+            process.name = Some(Foreign::from_bytes(&name[..length]).to_string().into());
         }
     }
 

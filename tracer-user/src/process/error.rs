@@ -5,6 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::CONFIGURATION;
+use crate::visible::Foreign;
 
 /// What an error means for the exit status of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub enum ProcessError {
     #[error("there is no process {pid}{}; `ps -e` lists those there are", Hint(hint))]
     NoSuchPid {
         /// As it was typed.
-        pid: String,
+        pid: Foreign,
         /// What may have been meant, empty where nothing is near.
         hint: String,
     },
@@ -37,7 +38,7 @@ pub enum ProcessError {
     #[error("no process is called `{name}`{}; `ps -e` lists those there are", Hint(hint))]
     NoSuchName {
         /// As it was typed.
-        name: String,
+        name: Foreign,
         /// What may have been meant, empty where nothing is near.
         hint: String,
     },
@@ -47,7 +48,7 @@ pub enum ProcessError {
         /// Its number.
         pid: u32,
         /// Its name.
-        name: String,
+        name: Foreign,
     },
     /// A thread of the kernel.
     #[error(
@@ -58,7 +59,7 @@ pub enum ProcessError {
         /// Its number.
         pid: u32,
         /// Its name.
-        name: String,
+        name: Foreign,
     },
     /// It ended, and its parent has not taken notice yet.
     #[error(
@@ -69,11 +70,11 @@ pub enum ProcessError {
         /// Its number.
         pid: u32,
         /// Its name.
-        name: String,
+        name: Foreign,
         /// Number of its parent.
         parent: u32,
         /// Name of its parent.
-        parent_name: String,
+        parent_name: Foreign,
     },
     /// It belongs to another user, and pidtap was not started by root.
     #[error(
@@ -85,7 +86,7 @@ pub enum ProcessError {
         /// Its number.
         pid: u32,
         /// Its name.
-        name: String,
+        name: Foreign,
         /// Whose it is.
         owner: String,
         /// The real user of pidtap.

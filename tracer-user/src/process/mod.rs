@@ -1,8 +1,7 @@
 //! Processes: from what was typed (numbers and names) to targets that are certain.
 //!
-//! `/proc` is read through the `procfs` crate where a file has a grammar of its own (`stat` with its parentheses,
-//! `status`): its `Process` keeps the folder of the process open, so that all reads are of one process even when the
-//! number is given away meanwhile. Descriptors are read plainly (see [`crate::sockdiag`]): a target may have tens of
+//! `/proc` is parsed by the `procfs` crate where a file has a grammar of its own (`stat` with its parentheses, `status`). It is
+//! not read by it: the crate refuses a file that is not UTF-8, and so a process could hide by its name. Descriptors are read plainly (see [`crate::sockdiag`]): a target may have tens of
 //! thousands, and the crate makes three system calls of each where one does.
 
 mod error;
@@ -15,16 +14,19 @@ use std::{collections::HashMap, ffi::OsStr, fs, io::Read as _, os::unix::ffi::Os
 pub use error::{ExitClass, ProcessError};
 pub use namespace::{Namespaces, check_initial_pid_namespace};
 pub use permit::{CONFIGURATION, Permit};
-use procfs::process::{Process, Stat};
+use procfs::{FromRead, process::Stat};
 pub use resolve::{Resolved, resolve};
 use rustix::{
     fd::OwnedFd,
     process::{Pid, PidfdFlags, pidfd_open},
 };
 
-use crate::event::{
-    Event, Timestamp,
-    wire::{EventHeader, ProcessEvent, flag, process as process_action},
+use crate::{
+    event::{
+        Event, Timestamp,
+        wire::{EventHeader, ProcessEvent, flag, process as process_action},
+    },
+    visible::Foreign,
 };
 
 /// `PF_KTHREAD` of `include/linux/sched.h`: the flag of a thread of the kernel in `/proc/PID/stat`.
@@ -36,7 +38,7 @@ pub struct Target {
     /// Process (thread group) id, in the initial PID namespace.
     pub pid: u32,
     /// Its name (`comm`).
-    pub name: String,
+    pub name: Foreign,
     /// Start time in clock ticks since boot: with `pid`, what tells this process from a later one of the same number.
     pub start_time: u64,
     /// Its parent, 0 where it has none (or none that is seen).
@@ -88,7 +90,7 @@ impl Target {
     pub fn encode_found(&self, time: Timestamp, named: bool, buffer: &mut Vec<u8>) {
         let mut name = [0; 16];
         // comm has at most 15 bytes; the last stays zero.
-        for (to, from) in name[..15].iter_mut().zip(self.name.bytes()) {
+        for (to, from) in name[..15].iter_mut().zip(self.name.raw().bytes()) {
             *to = from;
         }
         let event = ProcessEvent {
@@ -114,7 +116,7 @@ impl Target {
             pid: stat.pid as u32,
             parent: u32::try_from(stat.ppid).unwrap_or(0),
             start_time: stat.starttime,
-            name: stat.comm,
+            name: stat.comm.into(),
         }
     }
 }
@@ -150,9 +152,9 @@ pub fn confirm_all(targets: Vec<Target>) -> Result<(Vec<Target>, Vec<ProcessErro
 }
 
 /// Name (`comm`) of a process, for what has to be said of a process that is not a target.
-pub fn name(pid: u32) -> Option<String> {
+pub fn name(pid: u32) -> Option<Foreign> {
     let bytes = fs::read(format!("/proc/{pid}/comm")).ok()?;
-    Some(String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(&bytes)).into_owned())
+    Some(Foreign::from_bytes(bytes.strip_suffix(b"\n").unwrap_or(&bytes)))
 }
 
 /// All processes that descend from `roots` now, parents before children, without the roots themselves. For following
@@ -177,12 +179,23 @@ pub fn descendants(roots: &[u32]) -> Vec<Target> {
 
 /// `/proc/PID/stat` of one process (not of a thread that is not a process's first).
 fn stat(pid: u32) -> Option<Stat> {
-    Process::new(i32::try_from(pid).ok()?).ok()?.stat().ok()
+    read_lossy(pid, "stat")
 }
 
 /// Every process there is. Those that end during the look are left out.
 fn all_stats() -> impl Iterator<Item = Stat> {
-    procfs::process::all_processes().into_iter().flatten().filter_map(|process| process.ok()?.stat().ok())
+    all_pids().filter_map(stat)
+}
+
+/// The numbers of all processes.
+fn all_pids() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// A file of a process in `/proc`, whatever bytes the process has for its name.
+fn read_lossy<T: FromRead>(pid: u32, file: &str) -> Option<T> {
+    let bytes = fs::read(format!("/proc/{pid}/{file}")).ok()?;
+    T::from_read(String::from_utf8_lossy(&bytes).as_bytes()).ok()
 }
 
 /// A zombie with no thread left that runs, or one being removed.

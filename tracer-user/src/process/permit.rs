@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_process_of_another_user_is_refused_and_named() {
-        let target = Target { pid: std::process::id(), name: "test".to_owned(), start_time: 0, parent: 0 };
+        let target = Target { pid: std::process::id(), name: "test".into(), start_time: 0, parent: 0 };
         let status = own_status();
         let permit = Permit::Own { uid: status.ruid + 1, gid: status.rgid };
         let error = permit.check(&target).expect_err("another user's").to_string();

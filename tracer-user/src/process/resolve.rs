@@ -2,12 +2,13 @@
 
 use std::{cmp::Reverse, collections::HashSet, fmt::Write as _, process};
 
-use procfs::process::{Process, Stat};
+use procfs::process::{Stat, Status};
 
 use super::{
-    Permit, ProcessError, Target, all_stats, check_initial_pid_namespace, command_line, is_dead, is_kernel_thread,
-    name, program_name, stat,
+    Permit, ProcessError, Target, all_pids, all_stats, check_initial_pid_namespace, command_line, is_dead,
+    is_kernel_thread, name, program_name, read_lossy, stat,
 };
+use crate::visible::{Foreign, Visible};
 
 /// How many near misses an error lists: enough to find the right one, few enough for one line.
 const HINTS: usize = 4;
@@ -80,7 +81,7 @@ fn permitted(word: &str, targets: Vec<Target>, permit: &Permit) -> Result<(Vec<T
 }
 
 fn by_number(word: &str) -> Result<(Target, Option<String>), ProcessError> {
-    let missing = || ProcessError::NoSuchPid { pid: word.to_owned(), hint: hint_for_number(word) };
+    let missing = || ProcessError::NoSuchPid { pid: word.into(), hint: hint_for_number(word) };
     match word.parse::<i32>() {
         // 0 is the idle task, which has no number in /proc.
         Ok(pid) if pid > 0 => traceable(pid as u32).map_err(|error| match error {
@@ -93,8 +94,8 @@ fn by_number(word: &str) -> Result<(Target, Option<String>), ProcessError> {
 
 /// The process that a number means, and what is to be said of that; the number may be a thread's.
 pub(super) fn traceable(pid: u32) -> Result<(Target, Option<String>), ProcessError> {
-    let missing = || ProcessError::NoSuchPid { pid: pid.to_string(), hint: String::new() };
-    let status = i32::try_from(pid).ok().and_then(|pid| Process::new(pid).ok()?.status().ok()).ok_or_else(missing)?;
+    let missing = || ProcessError::NoSuchPid { pid: pid.to_string().into(), hint: String::new() };
+    let status = read_lossy::<Status>(pid, "status").ok_or_else(missing)?;
     let process = status.tgid as u32;
     if process == process::id() {
         return Err(ProcessError::Itself { pid: process });
@@ -109,13 +110,13 @@ pub(super) fn traceable(pid: u32) -> Result<(Target, Option<String>), ProcessErr
 
 /// Whether the process can be traced at all.
 fn check(stat: &Stat) -> Result<(), ProcessError> {
-    let (pid, name_of) = (stat.pid as u32, stat.comm.clone());
+    let (pid, name_of) = (stat.pid as u32, Foreign::from(stat.comm.as_str()));
     if is_kernel_thread(stat) {
         return Err(ProcessError::KernelThread { pid, name: name_of });
     }
     if is_dead(stat) {
         let parent = u32::try_from(stat.ppid).unwrap_or(0);
-        let parent_name = name(parent).unwrap_or_else(|| "unknown".to_owned());
+        let parent_name = name(parent).unwrap_or_else(|| "unknown".into());
         return Err(ProcessError::Zombie { pid, name: name_of, parent, parent_name });
     }
     Ok(())
@@ -132,7 +133,7 @@ fn by_name(word: &str, permit: &Permit) -> Result<(Vec<Target>, Vec<String>), Pr
         let pid = stat.pid as u32;
         if is_kernel_thread(&stat) {
             if stat.comm == word {
-                refused = Some(ProcessError::KernelThread { pid, name: stat.comm });
+                refused = Some(ProcessError::KernelThread { pid, name: stat.comm.into() });
             }
             continue;
         }
@@ -143,7 +144,7 @@ fn by_name(word: &str, permit: &Permit) -> Result<(Vec<Target>, Vec<String>), Pr
             if !ancestors.contains(&pid) && is_near(word, &stat.comm, &words) {
                 let closeness =
                     stat.comm.bytes().zip(word.bytes()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
-                near.push((Reverse(closeness), format!("{pid} {}", stat.comm)));
+                near.push((Reverse(closeness), format!("{pid} {}", Visible(&stat.comm))));
             }
         } else if own.contains(&pid) {
             refused = Some(ProcessError::Itself { pid });
@@ -158,7 +159,7 @@ fn by_name(word: &str, permit: &Permit) -> Result<(Vec<Target>, Vec<String>), Pr
         // The closest first: the list is cut.
         near.sort_by_key(|(closeness, _)| *closeness);
         let near: Vec<String> = near.into_iter().map(|(_, text)| text).collect();
-        let missing = || ProcessError::NoSuchName { name: word.to_owned(), hint: list("similar: ", &near) };
+        let missing = || ProcessError::NoSuchName { name: word.into(), hint: list("similar: ", &near) };
         return Err(refused.unwrap_or_else(missing));
     }
     targets.sort_by_key(|target| target.pid);
@@ -169,12 +170,13 @@ fn by_name(word: &str, permit: &Permit) -> Result<(Vec<Target>, Vec<String>), Pr
 
 /// Which processes a name meant.
 fn note_of_name(word: &str, targets: &[Target]) -> String {
+    let shown = Visible(word);
     match targets {
-        [only] if only.name == word => format!("`{word}` is process {}", only.pid),
-        [only] => format!("`{word}` is process {} ({})", only.pid, only.name),
+        [only] if only.name == *word => format!("`{shown}` is process {}", only.pid),
+        [only] => format!("`{shown}` is process {} ({})", only.pid, only.name),
         many => {
             let pids: Vec<String> = many.iter().map(|target| target.pid.to_string()).collect();
-            format!("`{word}` is {} processes: {}", many.len(), pids.join(" "))
+            format!("`{shown}` is {} processes: {}", many.len(), pids.join(" "))
         }
     }
 }
@@ -251,12 +253,10 @@ fn ancestors(stats: &[Stat]) -> HashSet<u32> {
 /// What a number may have meant that no process has: a container's number of a process of it.
 fn hint_for_number(word: &str) -> String {
     let Ok(wanted) = word.parse::<i32>() else { return String::new() };
-    let inside: Vec<String> = procfs::process::all_processes()
-        .into_iter()
-        .flatten()
-        .filter_map(|process| process.ok()?.status().ok())
+    let inside: Vec<String> = all_pids()
+        .filter_map(|pid| read_lossy::<Status>(pid, "status"))
         .filter(|status| status.nspid.as_ref().is_some_and(|ids| ids.len() > 1 && ids.last() == Some(&wanted)))
-        .map(|status| format!("{} {}", status.pid, status.name))
+        .map(|status| format!("{} {}", status.pid, Visible(&status.name)))
         .collect();
     list("inside its container, that is the number of: ", &inside)
 }

@@ -81,7 +81,7 @@ fn a_number_and_its_life() {
     let pid = sleeper.0.id();
     let resolved = resolve(&[pid.to_string(), pid.to_string()], &Permit::Any).expect("it is there");
     let [target] = resolved.targets.as_slice() else { panic!("one target: {resolved:?}") };
-    assert_eq!((target.pid, target.name.as_str(), target.parent), (pid, "sleep", std::process::id()));
+    assert_eq!((target.pid, target.name.raw(), target.parent), (pid, "sleep", std::process::id()));
     target.confirm().expect("it is still there");
     target.open().expect("it can be opened");
     assert!(descendants(&[std::process::id()]).contains(target));
@@ -96,7 +96,7 @@ fn a_number_and_its_life() {
         }
     };
     assert!(matches!(&zombie, ProcessError::Zombie { parent, .. } if *parent == std::process::id()), "{zombie}");
-    assert_eq!(target.confirm(), Err(ProcessError::Vanished { pid, name: "sleep".to_owned() }));
+    assert_eq!(target.confirm(), Err(ProcessError::Vanished { pid, name: "sleep".into() }));
     sleeper.0.wait().expect("it ended");
     assert!(matches!(resolve(&[pid.to_string()], &Permit::Any), Err(ProcessError::NoSuchPid { .. })));
     assert!(target.open().is_err());
@@ -118,7 +118,7 @@ fn one_of_many_may_end_before_tracing_begins() {
     let (there, gone) = confirm_all(targets.clone()).expect("both are there");
     assert_eq!((there, gone), (targets.clone(), Vec::new()));
     ends.0.kill().and_then(|()| ends.0.wait()).expect("it ends");
-    let vanished = ProcessError::Vanished { pid: targets[0].pid, name: "sleep".to_owned() };
+    let vanished = ProcessError::Vanished { pid: targets[0].pid, name: "sleep".into() };
     let (there, gone) = confirm_all(targets.clone()).expect("one is there");
     assert_eq!((there.as_slice(), gone.as_slice()), (&targets[1..], std::slice::from_ref(&vanished)));
     assert_eq!(confirm_all(targets[..1].to_vec()), Err(vanished));
@@ -149,7 +149,7 @@ fn a_thread_number_means_its_process() {
 
 #[test]
 fn the_found_event_carries_name_and_parent() {
-    let target = Target { pid: 7, name: "sixteen-bytes-ab".to_owned(), start_time: 1, parent: 3 };
+    let target = Target { pid: 7, name: "sixteen-bytes-ab".into(), start_time: 1, parent: 3 };
     let mut bytes = Vec::new();
     target.encode_found(Timestamp(9), true, &mut bytes);
     let Ok(Event::Process(event)) = Event::decode(&bytes) else { panic!("a process event") };

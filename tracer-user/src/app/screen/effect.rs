@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Loop, Recorded, lock};
-use crate::{file, tui::Effect};
+use crate::{file, tui::Effect, visible::Foreign};
 
 /// Beyond this, some terminals take nothing at all.
 const CLIPBOARD: usize = 74_000;
@@ -118,5 +118,5 @@ fn new_file(
         _ => format!("{name}-{number}.{extension}"),
     });
     let (mut file, path) = file::create_new(Path::new(""), names)?;
-    write(&mut file).map(|()| path.display().to_string())
+    write(&mut file).map(|()| Foreign::from(&*path).to_string())
 }

@@ -39,6 +39,7 @@ use crate::{
     redact::MarkKey,
     store::{Store, StoreOptions},
     tui::{Effect, Palette, Source, Ui, UiOptions},
+    visible::{Foreign, Visible},
 };
 
 /// From frame to frame while nobody presses a key: more than ten a second, with some to spare.
@@ -267,7 +268,7 @@ impl Recorded {
     /// For a live trace; the spool is to be filled by it.
     pub(super) fn of_trace(record: Option<&Path>, marking: Marking) -> (Self, Option<Arc<Mutex<Spool>>>) {
         if let Some(path) = record {
-            let words = format!("all is being recorded to {} anyway (--record)", path.display());
+            let words = format!("all is being recorded to {} anyway (--record)", Foreign::from(path));
             return (Self::Already(words), None);
         }
         let spool = Arc::new(Mutex::new(Spool::new(header(marking))));
@@ -359,7 +360,7 @@ impl Running {
         for line in lines.latest.drain(..) {
             // Nobody may be there to read it.
             let _ = match line {
-                Line::Said(text) => writeln!(stderr, "pidtap: {text}"),
+                Line::Said(text) => writeln!(stderr, "pidtap: {}", Visible(&text)),
                 Line::Command(text) => writeln!(stderr, "{text}"),
             };
         }

@@ -1,0 +1,138 @@
+//! Processes whose names try to be something else, and the look for what reached a terminal.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
+    path::PathBuf,
+    process::{Child, ChildStdin, Command, Stdio},
+};
+
+use anyhow::{Context as _, ensure};
+use tempfile::TempDir;
+
+use crate::child::{PATIENCE, wait_for};
+
+/// What each of the names has in it, so that a search finds all of them.
+pub const MARK: &str = "hx";
+
+/// Names of files, which the kernel takes for names of processes, cut to 15 bytes. Two of them make one sequence (a title)
+/// where they stand beside each other.
+pub const NAMES: [&[u8]; 7] = [
+    b"\x1b]0;hx",
+    b"hx\x07\x1b[2J",
+    b"hx\npidtap: x",
+    b"\xc2\x9b31mhx\xff\x9b",
+    "\u{202e}hx\u{200b}\u{2028}".as_bytes(),
+    "hx\u{feff}\u{2066}\r\x08".as_bytes(),
+    b"\x1bP1$hx\x1b\\",
+];
+
+/// Running processes with such names.
+#[derive(Debug)]
+pub struct Hostile {
+    folder: TempDir,
+    children: Vec<Child>,
+}
+
+impl Hostile {
+    /// None yet.
+    ///
+    /// # Errors
+    ///
+    /// There is no temporary folder.
+    pub fn new() -> anyhow::Result<Self> {
+        Ok(Self { folder: tempfile::tempdir()?, children: Vec::new() })
+    }
+
+    /// A copy of a program under this name.
+    ///
+    /// # Errors
+    ///
+    /// There is no such program.
+    pub fn copy(&self, program: &str, name: &[u8]) -> anyhow::Result<PathBuf> {
+        let path = self.folder.path().join(OsStr::from_bytes(name));
+        if path.exists() {
+            return Ok(path);
+        }
+        // By another process: what this one has open for writing cannot be executed while a child of another test has it too.
+        let copied = Command::new("sh")
+            .args(["-c", r#"cp -L -- "$(command -v "$1")" "$2""#, "sh", program])
+            .arg(&path)
+            .status()?;
+        ensure!(copied.success(), "cannot copy {program}");
+        Ok(path)
+    }
+
+    /// Starts one, with its name also for its first argument and among the others; gives its number once it runs.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub fn start(&mut self, name: &[u8]) -> anyhow::Result<u32> {
+        let path = self.copy("sleep", name)?;
+        let mut command = Command::new(&path);
+        command.arg0(&path).arg("600").stdin(Stdio::null());
+        let child = command.spawn().context("cannot start a copy of sleep")?;
+        let pid = child.id();
+        self.children.push(child);
+        let expected = &name[..name.len().min(15)];
+        wait_for("the name", PATIENCE, || {
+            fs::read(format!("/proc/{pid}/comm")).ok()?.starts_with(expected).then_some(())
+        })?;
+        Ok(pid)
+    }
+
+    /// A shell of this name with a child that ended and was not waited for: the child's number, and what keeps it so.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub fn start_with_zombie(&mut self, name: &[u8]) -> anyhow::Result<(u32, ChildStdin)> {
+        let path = self.copy("dash", name)?;
+        let mut child = Command::new(&path)
+            .args(["-c", "true & read line"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("a copy of dash")?;
+        let pid = child.id();
+        let input = child.stdin.take().context("a pipe")?;
+        self.children.push(child);
+        let zombie = wait_for("a zombie", PATIENCE, || {
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+            let child: u32 = children.split_whitespace().next()?.parse().ok()?;
+            let stat = fs::read(format!("/proc/{child}/stat")).ok()?;
+            stat.windows(4).any(|part| part == b") Z ").then_some(child)
+        })?;
+        Ok((zombie, input))
+    }
+}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Nothing that has no width, turns the direction of writing, or controls anything; line feeds end lines.
+pub fn is_harmless(character: char) -> bool {
+    character == '\n'
+        || !character.is_control()
+            && !matches!(u32::from(character),
+            0xad | 0x61c | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfe00..=0xfe0f | 0xfeff | 0xe0000..=0xe0fff)
+}
+
+/// What was printed holds nothing that a terminal obeys.
+///
+/// # Errors
+///
+/// It does: what, and where.
+pub fn check(what: &str, printed: &[u8]) -> anyhow::Result<()> {
+    let text = std::str::from_utf8(printed).with_context(|| format!("{what}: not UTF-8"))?;
+    let harmful = text.chars().find(|character| !is_harmless(*character));
+    ensure!(harmful.is_none(), "{what}: {harmful:?} in {text:?}");
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! What a panic prints. Its message may quote text from outside (a slice at a wrong place quotes the whole string).
+
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    io::{self, Write as _},
+    panic::{self, PanicHookInfo},
+    thread,
+};
+
+use crate::visible::Visible;
+
+/// From now on, panics print their message through [`Visible`].
+pub fn show_harmless() {
+    panic::set_hook(Box::new(|information| {
+        // Nobody may be there to read it.
+        let _ = io::stderr().lock().write_all(text(information).as_bytes());
+    }));
+}
+
+fn text(information: &PanicHookInfo<'_>) -> String {
+    let thread = thread::current();
+    let name = thread.name().unwrap_or("without a name");
+    let place = information.location().map_or_else(String::new, |place| format!(" at {place}"));
+    let message = information.payload_as_str().unwrap_or("no message");
+    let backtrace = Backtrace::capture();
+    let trace = match backtrace.status() {
+        BacktraceStatus::Captured => backtrace.to_string(),
+        _ => "set RUST_BACKTRACE=1 for where it came from\n".to_owned(),
+    };
+    format!(
+        "pidtap: thread {} panicked{place}: {}; this is a fault of pidtap, please report it\n{trace}",
+        Visible(name),
+        Visible(message)
+    )
+}
