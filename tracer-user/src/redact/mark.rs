@@ -9,6 +9,8 @@ use std::{fmt, hash::Hasher as _, ops::Deref};
 
 use siphasher::{sip::SipHasher24, sip128};
 
+use super::word::hex;
+
 /// Longest mark.
 pub(super) const MARK_LENGTH: usize = 7;
 /// A shorter secret gets no digits.
@@ -75,6 +77,9 @@ pub(super) struct Marker {
 impl Marker {
     /// What stands for `secret`.
     pub(super) fn mark(self, secret: &[u8]) -> Mark {
+        if let Some(mark) = Mark::read(secret) {
+            return mark;
+        }
         let Some(key) = self.key.filter(|_| !has_few_values(secret)) else { return Mark::PLAIN };
         let mut hasher = SipHasher24::new_with_key(&key.0);
         hasher.write(secret);
@@ -97,6 +102,18 @@ pub(super) struct Mark {
 impl Mark {
     /// Without digits.
     pub(super) const PLAIN: Self = Self { bytes: *b"***\0\0\0\0", length: 3 };
+
+    /// What was marked before keeps its mark.
+    fn read(text: &[u8]) -> Option<Self> {
+        let digits = text.strip_prefix(b"***")?;
+        let is_mark = digits.is_empty()
+            || digits.len() == MARK_LENGTH - 3 && digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let mut mark = Self::PLAIN;
+        mark.bytes[3..3 + digits.len().min(MARK_LENGTH - 3)]
+            .copy_from_slice(&digits[..digits.len().min(MARK_LENGTH - 3)]);
+        mark.length = 3 + digits.len();
+        is_mark.then_some(mark)
+    }
 }
 
 impl Deref for Mark {
@@ -124,10 +141,6 @@ fn has_few_values(secret: &[u8]) -> bool {
         other |= !byte.is_ascii_digit() && !" -+./,:_\"'\\".contains(byte);
     }
     length < SHORT || !other
-}
-
-fn hex(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
 }
 
 #[cfg(test)]

@@ -1,21 +1,37 @@
 //! Secrets are hidden before anything is printed, unless `--show-secrets` says otherwise.
 //!
-//! What stands for a secret is its [mark](mark).
+//! This is the one seam: what an output, a screen, a copy, an incident or a filter shows or compares of a request target, an
+//! authority, a field or a body has gone through a [`Redactor`]. What stands for a secret is its [mark](mark).
 //!
-//! What counts as a secret is decided by names (of headers, parameters and keys), never by how a value looks: see
-//! [`header`](Redactor::header), [`url`](Redactor::url) and [`body`](Redactor::body).
+//! What counts as a secret is decided in three ways, the same everywhere (docs/secrets.md has the list):
+//!
+//! - by [names](name), of parameters, fields, cookies, members, elements, wherever a name has a value;
+//! - by place: the user information of an authority, the value of `Authorization` or of a cookie;
+//! - by [shape], whatever the name: tokens with a known beginning, private keys, card numbers.
+//!
+//! The [scan] looks for all of them in any text, whatever it is said to be, and in the texts that are in it.
 
+mod assign;
+mod authority;
+mod decode;
+mod header;
+mod json;
 mod mark;
+mod markup;
 mod multipart;
 mod name;
+mod scan;
+mod shape;
+mod span;
+mod word;
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr_iter, memchr2, memrchr};
-
 pub use mark::MarkKey;
+
+use header::Field;
 use mark::Marker;
-use name::{Place, is_secret};
+use scan::{Place, scan};
 
 /// Hides secrets, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,29 +63,45 @@ impl Redactor {
         !self.show_secrets
     }
 
-    /// A header's value. Credentials keep their scheme, cookies their names and attributes, URLs all but their secrets.
+    /// The value of a header or trailer field. Credentials keep their scheme, cookies their names and attributes, anything
+    /// else all but the secrets in it.
     pub fn header<'a>(self, name: &[u8], value: &'a [u8]) -> Cow<'a, [u8]> {
         if self.show_secrets || value.is_empty() {
             return Cow::Borrowed(value);
         }
-        match name::of_header(name) {
-            name::Header::Plain => Cow::Borrowed(value),
-            name::Header::Secret => Cow::Owned(self.marker.mark(value).to_vec()),
-            name::Header::Credentials => Cow::Owned(credentials(value, self.marker)),
-            name::Header::Cookie => Cow::Owned(cookies(value, self.marker)),
-            name::Header::SetCookie => Cow::Owned(set_cookie(value, self.marker)),
-            name::Header::Url => url(value, self.marker).map_or(Cow::Borrowed(value), Cow::Owned),
+        let marker = self.marker;
+        let own = |masked: Option<Vec<u8>>| masked.map(Cow::Owned);
+        match header::of(name) {
+            Field::Any => self.scanned(value, Place::Text),
+            Field::Secret => Cow::Owned(marker.mark(value).to_vec()),
+            Field::Few => Cow::Owned(Marker::default().mark(value).to_vec()),
+            Field::Credentials => Cow::Owned(header::credentials(value, marker)),
+            Field::Challenge => {
+                own(header::challenge(value, marker)).unwrap_or_else(|| self.scanned(value, Place::Text))
+            }
+            Field::Cookie => Cow::Owned(header::cookies(value, marker)),
+            Field::SetCookie => Cow::Owned(header::set_cookie(value, marker)),
+            Field::Authority => {
+                own(header::authorities(value, marker)).unwrap_or_else(|| self.scanned(value, Place::Text))
+            }
+            Field::Protocols => own(header::protocols(value, marker)).unwrap_or(Cow::Borrowed(value)),
+            Field::Perhaps(verdict) => match scan::alone(verdict, value) {
+                true => Cow::Owned(marker.mark(value).to_vec()),
+                false => self.scanned(value, Place::Text),
+            },
         }
     }
 
-    /// A URL, a request target or a part of one: values of secret parameters, and the user information before the host.
+    /// A URL, a request target or a part of one.
     pub fn url(self, text: &str) -> Cow<'_, str> {
         if self.show_secrets {
             return Cow::Borrowed(text);
         }
-        // What is replaced lies between ASCII delimiters and is replaced by ASCII, so this is UTF-8 again.
-        url(text.as_bytes(), self.marker)
-            .map_or(Cow::Borrowed(text), |bytes| String::from_utf8_lossy(&bytes).into_owned().into())
+        // `CONNECT user:password@host:443`: an authority alone.
+        if !text.contains(['/', '?', '=']) && text.contains('@') {
+            return self.authority(text);
+        }
+        as_text(text, self.scanned(text.as_bytes(), Place::Target))
     }
 
     /// An authority: the user information before the host.
@@ -82,194 +114,50 @@ impl Redactor {
         }
     }
 
-    /// A body: values of secret parameters in a form, secret parts of a multipart form, and values of secret keys in
-    /// anything that has `"key": "value"` in it.
-    ///
-    /// `"secret": {...}` and arrays are gone into, not replaced. XML is left as it is.
+    /// Any other text of a message: a reason phrase, the name of a protocol.
+    pub fn text(self, text: &str) -> Cow<'_, str> {
+        if self.show_secrets {
+            return Cow::Borrowed(text);
+        }
+        as_text(text, self.scanned(text.as_bytes(), Place::Text))
+    }
+
+    /// A body without its content codings, whatever its sender calls it: the type only says where a value of a form ends, and
+    /// which boundary a multipart body has.
     pub fn body<'a>(self, content_type: Option<&[u8]>, body: &'a [u8]) -> Cow<'a, [u8]> {
         if self.show_secrets {
             return Cow::Borrowed(body);
         }
         let content_type = content_type.unwrap_or_default().trim_ascii_start();
-        let is = |prefix: &str| {
-            content_type.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
-        };
-        let masked = if is("application/x-www-form-urlencoded") || content_type.is_empty() && looks_like_form(body) {
-            parameters(body, 0, Place::Form, self.marker)
-        } else if is("multipart/") {
-            multipart::mask(content_type, body, self.marker)
-        } else if is("image/") || is("video/") || is("audio/") || is("font/") || is("application/octet-stream") {
-            None
-        } else {
-            keys(body, self.marker)
-        };
-        masked.map_or(Cow::Borrowed(body), Cow::Owned)
+        let is_form = content_type.get(..FORM.len()).is_some_and(|start| start.eq_ignore_ascii_case(FORM))
+            && !matches!(body.trim_ascii_start().first(), Some(b'{' | b'[' | b'<' | b'-'));
+        let place = if is_form || looks_like_form(body) { Place::Form } else { Place::Text };
+        let spans = scan(body, place, content_type, self.marker);
+        if spans.is_empty() { Cow::Borrowed(body) } else { Cow::Owned(span::apply(body, &spans)) }
     }
-}
 
-/// `Basic xyz`: the scheme stays.
-fn credentials(value: &[u8], marker: Marker) -> Vec<u8> {
-    let (scheme, secret) = match memchr(b' ', value) {
-        Some(space) if value[..space].iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') => {
-            value.split_at(space + 1)
+    fn scanned(self, text: &[u8], place: Place) -> Cow<'_, [u8]> {
+        if !scan::is_worth_it(text) {
+            return Cow::Borrowed(text);
         }
-        _ => (&[][..], value),
-    };
-    [scheme, &marker.mark(secret)].concat()
-}
-
-/// `a=1; b=2`: the names stay.
-fn cookies(value: &[u8], marker: Marker) -> Vec<u8> {
-    let mut out = Vec::with_capacity(value.len());
-    for (index, cookie) in value.split(|&byte| byte == b';').enumerate() {
-        if index > 0 {
-            out.push(b';');
-        }
-        let secret = memchr(b'=', cookie).map_or(0, |equals| equals + 1);
-        let secret = if secret == 0 { cookie.len() - cookie.trim_ascii_start().len() } else { secret };
-        out.extend_from_slice(&cookie[..secret]);
-        if secret < cookie.len() {
-            out.extend_from_slice(&marker.mark(&cookie[secret..]));
-        }
+        let spans = scan(text, place, b"", self.marker);
+        if spans.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(span::apply(text, &spans)) }
     }
-    out
 }
 
-/// `a=1; Path=/`: the name and all attributes stay.
-fn set_cookie(value: &[u8], marker: Marker) -> Vec<u8> {
-    let (cookie, attributes) = value.split_at(memchr(b';', value).unwrap_or(value.len()));
-    let mut out = cookies(cookie, marker);
-    out.extend_from_slice(attributes);
-    out
-}
-
-/// `None` where nothing is to be hidden.
-fn url(text: &[u8], marker: Marker) -> Option<Vec<u8>> {
-    let end_of_path = memchr2(b'?', b'#', text).unwrap_or(text.len());
-    let user = user_information(&text[..end_of_path]);
-    let queried = if end_of_path < text.len() { parameters(text, end_of_path + 1, Place::Query, marker) } else { None };
-    let Some((start, end)) = user else { return queried };
-    // The user information stands before the query: its place is the same in what `parameters` gave.
-    let rest = queried.as_deref().unwrap_or(text);
-    Some([&text[..start], &marker.mark(&text[start..end]), &rest[end..]].concat())
-}
-
-/// Where `user:password` stands in `scheme://user:password@host/path`.
-fn user_information(text: &[u8]) -> Option<(usize, usize)> {
-    if let [b'/', second, ..] = text
-        && *second != b'/'
-    {
-        return None;
-    }
-    let start = text.windows(2).position(|pair| pair == b"//")? + 2;
-    // `/a//b@c` is a path: a scheme, or nothing at all, stands before an authority.
-    if start > 2 && text[start - 3] != b':' {
-        return None;
-    }
-    let authority = &text[start..];
-    let authority = &authority[..memchr(b'/', authority).unwrap_or(authority.len())];
-    memrchr(b'@', authority).map(|at| (start, start + at))
-}
-
-/// `a=1&b=2` from `start` on; `None` where nothing is to be hidden.
-fn parameters(text: &[u8], start: usize, place: Place, marker: Marker) -> Option<Vec<u8>> {
-    let mut out: Option<Vec<u8>> = None;
-    let mut copied = 0;
-    let mut at = start;
-    while at < text.len() {
-        let end = text[at..].iter().position(|byte| matches!(byte, b'&' | b';' | b'#')).map_or(text.len(), |n| at + n);
-        if let Some(equals) = memchr(b'=', &text[at..end]) {
-            let value = at + equals + 1;
-            if value < end && is_secret(&text[at..at + equals], place) {
-                let out = out.get_or_insert_default();
-                out.extend_from_slice(&text[copied..value]);
-                out.extend_from_slice(&marker.mark(&text[value..end]));
-                copied = end;
-            }
-        }
-        at = end + 1;
-    }
-    out.as_mut()?.extend_from_slice(&text[copied..]);
-    out
-}
+const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
 /// `a=1&b=2`, without anything that a form would encode and other text mostly has.
 fn looks_like_form(body: &[u8]) -> bool {
-    body.contains(&b'=') && !body.iter().any(|byte| *byte <= b' ' || b"{}<>\"".contains(byte))
+    memchr::memchr(b'=', body).is_some() && !body.iter().any(|byte| *byte <= b' ' || b"{}<>\"".contains(byte))
 }
 
-/// `"key": "value"` and `"key": 123`, wherever they stand; `None` where nothing is to be hidden.
-fn keys(text: &[u8], marker: Marker) -> Option<Vec<u8>> {
-    let mut out: Option<Vec<u8>> = None;
-    let mut copied = 0;
-    for colon in memchr_iter(b':', text) {
-        if colon < copied {
-            continue;
-        }
-        let before = text[..colon].trim_ascii_end();
-        let Some(before) = before.strip_suffix(b"\"") else { continue };
-        // Where JSON is inside a JSON string, quotes have backslashes: then the value's have them as well.
-        let (before, escaped) = before.strip_suffix(b"\\").map_or((before, false), |before| (before, true));
-        let window = before.len().saturating_sub(name::MAX_LENGTH + 1);
-        let Some(quote) = memrchr(b'"', &before[window..]) else { continue };
-        if !is_secret(&before[window + quote + 1..], Place::Key) {
-            continue;
-        }
-        let value = text.len() - text[colon + 1..].trim_ascii_start().len();
-        let Some((start, end)) = value_at(text, value, escaped) else { continue };
-        let out = out.get_or_insert_default();
-        out.extend_from_slice(&text[copied..start]);
-        let quoted = start > value;
-        if !quoted {
-            out.push(b'"');
-        }
-        out.extend_from_slice(&marker.mark(&text[start..end]));
-        if !quoted {
-            out.push(b'"');
-        }
-        copied = end;
+fn as_text<'a>(text: &'a str, masked: Cow<'_, [u8]>) -> Cow<'a, str> {
+    match masked {
+        Cow::Borrowed(_) => Cow::Borrowed(text),
+        // What is replaced lies between ASCII characters and is replaced by ASCII, so this is UTF-8 again.
+        Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
     }
-    out.as_mut()?.extend_from_slice(&text[copied..]);
-    out
-}
-
-/// Where the string (without its quotes) or number at `start` stands; `None` for anything else, and for `""`.
-fn value_at(text: &[u8], start: usize, escaped: bool) -> Option<(usize, usize)> {
-    let value = &text[start..];
-    let opening: &[u8] = if escaped { b"\\\"" } else { b"\"" };
-    let (start, end) = if value.starts_with(opening) {
-        let start = start + opening.len();
-        // A value that was cut off is hidden to the end.
-        (start, end_of_string(text, start, escaped))
-    } else if value.first().is_some_and(|byte| byte.is_ascii_digit() || *byte == b'-') {
-        let length = value.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
-        (start, start + length)
-    } else {
-        return None;
-    };
-    (end > start).then_some((start, end))
-}
-
-/// Where the closing quote of a string stands (with its backslash, where `escaped`), or the end of the text.
-fn end_of_string(text: &[u8], start: usize, escaped: bool) -> usize {
-    let mut from = start;
-    while let Some(found) = memchr(b'"', &text[from..]) {
-        let quote = from + found;
-        let backslashes = text[start..quote].iter().rev().take_while(|byte| **byte == b'\\').count();
-        // One level down, the closing quote has one backslash, and a quote inside the string has three.
-        if escaped && backslashes == 1 {
-            return quote - 1;
-        }
-        if !escaped && backslashes % 2 == 0 {
-            return quote;
-        }
-        // Not closed on its own level, but by the string around it.
-        if escaped && backslashes == 0 {
-            return quote;
-        }
-        from = quote + 1;
-    }
-    text.len()
 }
 
 #[cfg(test)]

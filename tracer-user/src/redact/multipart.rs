@@ -1,52 +1,102 @@
-//! Multipart bodies (RFC 2046 section 5.1; forms: RFC 7578).
+//! Multipart bodies (RFC 2046 section 5.1; forms: RFC 7578), also with bare line feeds, and without the boundary that they
+//! should have been announced with.
 
-use memchr::memmem;
+use memchr::{memchr, memmem, memrchr};
 
 use super::{
-    Marker, keys,
-    name::{Place, is_secret},
+    name::{self, Verdict},
+    scan::Scan,
 };
 
-/// Contents of parts with secret names, and secret keys in the others; `None` where nothing is to be hidden. A body that
-/// was cut off is hidden to its end, where that is inside a secret.
-pub(super) fn mask(content_type: &[u8], body: &[u8], marker: Marker) -> Option<Vec<u8>> {
-    let Some(boundary) = parameter(content_type, b"boundary").filter(|boundary| !boundary.is_empty()) else {
-        return keys(body, marker);
-    };
-    let delimiter = [b"--", boundary].concat();
-    let finder = memmem::Finder::new(&delimiter);
-    let mut out: Option<Vec<u8>> = None;
-    let mut copied = 0;
-    // A line of its own, or a secret could hold one and show its rest.
-    let is_line = |at: &usize| {
-        (*at == 0 || body[..*at].ends_with(b"\n"))
-            && matches!(
-                body[at + delimiter.len()..],
-                [] | [b'\r' | b'\n' | b' ' | b'\t', ..] | [b'-'] | [b'-', b'-', ..]
-            )
-    };
-    let mut starts = finder.find_iter(body).filter(is_line).map(|at| at + delimiter.len()).peekable();
-    while let Some(start) = starts.next() {
-        let end = starts.peek().map_or(body.len(), |next| next - delimiter.len());
-        let Some(head) = memmem::find(&body[start..end], b"\r\n\r\n") else { continue };
-        let content = start + head + 4;
-        // The line break before the delimiter belongs to it.
-        let end = if end < body.len() && body[content..end].ends_with(b"\r\n") { end - 2 } else { end };
-        let secret = parameter(&body[start..content], b"name").is_some_and(|name| is_secret(name, Place::Form));
-        let masked = if secret && end > content {
-            Some(marker.mark(&body[content..end]).to_vec())
-        } else {
-            keys(&body[content..end], marker)
+/// Bytes of a part's header section that are looked at.
+const MAX_HEAD: usize = 2 * 1024;
+/// Longest boundary, of those that are guessed.
+const MAX_BOUNDARY: usize = 200;
+
+/// Hides contents of parts with secret names. A body that was cut off is hidden to its end, where that is inside a secret.
+pub(super) fn find(scan: &mut Scan<'_>, content_type: &[u8]) {
+    let text = scan.text;
+    // Every part of a form has this field; nothing else has it before a name.
+    let field = memmem::Finder::new(b"isposition");
+    let announced = parameter(content_type, b"boundary")
+        .filter(|boundary| !boundary.is_empty())
+        .map(|boundary| [b"--", boundary].concat())
+        .filter(|delimiter| memmem::find(text, delimiter).is_some());
+    let mut at = 0;
+    while let Some(found) = field.find(&text[at..]) {
+        let place = at + found;
+        at = place + 10;
+        let line = memrchr(b'\n', &text[place.saturating_sub(64)..place])
+            .map_or_else(|| if place <= 64 { 0 } else { place }, |line| place.saturating_sub(64) + line + 1);
+        if !text[line..place].trim_ascii_start().eq_ignore_ascii_case(b"content-d") {
+            continue;
+        }
+        let head = &text[line..text.len().min(line + MAX_HEAD)];
+        let Some(length) = end_of_head(head) else { continue };
+        let Some(name) = parameter(&head[..length], b"name").or_else(|| parameter(&head[..length], b"name*")) else {
+            continue;
         };
-        if let Some(masked) = masked {
-            let out = out.get_or_insert_default();
-            out.extend_from_slice(&body[copied..content]);
-            out.extend_from_slice(&masked);
-            copied = end;
+        let verdict = name::judge(name);
+        if verdict == Verdict::Plain {
+            continue;
+        }
+        let content = line + length;
+        let guessed = guess(text, line);
+        let delimiter = announced.as_deref().or(guessed);
+        let end = delimiter.and_then(|delimiter| next(text, content, delimiter)).unwrap_or(text.len());
+        let Some(few) = scan.hides(verdict, &text[content..end], true) else { continue };
+        if few {
+            scan.hide_few(content, end, false);
+        } else {
+            scan.hide(content, end);
+        }
+        at = end.max(at);
+    }
+}
+
+/// The length of a header section with the empty line behind it.
+fn end_of_head(head: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(found) = memchr(b'\n', &head[at..]) {
+        let line = &head[at..at + found];
+        at += found + 1;
+        if line.is_empty() || line == b"\r" {
+            return Some(at);
         }
     }
-    out.as_mut()?.extend_from_slice(&body[copied..]);
-    out
+    None
+}
+
+/// The delimiter by the line before the part's header section.
+fn guess(text: &[u8], head: usize) -> Option<&[u8]> {
+    let mut end = head.checked_sub(1)?;
+    // Other fields may stand before this one.
+    for _ in 0..8 {
+        let window = end.saturating_sub(MAX_BOUNDARY);
+        let start = memrchr(b'\n', &text[window..end]).map_or(window, |at| window + at + 1);
+        let line = text[start..end].trim_ascii_end();
+        if line.starts_with(b"--") && line.len() > 2 {
+            return Some(line);
+        }
+        end = start.checked_sub(1)?;
+    }
+    None
+}
+
+/// Where the content ends: before the line break that belongs to the next delimiter, which is a line of its own.
+fn next(text: &[u8], content: usize, delimiter: &[u8]) -> Option<usize> {
+    memmem::find_iter(&text[content..], delimiter).find_map(|found| {
+        let at = content + found;
+        let begins = at == content || text[at - 1] == b'\n';
+        let behind = &text[at + delimiter.len()..];
+        let ends = matches!(behind, [] | [b'\r' | b'\n' | b' ' | b'\t', ..] | [b'-'] | [b'-', b'-', ..]);
+        if !begins || !ends {
+            return None;
+        }
+        let inner = &text[content..at];
+        let inner = inner.strip_suffix(b"\n").unwrap_or(inner);
+        Some(content + inner.strip_suffix(b"\r").unwrap_or(inner).len())
+    })
 }
 
 /// The value of `name="value"` or `name=value` in a header section.

@@ -1,193 +1,605 @@
-//! Which names stand for secrets.
+//! Which names stand for secrets: one list for queries, forms, cookies, JSON, headers, trailers and gRPC metadata.
+//!
+//! A name is judged by its words, not as a whole: what is about a secret is found (`user_password_confirmation`), and what
+//! only sounds like one is not (`tokenizer`, `passenger`). A word behind it may say that it is about the secret, and not
+//! the secret itself (`token_type`, `password_length`).
 
-/// Names that are longer are compared by their end.
-pub(super) const MAX_LENGTH: usize = 64;
+use super::word::Words;
 
-/// Where a name stands: what is a secret in a URL may be a plain word in a document.
+/// What a name says about its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// Name of a query parameter.
-    Query,
-    /// Name of a form field.
-    Form,
-    /// Key in JSON.
-    Key,
-}
-
-/// How a header is treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Header {
-    /// Nothing to hide.
+pub(super) enum Verdict {
+    /// Nothing.
     Plain,
-    /// All of it is secret.
+    /// It is a secret.
     Secret,
-    /// A scheme, then the secret.
-    Credentials,
-    /// `Cookie`.
-    Cookie,
-    /// `Set-Cookie`.
-    SetCookie,
-    /// A URL, which may have secrets in it.
-    Url,
+    /// It is one, and has so few values that its mark must not tell them apart.
+    Few,
+    /// Secrets, or how many there are: a number is no secret.
+    Several,
+    /// `code`: of OAuth, or of an error, a country, a coupon.
+    Code,
+    /// `ticket`: of a login, or of somebody who needs help.
+    Ticket,
+    /// `key`: a secret in many queries, and the place of a value elsewhere.
+    Key,
+    /// A member of a JSON Web Key (RFC 7518 section 6) that is private, if it is one.
+    KeyMember,
 }
 
-const HEADERS: [(&str, Header); 13] = [
-    ("cookie", Header::Cookie),
-    ("cookie2", Header::Cookie),
-    ("set-cookie", Header::SetCookie),
-    ("set-cookie2", Header::SetCookie),
-    ("location", Header::Url),
-    ("content-location", Header::Url),
-    ("referer", Header::Url),
-    ("link", Header::Url),
-    ("refresh", Header::Url),
-    ("x-original-url", Header::Url),
-    ("x-original-uri", Header::Url),
-    ("x-forwarded-uri", Header::Url),
-    ("x-rewrite-url", Header::Url),
+/// What is told about a secret behind its name, without telling it.
+const ABOUT: &[&str] = &[
+    "type",
+    "types",
+    "count",
+    "counts",
+    "length",
+    "len",
+    "size",
+    "url",
+    "uri",
+    "urls",
+    "uris",
+    "endpoint",
+    "expires",
+    "expire",
+    "expired",
+    "expiry",
+    "expiration",
+    "ttl",
+    "timeout",
+    "duration",
+    "lifetime",
+    "age",
+    "at",
+    "date",
+    "time",
+    "timestamp",
+    "policy",
+    "required",
+    "enabled",
+    "disabled",
+    "algorithm",
+    "alg",
+    "algo",
+    "method",
+    "methods",
+    "mode",
+    "status",
+    "limit",
+    "max",
+    "min",
+    "strength",
+    "score",
+    "usage",
+    "used",
+    "remaining",
+    "budget",
+    "scheme",
+    "provider",
+    "issuer",
+    "exists",
+    "valid",
+    "verified",
+    "changed",
+    "updated",
+    "created",
+    "in",
+    "scope",
+    "scopes",
+    "format",
+    "index",
+    "position",
+    "rate",
+    "cost",
+    "price",
+    "name",
+    "names",
+    "supported",
+    "kind",
+    "level",
+    "path",
+    "domain",
+    "input",
+    "version",
+    "attempts",
+    "retries",
+    "consent",
+    "challenge",
+    "algorithms",
+    "rotation",
+    "page",
+    "samesite",
 ];
 
-/// Ends of header names whose values are secret: also `X-Amz-Security-Token`, `X-Goog-Api-Key`, `Private-Token`.
-const HEADER_ENDS: [&str; 12] = [
-    "token",
+/// These say it directly behind the word, whatever follows: `token_type_hint`.
+const ABOUT_NEXT: &[&str] = &["type", "types", "count", "endpoint", "policy", "expiry", "expires", "lifetime", "ttl"];
+
+/// Words that make a secret of a `key`: `api_key`, `licenceKey`.
+const KEYS: &[&str] = &[
+    "api",
+    "access",
     "secret",
-    "password",
-    "jwt",
-    "signature",
-    "api-key",
-    "apikey",
-    "auth-key",
-    "access-key",
-    "functions-key",
-    "subscription-key",
-    "session-id",
-];
-
-/// By the header's name, case ignored.
-pub(super) fn of_header(name: &[u8]) -> Header {
-    // The last two letters sort out most names of ordinary traffic with one look.
-    let &[.., first, last] = name else { return Header::Plain };
-    let (b"ie" | b"e2" | b"on" | b"er" | b"nk" | b"sh" | b"rl" | b"ri" | b"en" | b"et" | b"rd" | b"wt" | b"re" | b"ey"
-    | b"id") = &[first.to_ascii_lowercase(), last.to_ascii_lowercase()]
-    else {
-        return Header::Plain;
-    };
-    if let Some((_, header)) = HEADERS.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())) {
-        return *header;
-    }
-    if ends_with(name, "authorization") {
-        return Header::Credentials;
-    }
-    if HEADER_ENDS.iter().any(|end| ends_with(name, end)) { Header::Secret } else { Header::Plain }
-}
-
-/// `_` is taken for `-`.
-fn ends_with(name: &[u8], end: &str) -> bool {
-    let same = |(byte, end): (&u8, u8)| byte.eq_ignore_ascii_case(&end) || *byte == b'_' && end == b'-';
-    name.len().checked_sub(end.len()).is_some_and(|start| name[start..].iter().zip(end.bytes()).all(same))
-}
-
-/// Secret everywhere, as the end of a name: `access_token`, `newPassword`, `X-Amz-Signature`.
-const ENDS: [&str; 14] = [
-    "token",
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "apikey",
-    "accesskey",
-    "secretkey",
-    "privatekey",
-    "signature",
-    "jwt",
-    "cardnumber",
-    "sessionid",
-    "clientassertion",
-];
-/// Secret everywhere, as a whole name.
-const WHOLE: [&str; 12] = [
-    "pwd",
-    "pass",
-    "pin",
-    "otp",
-    "cvv",
-    "cvv2",
-    "cvc",
-    "cvc2",
-    "securitycode",
+    "private",
+    "auth",
     "authorization",
-    "samlresponse",
-    "xamzcredential",
+    "license",
+    "licence",
+    "encryption",
+    "encrypt",
+    "decryption",
+    "signing",
+    "sign",
+    "signature",
+    "subscription",
+    "function",
+    "functions",
+    "master",
+    "account",
+    "shared",
+    "storage",
+    "service",
+    "ssh",
+    "hmac",
+    "rsa",
+    "aes",
+    "client",
+    "app",
+    "application",
+    "admin",
+    "root",
+    "webhook",
+    "deploy",
+    "session",
+    "server",
+    "write",
+    "recovery",
+    "unlock",
+    "connection",
+    "token",
+    "crypto",
+    "pgp",
+    "gpg",
+    "tls",
+    "ssl",
+    "merchant",
+    "integration",
+    "stream",
+    "wallet",
+    "seed",
+    "activation",
+    "security",
+    "customer",
+    "reset",
+    "symmetric",
+    "jwt",
+    "hash",
+    "vault",
+    "login",
+    "ecdsa",
+    "wrapping",
+    "ingest",
+    "sas",
+    "developer",
+    "partner",
+    "verification",
 ];
-/// Secret in a URL only.
-const IN_QUERY: [&str; 4] = ["key", "sig", "auth", "session"];
-/// Card numbers in payment documents.
-const IN_BODY: [&str; 2] = ["pan", "ssn"];
-/// These end in `token`, but tell where a list goes on.
-const CURSORS: [&str; 6] = ["pagetoken", "nexttoken", "nextpagetoken", "continuationtoken", "synctoken", "pagingtoken"];
 
-/// Whether the value under this name is to be hidden. Case, `-`, `_`, `.` and percent-encoding are seen through.
-pub(super) fn is_secret(name: &[u8], place: Place) -> bool {
-    // All that is compared below ends in one of these, but for what percent-encoding hides.
-    let &[.., first, last] = name else { return false };
-    match &[first.to_ascii_lowercase(), last.to_ascii_lowercase()] {
-        b"en" | b"rd" | b"wd" | b"se" | b"et" | b"ey" | b"re" | b"wt" | b"er" | b"id" | b"on" | b"ss" | b"in"
-        | b"tp" | b"vv" | b"v2" | b"vc" | b"c2" | b"de" | b"al" | b"ig" | b"th" | b"an" | b"sn" => {}
-        _ if last == b']' || place != Place::Key && name.contains(&b'%') => {}
-        _ => return false,
-    }
-    let mut buffer = [0; MAX_LENGTH];
-    let name = normalize(&name[name.len().saturating_sub(MAX_LENGTH)..], &mut buffer);
-    let ends = |list: &[&str]| list.iter().any(|end| name.ends_with(end.as_bytes()));
-    let whole = |list: &[&str]| list.iter().any(|word| name == word.as_bytes());
-    if ends(&ENDS) {
-        return !whole(&CURSORS);
-    }
-    whole(&WHOLE) || if place == Place::Query { whole(&IN_QUERY) } else { whole(&IN_BODY) }
+/// Words that make a secret of a `code`: `verification_code`.
+const CODES: &[&str] = &[
+    "auth",
+    "authorization",
+    "authentication",
+    "authorisation",
+    "access",
+    "verification",
+    "verify",
+    "security",
+    "otp",
+    "sms",
+    "login",
+    "signin",
+    "pin",
+    "mfa",
+    "fa",
+    "factor",
+    "totp",
+    "backup",
+    "recovery",
+    "reset",
+    "invite",
+    "invitation",
+    "activation",
+    "confirmation",
+    "confirm",
+    "device",
+    "user",
+    "pass",
+    "secret",
+    "oauth",
+    "time",
+    "unlock",
+    "pairing",
+    "cvv",
+    "card",
+    "validation",
+    "sso",
+    "magic",
+];
+
+/// They tell where a list goes on.
+const CURSORS: &[&str] = &[
+    "page",
+    "next",
+    "continuation",
+    "sync",
+    "paging",
+    "cursor",
+    "prev",
+    "previous",
+    "pagination",
+    "skip",
+    "resume",
+    "delta",
+    "change",
+    "scroll",
+];
+/// Language models count so.
+const COUNTED: &[&str] = &[
+    "max",
+    "min",
+    "total",
+    "prompt",
+    "completion",
+    "input",
+    "output",
+    "cached",
+    "reasoning",
+    "num",
+    "used",
+    "remaining",
+    "limit",
+    "audio",
+    "text",
+    "thinking",
+    "image",
+    "accepted",
+    "rejected",
+    "prediction",
+    "new",
+    "budget",
+];
+/// Behind `auth`, `session`, `cookie`, `pin`: what is the secret itself.
+const ITSELF: &[&str] = &[
+    "id", "key", "token", "hash", "header", "value", "string", "str", "data", "cookie", "secret", "pass", "info",
+    "param", "params", "blob", "payload", "response", "ticket", "sig", "state", "sid", "code", "number", "no", "num",
+    "block", "digits", "jar", "bin", "ref", "uuid", "plain", "text", "encoded", "raw",
+];
+/// Before `sid`: Twilio's `account_sid` is a name.
+const SESSIONS: &[&str] = &[
+    "connect", "session", "user", "php", "koa", "express", "login", "sess", "auth", "web", "s", "host", "secure",
+    "sso", "app", "cookie",
+];
+/// Before `ticket`.
+const TICKETS: &[&str] = &[
+    "sso", "login", "service", "auth", "session", "cas", "access", "granting", "proxy", "kerberos", "api", "js",
+    "jsapi",
+];
+
+fn is_one(word: &[u8], list: &[&str]) -> bool {
+    list.iter().any(|known| word == known.as_bytes())
 }
 
-/// Lower case without separators; `%41` becomes `a`. Not longer than `name`.
-fn normalize<'a>(name: &[u8], buffer: &'a mut [u8; MAX_LENGTH]) -> &'a [u8] {
-    let mut length = 0;
-    let mut rest = name;
-    while let [first, tail @ ..] = rest {
-        let (byte, tail) = match (first, tail) {
-            (b'%', [high, low, tail @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, tail),
-                _ => (b'%', &rest[1..]),
-            },
-            _ => (*first, tail),
+fn ends(word: &[u8], list: &[&str]) -> bool {
+    list.iter().any(|end| word.ends_with(end.as_bytes()))
+}
+
+fn contains(word: &[u8], list: &[&str]) -> bool {
+    list.iter().any(|part| memchr::memmem::find(word, part.as_bytes()).is_some())
+}
+
+/// Whether a word of this name is one that tells about its value only.
+pub(super) fn is_about(name: &[u8]) -> bool {
+    let words = Words::of(name);
+    words.len() > 0 && is_one(words.get(words.len() - 1), ABOUT) || is_one(words.joined(), &["exp", "iat", "nbf"])
+}
+
+/// Three letters that every name has which can mean a secret; nearly all others have none of these.
+const LETTERS: &[&[u8; 3]] = &[
+    b"pas", b"tok", b"ecr", b"red", b"jwt", b"jws", b"jwe", b"ear", b"aut", b"hma", b"nem", b"dsn", b"wre", b"dpo",
+    b"aml", b"sse", b"cry", b"otp", b"cvv", b"cvc", b"cvn", b"ssn", b"puk", b"pin", b"pan", b"key", b"cod", b"rif",
+    b"ick", b"sso", b"pwd", b"sig", b"ess", b"srf", b"ook", b"sid", b"nst", b"nns", b"hra", b"dnu", b"dno", b"dnr",
+    b"ccn", b"idc", b"ckd", b"ped", b"enn", b"ras", b"mot", b"wac", b"sen", b"has", b"cia",
+];
+
+const fn place_of(letters: [u8; 3]) -> usize {
+    let mut place = 0;
+    let mut index = 0;
+    while index < 3 {
+        place = place * 26 + (letters[index] - b'a') as usize;
+        index += 1;
+    }
+    place
+}
+
+/// [`LETTERS`], a bit for each three.
+const FILTER: [u64; (26_usize * 26 * 26).div_ceil(64)] = {
+    let mut bits = [0; (26_usize * 26 * 26).div_ceil(64)];
+    let mut index = 0;
+    while index < LETTERS.len() {
+        let place = place_of(*LETTERS[index]);
+        bits[place / 64] |= 1 << (place % 64);
+        index += 1;
+    }
+    bits
+};
+
+/// A quick look, which lets all names through that can mean something.
+fn may_be_secret(name: &[u8]) -> bool {
+    if name.len() <= 2 {
+        return !name.is_empty();
+    }
+    let (mut place, mut letters) = (0, 0);
+    for byte in name {
+        if matches!(byte, b'%' | b'\\') || *byte >= 0x80 {
+            return true;
+        }
+        if !byte.is_ascii_alphabetic() {
+            continue;
+        }
+        place = (place * 26 + usize::from(byte.to_ascii_lowercase() - b'a')) % (26 * 26 * 26);
+        letters += 1;
+        if letters >= 3 && FILTER[place / 64] >> (place % 64) & 1 == 1 {
+            return true;
+        }
+    }
+    letters <= 2
+}
+
+/// Judges a name.
+pub(super) fn judge(name: &[u8]) -> Verdict {
+    if !may_be_secret(&name[name.len().saturating_sub(super::word::MAX_LENGTH)..]) {
+        return Verdict::Plain;
+    }
+    let words = Words::of(name);
+    let count = words.len();
+    if count == 0 {
+        return Verdict::Plain;
+    }
+    let joined = words.joined();
+    if count == 1 && joined.len() <= 2 {
+        return if is_one(joined, &["d", "p", "q", "dp", "dq", "qi", "k"]) {
+            Verdict::KeyMember
+        } else if is_one(joined, &["pw"]) {
+            Verdict::Secret
+        } else {
+            Verdict::Plain
         };
-        rest = tail;
-        if !matches!(byte, b'-' | b'_' | b'.' | b' ' | b'[' | b']') {
-            buffer[length] = byte.to_ascii_lowercase();
-            length += 1;
+    }
+    if count > 1 && is_one(words.get(count - 1), ABOUT) {
+        return Verdict::Plain;
+    }
+    let mut verdict = Verdict::Plain;
+    for index in 0..count {
+        let found = word(&words, index);
+        if found == Verdict::Plain || is_one(words.get(index + 1), ABOUT_NEXT) {
+            continue;
+        }
+        // A title, as `Secret Garden`: the last word says what it is.
+        if words.spaced && index + 1 < count {
+            continue;
+        }
+        if found != Verdict::Several || verdict == Verdict::Plain {
+            verdict = found;
+        }
+        if matches!(verdict, Verdict::Few) {
+            return verdict;
         }
     }
-    &buffer[..length]
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_quick_look_lets_all_names_through() {
-        for name in ENDS.iter().chain(&WHOLE).chain(&IN_QUERY).chain(&IN_BODY) {
-            let place = if IN_QUERY.contains(name) { Place::Query } else { Place::Key };
-            assert!(is_secret(name.as_bytes(), place), "{name}");
-            assert!(is_secret(name.to_ascii_uppercase().as_bytes(), place), "{name}");
-        }
-        for (name, header) in HEADERS {
-            assert_eq!(of_header(name.as_bytes()), header);
-        }
-        for end in HEADER_ENDS {
-            assert_eq!(of_header(format!("X-{end}").as_bytes()), Header::Secret);
-        }
-        assert_eq!(of_header(b"Authorization"), Header::Credentials);
+    if verdict != Verdict::Plain || words.spaced {
+        return verdict;
     }
+    whole(&words)
+}
+
+/// What one word says, with those beside it.
+fn word(words: &Words, index: usize) -> Verdict {
+    let (word, before, next) = (words.get(index), words.before(index), words.get(index + 1));
+    let last = index + 1 == words.len();
+    let secret = |is: bool| if is { Verdict::Secret } else { Verdict::Plain };
+    let few = |is: bool| if is { Verdict::Few } else { Verdict::Plain };
+    match word {
+        b"token" => secret(!is_one(before, CURSORS)),
+        b"tokens" => {
+            if is_one(before, COUNTED) {
+                Verdict::Plain
+            } else {
+                Verdict::Several
+            }
+        }
+        b"secret" | b"credential" | b"creds" | b"jwt" | b"jws" | b"jwe" | b"bearer" | b"authorization" | b"hmac"
+        | b"passcode" | b"passkey" | b"mnemonic" | b"dsn" | b"wresult" | b"dpop" | b"samlart" | b"assertion"
+        | b"cryptogram" => secret(true),
+        b"secrets" | b"credentials" | b"passwords" | b"passcodes" | b"passkeys" => Verdict::Several,
+        b"cookies" => {
+            let wanted = is_one(before, &["accept", "use", "allow", "enable", "secure", "party"]);
+            if last && !wanted { Verdict::Several } else { Verdict::Plain }
+        }
+        b"otp" | b"totp" | b"hotp" | b"cvv" | b"cvc" | b"cvn" | b"ssn" | b"puk" | b"pincode" => few(true),
+        b"pan" => {
+            few(words.len() == 1 || is_one(before, &["card", "primary", "full"]) || is_one(next, &["number", "no"]))
+        }
+        b"pin" => few(last || is_one(next, ITSELF)),
+        b"key" => match (is_one(before, KEYS), next) {
+            // `access_key_id` is what AWS calls it; other numbers of keys are told freely.
+            (true, b"id") => secret(before == b"access"),
+            (true, _) => Verdict::Secret,
+            (false, _) if words.len() == 1 => Verdict::Key,
+            (false, _) => Verdict::Plain,
+        },
+        b"keys" => {
+            if is_one(before, KEYS) {
+                Verdict::Several
+            } else {
+                Verdict::Plain
+            }
+        }
+        b"code" if words.len() == 1 => Verdict::Code,
+        b"code" | b"codes" => {
+            if is_one(before, &["otp", "pin", "security", "cvv", "card", "sms", "mfa", "fa", "totp"]) {
+                Verdict::Few
+            } else {
+                secret(is_one(before, CODES))
+            }
+        }
+        b"verifier" => secret(is_one(before, &["code", "oauth", "pkce"])),
+        b"ticket" => {
+            if words.len() == 1 {
+                Verdict::Ticket
+            } else {
+                secret(is_one(before, TICKETS))
+            }
+        }
+        b"sso" if words.len() == 1 => Verdict::Ticket,
+        b"pass" => secret(last || is_one(next, &["word", "phrase"])),
+        b"pw" | b"sig" | b"sess" | b"csrf" | b"xsrf" => secret(last),
+        b"auth" | b"session" => secret(last || is_one(next, ITSELF)),
+        b"cookie" => {
+            let wanted = is_one(before, &["accept", "use", "allow", "enable", "secure", "party"]);
+            secret(!wanted && (last || is_one(next, ITSELF)))
+        }
+        b"sid" => secret(words.len() == 1 || last && is_one(before, SESSIONS)),
+        b"string" | b"str" => secret(is_one(before, &["connection", "conn"])),
+        b"phrase" => secret(is_one(before, &["seed", "recovery", "pass", "secret", "backup"])),
+        b"response" => secret(before == b"saml"),
+        b"number" | b"no" | b"nr" | b"num" => few(is_one(before, &["card", "cc", "creditcard"])),
+        b"value" => few(before == b"verification" && words.before(index - 1) == b"card"),
+        b"data" => secret(is_one(before, &["oidc", "track", "magstripe"])),
+        _ => run_together(word, before),
+    }
+}
+
+/// A word that is several: `accesstoken`, `passwordhash`, `phpsessid`.
+fn run_together(word: &[u8], before: &[u8]) -> Verdict {
+    if word.len() < 6 {
+        return if ends(word, &["pwd", "jwt"]) { Verdict::Secret } else { Verdict::Plain };
+    }
+    if contains(
+        word,
+        &["password", "passwd", "passphrase", "passwort", "kennwort", "contrasen", "motdepasse", "wachtwoord"],
+    ) {
+        return if word.starts_with(b"passwordless") { Verdict::Plain } else { Verdict::Secret };
+    }
+    if contains(word, &["socialsecurity"])
+        || ends(
+            word,
+            &["cardnumber", "securitycode", "ccnumber", "totp", "smsotp", "cardpin", "userpin", "cardcvv", "cardcvc"],
+        )
+    {
+        return Verdict::Few;
+    }
+    if word.ends_with(b"token") {
+        let stem = &word[..word.len() - 5];
+        return if ends(stem, CURSORS) || is_one(before, CURSORS) { Verdict::Plain } else { Verdict::Secret };
+    }
+    if word.ends_with(b"tokens") {
+        return if ends(&word[..word.len() - 6], COUNTED) { Verdict::Plain } else { Verdict::Several };
+    }
+    let is_secret = ends(
+        word,
+        &[
+            "secret",
+            "secrets",
+            "apikey",
+            "accesskey",
+            "secretkey",
+            "privatekey",
+            "authkey",
+            "licensekey",
+            "licencekey",
+            "sessionkey",
+            "encryptionkey",
+            "signingkey",
+            "masterkey",
+            "sharedkey",
+            "accountkey",
+            "subscriptionkey",
+            "accesskeyid",
+            "signature",
+            "signatures",
+            "credential",
+            "sessionid",
+            "sessid",
+            "assertion",
+            "samlresponse",
+            "connectionstring",
+            "connstr",
+            "authcode",
+            "accesscode",
+            "devicecode",
+            "verificationcode",
+            "codeverifier",
+            "pwd",
+            "jwt",
+            "authorization",
+            "authheader",
+            "xauth",
+            "httpauth",
+            "basicauth",
+            "seedphrase",
+            "keyphrase",
+            "senha",
+            "sharedaccesssignature",
+            "apisecret",
+            "verifycode",
+            "loginticket",
+            "appkey",
+            "authdata",
+        ],
+    ) || contains(
+        word,
+        &["sessionid", "csrf", "xsrf", "clientsecret", "secretkey", "secretvalue", "secretstring", "secrettoken"],
+    ) || is_one(
+        word,
+        &[
+            "userpass",
+            "dbpass",
+            "adminpass",
+            "rootpass",
+            "loginpass",
+            "smtppass",
+            "mailpass",
+            "ftppass",
+            "sshpass",
+            "mysqlpass",
+            "pgpass",
+            "newpass",
+            "oldpass",
+            "mypass",
+            "authpass",
+            "haslo",
+            "phpsession",
+            "usersession",
+            "authcookie",
+            "sessioncookie",
+            "logincookie",
+            "credentials",
+            "usercredentials",
+        ],
+    );
+    if is_secret { Verdict::Secret } else { Verdict::Plain }
+}
+
+/// Names that are known whole, or whose words are torn.
+fn whole(words: &Words) -> Verdict {
+    let joined = words.joined();
+    if contains(joined, &["password", "passwd", "passphrase", "socialsecuritynumber"])
+        && !contains(joined, &["passwordless"])
+    {
+        return Verdict::Secret;
+    }
+    if words.are_torn() {
+        return run_together(joined, &[]);
+    }
+    Verdict::Plain
 }

@@ -1,0 +1,242 @@
+//! The scan of a text for secrets: all finders over the text, then over the texts that are in it.
+//!
+//! Each finder is one pass; none trusts what the text is said to be, so a form that is called JSON is read like any other.
+//! Texts in texts are gone into for [`MAX_DEPTH`] levels, and as long as the [budget](Budget) lasts: with both, the work is
+//! linear in the length of the text.
+
+use super::{
+    assign, authority,
+    decode::Coding,
+    json,
+    mark::Marker,
+    markup, multipart,
+    name::Verdict,
+    shape,
+    span::{Quotes, Span, settle},
+};
+
+/// Levels of texts in texts: JSON in JSON in a form is three.
+const MAX_DEPTH: u32 = 6;
+
+/// Bytes of inner texts that are looked at, as a multiple of the outer text.
+const BUDGET: usize = 12;
+
+/// What a text is for its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A request target or a part of it.
+    Target,
+    /// A form: a value goes to the next `&`, whatever is in it.
+    Form,
+    /// Anything else.
+    Text,
+}
+
+/// What is known of the whole text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Context {
+    /// It has parameters of OAuth (RFC 6749): its `code` is one of those.
+    oauth: bool,
+    /// It has a JSON Web Key: single letters name its private parts.
+    key: bool,
+}
+
+/// A text under scan.
+pub(super) struct Scan<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) place: Place,
+    /// How deep in others it is.
+    pub(super) depth: u32,
+    context: Context,
+    marker: Marker,
+    budget: &'a mut usize,
+    spans: Vec<Span>,
+}
+
+/// All that is to be hidden in `text`, in order.
+pub(super) fn scan(text: &[u8], place: Place, content_type: &[u8], marker: Marker) -> Vec<Span> {
+    let mut budget = text.len().saturating_mul(BUDGET).saturating_add(1024);
+    let has = |part: &[u8]| memchr::memmem::find(text, part).is_some();
+    // Short texts, nearly all headers, have neither.
+    let context = if text.len() < 12 {
+        Context::default()
+    } else {
+        Context { oauth: has(b"grant_type") || has(b"redirect_uri") || has(b"client_id"), key: has(b"\"kty\"") }
+    };
+    let mut scan = Scan { text, place, depth: 0, context, marker, budget: &mut budget, spans: Vec::new() };
+    multipart::find(&mut scan, content_type);
+    scan.run()
+}
+
+impl Scan<'_> {
+    fn run(mut self) -> Vec<Span> {
+        shape::find(&mut self);
+        authority::find(&mut self);
+        assign::find(&mut self);
+        if memchr::memchr2(b'{', b'[', self.text).is_some() || memchr::memchr(b'"', self.text).is_some() {
+            json::find(&mut self);
+        }
+        if memchr::memchr(b'<', self.text).is_some() {
+            markup::find(&mut self);
+        }
+        for coding in [Coding::Percent, Coding::Markup] {
+            if coding.is_in(self.text) {
+                self.inner(0, self.text.len(), coding);
+            }
+        }
+        settle(&mut self.spans);
+        let (text, marker) = (self.text, self.marker);
+        for span in &mut self.spans {
+            let secret = &text[span.start..span.end];
+            span.mark.get_or_insert_with(|| if span.few { Marker::default() } else { marker }.mark(secret));
+        }
+        self.spans
+    }
+
+    /// Looks into a text that is in this one.
+    pub(super) fn inner(&mut self, start: usize, end: usize, coding: Coding) {
+        if self.depth >= MAX_DEPTH || start >= end || *self.budget < end - start {
+            return;
+        }
+        *self.budget -= end - start;
+        let outer = &self.text[start..end];
+        let text = coding.undo(outer);
+        let inner = Scan {
+            text: &text,
+            place: Place::Text,
+            depth: self.depth + 1,
+            context: self.context,
+            marker: self.marker,
+            budget: self.budget,
+            spans: Vec::new(),
+        };
+        let mut spans = inner.run();
+        coding.bring_back(outer, start, &mut spans);
+        self.spans.append(&mut spans);
+    }
+
+    /// Hides what stands there.
+    pub(super) fn hide(&mut self, start: usize, end: usize) {
+        self.push(start, end, false, None);
+    }
+
+    /// Hides what has few values; `bare` where it may be a JSON number, which is made a string.
+    pub(super) fn hide_few(&mut self, start: usize, end: usize, bare: bool) {
+        let quotes = if bare && self.is_json_number(start, end) { Some(Quotes::Escaped(0)) } else { None };
+        self.push(start, end, true, quotes);
+    }
+
+    /// Hides a value that has no quotes of its own, where JSON would want some, with so many backslashes before each.
+    pub(super) fn hide_in_quotes(&mut self, start: usize, end: usize, backslashes: u8) {
+        self.push(start, end, false, Some(Quotes::Escaped(backslashes)));
+    }
+
+    fn push(&mut self, start: usize, end: usize, few: bool, quotes: Option<Quotes>) {
+        if start >= end {
+            return;
+        }
+        let span = Span { start, end, few, mark: None, quotes };
+        match self.spans.last_mut() {
+            Some(last) if last.start == start && last.end <= end && last.mark.is_none() => {
+                *last = Span { few: few || last.few, quotes: quotes.or(last.quotes), ..span };
+            }
+            _ => self.spans.push(span),
+        }
+    }
+
+    fn is_json_number(&self, start: usize, end: usize) -> bool {
+        let before = self.text[..start].iter().rev().take(16).find(|byte| !byte.is_ascii_whitespace());
+        let behind = self.text[end..].iter().take(16).find(|byte| !byte.is_ascii_whitespace());
+        matches!(before, Some(b':' | b'[' | b',')) && matches!(behind, Some(b',' | b']' | b'}'))
+    }
+
+    /// Whether a value under a name so judged is hidden; and then, whether it has few values.
+    pub(super) fn hides(&self, verdict: Verdict, value: &[u8], query: bool) -> Option<bool> {
+        if is_nothing(value) {
+            return None;
+        }
+        let is_number = value.iter().all(|byte| byte.is_ascii_digit() || b"+-.".contains(byte));
+        let in_query = query || self.place != Place::Text;
+        let is_hidden = match verdict {
+            Verdict::Plain => false,
+            Verdict::Secret | Verdict::Few => true,
+            Verdict::Several => !is_number,
+            Verdict::Code => {
+                self.context.oauth && value.len() >= 4 || in_query && value.len() >= 6 || is_random(value, 10)
+            }
+            Verdict::Ticket => {
+                let plain = value.contains(&b' ') || is_number || is_numbered(value);
+                !plain && (in_query || self.context.oauth) && value.len() >= 6 || !plain && value.len() >= 8
+            }
+            Verdict::Key => self.place == Place::Target || is_random(value, 16),
+            Verdict::KeyMember => self.context.key && value.len() >= 16,
+        };
+        is_hidden.then_some(verdict == Verdict::Few)
+    }
+}
+
+/// Tells nothing, or was hidden before.
+fn is_nothing(value: &[u8]) -> bool {
+    const WORDS: [&str; 9] = ["true", "false", "null", "none", "nil", "undefined", "yes", "no", "nan"];
+    let value = value.trim_ascii();
+    value.is_empty() || value.len() <= 9 && WORDS.iter().any(|word| value.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// `PROJ-123`, `INC0012345`: capitals, then digits.
+fn is_numbered(value: &[u8]) -> bool {
+    let letters = value.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    let rest = &value[letters..];
+    let digits = rest.strip_prefix(b"-").or(rest.strip_prefix(b"#")).or(rest.strip_prefix(b"_")).unwrap_or(rest);
+    letters <= 12 && !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+}
+
+/// Letters, digits and capitals so mixed as no word or number has them.
+pub(super) fn is_random(value: &[u8], least: usize) -> bool {
+    if value.len() < least || value.iter().any(|byte| byte.is_ascii_whitespace()) {
+        return false;
+    }
+    let class = |byte: u8| match byte {
+        b'0'..=b'9' => 0,
+        b'a'..=b'z' => 1,
+        b'A'..=b'Z' => 2,
+        _ => 3,
+    };
+    let changes = value
+        .iter()
+        .zip(&value[1..])
+        // A capital that begins a word changes nothing.
+        .filter(|(one, next)| {
+            class(**one) != class(**next)
+                && class(**one) < 3
+                && class(**next) < 3
+                && (class(**one), class(**next)) != (2, 1)
+        })
+        .count();
+    changes >= 3 && changes * 8 >= value.len()
+}
+
+/// Whether a header's value under a name so judged is hidden: with nothing known of what is around it.
+pub(super) fn alone(verdict: Verdict, value: &[u8]) -> bool {
+    let mut budget = 0;
+    let scan = Scan {
+        text: value,
+        place: Place::Text,
+        depth: 0,
+        context: Context::default(),
+        marker: Marker::default(),
+        budget: &mut budget,
+        spans: Vec::new(),
+    };
+    scan.hides(verdict, value, false).is_some()
+}
+
+/// A text in which nothing could be found needs no scan: nearly all header values and targets are so.
+pub(super) fn is_worth_it(text: &[u8]) -> bool {
+    let mut run = 0;
+    text.iter().any(|byte| {
+        run = if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.') { run + 1 } else { 0 };
+        matches!(byte, b'=' | b':' | b'@' | b'%' | b'<' | b'{' | b'[' | b'\\') || run >= 16
+    }) || text.len() > 5
+        && (memchr::memmem::find(text, b"earer ").is_some() || memchr::memmem::find(text, b"asic ").is_some())
+        || text.len() >= 13 && text.iter().filter(|byte| byte.is_ascii_digit()).count() >= 13
+}

@@ -1,0 +1,88 @@
+//! What is to be hidden in a text, as places in it.
+
+use super::mark::Mark;
+
+/// A place, and what comes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) start: usize,
+    /// One past its last byte.
+    pub(super) end: usize,
+    /// It has so few values that its mark must not tell them apart.
+    pub(super) few: bool,
+    /// What stands there; made from the text in the end, where it does not come from an inner text.
+    pub(super) mark: Option<Mark>,
+    /// The mark is put into quotes, as it stands where JSON has a number; each time that a text was inside another, they have
+    /// so many backslashes more.
+    pub(super) quotes: Option<Quotes>,
+}
+
+/// What stands around a mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quotes {
+    /// `"***"`, with so many backslashes before each quote.
+    Escaped(u8),
+    /// `%22***%22`: other encodings are not counted.
+    Encoded,
+}
+
+impl Quotes {
+    /// As they are inside a JSON string.
+    pub(super) fn in_string(self) -> Self {
+        match self {
+            Self::Escaped(backslashes) => Self::Escaped(backslashes.saturating_mul(2).saturating_add(1)),
+            Self::Encoded => self,
+        }
+    }
+
+    fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Escaped(backslashes) => {
+                out.resize(out.len() + usize::from(backslashes), b'\\');
+                out.push(b'"');
+            }
+            Self::Encoded => out.extend_from_slice(b"%22"),
+        }
+    }
+}
+
+/// Sorted, and none in or over another: of those that overlap, what is longer swallows the others.
+pub(super) fn settle(spans: &mut Vec<Span>) {
+    // Of the same place, what an inner text says knows its encoding.
+    spans.sort_by_key(|span| (span.start, std::cmp::Reverse(span.end), span.mark.is_none()));
+    let mut kept: usize = 0;
+    for index in 0..spans.len() {
+        let span = spans[index];
+        match kept.checked_sub(1).map(|last| &mut spans[last]) {
+            Some(last) if span.start < last.end => {
+                if span.end > last.end {
+                    (last.end, last.mark) = (span.end, None);
+                }
+            }
+            _ => {
+                spans[kept] = span;
+                kept += 1;
+            }
+        }
+    }
+    spans.truncate(kept);
+}
+
+/// The text with marks in their places.
+pub(super) fn apply(text: &[u8], spans: &[Span]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut copied = 0;
+    for span in spans {
+        out.extend_from_slice(&text[copied..span.start]);
+        if let Some(quotes) = span.quotes {
+            quotes.write(&mut out);
+        }
+        out.extend_from_slice(&span.mark.unwrap_or(Mark::PLAIN));
+        if let Some(quotes) = span.quotes {
+            quotes.write(&mut out);
+        }
+        copied = span.end;
+    }
+    out.extend_from_slice(&text[copied..]);
+    out
+}
