@@ -32,6 +32,7 @@ pub(super) fn find(scan: &mut Scan<'_>) {
         }
     }
     credentials(scan);
+    options(scan);
 }
 
 /// A name as it stands before a sign.
@@ -121,7 +122,12 @@ fn value_at(scan: &Scan<'_>, text: &[u8], name: &Name<'_>, sign: usize, start: u
 /// have.
 fn name_before(text: &[u8], sign: usize) -> Option<Name<'_>> {
     let blanks = text[..sign].iter().rev().take(BLANKS).take_while(|byte| byte.is_ascii_whitespace()).count();
-    let end = sign - blanks;
+    let mut end = sign - blanks;
+    // `:=`
+    if text[sign] == b'=' && blanks == 0 && text[..end].ends_with(b":") {
+        end -= 1;
+        end -= text[..end].iter().rev().take(BLANKS).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    }
     let window = end.saturating_sub(MAX_LENGTH);
     match text[..end].last()? {
         quote @ (b'"' | b'\'') => {
@@ -351,5 +357,42 @@ fn credentials(scan: &mut Scan<'_>) {
             scan.hide(start, start + length);
         }
         from = start + length;
+    }
+}
+
+/// `--password x` and `-u user:password` of command lines.
+fn options(scan: &mut Scan<'_>) {
+    let text = scan.text;
+    let mut from = 0;
+    while let Some(found) = memchr(b'-', &text[from..]) {
+        let at = from + found;
+        let dashes = text[at..].iter().take_while(|byte| **byte == b'-').count();
+        let start = at + dashes;
+        from = start;
+        let begins = at == 0 || matches!(text[at - 1], b' ' | b'\t' | b'\n' | b'"' | b'\'');
+        let length = text[start..].iter().take(MAX_LENGTH).take_while(|byte| is_name(**byte)).count();
+        if !begins || dashes > 2 || length == 0 || text.get(start + length) != Some(&b' ') {
+            continue;
+        }
+        let name = &text[start..start + length];
+        let value = start + length + 1;
+        let (value, end) = quoted(text, value).unwrap_or_else(|| {
+            (
+                value,
+                value + text[value..].iter().take_while(|byte| !byte.is_ascii_whitespace() && **byte != b'"').count(),
+            )
+        });
+        let content = &text[value..end];
+        if matches!(name, b"u" | b"U" | b"user" | b"proxy-user") {
+            if memchr(b':', content).is_some_and(|colon| colon > 0 && !content[colon..].starts_with(b"://")) {
+                scan.hide(value, end);
+            }
+            from = end;
+        } else if dashes == 2 && matches!(name::judge(name), Verdict::Secret | Verdict::Few) {
+            if !content.starts_with(b"-") && scan.hides(Verdict::Secret, content, false).is_some() {
+                scan.hide(value, end);
+            }
+            from = end;
+        }
     }
 }

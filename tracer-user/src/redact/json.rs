@@ -74,6 +74,8 @@ struct Level {
     /// The last name is one of [`NAMES`] or [`VALUES`].
     names: bool,
     values: bool,
+    /// The last name is `type`: that may be `password`, as of a field in a form.
+    kinds: bool,
     /// The last name tells about a secret, and not the secret.
     about: bool,
     /// A member says that [`VALUES`] beside it are secret.
@@ -92,6 +94,7 @@ impl Level {
         verdict: Verdict::Plain,
         names: false,
         values: false,
+        kinds: false,
         about: false,
         paired: false,
         waiting: [(0, 0); WAITING],
@@ -141,7 +144,8 @@ pub(super) fn find(scan: &mut Scan<'_>) {
                 at += 1;
             }
             b',' => {
-                (level.verdict, level.names, level.values, level.about) = (Verdict::Plain, false, false, false);
+                (level.verdict, level.names, level.values) = (Verdict::Plain, false, false);
+                (level.kinds, level.about) = (false, false);
                 level.count += 1;
                 at += 1;
             }
@@ -214,7 +218,11 @@ fn key(level: &mut Level, key: &[u8]) {
                 && letters.next().is_none()
         })
     };
-    (level.names, level.values) = (is(NAMES), is(VALUES));
+    // `param_name`, `param_value`.
+    let ends = |end: &[u8]| key.len() > end.len() && key[key.len() - end.len()..].eq_ignore_ascii_case(end);
+    level.names = is(NAMES) || ends(b"name") || ends(b"key");
+    level.values = is(VALUES) || ends(b"value");
+    level.kinds = is(&["type"]);
 }
 
 /// A string (without quotes) or a number.
@@ -236,7 +244,7 @@ fn value(scan: &mut Scan<'_>, level: &mut Level, start: usize, end: usize, is_st
         scan.inner(start, end, Coding::Json);
     }
     if level.is_object {
-        if level.names && is_string && is_secret_name(content) {
+        if is_string && (level.names && is_secret_name(content) || level.kinds && content == b"password") {
             level.paired = true;
             for (start, end) in &level.waiting[..level.waits] {
                 hide(scan, *start, *end, text[start - 1] == b'"', false);
@@ -246,6 +254,14 @@ fn value(scan: &mut Scan<'_>, level: &mut Level, start: usize, end: usize, is_st
             level.waiting[level.waits] = (start, end);
             level.waits += 1;
         }
+    } else if level.paired && !level.nested {
+        // `["--password", "x"]`
+        if hidden.is_none() && is_string {
+            hide(scan, start, end, is_string, false);
+        }
+        level.paired = false;
+    } else if content.starts_with(b"--") && is_string {
+        level.paired = is_secret_name(content);
     } else if level.nested {
         if level.count == 0 {
             level.paired = is_string && is_secret_name(content);

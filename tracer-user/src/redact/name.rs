@@ -372,6 +372,9 @@ pub(super) fn judge(name: &[u8]) -> Verdict {
             Verdict::KeyMember
         } else if is_one(joined, &["pw"]) {
             Verdict::Secret
+        } else if joined == b"fa" && name.contains(&b'2') {
+            // Two factors; `fa` alone is Persian.
+            Verdict::Few
         } else {
             Verdict::Plain
         };

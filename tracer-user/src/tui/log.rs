@@ -14,6 +14,7 @@ use crate::{
     connection::Role,
     engine::{Note, NoteKind},
     event::Timestamp,
+    redact::Redactor,
     visible::Visible,
 };
 
@@ -55,10 +56,10 @@ impl LogView {
     }
 }
 
-fn words(kind: &NoteKind, protocol: &str) -> String {
+fn words(kind: &NoteKind, protocol: &str, redactor: Redactor) -> String {
     match kind {
         NoteKind::NotHttp => format!("is not HTTP/1 but {protocol}: its calls cannot be shown"),
-        NoteKind::Opaque { protocol } => format!("carries {} from here on", Visible(protocol)),
+        NoteKind::Opaque { protocol } => format!("carries {} from here on", Visible(&redactor.text(protocol))),
         NoteKind::UnseenBytes { sent, received } => {
             format!("moved bytes that were not seen: {sent} sent, {received} received (io_uring, or another path)")
         }
@@ -84,7 +85,7 @@ impl Shown<'_> {
             Self::Note(note) => {
                 let connection = &note.connection;
                 let time = context.clock_time(note.time);
-                let what = words(&note.kind, connection.protocol.name());
+                let what = words(&note.kind, connection.protocol.name(), context.redactor);
                 let remote = Visible(&connection.remote_text);
                 let way = match note.role {
                     Some(Role::Server) => "from",

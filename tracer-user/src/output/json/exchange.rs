@@ -149,7 +149,7 @@ impl ObjectWriter {
         raw(out, r#","body":"#);
         self.body(out, &response.headers, &response.body, exchange.timing.end.unwrap_or(exchange.started));
         raw(out, r#","reason":"#);
-        escape::string(out, &response.reason);
+        escape::string(out, &self.redactor.text(&response.reason));
         raw(out, r#","version":""#);
         raw(out, response.version.number());
         out.push(b'"');

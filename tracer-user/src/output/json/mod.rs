@@ -190,7 +190,7 @@ impl ObjectWriter {
             NoteKind::NotHttp => {}
             NoteKind::Opaque { protocol } => {
                 raw(out, r#","protocol":"#);
-                escape::string(out, protocol);
+                escape::string(out, &self.redactor.text(protocol));
             }
             NoteKind::UnseenBytes { sent, received } => {
                 raw(out, r#","sent":"#);

@@ -342,7 +342,8 @@ impl<W: Write> LineOutput<W> {
                 self.line.text.push_str("a tunnel from here on (CONNECT): what it carries is not shown");
             }
             NoteKind::Opaque { protocol } => {
-                self.line.put(format_args!("{} from here on: what it carries is not shown", Visible(protocol)));
+                let protocol = self.redactor.text(protocol);
+                self.line.put(format_args!("{} from here on: what it carries is not shown", Visible(&protocol)));
             }
             NoteKind::UnseenBytes { sent, received } => self.line.put(format_args!(
                 "{sent} bytes sent and {received} received by no call that is traced (io_uring?): exchanges may be missing"

@@ -70,7 +70,7 @@ pub(super) fn response(exchange: &Exchange, context: &Context<'_>) -> Vec<Line> 
     };
     lines.push(
         Line::new(Tone::Faint, format!("HTTP/{} ", response.version.number()))
-            .and(tone, format!("{} {}", response.status, Visible(&response.reason))),
+            .and(tone, format!("{} {}", response.status, Visible(&redactor.text(&response.reason)))),
     );
     fields(&response.headers, redactor, &mut lines);
     body(&response.headers, &response.body, exchange, redactor, &mut lines);

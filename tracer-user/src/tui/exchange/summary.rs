@@ -94,7 +94,8 @@ fn until(exchange: &Exchange, context: &Context<'_>) -> Timestamp {
 fn outcome(exchange: &Exchange, context: &Context<'_>) -> Vec<(Tone, String)> {
     let (_, tone) = sign(exchange, context);
     let status = exchange.response.as_ref().map(|response| {
-        let reason = Visible(&response.reason);
+        let reason = context.redactor.text(&response.reason);
+        let reason = Visible(&reason);
         if response.reason.is_empty() { response.status.to_string() } else { format!("{} {reason}", response.status) }
     });
     let outcome = match (exchange.outcome.word(), status) {

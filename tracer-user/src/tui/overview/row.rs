@@ -111,7 +111,8 @@ pub(in crate::tui) fn place(exchange: &Exchange, context: &Context<'_>) -> (Stri
         return (Visible(server).to_string(), why.to_owned());
     };
     let host = match url::base(exchange, request) {
-        Base::Target => return (String::new(), Visible(&redactor.url(beginning(&request.target))).to_string()),
+        // Cut only then: user information ends with a sign that may stand far behind.
+        Base::Target => return (String::new(), Visible(beginning(&redactor.url(&request.target))).to_string()),
         Base::Authority(authority) => Visible(&redactor.authority(authority)).to_string(),
         Base::Unix(path) => format!("unix:{}:", Visible(path)),
         Base::Nothing => String::new(),
