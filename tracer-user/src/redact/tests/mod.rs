@@ -104,10 +104,10 @@ fn no_text_takes_long() {
         "'token': '",
     ];
     for piece in repeated {
-        let text = piece.repeat((256 << 10) / piece.len());
+        let text = piece.repeat((64 << 10) / piece.len());
         let started = std::time::Instant::now();
         HIDE.body(None, text.as_bytes());
-        assert!(started.elapsed().as_secs() < 20, "{piece}: {:?}", started.elapsed());
+        assert!(started.elapsed().as_secs() < 10, "{piece}: {:?}", started.elapsed());
     }
 }
 
