@@ -14,7 +14,7 @@ use super::{
 /// Blanks that may stand around a sign.
 const BLANKS: usize = 64;
 /// Bytes of a value that are looked at where its name alone does not decide.
-const DOUBTFUL: usize = 1024;
+const DOUBTFUL: usize = 256;
 /// Schemes of credentials that stay visible.
 const SCHEMES: [&str; 9] = ["bearer", "basic", "token", "digest", "negotiate", "apikey", "jwt", "dpop", "ntlm"];
 

@@ -62,6 +62,9 @@ const VALUES: &[&str] = &[
     "input",
 ];
 
+/// Bytes of the longest of those.
+const LONGEST: usize = 14;
+
 #[derive(Clone, Copy)]
 struct Level {
     is_object: bool,
@@ -211,13 +214,14 @@ fn key(level: &mut Level, key: &[u8]) {
     };
     level.verdict = name::judge(key);
     level.about = level.secret && name::is_about(key);
-    let is = |list: &[&str]| {
-        list.iter().any(|known| {
-            let mut letters = key.iter().filter(|byte| !matches!(byte, b'_' | b'-' | b'$' | b'@'));
-            known.bytes().all(|byte| letters.next().is_some_and(|letter| letter.eq_ignore_ascii_case(&byte)))
-                && letters.next().is_none()
-        })
-    };
+    let mut buffer = [0; LONGEST];
+    let mut length = 0;
+    for byte in key.iter().filter(|byte| !matches!(byte, b'_' | b'-' | b'$' | b'@')) {
+        let Some(place) = buffer.get_mut(length) else { break };
+        *place = byte.to_ascii_lowercase();
+        length += 1;
+    }
+    let is = |list: &[&str]| key.len() <= LONGEST && list.iter().any(|known| known.as_bytes() == &buffer[..length]);
     // `param_name`, `param_value`.
     let ends = |end: &[u8]| key.len() > end.len() && key[key.len() - end.len()..].eq_ignore_ascii_case(end);
     level.names = is(NAMES) || ends(b"name") || ends(b"key");

@@ -82,7 +82,14 @@ impl Redactor {
             Field::Cookie => Cow::Owned(header::cookies(value, marker)),
             Field::SetCookie => Cow::Owned(header::set_cookie(value, marker)),
             Field::Authority => {
-                own(header::authorities(value, marker)).unwrap_or_else(|| self.scanned(value, Place::Text))
+                own(header::authorities(value, marker)).unwrap_or_else(|| {
+                    // Nearly all are a name and a port.
+                    if memchr::memchr2(b'=', b'%', value).is_none() {
+                        Cow::Borrowed(value)
+                    } else {
+                        self.scanned(value, Place::Text)
+                    }
+                })
             }
             Field::Protocols => own(header::protocols(value, marker)).unwrap_or(Cow::Borrowed(value)),
             Field::Perhaps(verdict) => match scan::alone(verdict, value) {

@@ -4,6 +4,8 @@
 //! Texts in texts are gone into for [`MAX_DEPTH`] levels, and as long as the [budget](Budget) lasts: with both, the work is
 //! linear in the length of the text.
 
+use std::cell::OnceCell;
+
 use super::{
     assign, authority,
     decode::Coding,
@@ -32,13 +34,31 @@ pub(super) enum Place {
     Text,
 }
 
-/// What is known of the whole text.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Context {
+/// What is known of the whole text, once somebody asks.
+pub(super) struct Context<'a> {
+    text: &'a [u8],
+    oauth: OnceCell<bool>,
+    key: OnceCell<bool>,
+}
+
+impl<'a> Context<'a> {
+    fn of(text: &'a [u8]) -> Self {
+        Self { text, oauth: OnceCell::new(), key: OnceCell::new() }
+    }
+
+    fn has(&self, part: &str) -> bool {
+        memchr::memmem::find(self.text, part.as_bytes()).is_some()
+    }
+
     /// It has parameters of OAuth (RFC 6749): its `code` is one of those.
-    oauth: bool,
+    fn is_oauth(&self) -> bool {
+        *self.oauth.get_or_init(|| ["grant_type", "redirect_uri", "client_id"].iter().any(|name| self.has(name)))
+    }
+
     /// It has a JSON Web Key: single letters name its private parts.
-    key: bool,
+    fn is_key(&self) -> bool {
+        *self.key.get_or_init(|| self.has("\"kty\""))
+    }
 }
 
 /// A text under scan.
@@ -47,7 +67,7 @@ pub(super) struct Scan<'a> {
     pub(super) place: Place,
     /// How deep in others it is.
     pub(super) depth: u32,
-    context: Context,
+    context: &'a Context<'a>,
     marker: Marker,
     budget: &'a mut usize,
     spans: Vec<Span>,
@@ -56,14 +76,8 @@ pub(super) struct Scan<'a> {
 /// All that is to be hidden in `text`, in order.
 pub(super) fn scan(text: &[u8], place: Place, content_type: &[u8], marker: Marker) -> Vec<Span> {
     let mut budget = text.len().saturating_mul(BUDGET).saturating_add(1024);
-    let has = |part: &[u8]| memchr::memmem::find(text, part).is_some();
-    // Short texts, nearly all headers, have neither.
-    let context = if text.len() < 12 {
-        Context::default()
-    } else {
-        Context { oauth: has(b"grant_type") || has(b"redirect_uri") || has(b"client_id"), key: has(b"\"kty\"") }
-    };
-    let mut scan = Scan { text, place, depth: 0, context, marker, budget: &mut budget, spans: Vec::new() };
+    let context = Context::of(text);
+    let mut scan = Scan { text, place, depth: 0, context: &context, marker, budget: &mut budget, spans: Vec::new() };
     multipart::find(&mut scan, content_type);
     scan.run()
 }
@@ -162,14 +176,14 @@ impl Scan<'_> {
             Verdict::Secret | Verdict::Few => true,
             Verdict::Several => !is_number,
             Verdict::Code => {
-                self.context.oauth && value.len() >= 4 || in_query && value.len() >= 6 || is_random(value, 10)
+                self.context.is_oauth() && value.len() >= 4 || in_query && value.len() >= 6 || is_random(value, 10)
             }
             Verdict::Ticket => {
                 let plain = value.contains(&b' ') || is_number || is_numbered(value);
-                !plain && (in_query || self.context.oauth) && value.len() >= 6 || !plain && value.len() >= 8
+                !plain && (in_query || self.context.is_oauth()) && value.len() >= 6 || !plain && value.len() >= 8
             }
             Verdict::Key => self.place == Place::Target || is_random(value, 16),
-            Verdict::KeyMember => self.context.key && value.len() >= 16,
+            Verdict::KeyMember => self.context.is_key() && value.len() >= 16,
         };
         is_hidden.then_some(verdict == Verdict::Few)
     }
@@ -218,11 +232,12 @@ pub(super) fn is_random(value: &[u8], least: usize) -> bool {
 /// Whether a header's value under a name so judged is hidden: with nothing known of what is around it.
 pub(super) fn alone(verdict: Verdict, value: &[u8]) -> bool {
     let mut budget = 0;
+    let context = Context::of(value);
     let scan = Scan {
         text: value,
         place: Place::Text,
         depth: 0,
-        context: Context::default(),
+        context: &context,
         marker: Marker::default(),
         budget: &mut budget,
         spans: Vec::new(),
