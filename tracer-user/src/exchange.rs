@@ -223,6 +223,11 @@ impl Fields {
         self.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
+    /// Bytes that they take.
+    pub fn weight(&self) -> usize {
+        self.bytes.capacity() + self.lines.capacity() * size_of::<(Span, Span)>()
+    }
+
     /// Appends a line.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         let name = self.append(name);
@@ -278,6 +283,11 @@ impl Request {
         self.headers.get("host").and_then(|value| std::str::from_utf8(value).ok())
     }
 
+    /// Bytes that its head takes.
+    pub fn weight(&self) -> usize {
+        self.method.len() + self.target.len() + self.headers.weight() + self.trailers.weight()
+    }
+
     /// Path with query: the target in origin form. `*` for asterisk form, empty for CONNECT.
     pub fn path(&self) -> &str {
         if let Some(rest) = self.absolute_rest() {
@@ -315,6 +325,13 @@ pub struct Response {
     pub trailers: Fields,
 }
 
+impl Response {
+    /// Bytes that its head takes.
+    pub fn weight(&self) -> usize {
+        self.reason.len() + self.headers.weight() + self.trailers.weight()
+    }
+}
+
 /// An interim response (RFC 9110 section 15.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterimResponse {
@@ -324,6 +341,13 @@ pub struct InterimResponse {
     pub headers: Fields,
     /// When it was seen.
     pub time: Timestamp,
+}
+
+impl InterimResponse {
+    /// Bytes that it takes.
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() + self.headers.weight()
+    }
 }
 
 /// A connect that succeeded.

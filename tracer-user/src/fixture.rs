@@ -102,6 +102,7 @@ pub(crate) fn summary() -> Update {
         unseen: crate::engine::Unseen::default(),
         duration_ns: 9_000_000_000,
         loss: loss(),
+        waits_given_up: 0,
     })
 }
 

@@ -4,9 +4,9 @@
 //! open connections   . : | |  never fewer, for long; nearly all have carried one exchange and idle
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     About, Confidence, Detect, Explain, Facts, Findings, Live, Observation, OpenConnection, Opened, Report, Value,
@@ -94,6 +94,9 @@ pub struct Leak {
     thresholds: LeakThresholds,
     upstreams: FxHashMap<Arc<Key>, Upstream>,
     connections: FxHashMap<ConnectionId, Carried>,
+    /// Connections with bytes that were not read, by when those may have been forgotten, with their inodes.
+    unread: BTreeSet<(Timestamp, ConnectionId, u64)>,
+    suspected: FxHashSet<ConnectionId>,
     /// Upstreams with an incident.
     told: u32,
     next_look: Timestamp,
@@ -109,7 +112,15 @@ impl Detect for Leak {
 
     fn new(thresholds: Self::Thresholds) -> Self {
         let (upstreams, connections) = (FxHashMap::default(), FxHashMap::default());
-        Self { thresholds, upstreams, connections, told: 0, next_look: Timestamp(0) }
+        Self {
+            thresholds,
+            upstreams,
+            connections,
+            unread: BTreeSet::new(),
+            suspected: FxHashSet::default(),
+            told: 0,
+            next_look: Timestamp(0),
+        }
     }
 
     fn wants(&self, _step: Step, _role: Role) -> bool {
@@ -127,6 +138,14 @@ impl Detect for Leak {
                 self.closed(connection, now, findings);
             }
             Observation::Finished(exchange) if exchange.role == Role::Client => self.finished(exchange, now, findings),
+            Observation::Probe(_, connection) => {
+                let unread = connection.kernel.is_some_and(|kernel| kernel.receive_queue > 0);
+                let id = connection.info.id;
+                if unread && self.suspected.len() < MAX_CONNECTIONS && self.suspected.insert(id) {
+                    let due = forgotten_from(connection).unwrap_or(now);
+                    self.unread.insert((due, id, connection.info.inode.0));
+                }
+            }
             Observation::Tick(live) => {
                 if now >= self.next_look && !self.connections.is_empty() {
                     self.next_look = Timestamp(now.0.saturating_add(LOOK_NS));
@@ -144,6 +163,14 @@ impl Detect for Leak {
             _ => {}
         }
     }
+}
+
+/// From when on an answer that lies unread has been forgotten, if nothing is read or comes until then. `None` where there is no
+/// call.
+fn forgotten_from(connection: &OpenConnection<'_>) -> Option<Timestamp> {
+    let open = connection.open_since?;
+    let last = connection.received.last.unwrap_or(open);
+    Some(Timestamp(open.max(last).0.saturating_add(FORGOTTEN_NS)))
 }
 
 fn key(process: &ProcessRef, info: &ConnectionInfo) -> Key {
@@ -242,18 +269,32 @@ impl Leak {
     /// Calls whose answers have come and lie unread: they are not over, and hold their connections.
     fn look(&mut self, live: &dyn Live, now: Timestamp, findings: &mut Findings) {
         let mut forgotten = Vec::new();
-        live.connections(&mut |connection| {
-            let unread = connection.kernel.is_some_and(|kernel| kernel.receive_queue > 0);
-            let old = connection.open_since.is_some_and(|since| now.since(since) >= FORGOTTEN_NS);
-            let still = connection.received.last.is_none_or(|last| now.since(last) >= FORGOTTEN_NS);
-            if unread
-                && old
-                && still
-                && self.connections.get(&connection.info.id).is_some_and(|carried| carried.exchanges == 0)
-            {
-                forgotten.push((connection.info.id, Arc::clone(connection.info), connection.process.clone()));
+        while let Some((due, id, inode)) = self.unread.first().copied()
+            && due <= now
+        {
+            self.unread.pop_first();
+            let mut again = None;
+            live.look_at(inode, &mut |connection, _| {
+                let unread = connection.kernel.is_some_and(|kernel| kernel.receive_queue > 0);
+                let counted = || self.connections.get(&id).is_some_and(|carried| carried.exchanges == 0);
+                if connection.info.id != id || !unread || !counted() {
+                    return;
+                }
+                match forgotten_from(connection) {
+                    Some(due) if due > now => again = Some(due),
+                    Some(_) => forgotten.push((id, Arc::clone(connection.info), connection.process.clone())),
+                    None => {}
+                }
+            });
+            match again {
+                Some(due) => {
+                    self.unread.insert((due, id, inode));
+                }
+                None => {
+                    self.suspected.remove(&id);
+                }
             }
-        });
+        }
         // In the order in which they were made, not that of a hash table.
         forgotten.sort_unstable_by_key(|(id, ..)| *id);
         for (id, info, process) in forgotten {

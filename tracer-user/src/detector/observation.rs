@@ -63,6 +63,26 @@ pub trait Live {
     /// Shows every connection that was over a moment ago; who looks several times a second misses none, and sees most
     /// more than once.
     fn closed(&self, visit: &mut dyn FnMut(&OpenConnection<'_>));
+
+    /// Connections that are remembered: what it costs to show them all.
+    fn size(&self) -> usize;
+
+    /// Events until now.
+    fn events(&self) -> u64;
+
+    /// Shows one connection, where it is not over, with the oldest exchange on it that is not over and of which something was
+    /// seen.
+    fn look_at(&self, inode: u64, visit: &mut dyn FnMut(&OpenConnection<'_>, Option<&OpenExchange<'_>>));
+
+    /// Gives the connections on which something happened since they were given last, and those that were to be given again
+    /// by `now`. There is one who takes them.
+    fn take_queued(&self, now: Timestamp, take: &mut dyn FnMut(u64));
+
+    /// The connection is to be given again at a time, or when more happens on it than that bytes move.
+    fn look_again(&self, inode: u64, at: Timestamp);
+
+    /// Shows connections that were there when tracing began and of which nothing was seen: of very many, some at a time.
+    fn found(&self, visit: &mut dyn FnMut(&OpenConnection<'_>));
 }
 
 impl fmt::Debug for dyn Live + '_ {

@@ -6,9 +6,9 @@
 //!                +-> failed                              a moment for events that come late
 //! ```
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{cell::Cell, collections::VecDeque, sync::Arc};
 
-use super::{Environment, Note, NoteKind, preamble::Beginning};
+use super::{Environment, Note, NoteKind, due::Appointment, live::Queued, preamble::Beginning};
 use crate::{
     connection::{ConnectionInfo, Protocol, Role},
     detector::{KernelView, Observation, OpenConnection, Traffic, Turn},
@@ -116,7 +116,13 @@ pub(super) struct Link {
     /// How it seems to end.
     pub(super) ending: Option<End>,
     pub(super) over: Option<Timestamp>,
-    pub(super) in_attention: bool,
+    /// When it is to be looked at.
+    pub(super) appointment: Option<Appointment>,
+    /// Whether those who look at calls that are silent will look at it.
+    pub(super) queued: Cell<Queued>,
+    /// What it is counted with among those that wait, and its number there.
+    pub(super) held: usize,
+    pub(super) holder_number: u64,
     pub(super) probe: Option<ProbeMemory>,
     /// What the kernel said last.
     pub(super) kernel: Option<KernelView>,
@@ -192,7 +198,10 @@ impl Link {
             error: None,
             ending: None,
             over: None,
-            in_attention: false,
+            appointment: None,
+            queued: Cell::new(Queued::No),
+            held: 0,
+            holder_number: 0,
             probe: None,
             kernel: None,
             under_way: [0; 2],
@@ -303,29 +312,35 @@ impl Link {
         matches!(self.state, FIN_WAIT1 | FIN_WAIT2 | CLOSING | LAST_ACK | TIME_WAIT | CLOSE)
     }
 
-    /// Whether something must be looked at when time has passed.
-    pub(super) fn needs_time(&self) -> bool {
-        self.ending.is_some()
-            || self.connect_error.is_some()
-            || self.connected_unsaid
-            || self.over.is_some()
-            || self.stalled_since.is_some()
-            || matches!(&self.content, Content::Http1(http) if http.in_doubt())
-            || self.send.waits()
-            || self.receive.waits()
+    /// Since when pieces wait for their request.
+    pub(super) fn stalled_since(&self) -> Option<Timestamp> {
+        self.stalled_since
+    }
+
+    /// Bytes of memory that what waits takes, about: for bytes that are missing, for the request, for a decision.
+    pub(super) fn holds(&self) -> usize {
+        /// What a piece takes beside its bytes, in a queue that may be half empty.
+        const KEPT: usize = 192;
+        let stalled = self.stalled_bytes + self.stalled.len() * KEPT;
+        let beginning = match &self.beginning {
+            Beginning::Reading(held) => held.holds(),
+            _ => 0,
+        };
+        self.send.held() + self.receive.held() + stalled + beginning
     }
 
     /// It carries something else from here on.
     pub(super) fn set_content(&mut self, content: Content, environment: &mut Environment) {
-        let held = match std::mem::replace(&mut self.content, content) {
-            Content::Undecided(client, server) => client.held() + server.held(),
+        let (held, heads) = match std::mem::replace(&mut self.content, content) {
+            Content::Undecided(client, server) => (client.held() + server.held(), client.heads() + server.heads()),
             Content::Http1(http) => {
                 self.carried += http.finished();
-                http.held()
+                (http.held(), http.heads())
             }
-            Content::Opaque => 0,
+            Content::Opaque => (0, 0),
         };
         environment.open_bytes = environment.open_bytes.saturating_sub(held);
+        environment.open_heads = environment.open_heads.saturating_sub(heads);
     }
 
     pub(super) fn set_protocol(&mut self, protocol: Protocol) {
@@ -564,6 +579,13 @@ impl Link {
         self.stalled_bytes = 0;
     }
 
+    /// Passes on all responses that wait for their request.
+    pub(super) fn release_all(&mut self, environment: &mut Environment) {
+        while !self.stalled.is_empty() {
+            self.release_stalled(environment, true);
+        }
+    }
+
     /// Time has passed.
     pub(super) fn handle_timeout(&mut self, now: Timestamp, environment: &mut Environment) {
         for direction in [direction::SEND, direction::RECEIVE] {
@@ -685,6 +707,9 @@ impl Link {
         self.set_content(Content::Opaque, environment);
         self.ending = None;
         self.over = Some(time);
+        self.stalled = VecDeque::new();
+        (self.stalled_bytes, self.stalled_since) = (0, None);
+        environment.waiting.settle(self);
     }
 }
 

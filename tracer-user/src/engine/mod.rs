@@ -1,5 +1,6 @@
 //! The engine: takes events, gives updates. No clock, no I/O, no threads.
 
+mod due;
 mod link;
 mod live;
 mod not_seen;
@@ -11,17 +12,21 @@ mod process_table;
 pub(crate) mod tests;
 mod unseen;
 mod update;
+mod waiting;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{cell::RefCell, collections::VecDeque, sync::Arc};
 
+use due::Due;
 pub use link::Control;
 use link::{Content, End, Link};
+use live::Queue;
 use name::{Name, Names};
 pub use not_seen::Unseen;
 use opening::{connect_failed, connect_returned, connected, connecting_found, errno, failed_call, new_link};
 use process_table::ProcessTable;
 use rustc_hash::FxHashMap;
 pub use update::{Attached, EngineOptions, Loss, Note, NoteKind, Summary, Target, Update};
+use waiting::Waiting;
 
 use crate::{
     connection::{AF_UNIX, ConnectionId, ConnectionInfo, Endpoint, Role},
@@ -51,6 +56,9 @@ struct Environment {
     last_exchange: u64,
     /// See [`Context::open_bytes`].
     open_bytes: usize,
+    /// See [`Context::open_heads`].
+    open_heads: usize,
+    waiting: Waiting,
     told: Told,
     controls: VecDeque<Control>,
     /// Connections at whose end bytes were missing: unseen, unless the loss counters explain it.
@@ -65,12 +73,13 @@ impl Environment {
         response_next: Option<u64>,
         step: impl FnOnce(&mut Context<'_>),
     ) {
-        let Self { options, processes, last_exchange, open_bytes, told, .. } = self;
+        let Self { options, processes, last_exchange, open_bytes, open_heads, told, .. } = self;
         step(&mut Context {
             last_exchange,
             undecided: false,
             body_limit: options.body_limit,
             open_bytes,
+            open_heads,
             process_name: &|pid| processes.name(pid),
             connection,
             request_next,
@@ -154,7 +163,10 @@ pub struct Engine {
     environment: Environment,
     links: FxHashMap<u64, Box<Link>>,
     /// Connections that something must be done about when time passes.
-    attention: Vec<u64>,
+    due: Due,
+    /// Connections that detectors look at when time passes.
+    queue: RefCell<Queue>,
+    events: u64,
     targets: Vec<Target>,
     last_connection: u64,
     realtime_offset_ns: i64,
@@ -191,7 +203,16 @@ impl Engine {
 
     /// What is open now, for outputs that show it.
     pub fn live(&self) -> impl Live + '_ {
-        live::Links(&self.links)
+        self.links()
+    }
+
+    fn links(&self) -> live::Links<'_> {
+        live::Links { links: &self.links, queue: &self.queue, events: self.events }
+    }
+
+    /// Connections that were looked at because time passed, until now: what ticks cost.
+    pub fn visits(&self) -> u64 {
+        self.due.visits + self.queue.borrow().visits()
     }
 
     /// Whether the trace is over: nothing is open any more, and all updates are there.
@@ -216,6 +237,7 @@ impl Engine {
         }
         self.last = self.last.max(event.time());
         self.environment.told.now = self.last;
+        self.events += 1;
         match event {
             Event::Data(event, payload) => self.data(event, payload),
             Event::Socket(event) => self.socket(event),
@@ -269,6 +291,7 @@ impl Engine {
             incidents: self.environment.told.detectors.opened(),
             unseen: self.environment.told.unseen.clone(),
             duration_ns: self.attached.map_or(0, |attached| time.since(attached)),
+            waits_given_up: self.environment.waiting.given_up(),
             loss: Loss { time, ..self.loss.clone() },
         }));
     }
@@ -279,7 +302,7 @@ impl Engine {
             return;
         }
         let sequence = flags & wire::flag::SEQUENCE != 0;
-        let Self { links, environment, attention, last_connection, .. } = self;
+        let Self { links, environment, due, queue, last_connection, .. } = self;
         let link = links.entry(event.connection).or_insert_with(|| {
             // Its announcement was lost.
             Box::new(new_link(last_connection, environment, event.connection, &event.header, Content::new(None, true)))
@@ -287,6 +310,7 @@ impl Engine {
         if link.over.is_some() {
             return;
         }
+        queue.get_mut().touch(link, true);
         link.sequence = sequence;
         let holder = (event.header.tgid, event.fd);
         if link.holder != holder && event.fd >= 0 {
@@ -326,11 +350,21 @@ impl Engine {
             0 => {}
             _ => failed_call(link, event, time, environment),
         }
-        if !link.in_attention && link.needs_time() {
-            link.in_attention = true;
-            attention.push(event.connection);
+        due.attend(link);
+        if environment.waiting.settle(link) {
+            self.bound_waiting(time);
         }
         self.bound_connections(time);
+    }
+
+    /// Where all connections together hold too much that waits, those give up that have waited longest.
+    fn bound_waiting(&mut self, time: Timestamp) {
+        while let Some(inode) = self.environment.waiting.victim() {
+            if let Some(link) = self.links.get_mut(&inode) {
+                link.give_up_waiting(time, &mut self.environment);
+                self.due.attend(link);
+            }
+        }
     }
 
     fn socket(&mut self, event: &wire::SocketEvent) {
@@ -352,7 +386,7 @@ impl Engine {
             origin::FOUND if event.local_port != 0 => Some(Role::Client),
             _ => None,
         };
-        let Self { links, environment, last_connection, names, .. } = self;
+        let Self { links, environment, queue, last_connection, names, .. } = self;
         if begins && let Some(mut old) = links.remove(&event.connection) {
             old.close(Ending::ByTarget, time, environment);
         }
@@ -365,6 +399,7 @@ impl Engine {
         if event.origin != origin::FOUND {
             link.sequence = sequence;
         }
+        queue.get_mut().touch(link, false);
         let local = Endpoint::from_wire(event.family, event.local, event.local_port);
         let remote = Endpoint::from_wire(event.family, event.remote, event.remote_port);
         let opened = link.info.opened.or(begins.then_some(time));
@@ -401,7 +436,11 @@ impl Engine {
             link.state = if closing { wire::tcp_state::CLOSE } else { event.state };
             link.peer_closed |= event.state == wire::tcp_state::CLOSE_WAIT;
         }
-        link.found |= joined && link.info.opened.is_none() && event.origin == origin::FOUND;
+        if joined && link.info.opened.is_none() && event.origin == origin::FOUND {
+            if !std::mem::replace(&mut link.found, true) {
+                queue.get_mut().find(event.connection);
+            }
+        }
         if event.fd >= 0 && event.header.tgid != 0 {
             link.holder = (event.header.tgid, event.fd);
             let old = environment.processes.open(event.header.tgid, event.fd, event.connection);
@@ -426,9 +465,8 @@ impl Engine {
             }
             _ => {}
         }
-        if link.needs_time() {
-            self.attend(event.connection);
-        }
+        environment.waiting.settle(link);
+        self.due.attend(link);
         if let Some(inode) = overtaken {
             self.let_go(inode, time);
         }
@@ -439,7 +477,7 @@ impl Engine {
         use wire::{tcp, tcp_state};
         let time = Timestamp(event.header.time_ns);
         let counted = event.header.flags & wire::flag::COUNTED != 0;
-        let Self { links, environment, attention, last_connection, .. } = self;
+        let Self { links, environment, due, queue, last_connection, .. } = self;
         if event.what == tcp::STATE && event.new_state == tcp_state::SYN_SENT {
             if let Some(old) = links.get_mut(&event.connection)
                 && (old.over.is_some() || old.failed || old.connected || old.send.next().is_some())
@@ -453,6 +491,7 @@ impl Engine {
                 let content = Content::new(Some(Role::Client), false);
                 Box::new(new_link(last_connection, environment, event.connection, &event.header, content))
             });
+            queue.get_mut().touch(link, false);
             link.counted |= counted;
             link.sequence = !link.counted;
             link.state = event.new_state;
@@ -463,6 +502,7 @@ impl Engine {
             return;
         }
         let Some(link) = links.get_mut(&event.connection).filter(|link| link.over.is_none()) else { return };
+        queue.get_mut().touch(link, false);
         link.counted |= counted;
         if link.counted && !counted {
             // Of a subflow, which is not the connection.
@@ -514,10 +554,7 @@ impl Engine {
             },
             _ => {}
         }
-        if !link.in_attention && link.needs_time() {
-            link.in_attention = true;
-            attention.push(event.connection);
-        }
+        due.attend(link);
     }
 
     fn descriptor(&mut self, event: &wire::DescriptorEvent) {
@@ -599,10 +636,8 @@ impl Engine {
     }
 
     fn attend(&mut self, inode: u64) {
-        if let Some(link) = self.links.get_mut(&inode)
-            && !std::mem::replace(&mut link.in_attention, true)
-        {
-            self.attention.push(inode);
+        if let Some(link) = self.links.get_mut(&inode) {
+            self.due.attend(link);
         }
     }
 
@@ -635,24 +670,27 @@ impl Engine {
     fn tick(&mut self, event: &wire::TickEvent) {
         let now = Timestamp(event.header.time_ns);
         self.loss = Loss { time: now, events: event.lost_events, bytes: event.lost_bytes };
-        let mut attention = std::mem::take(&mut self.attention);
-        attention.retain(|inode| {
-            let Some(link) = self.links.get_mut(inode) else { return false };
+        for (number, inode) in self.due.take(now, &mut self.links) {
+            let Some(link) = self.links.get_mut(&inode) else { continue };
             if let Some((error, time)) = link.connect_error.take() {
                 connect_failed(link, error, time, &mut self.environment);
             }
             opening::say_connected(link, &mut self.environment);
             link.handle_timeout(now, &mut self.environment);
             if link.over.is_some_and(|over| now.since(over) >= REMEMBER_NS) {
-                self.links.remove(inode);
-                return false;
+                self.links.remove(&inode);
+                continue;
             }
-            link.in_attention = link.needs_time();
-            link.in_attention
-        });
-        self.attention.extend(attention);
+            self.environment.waiting.settle(link);
+            self.due.attend_again(link, number, now);
+        }
+        self.queue.get_mut().tidy(&self.links);
         self.report_unseen();
-        self.environment.told.observe(&Observation::Tick(&live::Links(&self.links)));
+        self.environment.told.observe(&Observation::Tick(&live::Links {
+            links: &self.links,
+            queue: &self.queue,
+            events: self.events,
+        }));
         for ask in self.environment.told.detectors.take_asks() {
             self.environment.controls.push_back(match ask {
                 Ask::Connection(inode) => Control::AskConnection { inode: inode.0 },

@@ -133,6 +133,14 @@ impl Link {
 }
 
 impl Held {
+    /// Bytes of memory that it takes, about.
+    pub(super) fn holds(&self) -> usize {
+        /// What a piece takes beside its bytes, in a list that may be half empty.
+        const KEPT: usize = 192;
+        // What came is there twice.
+        2 * (self.requests.len() + self.responses.len()) + (self.pieces.len() + 1) * KEPT
+    }
+
     /// Reads what waits with this after it. What would be longer than any header is none.
     fn add(&mut self, response: bool, bytes: &[u8]) -> Answer {
         let known = if response { &mut self.responses } else { &mut self.requests };

@@ -1,5 +1,6 @@
 //! The engine on scripted events.
 
+mod bounds;
 mod conversation;
 mod ending;
 mod preamble;

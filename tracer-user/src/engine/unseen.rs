@@ -37,6 +37,9 @@ impl Engine {
         {
             link.in_call[usize::from(direction)] = Some(Timestamp(event.header.time_ns));
         }
+        if let Some(link) = self.links.get(&event.connection) {
+            self.queue.get_mut().touch(link, false);
+        }
         self.environment.told.observe(&Observation::Thread(event));
     }
 
@@ -47,6 +50,7 @@ impl Engine {
         let explained = self.loss.total_events() > 0;
         let Some(link) = self.links.get_mut(&event.connection).filter(|link| link.over.is_none()) else { return };
         let time = Timestamp(event.header.time_ns);
+        self.queue.get_mut().touch(link, false);
         if event.header.flags & flag::GONE != 0 {
             return self.gone(event);
         }

@@ -119,6 +119,8 @@ pub struct Summary {
     pub loss: Loss,
     /// From attach to end.
     pub duration_ns: u64,
+    /// How often a connection gave up what it waited for, as all of them together held too much.
+    pub waits_given_up: u64,
 }
 
 /// What the engine found out.

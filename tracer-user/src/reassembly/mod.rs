@@ -14,6 +14,10 @@ use crate::event::{Timestamp, wire};
 pub const MAX_WAITING_BYTES: usize = 256 * 1024;
 /// Segments that wait, at most, per direction.
 pub const MAX_WAITING_SEGMENTS: usize = 64;
+/// What a tree takes that holds anything: its first node has room for eleven.
+const NODE: usize = 1024;
+/// What a segment takes beside its bytes: its share of a node that is half full, and what the allocator adds.
+const KEPT: usize = 224;
 /// How long a segment waits for what is missing before it. Events of two processors reach the ring within
 /// microseconds of each other; this is several ticks.
 pub const REORDER_WAIT_NS: u64 = 100_000_000;
@@ -103,6 +107,19 @@ impl Stream {
     /// Whether a segment waits for what is missing before it.
     pub fn waits(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// Since when.
+    pub fn waiting_since(&self) -> Option<Timestamp> {
+        self.waiting_since
+    }
+
+    /// Bytes of memory that what waits takes, about.
+    pub fn held(&self) -> usize {
+        if self.waiting.is_empty() {
+            return 0;
+        }
+        NODE + self.waiting.len() * KEPT + self.waiting_bytes
     }
 
     /// A position of this stream as the probes count it, where they do.

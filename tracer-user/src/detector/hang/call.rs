@@ -120,6 +120,10 @@ impl Known<'_> {
         self.after() / 2
     }
 
+    fn later(&self, progress: Timestamp) -> Seen {
+        Seen::Later(Timestamp(progress.0.saturating_add(self.watch())))
+    }
+
     fn threshold(&self, endpoint: impl FnOnce() -> Endpoint, purpose: Purpose) -> u64 {
         let usual = self.history.usual(endpoint).unwrap_or(0) as f64 * self.thresholds.factor;
         let plain = self.after().max(usual as u64);
@@ -209,74 +213,64 @@ fn stage(exchange: &OpenExchange<'_>) -> Option<Stage> {
     })
 }
 
-/// Exchanges that are silent for long enough to be asked about. Of several on one connection, the first alone: the
-/// others wait for it.
-pub(super) fn exchanges(live: &dyn Live, known: Known<'_>, seen: &mut FxHashSet<ConnectionId>) -> Vec<Candidate> {
-    let mut candidates = Vec::new();
-    live.exchanges(&mut |exchange| {
-        // What was under way before tracing, and of which nothing was seen, may not even be HTTP.
-        if exchange.late && exchange.request.is_none() && exchange.response.is_none() {
-            return;
-        }
-        if !seen.insert(exchange.connection.id) {
-            return;
-        }
-        let Some(stage) = stage(exchange) else { return };
-        let timing = exchange.timing;
-        // An interim response tells that the server works on it (RFC 9110 section 15.2).
-        let interim = exchange.interim.last().map(|interim| interim.time);
-        let progress = [timing.request_end, timing.response_end, interim].into_iter().flatten().max();
-        let progress = progress.unwrap_or(exchange.started).max(exchange.started);
-        if known.now.since(progress) < known.watch() {
-            return;
-        }
-        let remote = &exchange.connection.remote_text;
-        let endpoint = || Endpoint::of(exchange.role, remote, exchange.request);
-        let purpose = purpose::of(exchange.request, exchange.response);
-        candidates.push(Candidate {
-            subject: Subject::Exchange(exchange.id),
-            stage,
-            role: exchange.role,
-            started: exchange.started,
-            progress,
-            lower_bound: exchange.late,
-            threshold: known.threshold(endpoint, purpose),
-            doubtful: false,
-            purpose,
-            moved: Moved::of(exchange),
-            peer_closed: false,
-            process: exchange.process.clone(),
-            tid: exchange.thread,
-            connection: Arc::clone(exchange.connection),
-            exchange: Some(exchange.id),
-            call: call_of(exchange.role, exchange.connection, exchange.request),
-        });
-    });
-    candidates
+/// What a look at a connection shows.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// No call, until more happens.
+    Nothing,
+    /// A call that is not silent for long enough before then.
+    Later(Timestamp),
+    /// One that is.
+    Silent(Box<Candidate>),
 }
 
-/// What moved on the connections of these exchanges since they were last heard of; and calls on connections that carry
-/// no exchange.
-pub(super) fn connections(
-    live: &dyn Live,
-    known: Known<'_>,
-    seen: &FxHashSet<ConnectionId>,
-    candidates: &mut Vec<Candidate>,
-) {
-    let by_connection: FxHashMap<ConnectionId, usize> =
-        candidates.iter().enumerate().map(|(index, candidate)| (candidate.connection.id, index)).collect();
-    live.connections(&mut |connection| {
-        if let Some(index) = by_connection.get(&connection.info.id) {
-            moved(&mut candidates[*index], connection, known);
-            stage_now(&mut candidates[*index], connection);
-        } else if !seen.contains(&connection.info.id) {
-            let candidate = without_exchange(connection, known);
-            candidates.extend(candidate.filter(|call| known.now.since(call.progress) >= known.watch()));
+impl Seen {
+    fn of(candidate: Candidate, known: Known<'_>) -> Self {
+        if known.now.since(candidate.progress) < known.watch() {
+            return known.later(candidate.progress);
         }
-    });
-    candidates.retain(|candidate| known.now.since(candidate.progress) >= known.watch());
-    // The order of a hash table says nothing: what is found first should be what is oldest.
-    candidates.sort_by_key(|candidate| (candidate.progress, candidate.connection.id));
+        Self::Silent(Box::new(candidate))
+    }
+}
+
+/// The call on a connection, with the oldest exchange on it that is open: the others wait for that one.
+pub(super) fn on(connection: &OpenConnection<'_>, exchange: Option<&OpenExchange<'_>>, known: Known<'_>) -> Seen {
+    let Some(exchange) = exchange else {
+        return without_exchange(connection, known).map_or(Seen::Nothing, |candidate| Seen::of(candidate, known));
+    };
+    let Some(stage) = stage(exchange) else { return Seen::Nothing };
+    let timing = exchange.timing;
+    // An interim response tells that the server works on it (RFC 9110 section 15.2).
+    let interim = exchange.interim.last().map(|interim| interim.time);
+    let progress = [timing.request_end, timing.response_end, interim].into_iter().flatten().max();
+    let progress = progress.unwrap_or(exchange.started).max(exchange.started);
+    if known.now.since(progress) < known.watch() {
+        return known.later(progress);
+    }
+    let remote = &exchange.connection.remote_text;
+    let endpoint = || Endpoint::of(exchange.role, remote, exchange.request);
+    let purpose = purpose::of(exchange.request, exchange.response);
+    let mut candidate = Candidate {
+        subject: Subject::Exchange(exchange.id),
+        stage,
+        role: exchange.role,
+        started: exchange.started,
+        progress,
+        lower_bound: exchange.late,
+        threshold: known.threshold(endpoint, purpose),
+        doubtful: false,
+        purpose,
+        moved: Moved::of(exchange),
+        peer_closed: false,
+        process: exchange.process.clone(),
+        tid: exchange.thread,
+        connection: Arc::clone(exchange.connection),
+        exchange: Some(exchange.id),
+        call: call_of(exchange.role, exchange.connection, exchange.request),
+    };
+    moved(&mut candidate, connection, known);
+    stage_now(&mut candidate, connection);
+    Seen::of(candidate, known)
 }
 
 fn moved(candidate: &mut Candidate, connection: &OpenConnection<'_>, known: Known<'_>) {
@@ -379,8 +373,8 @@ fn answer_awaited(connection: &OpenConnection<'_>, known: Known<'_>, kernel: &Ke
 /// waits on such a connection.
 pub(super) fn with_silent_connections(live: &dyn Live) -> Vec<u32> {
     let mut processes = FxHashSet::default();
-    live.connections(&mut |connection| {
-        if connection.found && connection.turn.is_none() && connection.role == Some(Role::Client) {
+    live.found(&mut |connection| {
+        if connection.role == Some(Role::Client) {
             processes.insert(connection.process.pid);
         }
     });

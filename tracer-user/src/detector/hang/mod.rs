@@ -7,7 +7,8 @@
 //! a byte moves, or it ends -> closed, with its total
 //! ```
 //!
-//! What is looked at is everything that is open, a few times within the threshold: nothing is done when bytes move.
+//! Looks come a few times within the threshold; nothing is done when bytes move. A look takes what happened since the one before
+//! and what is due ([`look`]): a hundred thousand calls that are open and silent cost nothing.
 
 mod call;
 mod evidence;
@@ -15,6 +16,7 @@ mod given_up;
 mod forgotten;
 mod history;
 mod kernel;
+mod look;
 mod purpose;
 #[cfg(test)]
 mod tests;
@@ -25,13 +27,14 @@ mod words;
 
 use std::{sync::Arc, time::Duration};
 
-use call::{AllMade, Candidate, Known, Subject};
+use call::{AllMade, Candidate, Subject};
 pub use evidence::{Call, Doing, HangEvidence, HangResult, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn};
 use forgotten::Forgotten;
 use given_up::{AllGivenUp, GaveUp};
 use history::{Endpoint, History};
 use kernel::Kernels;
-use rustc_hash::{FxHashMap, FxHashSet};
+use look::Schedule;
+use rustc_hash::FxHashMap;
 use threads::Threads;
 use timeout::Timeouts;
 use verdict::{Court, Verdict};
@@ -63,6 +66,13 @@ thresholds! {
 
 /// Incidents that are open at once, at most: the others of a great many calls that hang are counted.
 const MAX_OPEN: usize = 1000;
+/// Calls that are made, for those that may wait for them.
+struct Made<'a> {
+    all: &'a AllMade,
+    /// They are not those of this moment: each is to be looked up.
+    live: Option<&'a dyn Live>,
+}
+
 /// Incidents that are remembered of one exchange that goes on again and again.
 const MAX_PAST: usize = 64;
 /// Looks at all that is open come so often within the threshold.
@@ -82,8 +92,10 @@ struct Watched {
     candidate: Candidate,
     /// Since when.
     since: Timestamp,
-    /// The look that saw it last.
-    look: u64,
+    /// It was silent for longer than its threshold at the last look at it.
+    hangs: bool,
+    /// When it is looked at, though nothing happens.
+    next_look: Timestamp,
     next_ask: Timestamp,
     /// The look that first saw the peer closed, where one before saw it open.
     closed_since: Option<Timestamp>,
@@ -129,7 +141,7 @@ pub struct Hang {
     timeouts: Timeouts,
     given_up: AllGivenUp,
     forgotten: Forgotten,
-    look: u64,
+    schedule: Schedule,
     next_look: Timestamp,
     /// When threads are looked at that may wait on connections from before tracing.
     next_threads: Timestamp,
@@ -157,7 +169,7 @@ impl Detect for Hang {
             timeouts: Timeouts::default(),
             given_up: AllGivenUp::default(),
             forgotten: Forgotten::default(),
-            look: 0,
+            schedule: Schedule::default(),
             next_look: Timestamp(0),
             next_threads: Timestamp(0),
             open: 0,
@@ -214,81 +226,42 @@ impl Hang {
         self.thresholds.after.as_nanos() as u64
     }
 
+    /// How long the kernel has to answer.
+    fn grace(&self) -> u64 {
+        self.after().clamp(GRACE.0, GRACE.1)
+    }
+
     fn every(&self) -> u64 {
         (self.after() / LOOKS).clamp(EVERY.0, EVERY.1)
     }
 
-    fn look(&mut self, live: &dyn Live, now: Timestamp, findings: &mut Findings) {
-        self.next_look = Timestamp(now.0.saturating_add(self.every()));
-        self.look += 1;
-        let look_at_threads = now >= self.next_threads;
-        if look_at_threads {
-            self.next_threads = Timestamp(now.0.saturating_add(ASK_AT_LEAST.min(self.after())));
-            self.threads.expire(now);
-        }
-        let waited = self.threads.waited_on();
-        let known = Known {
-            waited: &waited,
-            now,
-            thresholds: &self.thresholds,
-            history: &self.history,
-            kernels: &self.kernels,
-            threads: &self.threads,
-        };
-        let mut seen = FxHashSet::default();
-        let mut candidates = call::exchanges(live, known, &mut seen);
-        call::connections(live, known, &seen, &mut candidates);
-        candidates.extend(self.queries(now));
-        let silent = |candidate: &&Candidate| now.since(candidate.progress) >= candidate.threshold;
-        if look_at_threads {
-            for pid in call::with_silent_connections(live) {
-                findings.ask(Ask::Threads { pid, tid: 0 });
-            }
-        }
-        self.hanging = candidates.iter().filter(silent).count() as u32;
-        let waits =
-            |candidate: &Candidate| verdict::needs_threads(candidate, self.kernels.get(candidate.connection.inode.0));
-        let made = if candidates.iter().any(waits) { call::made(live, known) } else { AllMade::default() };
-        for candidate in candidates {
-            self.watch(candidate, &made, now, findings);
-        }
-        self.sweep(now, findings);
-    }
-
-    /// Threads that wait for a name server.
-    fn queries(&self, now: Timestamp) -> Vec<Candidate> {
-        let watch = self.after() / 2;
-        let waits = self.threads.queries().filter(|(thread, since)| {
-            // Looked at lately.
-            now.since(thread.time()) < ASK_AT_LEAST * 2 && now.since(*since) >= watch
-        });
-        waits.map(|(thread, since)| timeout::query(thread, since, self.after())).collect()
-    }
-
-    fn watch(&mut self, candidate: Candidate, made: &AllMade, now: Timestamp, findings: &mut Findings) {
+    fn watch(&mut self, candidate: Candidate, made: &Made<'_>, now: Timestamp, findings: &mut Findings) {
         let (subject, stall) = (candidate.subject, now.since(candidate.progress));
         let inode = candidate.connection.inode.0;
         let kernel = self.kernels.get(inode);
         let needs_threads = verdict::needs_threads(&candidate, kernel);
         let every = self.every();
-        let court = Court { now, kernel, threads: &self.threads, made };
+        let many = self.schedule.are_many();
+        let court = Court { now, kernel, threads: &self.threads, made: made.all, live: made.live };
         let verdict = verdict::judge(&candidate, court);
         let watched = self.watched.entry(subject).or_insert_with(|| Watched {
             candidate: candidate.clone(),
             since: now,
-            look: 0,
+            hangs: false,
+            next_look: Timestamp(0),
             next_ask: now,
             closed_since: None,
             status: None,
             follows: None,
             told: None,
         });
-        watched.look = self.look;
         if candidate.peer_closed && !watched.candidate.peer_closed {
             watched.closed_since = Some(now);
         }
         if now >= watched.next_ask {
-            watched.next_ask = Timestamp(now.0.saturating_add((stall / 4).clamp(every, ASK_AT_LEAST)));
+            // Of very many, each is asked about ever more seldom.
+            let wait = if many { stall.max(every) } else { (stall / 4).clamp(every, ASK_AT_LEAST) };
+            watched.next_ask = Timestamp(now.0.saturating_add(wait));
             if inode != 0 {
                 findings.ask(Ask::Connection(SocketInode(inode)));
             }
@@ -311,7 +284,9 @@ impl Hang {
                 watched.follows = Some(key);
                 return;
             }
-            if due && ready && watched.follows.is_none() && self.open < MAX_OPEN {
+            if due && ready && watched.follows.is_none() && self.open >= MAX_OPEN {
+                self.schedule.wait_for_room(&watched.candidate);
+            } else if due && ready && watched.follows.is_none() {
                 let mut report = report(&watched.candidate, &verdict, HangResult::Ongoing, now, now, self.hanging);
                 if let super::Evidence::Hang(evidence) = &mut report.evidence {
                     evidence.has_timeout = self.timeouts.knows(timeout::endpoint_of(&watched.candidate));
@@ -341,11 +316,8 @@ impl Hang {
         }
     }
 
-    /// What was not seen by this look moves again, or is over.
-    fn sweep(&mut self, now: Timestamp, findings: &mut Findings) {
-        let look = self.look;
-        let mut gone: Vec<Subject> =
-            self.watched.iter().filter(|(_, watched)| watched.look != look).map(|(subject, _)| *subject).collect();
+    /// What a look does not show any more moves again, or is over.
+    fn sweep(&mut self, mut gone: Vec<Subject>, now: Timestamp, findings: &mut Findings) {
         gone.sort_unstable();
         for subject in gone {
             let result = match subject {
@@ -384,6 +356,7 @@ impl Hang {
         findings: &mut Findings,
     ) -> Was {
         let Some(watched) = self.watched.remove(&subject) else { return Was::default() };
+        self.schedule.forget(&watched);
         if let Some(key) = &watched.follows {
             self.forgotten.leave(key, subject);
             let leader = self.forgotten.leader(key).and_then(|leader| self.watched.get(&leader)?.told.as_ref());
@@ -514,7 +487,7 @@ impl Hang {
         let candidate = timeout::candidate_of(exchange, self.after());
         let kernel = self.kernels.get(candidate.connection.inode.0);
         let made = AllMade::default();
-        let court = Court { now: end, kernel, threads: &self.threads, made: &made };
+        let court = Court { now: end, kernel, threads: &self.threads, made: &made, live: None };
         let verdict = verdict::judge(&candidate, court);
         let call = GaveUp {
             endpoint: timeout::endpoint_of(&candidate),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     connection::Role,
-    detector::Confidence,
+    detector::{Confidence, Live},
     event::{
         Timestamp,
         wire::{tcp_state, waits_on},
@@ -52,9 +52,34 @@ pub(super) struct Court<'a> {
     pub(super) kernel: Option<&'a Kernel>,
     pub(super) threads: &'a Threads,
     pub(super) made: &'a AllMade,
+    /// Where the calls that are made were not all looked at just now: whether one still is.
+    pub(super) live: Option<&'a dyn Live>,
 }
 
-impl Court<'_> {
+impl<'a> Court<'a> {
+    /// The call is still made.
+    fn is_made(&self, made: &Made) -> bool {
+        let Some(live) = self.live else { return true };
+        let mut is = false;
+        live.look_at(made.inode, &mut |_, exchange| is = exchange.map(|exchange| exchange.id) == made.exchange);
+        is
+    }
+
+    /// The call that is made on this socket.
+    fn made_on(&self, pid: u32, inode: u64) -> Option<&'a Made> {
+        self.made.on(pid, inode).filter(|made| self.is_made(made))
+    }
+
+    /// The first that this thread makes since a moment.
+    fn made_by(&self, pid: u32, tid: u32, since: Timestamp) -> Option<&'a Made> {
+        self.made.by(pid, tid, since).filter(|made| self.is_made(made))
+    }
+
+    /// The first that any thread makes since a moment, but for those that serve.
+    fn made_after(&self, pid: u32, since: Timestamp) -> Option<&'a Made> {
+        self.made.after(pid, since).filter(|made| self.is_made(made))
+    }
+
     /// The thread, with what others know of it.
     fn fact(&self, thread: &Thread) -> ThreadFact {
         let mut fact = self.threads.fact(thread, self.now);
@@ -267,7 +292,7 @@ fn hands<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
     let own = socket == call.connection.inode.0;
     if doing == Doing::Socket
         && !own
-        && let Some(made) = court.made.on(pid, socket)
+        && let Some(made) = court.made_on(pid, socket)
     {
         let outbound = outbound(made, "same socket");
         return Hands { thread: Some(thread), doing: Some(Doing::OutboundCall), outbound, doubtful: false };
@@ -277,8 +302,8 @@ fn hands<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
     if waits && call.role == Role::Server {
         // The same thread's first; then any that began since, unless it serves another request.
         let other = |made: &&Made| made.inode != call.connection.inode.0;
-        let same = court.made.by(pid, call.tid, call.started).filter(other);
-        let after = || court.made.after(pid, call.started).filter(other);
+        let same = court.made_by(pid, call.tid, call.started).filter(other);
+        let after = || court.made_after(pid, call.started).filter(other);
         if let Some((made, by)) = same.map(|made| (made, "same thread")).or_else(|| Some((after()?, "time"))) {
             return Hands {
                 thread: Some(thread),
@@ -313,7 +338,7 @@ fn elsewhere<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
     let threads = court.threads.of(pid, call.progress);
     if call.exchange.is_none() && call.role == Role::Server {
         let waits_for = |thread: &Thread| match thread.doing() {
-            Doing::Socket => court.made.on(pid, thread.latest.connection),
+            Doing::Socket => court.made_on(pid, thread.latest.connection),
             _ => None,
         };
         if let Some((thread, made)) = threads.iter().find_map(|thread| Some((*thread, waits_for(thread)?))) {
@@ -347,7 +372,7 @@ fn elsewhere<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
     }
     let mut hands = Hands { thread, doing: thread.map(Thread::doing), outbound: None, doubtful: true };
     if hands.doing == Some(Doing::EventLoop)
-        && let Some(made) = court.made.after(pid, Timestamp(0)).filter(|made| made.inode != call.connection.inode.0)
+        && let Some(made) = court.made_after(pid, Timestamp(0)).filter(|made| made.inode != call.connection.inode.0)
         && call.role == Role::Server
     {
         let remote = made.connection.remote_text.clone();

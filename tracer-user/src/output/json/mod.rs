@@ -225,12 +225,14 @@ impl ObjectWriter {
             raw(out, r#","filtered":"#);
             number(out, filtered);
         }
-        for (name, bodies) in
-            [(r#","decoding_cut":"#, self.decoding.cut()), (r#","decoding_skipped":"#, self.decoding.skipped())]
-        {
-            if bodies > 0 {
+        for (name, count) in [
+            (r#","decoding_cut":"#, self.decoding.cut()),
+            (r#","decoding_skipped":"#, self.decoding.skipped()),
+            (r#","waits_given_up":"#, summary.waits_given_up),
+        ] {
+            if count > 0 {
                 raw(out, name);
-                number(out, bodies);
+                number(out, count);
             }
         }
         if !summary.unseen.is_empty() {

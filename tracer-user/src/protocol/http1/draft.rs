@@ -79,6 +79,17 @@ impl Draft {
         }
     }
 
+    /// Bytes that one takes without its messages.
+    pub(super) const WEIGHT: usize = size_of::<Self>();
+
+    /// Bytes that it takes without the content of its messages.
+    pub(super) fn weight(&self) -> usize {
+        let request = self.request.as_ref().map_or(0, Request::weight);
+        let response = self.response.as_ref().map_or(0, Response::weight);
+        let interim: usize = self.interim.iter().map(InterimResponse::weight).sum();
+        Self::WEIGHT + request + response + interim
+    }
+
     /// Lowers the quality to `quality`, unless it is worse already.
     pub(super) fn degrade(&mut self, quality: Quality) {
         self.quality = self.quality.max(quality);

@@ -45,6 +45,8 @@ pub struct Context<'a> {
     pub body_limit: usize,
     /// See [`MAX_OPEN_BYTES`].
     pub open_bytes: &'a mut usize,
+    /// See [`MAX_OPEN_HEADS`].
+    pub open_heads: &'a mut usize,
     /// Name of a process.
     pub process_name: &'a dyn Fn(u32) -> Arc<str>,
     /// The connection, as it is known now.
@@ -74,10 +76,22 @@ pub trait Listener {
 /// that never end their heads, must not take the memory of the machine that is being looked at.
 pub const MAX_OPEN_BYTES: usize = 64 << 20;
 
-/// Beginnings of heads up to this length are kept nevertheless.
+/// Beginnings of heads up to this length are kept nevertheless, and so are heads that are whole.
 const SMALL_HEAD: usize = 1024;
 
+/// Bytes that open exchanges and their heads may take, all connections together. Beyond it header lines are not kept, and
+/// connections that pipeline may have [`FEW_WAITING`] requests open. Ninety thousand calls of the usual kind have room.
+pub const MAX_OPEN_HEADS: usize = 128 << 20;
+
+/// Requests that wait for an answer on one connection while open exchanges take too much.
+const FEW_WAITING: usize = 4;
+
 impl Context<'_> {
+    /// There is no room for more header lines.
+    fn is_full(&self) -> bool {
+        *self.open_heads > MAX_OPEN_HEADS
+    }
+
     /// Bytes of a body that may be kept now.
     fn body_room(&self) -> usize {
         if *self.open_bytes < MAX_OPEN_BYTES { self.body_limit } else { 0 }
@@ -225,6 +239,8 @@ pub struct Http1 {
     finished: u64,
     /// What of [`Context::open_bytes`] is heads that this connection holds.
     held: usize,
+    /// What of [`Context::open_heads`] is exchanges of this connection.
+    heads: usize,
 }
 
 impl Http1 {
@@ -265,6 +281,7 @@ impl Http1 {
             connect: None,
             finished: 0,
             held: 0,
+            heads: 0,
         }
     }
 
@@ -286,6 +303,25 @@ impl Http1 {
     /// Bytes of heads that are not whole, as counted in [`Context::open_bytes`]: who drops it takes them out there.
     pub fn held(&self) -> usize {
         self.held
+    }
+
+    /// Bytes of its open exchanges, as counted in [`Context::open_heads`]: who drops it takes them out there.
+    pub fn heads(&self) -> usize {
+        self.heads
+    }
+
+    /// More is kept of an open exchange.
+    fn keep(&mut self, bytes: usize, context: &mut Context<'_>) {
+        self.heads += bytes;
+        *context.open_heads += bytes;
+    }
+
+    /// An exchange is not open any more; where none is, nothing is kept.
+    fn let_go(&mut self, bytes: usize, context: &mut Context<'_>) {
+        let none = self.waiting.is_empty() && !matches!(self.answering, Answering::Orphan(_));
+        let bytes = if none { self.heads } else { bytes.min(self.heads) };
+        self.heads -= bytes;
+        *context.open_heads = context.open_heads.saturating_sub(bytes);
     }
 
     /// Counts what the parsers hold now.
@@ -320,6 +356,29 @@ impl Http1 {
         for draft in self.waiting.iter().chain(orphan) {
             visit(&draft.view(self.role, connection));
         }
+    }
+
+    /// The oldest exchange that is not over and of which something was seen.
+    pub fn first_open<'a>(&'a self, connection: &'a Arc<ConnectionInfo>) -> Option<OpenExchange<'a>> {
+        let orphan = if let Answering::Orphan(draft) = &self.answering { Some(&**draft) } else { None };
+        let mut drafts = self.waiting.iter().chain(orphan);
+        let first = drafts.find(|draft| !draft.late || draft.request.is_some() || draft.response.is_some())?;
+        Some(first.view(self.role, connection))
+    }
+
+    /// When what is in doubt is over at the latest.
+    pub fn doubt_until(&self) -> Option<Timestamp> {
+        let after = |time: Option<Timestamp>, wait: u64| Timestamp(time.map_or(0, |time| time.0.saturating_add(wait)));
+        let sending = || self.waiting.back().filter(|draft| !draft.request_done)?.timing.request_end;
+        let answered = || match &self.answering {
+            Answering::Nothing => None,
+            Answering::Exchange(key) => self.waiting.iter().find(|draft| draft.key == *key)?.timing.response_end,
+            Answering::Orphan(draft) => draft.timing.response_end,
+        };
+        let requests = self.requests.in_doubt().then(|| after(sending(), REORDER_WAIT_NS));
+        let responses = self.responses.in_doubt().then(|| after(answered(), REORDER_WAIT_NS));
+        let held_back = self.held_back.map(|since| after(Some(since), REST_NS));
+        [requests, responses, held_back].into_iter().flatten().min()
     }
 
     /// Takes the signal, if there is one.
@@ -358,6 +417,7 @@ impl Http1 {
         draft.request_done = true;
         draft.quality = Quality::JoinedLate;
         self.waiting.push_back(draft);
+        self.keep(Draft::WEIGHT, context);
     }
 
     fn draft(&mut self, mark: &Mark, context: &mut Context<'_>) -> Draft {
@@ -418,6 +478,7 @@ impl Http1 {
                 if matches!(self.answering, Answering::Exchange(key) if key == draft.key) {
                     self.answering = Answering::Nothing;
                 }
+                self.let_go(draft.weight(), context);
                 if draft.late && !self.proven {
                     context.give_back(draft.number);
                     continue;

@@ -7,7 +7,7 @@ use super::{
         head::{Head, StartLine},
         parser::{Input, Item},
     },
-    Answering, Context, Http1, MAX_OPEN_BYTES, MAX_WAITING, SMALL_HEAD,
+    Answering, Context, FEW_WAITING, Http1, MAX_OPEN_BYTES, MAX_WAITING, SMALL_HEAD,
 };
 use crate::{
     exchange::{Body, Fields, Quality, Request, Step},
@@ -73,15 +73,25 @@ impl Http1 {
                 self.requests.begin_body(framing);
                 self.proven = true;
                 let role = self.role;
+                let full = context.is_full();
+                let mut kept = 0;
                 if let Some(draft) = self.sending() {
                     draft.timing.request_end = Some(mark.time);
                     draft.request = request_of(head);
+                    if let Some(request) = &mut draft.request {
+                        if full && request.headers.weight() > SMALL_HEAD {
+                            request.headers = Fields::default();
+                            draft.quality = draft.quality.max(Quality::HeaderGap);
+                        }
+                        kept = request.weight();
+                    }
                     if framing == Framing::UntilClose {
                         // Nothing ends a request but its framing, so that is invalid (RFC 9112 section 6.3).
                         draft.degrade(Quality::Unframed);
                     }
                     context.step(Step::RequestHead, draft, role);
                 }
+                self.keep(kept, context);
             }
             Item::Body(bytes) => {
                 let limit = context.body_room();
@@ -105,6 +115,7 @@ impl Http1 {
             }
             Item::End(trailers) => {
                 let role = self.role;
+                self.keep(trailers.weight(), context);
                 if let Some(draft) = self.sending() {
                     if let Some(request) = &mut draft.request {
                         request.trailers = trailers;
@@ -269,7 +280,8 @@ impl Http1 {
             draft.response_done = true;
         }
         self.waiting.push_back(draft);
-        if self.waiting.len() > MAX_WAITING {
+        self.keep(Draft::WEIGHT, context);
+        if self.waiting.len() > if context.is_full() { FEW_WAITING } else { MAX_WAITING } {
             self.finish_waiting(1, Some(Quality::HeaderGap));
             self.desynchronize();
         }

@@ -210,6 +210,7 @@ impl Http1 {
         draft.request_done = true;
         self.stray = 0;
         self.answering = Answering::Orphan(Box::new(draft));
+        self.keep(Draft::WEIGHT, context);
     }
 
     pub(super) fn response_head(&mut self, head: Head, mark: &Mark, context: &mut Context<'_>) {
@@ -227,11 +228,16 @@ impl Http1 {
         if (100..=199).contains(&status) && framing != Framing::Switch {
             // A peer can send any number of them.
             let held: usize = draft.interim.iter().map(|interim| interim.headers.bytes.len()).sum();
-            if draft.interim.is_empty() || draft.interim.len() < MAX_INTERIM && held < MAX_INTERIM_BYTES {
-                draft.interim.push(InterimResponse { status, headers: head.headers, time: mark.time });
+            let fits = draft.interim.is_empty() || draft.interim.len() < MAX_INTERIM && held < MAX_INTERIM_BYTES;
+            let mut kept = 0;
+            if fits && !context.is_full() {
+                let interim = InterimResponse { status, headers: head.headers, time: mark.time };
+                kept = interim.weight();
+                draft.interim.push(interim);
             }
             self.responses.begin_body(framing);
             self.interim = true;
+            self.keep(kept, context);
             return;
         }
         let protocol: Option<Box<str>> = (framing == Framing::Switch).then(|| {
@@ -242,6 +248,14 @@ impl Http1 {
         draft.timing.response_end = Some(mark.time);
         draft.response = response_of(head);
         draft.thread = response_mark.tid;
+        let mut kept = 0;
+        if let Some(response) = &mut draft.response {
+            if context.is_full() && response.headers.weight() > SMALL_HEAD {
+                response.headers = Fields::default();
+                draft.quality = draft.quality.max(Quality::HeaderGap);
+            }
+            kept = response.weight();
+        }
         if delimiters.contradict() {
             draft.degrade(Quality::Unframed);
         }
@@ -250,6 +264,7 @@ impl Http1 {
             draft.outcome = Some(Outcome::Upgraded);
             draft.request_done = true;
         }
+        self.keep(kept, context);
         self.responses.begin_body(framing);
         if let Some(protocol) = protocol {
             self.requests.switch();
@@ -296,6 +311,7 @@ impl Http1 {
     pub(super) fn finish_orphan(&mut self, context: &mut Context<'_>) {
         if let Answering::Orphan(draft) = std::mem::replace(&mut self.answering, Answering::Nothing) {
             self.finished += 1;
+            self.let_go(draft.weight(), context);
             context.finish(*draft, self.role);
         } else {
             self.answering = Answering::Nothing;

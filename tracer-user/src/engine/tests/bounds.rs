@@ -1,0 +1,217 @@
+//! What strangers can make pidtap hold, and do: bounded for all connections together.
+
+use super::super::{Engine, EngineOptions, Update, waiting::MAX_WAITING};
+use crate::{
+    event::{
+        Event,
+        wire::{AttachedEvent, DataEvent, EventHeader, SocketEvent, TickEvent, call, direction, flag, origin},
+    },
+    exchange::Quality,
+    protocol::http1::pairing::{MAX_OPEN_BYTES, MAX_OPEN_HEADS},
+};
+
+const MS: u64 = 1_000_000;
+const S: u64 = 1_000 * MS;
+
+fn header(time_ns: u64) -> EventHeader {
+    EventHeader { time_ns, kind: 0, flags: flag::SEQUENCE | flag::LAST, length: 0, tgid: 10, tid: 11 }
+}
+
+/// A process with very many connections.
+struct Crowd {
+    engine: Engine,
+    time: u64,
+}
+
+impl Crowd {
+    fn new() -> Self {
+        let mut engine = Engine::new(EngineOptions::default());
+        let attached = AttachedEvent { header: header(S), realtime_offset_ns: 0, call_capture: 0, ring_size: 0 };
+        engine.handle_event(&Event::Attached(attached));
+        Self { engine, time: S }
+    }
+
+    fn connection(&mut self, connection: u64, origin: u8) {
+        self.engine.handle_event(&Event::Socket(SocketEvent {
+            header: header(self.time),
+            connection,
+            send_position: 0,
+            receive_position: 0,
+            local: [0; 16],
+            remote: [0; 16],
+            local_port: 80,
+            remote_port: 1024,
+            family: 2,
+            protocol: 6,
+            result: if origin == origin::CONNECT { 0 } else { 3 },
+            fd: connection as i32 + 3,
+            state: 1,
+            origin,
+            reserved: [0; 2],
+            netns: 0,
+        }));
+    }
+
+    fn moves(&mut self, connection: u64, direction: u8, position: u64, bytes: &[u8]) {
+        self.moved(connection, direction, [position, 0], bytes);
+    }
+
+    /// The same where the opposite direction has moved.
+    fn moved(&mut self, connection: u64, direction: u8, [position, opposite_position]: [u64; 2], bytes: &[u8]) {
+        let event = DataEvent {
+            header: header(self.time),
+            connection,
+            position,
+            opposite_position,
+            result: bytes.len() as i32,
+            offset: 0,
+            captured: bytes.len() as u32,
+            fd: connection as i32 + 3,
+            direction,
+            call: call::READ,
+            reserved: [0; 6],
+        };
+        self.engine.handle_event(&Event::Data(event, bytes));
+    }
+
+    fn tick(&mut self, after: u64) {
+        self.time += after;
+        let tick = TickEvent { header: header(self.time), lost_events: [0; 6], lost_bytes: [0; 6] };
+        self.engine.handle_event(&Event::Tick(tick));
+        while self.engine.poll_control().is_some() {}
+    }
+
+    /// What was told until now, without those that nobody looks at.
+    fn told(&mut self) -> Vec<Update> {
+        std::iter::from_fn(|| self.engine.poll()).collect()
+    }
+}
+
+#[test]
+fn ticks_cost_what_is_due_and_not_what_is_open() {
+    const CALLS: u64 = 12_000;
+    const TICKS: u64 = 3_000;
+    const REQUEST: &[u8] = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+    for (origin, requests) in [(origin::CONNECT, direction::SEND), (origin::ACCEPT, direction::RECEIVE)] {
+        let mut crowd = Crowd::new();
+        for connection in 1..=CALLS {
+            crowd.connection(connection, origin);
+            crowd.moves(connection, requests, 0, REQUEST);
+        }
+        for _ in 0..TICKS {
+            crowd.tick(S);
+            drop(crowd.told());
+        }
+        assert_eq!(crowd.engine.connections(), CALLS as usize);
+        // An hour of looks once a second would be three thousand for each.
+        let visits = crowd.engine.visits();
+        assert!((CALLS..32 * CALLS).contains(&visits), "{visits} looks, which is {} for each", visits / CALLS);
+        // One of them is answered, and one more event is all that is looked at.
+        crowd.moved(7, 1 - requests, [0, REQUEST.len() as u64], b"HTTP/1.1 204 N\r\n\r\n");
+        crowd.tick(MS);
+        let before = crowd.engine.visits();
+        crowd.tick(MS);
+        assert!(crowd.engine.visits() - before < 64);
+    }
+}
+
+#[test]
+fn ticks_at_one_moment_cost_nothing() {
+    let mut crowd = Crowd::new();
+    for connection in 1..=10_000 {
+        crowd.connection(connection, origin::ACCEPT);
+        // The first byte is missing.
+        crowd.moves(connection, direction::RECEIVE, 1, b"ET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    }
+    for _ in 0..2_000 {
+        crowd.tick(0);
+    }
+    assert!(crowd.engine.visits() < 30_000, "{}", crowd.engine.visits());
+    crowd.tick(200 * MS);
+    let visits = crowd.engine.visits();
+    assert!((10_000..60_000).contains(&visits), "{visits}");
+}
+
+/// Segments that are ahead on each of very many connections.
+#[test]
+fn all_connections_together_wait_for_no_more_than_fits() {
+    for length in [1, 1_000] {
+        let mut crowd = Crowd::new();
+        let bytes = vec![b'x'; length];
+        for connection in 1..=3_000 {
+            crowd.connection(connection, origin::ACCEPT);
+            for place in 0..40 {
+                crowd.moves(connection, direction::RECEIVE, 10 + place * (length as u64 + 1), &bytes);
+                assert!(crowd.engine.environment.waiting.bytes() <= MAX_WAITING);
+            }
+        }
+        let most = crowd.engine.environment.waiting.bytes();
+        // One that came in the wrong order a moment ago still finds its place: those that have waited longest gave up.
+        crowd.connection(9_999, origin::ACCEPT);
+        let (first, second) = b"GET /late HTTP/1.1\r\nHost: h\r\n\r\n".split_at(9);
+        crowd.moves(9_999, direction::RECEIVE, 9, second);
+        crowd.moves(9_999, direction::RECEIVE, 0, first);
+        crowd.engine.finish();
+        assert_eq!(crowd.engine.environment.waiting.bytes(), 0);
+        let (mut late, mut given_up) = (None, 0);
+        for update in crowd.told() {
+            match update {
+                Update::Exchange(exchange) if exchange.connection.inode.0 == 9_999 => late = Some(exchange.quality),
+                Update::Summary(summary) => given_up = summary.waits_given_up,
+                _ => {}
+            }
+        }
+        assert_eq!(late, Some(Quality::Whole));
+        assert_eq!(given_up > 0, length == 1_000, "{given_up} gave up, {most} bytes were held");
+    }
+}
+
+/// What a gap costs is said by the exchange in which it is.
+#[test]
+fn who_gives_up_says_so() {
+    let mut crowd = Crowd::new();
+    crowd.connection(1, origin::ACCEPT);
+    crowd.moves(1, direction::RECEIVE, 0, b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n");
+    crowd.moves(1, direction::RECEIVE, 48 + 3, b"456789");
+    let bytes = vec![b'x'; 16 * 1024];
+    for connection in 2..=400 {
+        crowd.connection(connection, origin::ACCEPT);
+        for place in 0..15 {
+            crowd.moves(connection, direction::RECEIVE, 1 + place * (bytes.len() as u64 + 1), &bytes);
+        }
+    }
+    crowd.moved(1, direction::SEND, [0, 48 + 9], b"HTTP/1.1 204 N\r\n\r\n");
+    crowd.engine.finish();
+    let told = crowd.told();
+    let quality = told.iter().find_map(|update| match update {
+        Update::Exchange(exchange) if exchange.connection.inode.0 == 1 => Some(exchange.quality),
+        _ => None,
+    });
+    assert!(quality.is_some_and(|quality| quality > Quality::Unframed), "{quality:?}");
+}
+
+/// Requests that are never answered, with heads of any size, on many connections, one after the other on each.
+#[test]
+fn open_exchanges_hold_no_more_than_fits() {
+    let large = [b"GET / HTTP/1.1\r\nHost: h\r\nA: ", &[b'a'; 400_000][..], b"\r\n\r\n"].concat();
+    let body = [b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\n", &[b'x'; 60_000][..]].concat();
+    for (request, connections, each) in [(&large, 120, 6), (&body, 400, 4)] {
+        let mut crowd = Crowd::new();
+        for connection in 1..=connections {
+            crowd.connection(connection, origin::ACCEPT);
+            for place in 0..each {
+                crowd.moves(connection, direction::RECEIVE, place * request.len() as u64, request);
+            }
+            // What is there when it is full stays.
+            let (heads, bytes) = (crowd.engine.environment.open_heads, crowd.engine.environment.open_bytes);
+            assert!(heads <= MAX_OPEN_HEADS + (16 << 20), "{heads} at {connection}");
+            assert!(bytes <= MAX_OPEN_BYTES + (1 << 20), "{bytes}");
+        }
+        drop(crowd.told());
+        crowd.engine.finish();
+        assert_eq!((crowd.engine.environment.open_heads, crowd.engine.environment.open_bytes), (0, 0));
+        let told = crowd.told();
+        let exchanges = told.iter().filter(|update| matches!(update, Update::Exchange(_))).count();
+        assert!(exchanges >= connections as usize, "{exchanges}");
+    }
+}
