@@ -9,6 +9,7 @@ pub mod compare;
 pub mod descriptors;
 pub mod driver;
 pub mod flaky;
+pub mod greedy;
 pub mod guard;
 pub mod hostile;
 pub mod peer;

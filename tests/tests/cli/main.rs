@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod files;
+mod bounds;
 mod filter;
 mod names;
 mod curl;
