@@ -63,7 +63,7 @@ fn pair(scan: &mut Scan<'_>, sign: usize) -> Option<usize> {
     let before = name.start.checked_sub(1).map(|at| text[at]);
     if is_colon && !name.quoted {
         let apart = matches!(next, None | Some(b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'\''));
-        let begins = before.is_none_or(|byte| byte.is_ascii_whitespace() || b"{,(?&;\"'>[|`".contains(&byte));
+        let begins = before.is_none_or(|byte| byte.is_ascii_whitespace() || b"{,(?&;=\"'>[|`".contains(&byte));
         if !apart && !begins {
             return None;
         }
@@ -74,11 +74,7 @@ fn pair(scan: &mut Scan<'_>, sign: usize) -> Option<usize> {
     if !is_colon && next == Some(b'>') {
         start += 1;
     }
-    let is_blank = |byte: &u8| {
-        matches!(byte, b' ' | b'\t')
-            || *byte == b'+' && scan.depth > 0
-            || name.quoted && is_colon && matches!(byte, b'\r' | b'\n')
-    };
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t') || name.quoted && is_colon && matches!(byte, b'\r' | b'\n');
     start += text[start..].iter().take(BLANKS).take_while(|byte| is_blank(byte)).count();
     // What is not sure to be hidden is looked at for a while only: it may be looked at again from the next sign on.
     let sure = matches!(verdict, Verdict::Secret | Verdict::Few | Verdict::Several);
@@ -114,7 +110,14 @@ fn pair(scan: &mut Scan<'_>, sign: usize) -> Option<usize> {
 fn value_at(scan: &Scan<'_>, text: &[u8], name: &Name<'_>, sign: usize, start: usize) -> (usize, usize, bool) {
     match quoted(text, start) {
         Some((start, end)) => (start, end, true),
-        None => (start, bare(scan, text, name, sign, start), false),
+        None => {
+            let mut end = bare(scan, text, name, sign, start);
+            // They belong to the quote, which closes a string around this.
+            if matches!(text.get(end), Some(b'"' | b'\'')) {
+                end -= text[start..end].iter().rev().take_while(|byte| **byte == b'\\').count();
+            }
+            (start, end, false)
+        }
     }
 }
 
@@ -157,9 +160,15 @@ fn quoted(text: &[u8], start: usize) -> Option<(usize, usize)> {
     let rest = &text[start..];
     // `b'..'`, `u"..."` of Python.
     let prefix = rest.iter().take(2).take_while(|byte| b"bBuUrRfF@".contains(byte)).count();
-    let slashes = rest[prefix..].iter().take(8).take_while(|byte| **byte == b'\\').count();
+    let slashes = rest[prefix..].iter().take(127).take_while(|byte| **byte == b'\\').count();
     let open = start + prefix + slashes;
     let quote = *text.get(open).filter(|byte| matches!(byte, b'"' | b'\'' | b'`'))?;
+    // Strings over lines of Python, TOML and others.
+    let three = [quote; 3];
+    if slashes == 0 && text[open..].starts_with(&three) {
+        let start = open + 3;
+        return Some((start, memchr::memmem::find(&text[start..], &three).map_or(text.len(), |at| start + at)));
+    }
     let start = open + 1;
     let mut from = start;
     while let Some(found) = memchr(quote, &text[from..]) {
@@ -201,8 +210,12 @@ fn bare(scan: &Scan<'_>, text: &[u8], name: &Name<'_>, sign: usize, start: usize
     }
     // A field of a header section: `curl -H 'Cookie: a=b; c=d'`, or on a line of its own.
     if is_colon && is_field(name.text) {
-        return end_of(&|_, byte| {
-            matches!(byte, b'\r' | b'\n') || Some(byte) == before.filter(|byte| matches!(byte, b'"' | b'\''))
+        let whole = is_first_of_line(text, name.start);
+        let quote = before.filter(|byte| matches!(byte, b'"' | b'\''));
+        return end_of(&|_, byte| match byte {
+            b'\r' | b'\n' => true,
+            b'"' | b'<' if !whole => true,
+            byte => Some(byte) == quote,
         });
     }
     if let Some(quote @ (b'"' | b'\'')) = before {
@@ -255,7 +268,7 @@ fn is_first_of_line(text: &[u8], start: usize) -> bool {
         return false;
     }
     let before = text[line..start].trim_ascii();
-    before.iter().all(|byte| b"-#*>/;".contains(byte))
+    before.iter().all(|byte| b"-#*>/;\"'".contains(byte))
         || matches!(before, b"export" | b"set" | b"SET" | b"ENV" | b"- export")
 }
 

@@ -13,6 +13,8 @@ pub(super) enum Coding {
     Json,
     /// Percent-encoded (RFC 3986 section 2.1).
     Percent,
+    /// The same, and a blank is a plus sign, as in queries and forms.
+    Form,
     /// With the character references that quotes and brackets need in HTML and XML.
     Markup,
 }
@@ -24,6 +26,7 @@ impl Coding {
             Self::Json => memchr::memchr(b'\\', text).is_some(),
             Self::Percent => memchr::memchr_iter(b'%', text)
                 .any(|at| text.get(at + 1..at + 3).is_some_and(|digits| hex(digits).is_some())),
+            Self::Form => memchr::memchr(b'+', text).is_some(),
             Self::Markup => memchr::memchr_iter(b'&', text)
                 .any(|at| matches!(reference(&text[at..]), Some((byte, _)) if !matches!(byte, b'&' | b' '))),
         }
@@ -49,7 +52,8 @@ impl Coding {
                 b'b' | b'f' => one(b' ', 2),
                 other => one(*other, 2),
             },
-            (Self::Percent, [b'%', high, low, ..]) => match hex(&[*high, *low]) {
+            (Self::Form, [b'+', ..]) => one(b' ', 1),
+            (Self::Percent | Self::Form, [b'%', high, low, ..]) => match hex(&[*high, *low]) {
                 Some(byte) => one(byte as u8, 3),
                 None => one(b'%', 1),
             },
@@ -89,7 +93,7 @@ impl Coding {
             (span.start, span.end) = (to(span.start), to(span.end));
             span.quotes = span.quotes.map(|quotes| match self {
                 Self::Json => quotes.in_string(),
-                Self::Percent | Self::Markup => Quotes::Encoded,
+                Self::Percent | Self::Form | Self::Markup => Quotes::Encoded,
             });
         }
     }

@@ -72,6 +72,8 @@ struct Level {
     secret: bool,
     /// An array in an array, which may be a pair.
     nested: bool,
+    /// An array of names and values in turn, as Node.js has raw headers.
+    flat: bool,
     /// What the last name says of the value that comes.
     verdict: Verdict,
     /// The last name is one of [`NAMES`] or [`VALUES`].
@@ -79,6 +81,8 @@ struct Level {
     values: bool,
     /// The last name is `type`: that may be `password`, as of a field in a form.
     kinds: bool,
+    /// The last name is that of a list of header fields.
+    lists_fields: bool,
     /// The last name tells about a secret, and not the secret.
     about: bool,
     /// A member says that [`VALUES`] beside it are secret.
@@ -94,10 +98,12 @@ impl Level {
         is_object: false,
         secret: false,
         nested: false,
+        flat: false,
         verdict: Verdict::Plain,
         names: false,
         values: false,
         kinds: false,
+        lists_fields: false,
         about: false,
         paired: false,
         waiting: [(0, 0); WAITING],
@@ -127,6 +133,7 @@ pub(super) fn find(scan: &mut Scan<'_>) {
                             || matches!(level.verdict, Verdict::Secret | Verdict::Few | Verdict::Several)
                             || level.values && level.paired,
                         nested: byte == b'[' && !level.is_object && depth > 1,
+                        flat: byte == b'[' && level.lists_fields,
                         ..Level::TOP
                     };
                     levels.push(inner);
@@ -148,7 +155,7 @@ pub(super) fn find(scan: &mut Scan<'_>) {
             }
             b',' => {
                 (level.verdict, level.names, level.values) = (Verdict::Plain, false, false);
-                (level.kinds, level.about) = (false, false);
+                (level.kinds, level.about, level.lists_fields) = (false, false, false);
                 level.count += 1;
                 at += 1;
             }
@@ -227,6 +234,7 @@ fn key(level: &mut Level, key: &[u8]) {
     level.names = is(NAMES) || ends(b"name") || ends(b"key");
     level.values = is(VALUES) || ends(b"value");
     level.kinds = is(&["type"]);
+    level.lists_fields = ends(b"headers");
 }
 
 /// A string (without quotes) or a number.
@@ -258,6 +266,8 @@ fn value(scan: &mut Scan<'_>, level: &mut Level, start: usize, end: usize, is_st
             level.waiting[level.waits] = (start, end);
             level.waits += 1;
         }
+    } else if level.flat && level.count % 2 == 0 {
+        level.paired = is_string && is_secret_name(content);
     } else if level.paired && !level.nested {
         // `["--password", "x"]`
         if hidden.is_none() && is_string {

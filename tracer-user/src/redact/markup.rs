@@ -47,8 +47,11 @@ pub(super) fn find(scan: &mut Scan<'_>) {
             if open.is_some() || expects {
                 hide(scan, start, end);
                 expects = false;
+                at = (end + 3).min(text.len());
+            } else {
+                // Elements in it are looked at like others.
+                at = start;
             }
-            at = (end + 3).min(text.len());
             continue;
         }
         let end = end_of_tag(text, tag + 1).max(tag + 1);

@@ -16,6 +16,7 @@ mod authority;
 mod decode;
 mod header;
 mod json;
+mod list;
 mod mark;
 mod markup;
 mod multipart;

@@ -4,7 +4,10 @@
 //! only sounds like one is not (`tokenizer`, `passenger`). A word behind it may say that it is about the secret, and not
 //! the secret itself (`token_type`, `password_length`).
 
-use super::word::Words;
+use super::{
+    list::{ABOUT, ABOUT_NEXT, CODES, COUNTED, CURSORS, ITSELF, KEYS, SESSIONS, TICKETS},
+    word::Words,
+};
 
 /// What a name says about its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,265 +29,6 @@ pub(super) enum Verdict {
     /// A member of a JSON Web Key (RFC 7518 section 6) that is private, if it is one.
     KeyMember,
 }
-
-/// What is told about a secret behind its name, without telling it.
-const ABOUT: &[&str] = &[
-    "type",
-    "types",
-    "count",
-    "counts",
-    "length",
-    "len",
-    "size",
-    "url",
-    "uri",
-    "urls",
-    "uris",
-    "endpoint",
-    "expires",
-    "expire",
-    "expired",
-    "expiry",
-    "expiration",
-    "ttl",
-    "timeout",
-    "duration",
-    "lifetime",
-    "age",
-    "at",
-    "date",
-    "time",
-    "timestamp",
-    "policy",
-    "required",
-    "enabled",
-    "disabled",
-    "algorithm",
-    "alg",
-    "algo",
-    "method",
-    "methods",
-    "mode",
-    "status",
-    "limit",
-    "max",
-    "min",
-    "strength",
-    "score",
-    "usage",
-    "used",
-    "remaining",
-    "budget",
-    "scheme",
-    "provider",
-    "issuer",
-    "exists",
-    "valid",
-    "verified",
-    "changed",
-    "updated",
-    "created",
-    "in",
-    "scope",
-    "scopes",
-    "format",
-    "index",
-    "position",
-    "rate",
-    "cost",
-    "price",
-    "name",
-    "names",
-    "supported",
-    "kind",
-    "level",
-    "path",
-    "domain",
-    "input",
-    "version",
-    "attempts",
-    "retries",
-    "consent",
-    "challenge",
-    "algorithms",
-    "rotation",
-    "page",
-    "samesite",
-];
-
-/// These say it directly behind the word, whatever follows: `token_type_hint`.
-const ABOUT_NEXT: &[&str] = &["type", "types", "count", "endpoint", "policy", "expiry", "expires", "lifetime", "ttl"];
-
-/// Words that make a secret of a `key`: `api_key`, `licenceKey`.
-const KEYS: &[&str] = &[
-    "api",
-    "access",
-    "secret",
-    "private",
-    "auth",
-    "authorization",
-    "license",
-    "licence",
-    "encryption",
-    "encrypt",
-    "decryption",
-    "signing",
-    "sign",
-    "signature",
-    "subscription",
-    "function",
-    "functions",
-    "master",
-    "account",
-    "shared",
-    "storage",
-    "service",
-    "ssh",
-    "hmac",
-    "rsa",
-    "aes",
-    "client",
-    "app",
-    "application",
-    "admin",
-    "root",
-    "webhook",
-    "deploy",
-    "session",
-    "server",
-    "write",
-    "recovery",
-    "unlock",
-    "connection",
-    "token",
-    "crypto",
-    "pgp",
-    "gpg",
-    "tls",
-    "ssl",
-    "merchant",
-    "integration",
-    "stream",
-    "wallet",
-    "seed",
-    "activation",
-    "security",
-    "customer",
-    "reset",
-    "symmetric",
-    "jwt",
-    "hash",
-    "vault",
-    "login",
-    "ecdsa",
-    "wrapping",
-    "ingest",
-    "sas",
-    "developer",
-    "partner",
-    "verification",
-];
-
-/// Words that make a secret of a `code`: `verification_code`.
-const CODES: &[&str] = &[
-    "auth",
-    "authorization",
-    "authentication",
-    "authorisation",
-    "access",
-    "verification",
-    "verify",
-    "security",
-    "otp",
-    "sms",
-    "login",
-    "signin",
-    "pin",
-    "mfa",
-    "fa",
-    "factor",
-    "totp",
-    "backup",
-    "recovery",
-    "reset",
-    "invite",
-    "invitation",
-    "activation",
-    "confirmation",
-    "confirm",
-    "device",
-    "user",
-    "pass",
-    "secret",
-    "oauth",
-    "time",
-    "unlock",
-    "pairing",
-    "cvv",
-    "card",
-    "validation",
-    "sso",
-    "magic",
-];
-
-/// They tell where a list goes on.
-const CURSORS: &[&str] = &[
-    "page",
-    "next",
-    "continuation",
-    "sync",
-    "paging",
-    "cursor",
-    "prev",
-    "previous",
-    "pagination",
-    "skip",
-    "resume",
-    "delta",
-    "change",
-    "scroll",
-];
-/// Language models count so.
-const COUNTED: &[&str] = &[
-    "max",
-    "min",
-    "total",
-    "prompt",
-    "completion",
-    "input",
-    "output",
-    "cached",
-    "reasoning",
-    "num",
-    "used",
-    "remaining",
-    "limit",
-    "audio",
-    "text",
-    "thinking",
-    "image",
-    "accepted",
-    "rejected",
-    "prediction",
-    "new",
-    "budget",
-];
-/// Behind `auth`, `session`, `cookie`, `pin`: what is the secret itself.
-const ITSELF: &[&str] = &[
-    "id", "key", "token", "hash", "header", "value", "string", "str", "data", "cookie", "secret", "pass", "info",
-    "param", "params", "blob", "payload", "response", "ticket", "sig", "state", "sid", "code", "number", "no", "num",
-    "block", "digits", "jar", "bin", "ref", "uuid", "plain", "text", "encoded", "raw",
-];
-/// Before `sid`: Twilio's `account_sid` is a name.
-const SESSIONS: &[&str] = &[
-    "connect", "session", "user", "php", "koa", "express", "login", "sess", "auth", "web", "s", "host", "secure",
-    "sso", "app", "cookie",
-];
-/// Before `ticket`.
-const TICKETS: &[&str] = &[
-    "sso", "login", "service", "auth", "session", "cas", "access", "granting", "proxy", "kerberos", "api", "js",
-    "jsapi",
-];
 
 fn is_one(word: &[u8], list: &[&str]) -> bool {
     list.iter().any(|known| word == known.as_bytes())
@@ -309,7 +53,7 @@ const LETTERS: &[&[u8; 3]] = &[
     b"pas", b"tok", b"ecr", b"red", b"jwt", b"jws", b"jwe", b"ear", b"aut", b"hma", b"nem", b"dsn", b"wre", b"dpo",
     b"aml", b"sse", b"cry", b"otp", b"cvv", b"cvc", b"cvn", b"ssn", b"puk", b"pin", b"pan", b"key", b"cod", b"rif",
     b"ick", b"sso", b"pwd", b"sig", b"ess", b"srf", b"ook", b"sid", b"nst", b"nns", b"hra", b"dnu", b"dno", b"dnr",
-    b"ccn", b"idc", b"ckd", b"ped", b"enn", b"ras", b"mot", b"wac", b"sen", b"has", b"cia",
+    b"ccn", b"idc", b"ckd", b"ped", b"enn", b"ras", b"mot", b"wac", b"sen", b"has", b"cia", b"yan", b"ean", b"tan",
 ];
 
 const fn place_of(letters: [u8; 3]) -> usize {
@@ -420,9 +164,9 @@ fn word(words: &Words, index: usize) -> Verdict {
                 Verdict::Several
             }
         }
-        b"secret" | b"credential" | b"creds" | b"jwt" | b"jws" | b"jwe" | b"bearer" | b"authorization" | b"hmac"
-        | b"passcode" | b"passkey" | b"mnemonic" | b"dsn" | b"wresult" | b"dpop" | b"samlart" | b"assertion"
-        | b"cryptogram" => secret(true),
+        b"secret" | b"credential" | b"cred" | b"creds" | b"jwt" | b"jws" | b"jwe" | b"bearer" | b"authorization"
+        | b"hmac" | b"passcode" | b"passkey" | b"mnemonic" | b"dsn" | b"wresult" | b"dpop" | b"samlart"
+        | b"assertion" | b"cryptogram" => secret(true),
         b"secrets" | b"credentials" | b"passwords" | b"passcodes" | b"passkeys" => Verdict::Several,
         b"cookies" => {
             let wanted = is_one(before, &["accept", "use", "allow", "enable", "secure", "party"]);
@@ -473,6 +217,7 @@ fn word(words: &Words, index: usize) -> Verdict {
         }
         b"sid" => secret(words.len() == 1 || last && is_one(before, SESSIONS)),
         b"string" | b"str" => secret(is_one(before, &["connection", "conn"])),
+        b"answer" => secret(is_one(before, &["security", "challenge", "secret"])),
         b"phrase" => secret(is_one(before, &["seed", "recovery", "pass", "secret", "backup"])),
         b"response" => secret(before == b"saml"),
         b"number" | b"no" | b"nr" | b"num" => few(is_one(before, &["card", "cc", "creditcard"])),

@@ -93,10 +93,31 @@ impl Scan<'_> {
         if memchr::memchr(b'<', self.text).is_some() {
             markup::find(&mut self);
         }
-        for coding in [Coding::Percent, Coding::Markup] {
-            if coding.is_in(self.text) {
-                self.inner(0, self.text.len(), coding);
-            }
+        if Coding::Percent.is_in(self.text) || self.place != Place::Text && Coding::Form.is_in(self.text) {
+            self.pieces(
+                |byte| byte <= b' ' || b"\"'<>`".contains(&byte),
+                |scan, start, end| {
+                    let text = &scan.text[start..end];
+                    let encoded = Coding::Percent.is_in(text);
+                    if encoded {
+                        scan.inner(start, end, Coding::Percent);
+                    }
+                    // A plus sign may be a blank or be meant: both are tried.
+                    if (encoded || scan.place != Place::Text) && Coding::Form.is_in(text) {
+                        scan.inner(start, end, Coding::Form);
+                    }
+                },
+            );
+        }
+        if Coding::Markup.is_in(self.text) {
+            self.pieces(
+                |byte| b"\"<>".contains(&byte),
+                |scan, start, end| {
+                    if Coding::Markup.is_in(&scan.text[start..end]) {
+                        scan.inner(start, end, Coding::Markup);
+                    }
+                },
+            );
         }
         settle(&mut self.spans);
         let (text, marker) = (self.text, self.marker);
@@ -105,6 +126,22 @@ impl Scan<'_> {
             span.mark.get_or_insert_with(|| if span.few { Marker::default() } else { marker }.mark(secret));
         }
         self.spans
+    }
+
+    /// Calls `look` for each piece between bytes that end one: what is encoded has none of them, and its quotes must not be
+    /// mixed with those around it.
+    fn pieces(&mut self, is_end: impl Fn(u8) -> bool, mut look: impl FnMut(&mut Self, usize, usize)) {
+        let text = self.text;
+        let mut start = 0;
+        while start < text.len() {
+            let end = text[start..].iter().position(|byte| is_end(*byte)).map_or(text.len(), |at| start + at);
+            // Backslashes before a quote belong to it.
+            let slashes = text[start..end].iter().rev().take_while(|byte| **byte == b'\\').count();
+            if start < end - slashes {
+                look(self, start, end - slashes);
+            }
+            start = end + 1;
+        }
     }
 
     /// Looks into a text that is in this one.

@@ -1,4 +1,5 @@
 mod corpus;
+mod wrapped;
 
 use proptest::prelude::*;
 
