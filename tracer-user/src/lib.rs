@@ -65,6 +65,9 @@ pub mod tui;
 pub mod file;
 
 #[cfg(feature = "live")]
+pub mod confine;
+
+#[cfg(feature = "live")]
 pub mod capture;
 
 #[cfg(feature = "live")]

@@ -7,7 +7,6 @@ use std::{
         Arc, Mutex,
         mpsc::{Receiver, sync_channel},
     },
-    thread,
 };
 
 use anyhow::{Context as _, bail};
@@ -37,6 +36,7 @@ use super::{
 use crate::{
     capture::{Capture, CaptureOptions, Handle},
     cli::{DetectArgs, OutputArgs, TraceArgs},
+    confine::{self, Duty},
     event::{
         Event, SocketInode,
         wire::{AttachedEvent, EventHeader, flag},
@@ -158,15 +158,11 @@ impl Trace {
             notices: notice_sender,
         };
         let (result_sender, result) = sync_channel(1);
-        thread::Builder::new()
-            .name("pidtap-engine".to_owned())
-            .spawn(move || {
-                // Nobody asks for it only when this process ends anyway.
-                let _ = result_sender.send(worker.run(&prelude));
-            })
-            .context(
-                "cannot start the thread that rebuilds the exchanges; check the limit of processes (`ulimit -u`)",
-            )?;
+        confine::spawn("pidtap-engine", Duty::Maps, move || {
+            // Nobody asks for it only when this process ends anyway.
+            let _ = result_sender.send(worker.run(&prelude));
+        })
+        .context("cannot start the thread that rebuilds the exchanges; check the limit of processes (`ulimit -u`)")?;
         say(&format!("attached to {}; Ctrl-C ends", describe(&targets, children.len())));
         Ok(Self {
             handle,

@@ -14,6 +14,7 @@ mod run;
 mod screen;
 mod sink;
 mod stderr;
+mod user;
 mod worker;
 mod writing;
 
@@ -29,6 +30,7 @@ use screen::{Planned, Recorded, Running};
 use crate::{
     capture::{self, Capture, CaptureOptions},
     cli::{self, Cli, Command},
+    confine::{self, Duty},
     demo::{self, Demo},
     doctor::{self, DoctorOptions},
     privilege,
@@ -140,6 +142,7 @@ fn trace(
         let mut trace = Trace::start(plan)?;
         let mut screens = start(planned, recorded, &mut signals)?;
         began()?;
+        confine_main(Duty::Open)?;
         let ending = trace.wait(&mut signals, screens.as_mut()).await;
         if ending == Ending::Extinct {
             say("all traced processes have ended");
@@ -173,6 +176,11 @@ async fn end(screens: Option<Running>, stay: bool, signals: &mut Signals) -> any
         }
     }
     screens.end()
+}
+
+/// The first thread has started all others, and gives up what it needed for that.
+fn confine_main(duty: Duty) -> anyhow::Result<()> {
+    confine::enter(duty).context("cannot give up privileges; is pidtap itself in a sandbox? Try without it")
 }
 
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -13,7 +13,6 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
-    thread,
 };
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -22,6 +21,7 @@ use tracer_common::event::{flag, tcp, tcp_state};
 
 use crate::{
     capture::Handle,
+    confine::{self, Duty},
     event::{Event, SocketInode, wire::process},
     sockdiag::{self, Prober},
     thread::{self as threads, Wanted},
@@ -100,7 +100,7 @@ impl Probing {
             after: FxHashMap::default(),
             resolving: FxHashSet::default(),
         };
-        let thread = thread::Builder::new().name("pidtap-probe".to_owned()).spawn(move || answerer.run(&receiver));
+        let thread = confine::spawn("pidtap-probe", Duty::Look, move || answerer.run(&receiver));
         Self {
             open: FxHashMap::default(),
             new_processes: Vec::new(),

@@ -9,7 +9,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::sync_channel,
     },
-    thread,
 };
 
 use anyhow::{Context as _, bail};
@@ -26,6 +25,7 @@ use super::{
 };
 use crate::{
     cli::Open,
+    confine::{self, Duty},
     recording::{EarlyEndReason, Reader},
     visible::Foreign,
 };
@@ -62,27 +62,26 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     let asked = asked_to_end(shared, written)?;
     let already = Recorded::Already(format!("this is the recording {name} already"));
     let screens = planned.map(|planned| planned.start(Some(name.clone()), already)).transpose()?;
+    super::confine_main(Duty::Open)?;
     let Some(mut screens) = screens else {
         return show(&mut reader, &mut pipeline, || asked.load(Ordering::Relaxed), &name);
     };
     let shared = Arc::clone(&screens.shared);
     let (sender, result) = sync_channel(1);
     // A thread of its own: one that waits for a pipe is left alone when the user leaves.
-    thread::Builder::new()
-        .name("pidtap-engine".to_owned())
-        .spawn(move || {
-            let is_left = || asked.load(Ordering::Relaxed) || shared.is_left();
-            // Said there, and printed with all else that was said.
-            let exit = show(&mut reader, &mut pipeline, is_left, &name).unwrap_or_else(|error| {
-                say(&super::in_one_line(&error));
-                Exit::of(&error)
-            });
-            // Also where it ended early.
-            shared.set_size(0);
-            // Nobody asks for it once the user has left.
-            let _ = sender.send(exit);
-        })
-        .context("cannot start the thread that reads the recording; check the limit of processes (`ulimit -u`)")?;
+    confine::spawn("pidtap-engine", Duty::Open, move || {
+        let is_left = || asked.load(Ordering::Relaxed) || shared.is_left();
+        // Said there, and printed with all else that was said.
+        let exit = show(&mut reader, &mut pipeline, is_left, &name).unwrap_or_else(|error| {
+            say(&super::in_one_line(&error));
+            Exit::of(&error)
+        });
+        // Also where it ended early.
+        shared.set_size(0);
+        // Nobody asks for it once the user has left.
+        let _ = sender.send(exit);
+    })
+    .context("cannot start the thread that reads the recording; check the limit of processes (`ulimit -u`)")?;
     screens.wait();
     screens.end()?;
     Ok(result.try_recv().unwrap_or(Exit::Done))
@@ -152,9 +151,7 @@ fn asked_to_end(screens: Option<Arc<Shared>>, written: Option<Written>) -> anyho
         }
     };
     // Left alone: it ends with the process.
-    thread::Builder::new()
-        .name("pidtap-signal".to_owned())
-        .spawn(move || block_on::<()>(wait))
+    confine::spawn("pidtap-signal", Duty::Open, move || drop(block_on::<()>(wait)))
         .context("cannot start a thread that listens to signals; check the limit of processes (`ulimit -u`)")?;
     // From the first byte that is written on, the handlers are there. Without an answer, the thread ended at once.
     listening.recv().context("cannot listen to signals; check the limit of open files (`ulimit -n`)")??;

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     cli,
+    confine::Duty,
     identity::Identity,
     launch::{self, Launched, Streams},
     privilege,
@@ -73,6 +74,7 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
                 relays.push(relay::start(stderr, Arc::clone(&screens.shared), io::stderr)?);
             }
         }
+        super::confine_main(Duty::Signal)?;
         launched.release()?;
         let outcome = follow(&mut trace, &mut launched, &mut signals, screens.as_mut()).await;
         let finished = trace.finish(&mut signals).await;

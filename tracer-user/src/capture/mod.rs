@@ -23,6 +23,7 @@ pub use refusal::VerifierLog;
 use tracer_common::limit;
 
 use self::{drain::Drain, queue::BatchReceiver};
+use crate::confine::{self, Duty};
 
 /// What to capture.
 #[derive(Clone, Debug)]
@@ -79,9 +80,7 @@ impl Capture {
         let (sender, batches) = queue::bounded();
         let handle = Handle::new(loaded.ebpf, loaded.maps);
         let drain = Drain::new(loaded.ring, loaded.losses, sender, Arc::clone(handle.shared()))?;
-        let thread = std::thread::Builder::new()
-            .name("pidtap-drain".to_owned())
-            .spawn(move || drain.run())
+        let thread = confine::spawn("pidtap-drain", Duty::Maps, move || drain.run())
             .map_err(|source| CaptureError::Thread { source })?;
         Ok(Self {
             batches: Some(batches),

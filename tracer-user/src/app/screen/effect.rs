@@ -2,8 +2,9 @@
 
 use std::{
     env,
+    fs::File,
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::atomic::Ordering,
 };
@@ -31,7 +32,7 @@ impl Loop {
             }
             Effect::Page { title, text } => self.page(&title, &text)?,
             Effect::WriteFile { name: (name, extension), bytes } => {
-                let said = match new_file(&name, &extension, |file| file.write_all(&bytes)) {
+                let said = match self.new_file(&name, &extension, |file| file.write_all(&bytes)) {
                     Ok(name) => format!("wrote {} bytes to {name}", bytes.len()),
                     Err(error) => format!(
                         "cannot write {name}.{extension} into the current folder: {error}; start pidtap in a folder \
@@ -52,7 +53,9 @@ impl Loop {
         let pager = env::var("PAGER").ok().filter(|pager| !pager.trim().is_empty());
         let pager = pager.unwrap_or_else(|| "less -S".to_owned());
         self.shared.paging.store(true, Ordering::Relaxed);
-        let result = self.screen.lend(|| show(&pager, text));
+        let (command, text, environment) = (pager.clone(), text.to_owned(), self.user.environment());
+        let user = &self.user;
+        let result = self.screen.lend(|| user.run(move || show(&command, &text, &environment)).flatten());
         self.shared.paging.store(false, Ordering::Relaxed);
         if let Err(error) = result? {
             self.ui.say(&format!(
@@ -60,6 +63,25 @@ impl Loop {
             ));
         }
         Ok(())
+    }
+
+    /// Makes a file that nobody else reads, and that was not there; gives its name. Where root may not write without its
+    /// capabilities, as in the folder of the user who called `sudo`, the file is that user's.
+    fn new_file(
+        &self,
+        name: &str,
+        extension: &str,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<String> {
+        let made = match create(name, extension) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && self.user.is_caller() => {
+                let (name, extension) = (name.to_owned(), extension.to_owned());
+                self.user.run(move || create(&name, &extension)).flatten()
+            }
+            made => made,
+        };
+        let (mut file, path) = made?;
+        write(&mut file).map(|()| Foreign::from(&*path).to_string())
     }
 
     fn save(&self) -> String {
@@ -70,7 +92,7 @@ impl Loop {
         let mut saved = None;
         // A copy: the thread that takes events must not wait for a disk.
         let spool = lock(spool).clone();
-        let result = new_file("pidtap", "tap", |file| {
+        let result = self.new_file("pidtap", "tap", |file| {
             saved = Some(spool.save(file)?);
             Ok(())
         });
@@ -90,9 +112,11 @@ impl Loop {
 
 /// Runs a pager with `text`, and waits for its end. `LESSSECURE`: whoever runs pidtap is often root, and a pager that
 /// shows what strangers sent needs no shell.
-fn show(pager: &str, text: &str) -> io::Result<()> {
+/// It runs in the thread that has no privilege.
+fn show(pager: &str, text: &str, environment: &[(&'static str, PathBuf)]) -> io::Result<()> {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", pager]).env("LESSSECURE", "1").stdin(Stdio::piped());
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     if let Ok(options) = env::var("LESS") {
         // Not to leave at once where all fits on one screen (`F`, as many have it there): it would be gone before it is seen.
         command.env("LESS", format!("{options} -+F"));
@@ -108,15 +132,10 @@ fn show(pager: &str, text: &str) -> io::Result<()> {
 }
 
 /// Makes a file that nobody else reads, and that was not there; gives its name.
-fn new_file(
-    name: &str,
-    extension: &str,
-    write: impl FnOnce(&mut std::fs::File) -> io::Result<()>,
-) -> io::Result<String> {
+fn create(name: &str, extension: &str) -> io::Result<(File, PathBuf)> {
     let names = (1..=NAMES).map(|number| match number {
         1 => format!("{name}.{extension}"),
         _ => format!("{name}-{number}.{extension}"),
     });
-    let (mut file, path) = file::create_new(Path::new(""), names)?;
-    write(&mut file).map(|()| Foreign::from(&*path).to_string())
+    file::create_new(Path::new(""), names)
 }

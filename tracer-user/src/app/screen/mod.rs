@@ -33,9 +33,10 @@ use terminal::Screen;
 pub(super) use terminal::restore as give_back;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{live::header, marking::Marking, sink::no_colour};
+use super::{live::header, marking::Marking, sink::no_colour, user::UserThread};
 use crate::{
     cli::{OutputArgs, ThemeChoice},
+    confine::{self, Duty},
     redact::MarkKey,
     store::{Store, StoreOptions},
     tui::{Effect, Palette, Source, Ui, UiOptions},
@@ -300,6 +301,8 @@ impl Planned {
     ///
     /// Those of the terminal.
     pub(super) fn start(self, recording: Option<String>, recorded: Recorded) -> anyhow::Result<Running> {
+        let user = UserThread::start()
+            .context("cannot start the thread that starts a pager; check the limit of processes (`ulimit -u`)")?;
         let screen = Screen::enter().context("cannot show screens on this terminal; use `-o line`")?;
         *lock(&SCREENS) = Some(Arc::clone(&self.shared));
         let (sender, over) = unbounded_channel();
@@ -311,12 +314,16 @@ impl Planned {
             screen,
             recording,
             recorded,
+            user,
             heard: 0,
             over: sender,
         };
         let thread = thread::Builder::new()
             .name("pidtap-screen".to_owned())
-            .spawn(move || loop_.run())
+            .spawn(move || {
+                confine::enter(Duty::Screens)?;
+                loop_.run()
+            })
             .context("cannot start the thread that draws; check the limit of processes (`ulimit -u`)")?;
         running.thread = Some(thread);
         Ok(running)
@@ -389,6 +396,8 @@ struct Loop {
     screen: Screen,
     recording: Option<String>,
     recorded: Recorded,
+    /// Starts the pager.
+    user: UserThread,
     /// Lines that the screens have taken over already, of all that there were; they stay to be printed in the end.
     heard: usize,
     over: UnboundedSender<()>,

@@ -6,7 +6,6 @@ use std::{
         Arc, Mutex, PoisonError,
         mpsc::{RecvTimeoutError, SyncSender, sync_channel},
     },
-    thread,
 };
 
 use anyhow::Context as _;
@@ -14,6 +13,7 @@ use tracer_common::event::loss;
 
 use super::queue::{Noting, PATIENCE, Queue};
 use crate::{
+    confine::{self, Duty},
     event::Event,
     file::{FileError, Opened},
     recording::{Header, Lost, Recorder, WriteError},
@@ -60,9 +60,7 @@ impl Recording {
         let told = Arc::<Mutex<Told>>::default();
         let (begun, beginning) = sync_channel(1);
         let thread = Thread { queue: Arc::clone(&queue), told: Arc::clone(&told) };
-        thread::Builder::new()
-            .name("pidtap-record".to_owned())
-            .spawn(move || thread.run(open, &header, &begun))
+        confine::spawn("pidtap-record", Duty::Pipe, move || thread.run(open, &header, &begun))
             .context("cannot start the thread that records; check the limit of processes (`ulimit -u`)")?;
         if !waits {
             match beginning.recv_timeout(PATIENCE) {
@@ -148,6 +146,8 @@ impl Thread {
         begun: &SyncSender<Result<(), anyhow::Error>>,
     ) {
         let recorder = open().map_err(anyhow::Error::from).and_then(|writer| {
+            // Once it is open, nothing but that is needed.
+            confine::enter(Duty::Open)?;
             let writer = Noting { writer, queue: Arc::clone(&self.queue) };
             Recorder::new(writer, header).map_err(anyhow::Error::from)
         });

@@ -7,13 +7,15 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
 };
 
 use anyhow::Context as _;
 
 use super::queue::{Noting, PATIENCE, Queue};
-use crate::file::{FileError, Opened};
+use crate::{
+    confine::{self, Duty},
+    file::{FileError, Opened},
+};
 
 /// What the thread failed with, until somebody is told.
 type Failure = Arc<Mutex<Option<io::Error>>>;
@@ -79,9 +81,7 @@ fn behind_with<W: Write>(
     };
     let behind = Behind { queue, failure, policy, missing: LeftOut::default(), lines };
     let thread = written.clone();
-    thread::Builder::new()
-        .name("pidtap-output".to_owned())
-        .spawn(move || thread.run(open))
+    confine::spawn("pidtap-output", Duty::Pipe, move || thread.run(open))
         .context("cannot start the thread that writes results; is a limit on processes reached?")?;
     Ok((behind, written))
 }
@@ -185,7 +185,8 @@ impl Written {
     }
 
     fn run<W: Write>(self, open: impl FnOnce() -> Result<W, FileError>) {
-        let writer = open().map_err(io::Error::other);
+        // Once it is open, nothing but that is needed.
+        let writer = open().map_err(io::Error::other).and_then(|writer| confine::enter(Duty::Open).map(|()| writer));
         let mut writer = writer
             .map(|writer| Noting { writer, queue: Arc::clone(&self.queue) })
             .map_err(|error| self.fail(error))

@@ -1,0 +1,235 @@
+//! What each thread may still do once it is at its work.
+//!
+//! Capabilities, `no_new_privs` and Landlock are a thread's own. So each thread gives up what it does not need before it takes the
+//! first byte of a stranger, and threads that it starts inherit what is left. Threads share memory: this holds against a file
+//! name, a path or a program that ends up where it should not, not against code that a stranger gets to run.
+//!
+//! Landlock (Linux 5.13) is used where it is there. A thread under it may not look at processes that are not
+//! (`hook_ptrace_access_check` of `security/landlock/task.c`), so the thread that looks at them is not.
+
+use std::{
+    io,
+    sync::mpsc::sync_channel,
+    thread::{Builder, JoinHandle},
+};
+
+use landlock::{
+    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
+    RulesetCreatedAttr as _, RulesetStatus,
+};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+};
+
+/// What a thread does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Works with what is open already: results, recordings, signals, the command's output.
+    Open,
+    /// Uses the maps of the probes.
+    Maps,
+    /// Asks `/proc` and `sock_diag` about the processes that are traced.
+    Look,
+    /// Passes signals on to the command of `run`, which may be another user's.
+    Signal,
+    /// Has the screens, and saves files into the current folder.
+    Screens,
+    /// Waits until somebody reads a named pipe, and opens it then.
+    Pipe,
+    /// Starts programs of the user's (a pager).
+    Programs,
+}
+
+/// The first kernel that asks for `CAP_BPF` only where something is made (commit c8644cd0efe7); before it, each use of a map needs
+/// it where unprivileged use is off.
+const MAPS_ARE_FREE: (u32, u32) = (5, 19);
+
+impl Duty {
+    /// What is kept, of what there was.
+    pub fn keeps(self) -> CapabilitySet {
+        match self {
+            Self::Open | Self::Screens | Self::Programs => CapabilitySet::empty(),
+            Self::Maps if maps_are_free() => CapabilitySet::empty(),
+            Self::Maps => CapabilitySet::BPF,
+            // In this order: whoever's processes; their folders and files in /proc, which are theirs alone; network namespaces.
+            Self::Look => CapabilitySet::SYS_PTRACE | CapabilitySet::DAC_READ_SEARCH | CapabilitySet::SYS_ADMIN,
+            Self::Signal => CapabilitySet::KILL,
+            // The folder may be another user's.
+            Self::Pipe => CapabilitySet::DAC_OVERRIDE,
+        }
+    }
+
+    /// Which files may be opened, of all: what, and below which path. `None` for all that the user may.
+    fn files(self) -> Option<Vec<(&'static str, BitFlags<AccessFs>)>> {
+        match self {
+            Self::Open | Self::Maps | Self::Signal => Some(Vec::new()),
+            Self::Screens => {
+                let both = AccessFs::ReadFile | AccessFs::WriteFile;
+                Some(vec![(".", AccessFs::MakeReg | AccessFs::WriteFile), ("/dev/tty", both), ("/dev/null", both)])
+            }
+            Self::Look | Self::Pipe | Self::Programs => None,
+        }
+    }
+}
+
+fn maps_are_free() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    version(&release).is_some_and(|version| version >= MAPS_ARE_FREE)
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|char: char| !char.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// The calling thread gives up all that it does not need for this, for good.
+///
+/// # Errors
+///
+/// What the kernel refuses.
+pub fn enter(duty: Duty) -> io::Result<()> {
+    let keeps = duty.keeps();
+    clear_bounding_set();
+    // A kernel before 4.3 has none.
+    let _ = clear_ambient_capability_set();
+    set_no_new_privs(true)?;
+    if let Some(files) = duty.files() {
+        restrict(&files).map_err(io::Error::other)?;
+    }
+    let kept = capabilities(None)?.permitted & keeps;
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })?;
+    Ok(())
+}
+
+/// What an `exec` could give. Needs `CAP_SETPCAP`; without it `no_new_privs` does the same.
+fn clear_bounding_set() {
+    for number in 0..u64::BITS {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        match capability_is_in_bounding_set(capability) {
+            Ok(true) => {
+                if remove_capability_from_bounding_set(capability).is_err() {
+                    return;
+                }
+            }
+            Ok(false) => {}
+            // There are no more.
+            Err(_) => return,
+        }
+    }
+}
+
+/// From now on the thread opens, makes, removes and executes nothing but this. Without Landlock, or with an older one, as much of
+/// it as there is; whether there is any.
+fn restrict(files: &[(&str, BitFlags<AccessFs>)]) -> Result<bool, landlock::RulesetError> {
+    // Nothing newer: `ioctl` on the terminal is needed.
+    let all = AccessFs::from_all(ABI::V4);
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(all)?;
+    let mut ruleset = ruleset.create()?;
+    for (path, access) in files {
+        // What is not there, or must not be reached, is not needed.
+        if let Ok(path) = PathFd::new(path) {
+            ruleset = ruleset.add_rule(PathBeneath::new(path, *access))?;
+        }
+    }
+    Ok(ruleset.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
+}
+
+/// Starts a thread for a duty. When this returns, it has given up the rest.
+///
+/// # Errors
+///
+/// Where no thread can be started, or it cannot give up what it should.
+pub fn spawn(name: &str, duty: Duty, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    let (sender, entered) = sync_channel(1);
+    let thread = Builder::new().name(name.to_owned()).spawn(move || {
+        let result = enter(duty);
+        let is_confined = result.is_ok();
+        // The receiver waits.
+        let _ = sender.send(result);
+        if is_confined {
+            work();
+        }
+    })?;
+    entered.recv().map_err(|_| io::Error::other("the thread ended early"))??;
+    Ok(thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The line of `/proc/thread-self/status`, of a thread that has entered a duty.
+    fn status(duty: Duty) -> String {
+        std::thread::spawn(move || {
+            // Opened before: some may open nothing.
+            let mut file = fs::File::open("/proc/thread-self/status").expect("there");
+            enter(duty).expect("nothing refuses it");
+            let mut text = String::new();
+            io::Read::read_to_string(&mut file, &mut text).expect("readable");
+            text
+        })
+        .join()
+        .expect("no panic")
+    }
+
+    fn set(status: &str, name: &str) -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of it");
+        u64::from_str_radix(line.trim_start_matches(':').trim(), 16).expect("a number")
+    }
+
+    #[test]
+    fn each_duty_leaves_what_it_needs_and_no_more() {
+        let had = capabilities(None).expect("own").permitted;
+        for duty in [Duty::Open, Duty::Maps, Duty::Look, Duty::Signal, Duty::Screens, Duty::Pipe, Duty::Programs] {
+            let status = status(duty);
+            let kept = (had & duty.keeps()).bits();
+            for name in ["CapEff", "CapPrm"] {
+                assert_eq!(set(&status, name), kept, "{duty:?}: {name}");
+            }
+            assert_eq!((set(&status, "CapInh"), set(&status, "CapAmb")), (0, 0), "{duty:?}");
+            assert_eq!(set(&status, "NoNewPrivs"), 1, "{duty:?}");
+            if had.contains(CapabilitySet::SETPCAP) {
+                assert_eq!(set(&status, "CapBnd"), 0, "{duty:?}");
+            }
+        }
+        // Others are not touched.
+        assert_eq!(capabilities(None).expect("own").permitted, had);
+    }
+
+    #[test]
+    fn with_landlock_a_thread_opens_no_other_file_than_it_needs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().to_str().expect("text").to_owned();
+        std::thread::spawn(move || {
+            let files = [(path.as_str(), AccessFs::MakeReg | AccessFs::WriteFile)];
+            if !restrict(&files).expect("nothing refuses it") {
+                return;
+            }
+            fs::write(format!("{path}/new"), b"x").expect("made for this");
+            fs::read(format!("{path}/new")).expect_err("it does not read");
+            fs::read("/etc/passwd").expect_err("it does not read");
+            fs::write("/tmp/pidtap-must-not-be-there", b"x").expect_err("it writes nowhere else");
+            std::process::Command::new("/bin/true").spawn().expect_err("it executes nothing");
+        })
+        .join()
+        .expect("no panic");
+    }
+
+    #[test]
+    fn a_started_thread_is_confined_before_it_works() {
+        let (sender, receiver) = sync_channel(1);
+        let work = move || drop(sender.send(capabilities(None).map(|sets| sets.permitted.is_empty())));
+        spawn("test", Duty::Open, work).expect("it starts").join().expect("no panic");
+        assert_eq!(receiver.recv().expect("it said so"), Ok(true));
+    }
+
+    #[test]
+    fn kernels_are_compared_by_their_numbers() {
+        assert_eq!(version("5.18.0-1-amd64"), Some((5, 18)));
+        assert!(version("6.1.0").is_some_and(|version| version >= MAPS_ARE_FREE));
+        assert_eq!(version("odd"), None);
+    }
+}
