@@ -15,6 +15,7 @@ pub mod hostile;
 pub mod peer;
 pub mod picture;
 pub mod replayed;
+pub mod privileges;
 pub mod report;
 pub mod scripted;
 pub mod service;

@@ -102,8 +102,9 @@ pub fn enter(duty: Duty) -> io::Result<()> {
     Ok(())
 }
 
-/// What an `exec` could give. Needs `CAP_SETPCAP`; without it `no_new_privs` does the same.
-fn clear_bounding_set() {
+/// What an `exec` could give. Needs `CAP_SETPCAP`; without it `no_new_privs` does the same. [`enter`] does it too; before that only
+/// a thread needs it that gives up root first.
+pub fn clear_bounding_set() {
     for number in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         match capability_is_in_bounding_set(capability) {

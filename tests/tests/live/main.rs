@@ -1,5 +1,6 @@
 //! The real program on real processes. Needs root; see `guard::live`.
 
+mod confine;
 mod demo;
 mod descriptors;
 mod hang;

@@ -40,6 +40,7 @@ impl UserThread {
         let (sender, taken) = sync_channel(1);
         // Without privilege from its first moment on: `Duty::Programs` comes after the ids, which root alone can take.
         std::thread::Builder::new().name("pidtap-user".to_owned()).spawn(move || {
+            confine::clear_bounding_set();
             let result = ids.map_or(Ok(()), |ids| ids.take().map_err(io::Error::from));
             let result = result.and_then(|()| confine::enter(Duty::Programs));
             let is_taken = result.is_ok();

@@ -2,6 +2,7 @@
 
 use super::{Check, DoctorOptions, Status};
 use crate::{
+    confine::Duty,
     privilege::{Capabilities, Capability, Kernel, NEEDED, USEFUL, grant},
     process::{ExitClass, check_initial_pid_namespace},
 };
@@ -12,6 +13,7 @@ pub(super) fn checks(options: &DoctorOptions<'_>) -> Vec<Check> {
     let kernel = Kernel::this();
     let mut checks = vec![kernel_version(&kernel), btf(&kernel), lockdown(&kernel)];
     checks.extend(capabilities(Capabilities::own()));
+    checks.push(Check::info("kept", kept()));
     checks.push(match check_initial_pid_namespace() {
         Ok(()) => Check::ok("PID namespace", "the initial one"),
         Err(error) => Check::new("PID namespace", LACKS, error.to_string(), ""),
@@ -36,6 +38,25 @@ pub(super) fn checks(options: &DoctorOptions<'_>) -> Vec<Check> {
         });
     }
     checks
+}
+
+/// What pidtap does not give up once it traces.
+fn kept() -> String {
+    let names = |duty: Duty| {
+        let names: Vec<String> =
+            duty.keeps().iter_names().map(|(name, _)| format!("cap_{}", name.to_lowercase())).collect();
+        names.join(", ")
+    };
+    let maps = match names(Duty::Maps) {
+        none if none.is_empty() => none,
+        some => format!(", the threads that use the probes {some}"),
+    };
+    format!(
+        "of its capabilities, while it traces: {} by the thread that looks at processes{maps}; by the first thread of `run` {}; \
+         by all other threads none",
+        names(Duty::Look),
+        names(Duty::Signal)
+    )
 }
 
 fn kernel_version(kernel: &Kernel) -> Check {
