@@ -222,7 +222,9 @@ mod tests {
     #[test]
     fn a_started_thread_is_confined_before_it_works() {
         let (sender, receiver) = sync_channel(1);
-        let work = move || drop(sender.send(capabilities(None).map(|sets| sets.permitted.is_empty())));
+        let work = move || {
+            let _ = sender.send(capabilities(None).map(|sets| sets.permitted.is_empty()));
+        };
         spawn("test", Duty::Open, work).expect("it starts").join().expect("no panic");
         assert_eq!(receiver.recv().expect("it said so"), Ok(true));
     }
