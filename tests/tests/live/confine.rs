@@ -180,10 +180,13 @@ fn a_pager_has_no_privilege_and_files_are_saved_without_any() {
         let saved = fs::metadata(folder.path().join("pidtap.tap")).expect("it is there");
         assert_eq!((saved.uid(), saved.mode() & 0o777), (file_owner, 0o600));
 
+        terminal.press_for("g\r", "── Request ──").expect("an exchange");
         // One with a body, which is what a pager shows.
-        terminal.press_for("/method=POST\r", "filter: method=POST").expect("a filter");
-        terminal.wait_for("Enter open").expect("the prompt is gone");
-        terminal.press_for("\r", "── Request ──").expect("an exchange");
+        while !terminal.text().contains("POST /echo/") {
+            let before = terminal.text();
+            terminal.press("]").expect("keys");
+            terminal.wait("the next exchange", |screen| screen.contents() != before).expect("there is one with a body");
+        }
         terminal.press("d").expect("keys");
         let pager = sleeper(pid).unwrap_or_else(|error| panic!("{error}: {}", terminal.text()));
         let privileges = of_process(pager).expect("it runs");
