@@ -97,3 +97,27 @@ fn secrets_are_masked_unless_asked_for() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn marks_are_equal_across_openings_with_a_key_file_only() -> anyhow::Result<()> {
+    let dir = Dir::new()?;
+    let secret = Pair {
+        request: b"GET /?token=a-long-enough-secret HTTP/1.1\r\nHost: e\r\nX-Api-Key: a-long-enough-secret\r\n\r\n",
+        response: b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    };
+    let file = dir.write("a.tap", &recording([secret])?)?;
+    let key = dir.write("key", b"bytes that nobody else knows....")?;
+    let marks = |rest: &[&str]| -> anyhow::Result<Vec<String>> {
+        let arguments = [&["open", text(&file), "-o", "json"], rest].concat();
+        let shown = dir.pidtap(&arguments).end()?.status(0)?.stdout;
+        Ok(shown.split("***").skip(1).map(|rest| rest[..4].to_owned()).collect())
+    };
+    let named = ["--mark-key-file", text(&key)];
+    let (one, other) = (marks(&named)?, marks(&named)?);
+    assert!(one.len() > 2 && one.iter().all(|mark| *mark == one[0]), "{one:?}");
+    assert_eq!(one, other);
+    // One of many random keys may make the same digits as another.
+    let fresh = [marks(&[])?, marks(&[])?, marks(&[])?, marks(&[])?];
+    assert!(fresh.iter().any(|marks| *marks != fresh[0]), "{fresh:?}");
+    Ok(())
+}

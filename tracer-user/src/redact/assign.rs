@@ -108,17 +108,15 @@ fn pair(scan: &mut Scan<'_>, sign: usize) -> Option<usize> {
 
 /// Where the value that begins at `start` stands, without its quotes, and whether it has some.
 fn value_at(scan: &Scan<'_>, text: &[u8], name: &Name<'_>, sign: usize, start: usize) -> (usize, usize, bool) {
-    match quoted(text, start) {
-        Some((start, end)) => (start, end, true),
-        None => {
-            let mut end = bare(scan, text, name, sign, start);
-            // They belong to the quote, which closes a string around this.
-            if matches!(text.get(end), Some(b'"' | b'\'')) {
-                end -= text[start..end].iter().rev().take_while(|byte| **byte == b'\\').count();
-            }
-            (start, end, false)
-        }
+    if let Some((start, end)) = quoted(text, start) {
+        return (start, end, true);
     }
+    let mut end = bare(scan, text, name, sign, start);
+    // They belong to the quote, which closes a string around this.
+    if matches!(text.get(end), Some(b'"' | b'\'')) {
+        end -= text[start..end].iter().rev().take_while(|byte| **byte == b'\\').count();
+    }
+    (start, end, false)
 }
 
 /// The name that ends before `sign`: in quotes (with backslashes, where JSON is inside JSON), or of the letters that names

@@ -118,9 +118,7 @@ fn is_named(text: &[u8]) -> bool {
     let host = &text[..text.iter().take(255).position(|byte| !is_host_byte(*byte)).unwrap_or(text.len().min(255))];
     match host {
         [] => text.first() == Some(&b'['),
-        [b'0'..=b'9', ..] => {
-            host.iter().filter(|byte| **byte == b'.').count() >= 3 || host.iter().any(u8::is_ascii_alphabetic)
-        }
+        [b'0'..=b'9', ..] => memchr::memchr_iter(b'.', host).count() >= 3 || host.iter().any(u8::is_ascii_alphabetic),
         _ => true,
     }
 }

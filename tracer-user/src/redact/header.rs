@@ -235,7 +235,7 @@ pub(super) fn authorities(value: &[u8], marker: Marker) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// `graphql-ws, secret`: what is no plain name is hidden, and what follows one that announces a token.
+/// `graphql-ws, secret`: what is no plain name is hidden, and what follows one that is_sign a token.
 pub(super) fn protocols(value: &[u8], marker: Marker) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(value.len());
     let mut announced = false;
@@ -246,16 +246,16 @@ pub(super) fn protocols(value: &[u8], marker: Marker) -> Option<Vec<u8>> {
         }
         let name = item.trim_ascii();
         let blanks = item.len() - item.trim_ascii_start().len();
-        let announces = name::judge(name) != Verdict::Plain || matches!(name, b"auth" | b"Auth" | b"basic" | b"Basic");
+        let is_sign = name::judge(name) != Verdict::Plain || matches!(name, b"auth" | b"Auth" | b"basic" | b"Basic");
         let is_short = name.len() <= 14 && name.iter().all(|byte| byte.is_ascii_alphabetic() || b"_-".contains(byte));
-        if !name.is_empty() && (announced || !is_protocol(name) || announces && !is_short) {
+        if !name.is_empty() && (announced || !is_protocol(name) || is_sign && !is_short) {
             out.extend_from_slice(&item[..blanks]);
             out.extend_from_slice(&marker.mark(name));
             hidden = true;
         } else {
             out.extend_from_slice(item);
         }
-        announced = announces && is_short;
+        announced = is_sign && is_short;
     }
     hidden.then_some(out)
 }

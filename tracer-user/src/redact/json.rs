@@ -266,7 +266,7 @@ fn value(scan: &mut Scan<'_>, level: &mut Level, start: usize, end: usize, is_st
             level.waiting[level.waits] = (start, end);
             level.waits += 1;
         }
-    } else if level.flat && level.count % 2 == 0 {
+    } else if level.flat && level.count.is_multiple_of(2) {
         level.paired = is_string && is_secret_name(content);
     } else if level.paired && !level.nested {
         // `["--password", "x"]`

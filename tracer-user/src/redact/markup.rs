@@ -78,9 +78,8 @@ pub(super) fn find(scan: &mut Scan<'_>) {
         let empty = inside.ends_with(b"/");
         match &mut open {
             Some(element) if element.name == name && !empty => element.count += 1,
-            Some(_) => {}
             None if !empty && (attributes || is_element(last_name)) => open = Some(Open { name, count: 1 }),
-            None => {}
+            Some(_) | None => {}
         }
     }
     if open.is_some() {
@@ -150,7 +149,7 @@ fn attributes(scan: &mut Scan<'_>, start: usize, end: usize) -> bool {
         let Some(found) = memchr(b'=', &text[at..end]) else { break };
         let sign = at + found;
         let name = text[at..sign].trim_ascii_end();
-        let name = &name[name.iter().rposition(|byte| byte.is_ascii_whitespace()).map_or(0, |blank| blank + 1)..];
+        let name = &name[name.iter().rposition(u8::is_ascii_whitespace).map_or(0, |blank| blank + 1)..];
         let mut from = sign + 1;
         while from < end && text[from].is_ascii_whitespace() {
             from += 1;

@@ -73,7 +73,8 @@ impl Redactor {
         let marker = self.marker;
         let own = |masked: Option<Vec<u8>>| masked.map(Cow::Owned);
         match header::of(name) {
-            Field::Any => self.scanned(value, Place::Text),
+            Field::Perhaps(verdict) if scan::alone(verdict, value) => Cow::Owned(marker.mark(value).to_vec()),
+            Field::Any | Field::Perhaps(_) => self.scanned(value, Place::Text),
             Field::Secret => Cow::Owned(marker.mark(value).to_vec()),
             Field::Few => Cow::Owned(Marker::default().mark(value).to_vec()),
             Field::Credentials => Cow::Owned(header::credentials(value, marker)),
@@ -93,10 +94,6 @@ impl Redactor {
                 })
             }
             Field::Protocols => own(header::protocols(value, marker)).unwrap_or(Cow::Borrowed(value)),
-            Field::Perhaps(verdict) => match scan::alone(verdict, value) {
-                true => Cow::Owned(marker.mark(value).to_vec()),
-                false => self.scanned(value, Place::Text),
-            },
         }
     }
 

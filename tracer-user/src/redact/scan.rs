@@ -243,7 +243,7 @@ fn is_numbered(value: &[u8]) -> bool {
 
 /// Letters, digits and capitals so mixed as no word or number has them.
 pub(super) fn is_random(value: &[u8], least: usize) -> bool {
-    if value.len() < least || value.iter().any(|byte| byte.is_ascii_whitespace()) {
+    if value.len() < least || value.iter().any(u8::is_ascii_whitespace) {
         return false;
     }
     let class = |byte: u8| match byte {

@@ -163,15 +163,14 @@ fn card(scan: &mut Scan<'_>, start: usize) -> usize {
 /// By its first digits and its check digit (Luhn).
 fn is_card(digits: &[u8]) -> bool {
     let first = |count: usize| digits[..count].iter().fold(0, |number, digit| number * 10 + u32::from(*digit));
-    let issued = match (digits.len(), first(4)) {
+    let issued = matches!(
+        (digits.len(), first(4)),
         (13 | 16 | 19, 4000..=4999)
-        | (16, 5100..=5599 | 2221..=2720)
-        | (15, 3400..=3499 | 3700..=3799)
-        | (16..=19, 6011 | 6440..=6599 | 6200..=6299 | 3528..=3589)
-        | (14, 3000..=3059 | 3600..=3699 | 3800..=3999)
-        | (16, 5018 | 5020 | 5038 | 5893 | 6304 | 6759 | 6761..=6763) => true,
-        _ => false,
-    };
+            | (16, 5100..=5599 | 2221..=2720 | 5018 | 5020 | 5038 | 5893 | 6304 | 6759 | 6761..=6763)
+            | (15, 3400..=3499 | 3700..=3799)
+            | (16..=19, 6011 | 6440..=6599 | 6200..=6299 | 3528..=3589)
+            | (14, 3000..=3059 | 3600..=3699 | 3800..=3999)
+    );
     let sum: u32 = digits
         .iter()
         .rev()
@@ -181,5 +180,5 @@ fn is_card(digits: &[u8]) -> bool {
             other => other,
         })
         .sum();
-    issued && sum % 10 == 0
+    issued && sum.is_multiple_of(10)
 }

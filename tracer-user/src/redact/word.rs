@@ -12,7 +12,7 @@ pub(super) struct Words {
     buffer: [u8; MAX_LENGTH],
     length: usize,
     /// Where words begin and end.
-    words: [(u8, u8); MAX_WORDS],
+    places: [(u8, u8); MAX_WORDS],
     count: usize,
     /// The name has blanks between its words: a title, perhaps.
     pub(super) spaced: bool,
@@ -33,7 +33,7 @@ impl Words {
         }
         let raw = &raw[..length];
         let mut words =
-            Self { buffer: [0; MAX_LENGTH], length: 0, words: [(0, 0); MAX_WORDS], count: 0, spaced: false };
+            Self { buffer: [0; MAX_LENGTH], length: 0, places: [(0, 0); MAX_WORDS], count: 0, spaced: false };
         let mut start = 0;
         while start < raw.len() {
             if !is_letter(raw[start]) {
@@ -59,11 +59,11 @@ impl Words {
             self.length += 1;
         }
         if self.count == MAX_WORDS {
-            self.words.rotate_left(1);
+            self.places.rotate_left(1);
             self.count -= 1;
         }
         // Both are at most MAX_LENGTH, which fits.
-        self.words[self.count] = (start as u8, self.length as u8);
+        self.places[self.count] = (start as u8, self.length as u8);
         self.count += 1;
     }
 
@@ -73,7 +73,7 @@ impl Words {
 
     /// A word; counted from the first. Empty where there is none.
     pub(super) fn get(&self, index: usize) -> &[u8] {
-        let (start, end) = if index < self.count { self.words[index] } else { (0, 0) };
+        let (start, end) = if index < self.count { self.places[index] } else { (0, 0) };
         &self.buffer[usize::from(start)..usize::from(end)]
     }
 
@@ -136,7 +136,6 @@ fn end_of_word(text: &[u8]) -> usize {
         }
         at += 1;
     }
-    // `IDs`, `URLs`: the plural's s is no word.
     at
 }
 

@@ -1,5 +1,7 @@
 //! Secrets in texts in texts, put together at random.
 
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::HIDE;
@@ -43,7 +45,10 @@ fn encoded(text: &str, blank: &str) -> String {
         match byte {
             b' ' => out.push_str(blank),
             byte if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
-            byte => out.push_str(&format!("%{byte:02X}")),
+            byte => {
+                // A String takes everything.
+                let _ = write!(out, "%{byte:02X}");
+            }
         }
     }
     out
