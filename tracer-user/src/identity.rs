@@ -168,7 +168,7 @@ impl Identity {
             ids: Ids {
                 uid: user.uid.as_raw(),
                 gid: user.gid.as_raw(),
-                groups: groups.into_iter().map(|group| group.as_raw()).collect(),
+                groups: groups.into_iter().map(unistd::Gid::as_raw).collect(),
             },
             entry: Some(Entry { name: user.name, home: user.dir, shell: user.shell }),
         })

@@ -46,7 +46,9 @@ impl UserThread {
             let is_taken = result.is_ok();
             let _ = sender.send(result);
             if is_taken {
-                received.into_iter().for_each(|job| job());
+                for job in received {
+                    job();
+                }
             }
         })?;
         taken.recv().map_err(gone)??;
