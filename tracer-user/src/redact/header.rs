@@ -69,11 +69,11 @@ pub(super) fn of(name: &[u8]) -> Field {
         return Field::Secret;
     }
     match name::judge(name) {
-        Verdict::Plain | Verdict::Key | Verdict::KeyMember => Field::Any,
+        Verdict::Plain | Verdict::KeyMember => Field::Any,
         Verdict::Few => Field::Few,
         Verdict::Secret if is_about_credentials(name) => Field::Credentials,
         Verdict::Secret => Field::Secret,
-        verdict @ (Verdict::Several | Verdict::Code | Verdict::Ticket) => Field::Perhaps(verdict),
+        verdict @ (Verdict::Several | Verdict::Code | Verdict::Ticket | Verdict::Key) => Field::Perhaps(verdict),
     }
 }
 

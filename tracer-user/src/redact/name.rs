@@ -53,7 +53,8 @@ const LETTERS: &[&[u8; 3]] = &[
     b"pas", b"tok", b"ecr", b"red", b"jwt", b"jws", b"jwe", b"ear", b"aut", b"hma", b"nem", b"dsn", b"wre", b"dpo",
     b"aml", b"sse", b"cry", b"otp", b"cvv", b"cvc", b"cvn", b"ssn", b"puk", b"pin", b"pan", b"key", b"cod", b"rif",
     b"ick", b"sso", b"pwd", b"sig", b"ess", b"srf", b"ook", b"sid", b"nst", b"nns", b"hra", b"dnu", b"dno", b"dnr",
-    b"ccn", b"idc", b"ckd", b"ped", b"enn", b"ras", b"mot", b"wac", b"sen", b"has", b"cia", b"yan", b"ean", b"tan",
+    b"ccn", b"idc", b"ckd", b"ped", b"enn", b"ras", b"mot", b"wac", b"sen", b"has", b"cia", b"xfa", b"mfa", b"yan",
+    b"ean", b"tan",
 ];
 
 const fn place_of(letters: [u8; 3]) -> usize {
@@ -176,6 +177,7 @@ fn word(words: &Words, index: usize) -> Verdict {
         b"pan" => {
             few(words.len() == 1 || is_one(before, &["card", "primary", "full"]) || is_one(next, &["number", "no"]))
         }
+        b"mfa" => few(last),
         b"pin" => few(last || is_one(next, ITSELF)),
         b"key" => match (is_one(before, KEYS), next) {
             // `access_key_id` is what AWS calls it; other numbers of keys are told freely.
