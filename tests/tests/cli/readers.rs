@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Read as _,
+    io::{Read as _, Write as _},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -98,6 +98,24 @@ fn a_reader_who_stops_is_not_waited_for_after_a_signal() -> anyhow::Result<()> {
         assert_eq!(status, Some(1), "{said}");
         assert!(said.contains("KiB of results wait, and nobody took any"), "{said}");
     }
+    Ok(())
+}
+
+#[test]
+fn standard_error_that_nobody_reads_holds_nothing_up() -> anyhow::Result<()> {
+    let dir = Dir::new()?;
+    let whole = recording([PAIR])?;
+    // What is cut off is said.
+    let file = dir.write("a.tap", &whole[..whole.len() - 10])?;
+    let (_reader, mut writer) = std::io::pipe()?;
+    rustix::fs::fcntl_setfl(&writer, OFlags::NONBLOCK)?;
+    while writer.write(&[b'x'; 4096]).is_ok() {}
+    rustix::fs::fcntl_setfl(&writer, OFlags::empty())?;
+    let mut run = dir.pidtap(&["open", text(&file), "-o", "json"]);
+    let mut child = run.command().stdout(Stdio::null()).stderr(writer).spawn()?;
+    let status = wait_for("the end", BOUND, || child.try_wait().ok().flatten());
+    child.kill()?;
+    assert_eq!(status?.code(), Some(0));
     Ok(())
 }
 

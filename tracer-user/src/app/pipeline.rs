@@ -64,6 +64,10 @@ impl Pipeline {
             match Event::decode(rest) {
                 Ok(event) => {
                     let length = event.header().length as usize;
+                    if matches!(event, Event::Detached(_)) {
+                        // Nobody who takes nothing is waited for, neither here nor there.
+                        self.trace_ends();
+                    }
                     if let (Event::Tick(_) | Event::Detached(_), Some(recording)) = (&event, &mut self.recording) {
                         recording.record(&batch[unrecorded..at]);
                         recording.tick(event);
@@ -103,8 +107,7 @@ impl Pipeline {
             tick.lost_bytes[loss::RECORDING] += lost.bytes;
         }
         if matches!(event, Event::Detached(_)) {
-            // From then on nothing is open any more, and nobody who takes nothing is waited for.
-            self.trace_ends();
+            // From then on nothing is open any more.
             self.look();
         }
         let tick = matches!(event, Event::Tick(_));

@@ -207,7 +207,7 @@ pub struct OutputArgs {
     /// Write the results to FILE instead of standard output
     #[arg(long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,
-    /// Overwrite files that hold something
+    /// Replace files that hold something or are not yours; write to pipes of others and to disks
     #[arg(long)]
     pub force: bool,
     /// Bytes of each body that are kept and shown

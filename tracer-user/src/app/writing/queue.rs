@@ -51,6 +51,14 @@ impl State {
 
     /// False where there is no room. A piece is never divided.
     fn push(&mut self, piece: &[u8]) -> bool {
+        self.push_within(piece, LIMIT)
+    }
+
+    fn push_within(&mut self, piece: &[u8], limit: usize) -> bool {
+        if self.bytes == 0 {
+            // Before, there was nothing to take.
+            self.progress = Some(Instant::now());
+        }
         if let Some(last) = self.waiting.back_mut()
             && last.capacity() - last.len() >= piece.len()
         {
@@ -58,7 +66,7 @@ impl State {
             return true;
         }
         let size = piece.len().max(PIECE);
-        if self.bytes > 0 && self.bytes + size > LIMIT {
+        if self.bytes > 0 && self.bytes.saturating_add(size) > limit {
             return false;
         }
         let mut memory =
@@ -82,6 +90,12 @@ impl Queue {
             self.filled.notify_one();
         }
         taken
+    }
+
+    /// Puts the last piece at the end, which is small: there is room for it.
+    pub(super) fn put_last(&self, piece: &[u8]) {
+        self.state().push_within(piece, usize::MAX);
+        self.filled.notify_one();
     }
 
     /// Whether half of the room is free.
@@ -234,9 +248,12 @@ mod tests {
     fn who_waits_for_room_gets_it_and_gives_up_when_it_is_to_end() {
         let queue = Arc::new(Queue::default());
         while queue.offer(&vec![0; PIECE]) {}
+        queue.put_last(b"end");
+        assert!(queue.left() <= LIMIT + PIECE);
+        let piece = queue.take(None);
         let other = Arc::clone(&queue);
         let waits = thread::spawn(move || other.push(&[0; PIECE]));
-        let piece = queue.take(None);
+        let piece = queue.take(piece);
         let piece = queue.take(piece);
         assert!(waits.join().expect("no panic"));
         queue.hurry();

@@ -92,9 +92,8 @@ impl Recording {
         self.event.clear();
         event.encode(&mut self.event);
         if is_end {
-            // Without it the recording would look cut off. It is the last: now there is time to wait for room.
-            self.queue.hurry();
-            self.queue.push(&self.event);
+            // Without it the recording would look cut off.
+            self.queue.put_last(&self.event);
         } else {
             // The next one says the same.
             self.queue.offer(&self.event);
