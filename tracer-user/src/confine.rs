@@ -45,6 +45,8 @@ pub enum Duty {
 /// it where unprivileged use is off.
 const MAPS_ARE_FREE: (u32, u32) = (5, 19);
 
+const POSSIBLE_PROCESSORS: &str = "/sys/devices/system/cpu/possible";
+
 impl Duty {
     /// What is kept, of what there was.
     pub fn keeps(self) -> CapabilitySet {
@@ -63,7 +65,9 @@ impl Duty {
     /// Which files may be opened, of all: what, and below which path. `None` for all that the user may.
     fn files(self) -> Option<Vec<(&'static str, BitFlags<AccessFs>)>> {
         match self {
-            Self::Open | Self::Maps | Self::Signal => Some(Vec::new()),
+            Self::Open | Self::Signal => Some(Vec::new()),
+            // Each look at a map with a part for each processor asks how many processors there can be.
+            Self::Maps => Some(vec![(POSSIBLE_PROCESSORS, AccessFs::ReadFile.into())]),
             Self::Screens => {
                 let both = AccessFs::ReadFile | AccessFs::WriteFile;
                 Some(vec![(".", AccessFs::MakeReg | AccessFs::WriteFile), ("/dev/tty", both), ("/dev/null", both)])

@@ -173,5 +173,6 @@ fn a_recording_whose_reader_stops_says_what_is_missing() {
     let replayed = Report::parse(&String::from_utf8_lossy(&replayed.stdout)).expect("JSON");
     let missing = &replayed.summary.lost["queue_full"];
     assert_eq!((missing.events, missing.bytes), (lost.events, lost.bytes));
-    assert!(replayed.exchanges.iter().any(|exchange| exchange.quality != "whole"), "{:?}", replayed.summary);
+    let whole = replayed.exchanges.iter().filter(|exchange| exchange.quality == "whole").count();
+    assert!(whole < report.exchanges.len(), "{:?}", replayed.summary);
 }

@@ -49,6 +49,11 @@ pub(super) type LossWords = [u64; 2 * loss::CAUSES];
 pub(super) struct Drain {
     ring: RingBuf<MapData>,
     losses: PerCpuArray<MapData, LossWords>,
+    /// What they said at the last look.
+    lost_events: [u64; loss::CAUSES],
+    lost_bytes: [u64; loss::CAUSES],
+    /// Looks that failed.
+    unread: u64,
     sender: BatchSender,
     shared: Arc<Shared>,
     epoll: OwnedFd,
@@ -68,7 +73,8 @@ impl Drain {
         epoll::add(&epoll, ring.as_fd(), epoll::EventData::new_u64(0), epoll::EventFlags::IN | epoll::EventFlags::ET)
             .map_err(CaptureError::wait)?;
         let batch = sender.buffer();
-        Ok(Self { ring, losses, sender, shared, epoll, batch, last_tick: 0 })
+        let (lost_events, lost_bytes) = ([0; loss::CAUSES], [0; loss::CAUSES]);
+        Ok(Self { ring, losses, lost_events, lost_bytes, unread: 0, sender, shared, epoll, batch, last_tick: 0 })
     }
 
     /// Runs until the capture is stopped or nobody takes batches any more.
@@ -132,19 +138,24 @@ impl Drain {
     }
 
     /// A TICK or DETACHED event with what was lost up to now.
-    fn tick(&self, time_ns: u64) -> TickEvent {
-        let mut lost_events = [0; loss::CAUSES];
-        let mut lost_bytes = [0; loss::CAUSES];
-        // A failing look-up in an array that exists has no cause that could be told.
-        if let Ok(processors) = self.losses.get(&0, 0) {
-            for words in processors.iter() {
-                let losses: Losses = transmute!(*words);
-                for cause in 0..loss::CAUSES {
-                    lost_events[cause] += losses.events[cause];
-                    lost_bytes[cause] += losses.bytes[cause];
+    fn tick(&mut self, time_ns: u64) -> TickEvent {
+        match self.losses.get(&0, 0) {
+            Ok(processors) => {
+                let (mut lost_events, mut lost_bytes) = ([0; loss::CAUSES], [0; loss::CAUSES]);
+                for words in processors.iter() {
+                    let losses: Losses = transmute!(*words);
+                    for cause in 0..loss::CAUSES {
+                        lost_events[cause] += losses.events[cause];
+                        lost_bytes[cause] += losses.bytes[cause];
+                    }
                 }
+                (self.lost_events, self.lost_bytes) = (lost_events, lost_bytes);
             }
+            // The last counts stand. That they may be too low is a loss of its own.
+            Err(_) => self.unread += 1,
         }
+        let (mut lost_events, lost_bytes) = (self.lost_events, self.lost_bytes);
+        lost_events[loss::KERNEL_READ] += self.unread;
         let header = EventHeader { time_ns, kind: 0, flags: 0, length: 0, tgid: 0, tid: 0 };
         TickEvent { header, lost_events, lost_bytes }
     }

@@ -36,7 +36,8 @@ fn harmless(error: &clap::Error, words: &[OsString]) -> Option<String> {
             if Visible(value).is_plain() { message } else { message.replace(value, value_shown) }
         }),
     };
-    Some(message.lines().map(|line| format!("{}\n", Visible(line))).collect())
+    let lines: Vec<String> = message.lines().map(|line| Visible(line).to_string()).collect();
+    Some(lines.join("\n") + "\n")
 }
 
 /// The value of `--option=value`, or the word.
@@ -61,7 +62,7 @@ mod tests {
         for words in [
             &[&b"--\x1b]0;x\x07"[..], b"1"][..],
             &[b"1", b"-o", b"a\nerror: forged\x1b[31m"],
-            &[b"1", b"--filter", "host:\u{202e}\x1b[2J(".as_bytes()],
+            &[b"1", b"--filter", "status=\u{202e}\x1b[2J(".as_bytes()],
             &[b"open", b"a\x9b\xff", b"b\x1bc"],
             &[b"1", b"--duration", b"\x1bc"],
             &[b"1", b"--filter", b"hx\nerror: forged: x\x1bc"],

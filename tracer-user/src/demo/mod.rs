@@ -159,7 +159,7 @@ impl Part {
             end(&mut child);
             return Err(DemoError::NotListening { role, said: said.trim().to_owned() });
         };
-        Ok(Self { child, address, lifeline: lifeline })
+        Ok(Self { child, address, lifeline })
     }
 }
 

@@ -292,7 +292,7 @@ mod tests {
         let taken = Arc::<Mutex<Vec<u8>>>::default();
         let policy = Policy::LeaveOut(|missing| format!("missing {} {}\n", missing.lines, missing.bytes));
         let (mut behind, written) = start(Stopped { go_on, taken: Arc::clone(&taken) }, policy);
-        let line = [&[b'x'; 99_999][..], b"\n"].concat();
+        let line = ["x".repeat(99_999).as_bytes(), b"\n"].concat();
         let count = 3 * super::super::queue::LIMIT / line.len();
         for _ in 0..count {
             behind.write_all(&line).expect("it does not wait");
