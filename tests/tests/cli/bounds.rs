@@ -50,6 +50,6 @@ fn open_calls_do_not_cost_time_that_passes() -> anyhow::Result<()> {
     let start = Instant::now();
     let arguments = ["open", tracer_tests::cli::text(&file), "-o", "json", "--output-file", "/dev/null"];
     dir.pidtap(&arguments).end()?.status(0)?;
-    assert!(start.elapsed() < Duration::from_secs(120), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_mins(2), "{:?}", start.elapsed());
     Ok(())
 }

@@ -65,15 +65,15 @@ impl Queue {
 
 /// The connections of the engine.
 pub(super) struct Links<'a> {
-    pub(super) links: &'a FxHashMap<u64, Box<Link>>,
+    pub(super) all: &'a FxHashMap<u64, Box<Link>>,
     pub(super) queue: &'a RefCell<Queue>,
     pub(super) events: u64,
 }
 
 impl Links<'_> {
     fn open(&self) -> impl Iterator<Item = &Link> {
-        self.queue.borrow_mut().visits += self.links.len() as u64;
-        self.links.values().map(|link| &**link).filter(|link| is_open(link))
+        self.queue.borrow_mut().visits += self.all.len() as u64;
+        self.all.values().map(|link| &**link).filter(|link| is_open(link))
     }
 }
 
@@ -97,13 +97,13 @@ impl Live for Links<'_> {
     }
 
     fn closed(&self, visit: &mut dyn FnMut(&OpenConnection<'_>)) {
-        for link in self.links.values().filter(|link| link.over.is_some()) {
+        for link in self.all.values().filter(|link| link.over.is_some()) {
             visit(&link.view());
         }
     }
 
     fn size(&self) -> usize {
-        self.links.len()
+        self.all.len()
     }
 
     fn events(&self) -> u64 {
@@ -111,7 +111,7 @@ impl Live for Links<'_> {
     }
 
     fn look_at(&self, inode: u64, visit: &mut dyn FnMut(&OpenConnection<'_>, Option<&OpenExchange<'_>>)) {
-        let Some(link) = self.links.get(&inode).filter(|link| is_open(link)) else { return };
+        let Some(link) = self.all.get(&inode).filter(|link| is_open(link)) else { return };
         self.queue.borrow_mut().visits += 1;
         let first = match &link.content {
             Content::Http1(http) => http.first_open(&link.info),
@@ -123,7 +123,7 @@ impl Live for Links<'_> {
     fn take_queued(&self, now: Timestamp, take: &mut dyn FnMut(u64)) {
         let mut queue = self.queue.borrow_mut();
         let mut given = |inode: u64, state: Queued| {
-            if let Some(link) = self.links.get(&inode)
+            if let Some(link) = self.all.get(&inode)
                 && link.queued.get() == state
             {
                 link.queued.set(Queued::No);
@@ -142,7 +142,7 @@ impl Live for Links<'_> {
     }
 
     fn look_again(&self, inode: u64, at: Timestamp) {
-        if let Some(link) = self.links.get(&inode) {
+        if let Some(link) = self.all.get(&inode) {
             link.queued.set(Queued::Later);
             self.queue.borrow_mut().later.push(Reverse((at, inode)));
         }
@@ -150,13 +150,13 @@ impl Live for Links<'_> {
 
     fn found(&self, visit: &mut dyn FnMut(&OpenConnection<'_>)) {
         let mut queue = self.queue.borrow_mut();
-        let (silent, mut seen) = (|link: &&Box<Link>| is_open(link) && link.found && link.turn.is_none(), 0);
+        let (silent, mut seen) = (|link: &Link| is_open(link) && link.found && link.turn.is_none(), 0);
         queue.found.retain(|inode| {
             seen += 1;
             if seen > FOUND_AT_ONCE {
                 return true;
             }
-            let Some(link) = self.links.get(inode).filter(silent) else { return false };
+            let Some(link) = self.all.get(inode).map(|link| &**link).filter(|link| silent(link)) else { return false };
             visit(&link.view());
             true
         });

@@ -207,7 +207,7 @@ impl Engine {
     }
 
     fn links(&self) -> live::Links<'_> {
-        live::Links { links: &self.links, queue: &self.queue, events: self.events }
+        live::Links { all: &self.links, queue: &self.queue, events: self.events }
     }
 
     /// Connections that were looked at because time passed, until now: what ticks cost.
@@ -436,10 +436,9 @@ impl Engine {
             link.state = if closing { wire::tcp_state::CLOSE } else { event.state };
             link.peer_closed |= event.state == wire::tcp_state::CLOSE_WAIT;
         }
-        if joined && link.info.opened.is_none() && event.origin == origin::FOUND {
-            if !std::mem::replace(&mut link.found, true) {
-                queue.get_mut().find(event.connection);
-            }
+        let found = joined && link.info.opened.is_none() && event.origin == origin::FOUND;
+        if found && !std::mem::replace(&mut link.found, true) {
+            queue.get_mut().find(event.connection);
         }
         if event.fd >= 0 && event.header.tgid != 0 {
             link.holder = (event.header.tgid, event.fd);
@@ -687,7 +686,7 @@ impl Engine {
         self.queue.get_mut().tidy(&self.links);
         self.report_unseen();
         self.environment.told.observe(&Observation::Tick(&live::Links {
-            links: &self.links,
+            all: &self.links,
             queue: &self.queue,
             events: self.events,
         }));

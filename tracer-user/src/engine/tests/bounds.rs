@@ -193,8 +193,8 @@ fn who_gives_up_says_so() {
 /// Requests that are never answered, with heads of any size, on many connections, one after the other on each.
 #[test]
 fn open_exchanges_hold_no_more_than_fits() {
-    let large = [b"GET / HTTP/1.1\r\nHost: h\r\nA: ", &[b'a'; 400_000][..], b"\r\n\r\n"].concat();
-    let body = [b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\n", &[b'x'; 60_000][..]].concat();
+    let large = [b"GET / HTTP/1.1\r\nHost: h\r\nA: ", &vec![b'a'; 400_000][..], b"\r\n\r\n"].concat();
+    let body = [b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\n", &vec![b'x'; 60_000][..]].concat();
     for (request, connections, each) in [(&large, 120, 6), (&body, 400, 4)] {
         let mut crowd = Crowd::new();
         for connection in 1..=connections {

@@ -227,8 +227,8 @@ impl Http1 {
         let StartLine::Status { status, .. } = head.start else { return };
         if (100..=199).contains(&status) && framing != Framing::Switch {
             // A peer can send any number of them.
-            let held: usize = draft.interim.iter().map(|interim| interim.headers.bytes.len()).sum();
-            let fits = draft.interim.is_empty() || draft.interim.len() < MAX_INTERIM && held < MAX_INTERIM_BYTES;
+            let bytes: usize = draft.interim.iter().map(|interim| interim.headers.bytes.len()).sum();
+            let fits = draft.interim.is_empty() || draft.interim.len() < MAX_INTERIM && bytes < MAX_INTERIM_BYTES;
             let mut kept = 0;
             if fits && !context.is_full() {
                 let interim = InterimResponse { status, headers: head.headers, time: mark.time };
