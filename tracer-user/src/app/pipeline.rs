@@ -61,29 +61,26 @@ impl Pipeline {
         let (mut unrecorded, mut at) = (0, 0);
         while at < batch.len() {
             let rest = &batch[at..];
-            match Event::decode(rest) {
-                Ok(event) => {
-                    let length = event.header().length as usize;
-                    if matches!(event, Event::Detached(_)) {
-                        // Nobody who takes nothing is waited for, neither here nor there.
-                        self.trace_ends();
-                    }
-                    if let (Event::Tick(_) | Event::Detached(_), Some(recording)) = (&event, &mut self.recording) {
-                        recording.record(&batch[unrecorded..at]);
-                        recording.tick(event);
-                        unrecorded = at + length;
-                    }
-                    look(&event);
-                    result = result.and(self.event(event));
-                    at += length;
-                }
+            let Ok(event) = Event::decode(rest) else {
                 // Another version's event, or one that no probe sends: its header still says where the next begins.
-                Err(_) => {
-                    self.record(batch, unrecorded..at);
-                    at += header_length(rest).max(size_of::<EventHeader>());
-                    unrecorded = at;
-                }
+                self.record(batch, unrecorded..at);
+                at += header_length(rest).max(size_of::<EventHeader>());
+                unrecorded = at;
+                continue;
+            };
+            let length = event.header().length as usize;
+            if matches!(event, Event::Detached(_)) {
+                // Nobody who takes nothing is waited for, neither here nor there.
+                self.trace_ends();
             }
+            if let (Event::Tick(_) | Event::Detached(_), Some(recording)) = (&event, &mut self.recording) {
+                recording.record(&batch[unrecorded..at]);
+                recording.tick(event);
+                unrecorded = at + length;
+            }
+            look(&event);
+            result = result.and(self.event(event));
+            at += length;
         }
         self.record(batch, unrecorded..at);
         result

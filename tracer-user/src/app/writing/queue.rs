@@ -252,13 +252,13 @@ mod tests {
         assert!(queue.left() <= LIMIT + PIECE);
         let piece = queue.take(None);
         let other = Arc::clone(&queue);
-        let waits = thread::spawn(move || other.push(&[0; PIECE]));
+        let waits = thread::spawn(move || other.push(&vec![0; PIECE]));
         let piece = queue.take(piece);
         let piece = queue.take(piece);
         assert!(waits.join().expect("no panic"));
         queue.hurry();
         let begin = Instant::now();
-        while queue.push(&[0; PIECE]) {}
+        while queue.push(&vec![0; PIECE]) {}
         assert!(!queue.drain());
         assert!((PATIENCE..10 * PATIENCE).contains(&begin.elapsed()), "{:?}", begin.elapsed());
         drop(piece);
