@@ -55,10 +55,10 @@ fn put(f: &mut fmt::Formatter<'_>, character: char) -> Result<usize, fmt::Error>
 
 /// Characters that take part in hiding text although tables give them a width: soft hyphen, fillers that look like
 /// blanks, separators of lines, and whatever turns the direction of writing.
-fn is_disguise(character: char) -> bool {
+pub(crate) fn is_disguise(character: char) -> bool {
     matches!(
         character,
-        '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
             | '\u{e0000}'..='\u{e007f}'
     )

@@ -65,8 +65,8 @@ mod tests {
             &[b"1", b"--filter", "status=\u{202e}\x1b[2J(".as_bytes()],
             &[b"open", b"a\x9b\xff", b"b\x1bc"],
             &[b"1", b"--duration", b"\x1bc"],
-            &[b"1", b"--filter", b"hx\nerror: forged: x\x1bc"],
-            &[b"1", b"--filter=hx\nerror: forged: x\x1bc"],
+            &[b"1", b"--filter", b"status=hx\nerror: forged: x\x1bc"],
+            &[b"1", b"--filter=status=hx\nerror: forged: x\x1bc"],
             &[b"1", b"--detector", b"\x1bc=on"],
             &[b"1", b"--duration", b"\xff\x1b"],
         ] {

@@ -1,8 +1,10 @@
 //! JSON strings (RFC 8259 section 7), written straight into the buffer.
 //!
-//! Beyond what JSON demands, DEL and the C1 controls are escaped: a terminal may obey them, and no reader minds.
+//! Beyond what JSON demands, DEL and the C1 controls are escaped: a terminal may obey them, and no reader minds. So are characters
+//! that hide text: those that turn the direction of writing, have no width, or separate lines.
 
 use super::scan::{self, C1_LEAD, STEP, is_plain, is_special};
+use crate::visible::is_disguise;
 
 /// Longer text is not looked at for whether it needs any escape at all.
 const SHORT: usize = 256;
@@ -10,6 +12,8 @@ const SHORT: usize = 256;
 const BLOCK: usize = 4096;
 /// The longest that one byte can become: `\u001b`.
 const LONGEST: usize = 6;
+/// The longest that one character can become: two surrogates.
+const ESCAPE: usize = 2 * LONGEST;
 
 /// Writes `text` as a JSON string with its quotes.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
@@ -47,8 +51,8 @@ pub(super) fn contents(out: &mut Vec<u8>, text: &[u8]) {
     if text.len() <= SHORT && is_plain(text) { out.extend_from_slice(text) } else { with_escapes(out, text) }
 }
 
-/// Bytes that must be free in the buffer before each step: those of the step, then an escape in a room of eight.
-const ROOM: usize = STEP + 8;
+/// Bytes that must be free in the buffer before each step: those of the step, then an escape.
+const ROOM: usize = STEP + ESCAPE;
 
 /// For text that has something to escape, and so probably more of it.
 fn with_escapes(out: &mut Vec<u8>, text: &[u8]) {
@@ -75,7 +79,7 @@ fn with_escapes(out: &mut Vec<u8>, text: &[u8]) {
             seen = 1;
         } else {
             let (escaped, length, taken) = escape(&text[read..]);
-            room[clean..clean + 8].copy_from_slice(&escaped);
+            room[clean..clean + ESCAPE].copy_from_slice(&escaped);
             written += length;
             read += taken;
         }
@@ -97,26 +101,45 @@ fn with_escapes(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// The escape for the byte or C1 control at the start of `text`: its bytes, how many they are, how many they stand for.
-fn escape(text: &[u8]) -> ([u8; 8], usize, usize) {
-    let short = |letter| ([b'\\', letter, 0, 0, 0, 0, 0, 0], 2, 1);
+/// What is written for the byte or the character at the start of `text`: its bytes, how many they are, how many they stand for.
+fn escape(text: &[u8]) -> ([u8; ESCAPE], usize, usize) {
+    let mut out = [0; ESCAPE];
+    let mut put = |bytes: &[u8], taken| {
+        out[..bytes.len()].copy_from_slice(bytes);
+        (out, bytes.len(), taken)
+    };
     match *text {
-        [byte @ (b'"' | b'\\'), ..] => short(byte),
-        [b'\n', ..] => short(b'n'),
-        [b'\r', ..] => short(b'r'),
-        [b'\t', ..] => short(b't'),
-        [0x08, ..] => short(b'b'),
-        [0x0c, ..] => short(b'f'),
-        [C1_LEAD, second @ 0x80..=0x9f, ..] => (unicode(second), LONGEST, 2),
-        [C1_LEAD, second, ..] => ([C1_LEAD, second, 0, 0, 0, 0, 0, 0], 2, 2),
-        [byte, ..] => (unicode(byte), LONGEST, 1),
-        [] => ([0; 8], 0, 0),
+        [byte @ (b'"' | b'\\'), ..] => put(&[b'\\', byte], 1),
+        [b'\n', ..] => put(b"\\n", 1),
+        [b'\r', ..] => put(b"\\r", 1),
+        [b'\t', ..] => put(b"\\t", 1),
+        [0x08, ..] => put(b"\\b", 1),
+        [0x0c, ..] => put(b"\\f", 1),
+        [C1_LEAD, second @ 0x80..=0x9f, ..] => put(&unicode(second.into()), 2),
+        [byte @ ..0x80, ..] => put(&unicode(byte.into()), 1),
+        [] => put(&[], 0),
+        [..] => {
+            let length = text.len().min(4);
+            let character = text[..length].utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
+            let Some(character) = character else { return put(&text[..1], 1) };
+            let mut buffer = [0; 4];
+            let bytes = character.encode_utf8(&mut buffer).as_bytes();
+            if !is_disguise(character) {
+                return put(bytes, bytes.len());
+            }
+            let mut units = [0; 2];
+            match character.encode_utf16(&mut units) {
+                [one] => put(&unicode(*one), bytes.len()),
+                [high, low, ..] => put(&[unicode(*high), unicode(*low)].concat(), bytes.len()),
+                [] => put(bytes, bytes.len()),
+            }
+        }
     }
 }
 
-fn unicode(value: u8) -> [u8; 8] {
-    let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
-    [b'\\', b'u', b'0', b'0', digit(value >> 4), digit(value & 0xf), 0, 0]
+fn unicode(value: u16) -> [u8; LONGEST] {
+    let digit = |shift: u32| b"0123456789abcdef"[usize::from(value >> shift & 0xf)];
+    [b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]
 }
 
 #[cfg(test)]
@@ -144,9 +167,29 @@ mod tests {
         }
     }
 
+    /// Bidirectional controls, characters without width, separators of lines, tags, fillers.
+    const DISGUISES: &str = "\u{ad}\u{61c}\u{115f}\u{180e}\u{200b}\u{200d}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2060}\
+                             \u{2066}\u{2069}\u{3164}\u{feff}\u{ffa0}\u{fff9}\u{e0001}\u{e0041}";
+
+    #[test]
+    fn disguises_at_each_offset_are_escaped_and_their_neighbours_are_not() {
+        for character in DISGUISES.chars() {
+            for offset in 0..20 {
+                let text = format!("{}{character}{}", "a".repeat(offset), "日本é".repeat(6));
+                let json = written(&text);
+                assert_eq!(serde_json::from_str::<String>(&json).expect("JSON"), text);
+                assert!(!json.contains(character) && json.ends_with("日本é\""), "{json}");
+            }
+        }
+        assert_eq!(written("\u{202e}"), r#""\u202e""#);
+        assert_eq!(written("\u{e0041}"), r#""\udb40\udc41""#);
+        let kept = "é ‐ … € ー ア ff 😀 e\u{301} ❤\u{fe0f} \u{f0000} ệ ع";
+        assert_eq!(written(kept), format!("\"{kept}\""));
+    }
+
     #[test]
     fn nothing_but_escapes() {
-        for text in ["\x1b", "\"", "\u{9b}", "\n"] {
+        for text in ["\x1b", "\"", "\u{9b}", "\n", "\u{202e}", "\u{e0041}"] {
             for count in [0, 1, 7, 8, 9, 4095, 4096, 4097, 10_000] {
                 let text = text.repeat(count);
                 assert_eq!(serde_json::from_str::<String>(&written(&text)).expect("JSON"), text);
@@ -167,7 +210,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_comes_back(text in "\\PC*|[ -~\\x00-\\xff]*|(?s).*") {
-            prop_assert_eq!(serde_json::from_str::<String>(&written(&text)).expect("JSON"), text);
+            let json = written(&text);
+            prop_assert!(!json.chars().any(|character| character.is_control() || is_disguise(character)));
+            prop_assert_eq!(serde_json::from_str::<String>(&json).expect("JSON"), text);
         }
     }
 }

@@ -8,9 +8,17 @@ pub(super) const C1_LEAD: u8 = 0xC2;
 /// Bytes of a step.
 pub(super) const STEP: usize = 16;
 
+/// First bytes in UTF-8 of what hides text (see `visible::is_disguise`), beside [`C1_LEAD`], that are no neighbours.
+const LEADS: [u8; 3] = [0xD8, 0xEF, 0xF3];
+/// Three that are.
+const FIRST_OF_THREE: u8 = 0xE1;
+
 /// Whether the byte needs an escape, or may begin something that does.
 pub(super) fn is_special(byte: u8) -> bool {
-    byte < 0x20 || matches!(byte, b'"' | b'\\' | 0x7f | C1_LEAD)
+    byte < 0x20
+        || matches!(byte, b'"' | b'\\' | 0x7f | C1_LEAD)
+        || LEADS.contains(&byte)
+        || byte.wrapping_sub(FIRST_OF_THREE) < 3
 }
 
 /// Whether `text` is ASCII and nothing in it needs an escape: nearly all short strings are like that.
@@ -32,9 +40,10 @@ pub(super) use lanes::special;
 mod lanes {
     use core::arch::x86_64::{
         __m128i, _mm_cmpeq_epi8, _mm_cmplt_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
+        _mm_sub_epi8,
     };
 
-    use super::{C1_LEAD, STEP};
+    use super::{C1_LEAD, FIRST_OF_THREE, LEADS, STEP};
 
     /// Bytes equal to `byte`.
     #[target_feature(enable = "sse2")]
@@ -68,6 +77,10 @@ mod lanes {
         let control = _mm_cmpeq_epi8(_mm_min_epu8(lanes, _mm_set1_epi8(0x1f)), lanes);
         let quote = _mm_or_si128(equal(lanes, b'"'), equal(lanes, b'\\'));
         let other = _mm_or_si128(equal(lanes, 0x7f), equal(lanes, C1_LEAD));
+        let offset = _mm_sub_epi8(lanes, _mm_set1_epi8(FIRST_OF_THREE.cast_signed()));
+        let three = _mm_cmpeq_epi8(_mm_min_epu8(offset, _mm_set1_epi8(2)), offset);
+        let leads = _mm_or_si128(_mm_or_si128(equal(lanes, LEADS[0]), equal(lanes, LEADS[1])), equal(lanes, LEADS[2]));
+        let other = _mm_or_si128(_mm_or_si128(other, three), leads);
         _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(control, quote), other)).cast_unsigned()
     }
 }
@@ -111,7 +124,10 @@ mod wide {
     #[cfg(any(test, not(target_arch = "x86_64")))]
     pub(super) fn special(bytes: [u8; 8]) -> u32 {
         let word = u64::from_le_bytes(bytes);
-        let found = (special_ascii(word) | equal(word, super::C1_LEAD)) & HIGHS;
+        let leads = super::LEADS.into_iter().chain(super::FIRST_OF_THREE..super::FIRST_OF_THREE + 3);
+        let found =
+            leads.fold(special_ascii(word) | equal(word, super::C1_LEAD), |found, lead| found | equal(word, lead));
+        let found = found & HIGHS;
         // One bit a byte, gathered in the highest byte.
         ((found >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
     }
@@ -126,7 +142,7 @@ mod tests {
     proptest! {
         #[test]
         fn all_ways_agree_with_the_plain_one(
-            text in prop::collection::vec(prop_oneof![any::<u8>(), Just(b'"'), Just(b'a'), Just(0x1f), Just(0x7f), Just(0xc2)], 0..40),
+            text in prop::collection::vec(prop_oneof![any::<u8>(), Just(b'"'), Just(b'a'), Just(0x1f), Just(0x7f), Just(0xc2), Just(0xe0), Just(0xe2), Just(0xe3), Just(0xe4), Just(0xef), Just(0xf3), Just(0xd8)], 0..40),
         ) {
             prop_assert_eq!(is_plain(&text), text.iter().all(|&byte| byte < 0x80 && !is_special(byte)));
             if let Some(chunk) = text.first_chunk::<STEP>() {
