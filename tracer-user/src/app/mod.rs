@@ -18,7 +18,7 @@ mod user;
 mod worker;
 mod writing;
 
-use std::io;
+use std::{io, sync::LazyLock};
 
 use anyhow::Context as _;
 pub use exit::Exit;
@@ -40,6 +40,7 @@ use crate::{
 
 /// Does what the command line says, and says on standard error what could not be done.
 pub fn run(cli: Cli) -> Exit {
+    LazyLock::force(&live::HANGUP_IS_IGNORED);
     let result = privilege::check_ids().map_err(anyhow::Error::from).and_then(|()| work(cli));
     result.unwrap_or_else(|error| {
         if is_broken_pipe(&error) {

@@ -39,7 +39,8 @@ pub fn resolve(words: &[String], permit: &Permit) -> Result<Resolved, ProcessErr
     }
     let mut resolved = Resolved { targets: Vec::new(), notes: Vec::new() };
     for word in words {
-        let word = word.trim();
+        // ASCII alone: a name may begin or end with any other white space.
+        let word = word.trim_matches(|char: char| char.is_ascii_whitespace());
         if word.is_empty() {
             return Err(ProcessError::NothingNamed);
         }
