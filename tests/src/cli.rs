@@ -290,7 +290,8 @@ pub fn recording<'a>(pairs: impl IntoIterator<Item = Pair<'a>>) -> anyhow::Resul
     Ok(writer.finish()?)
 }
 
-fn accepted(header: EventHeader, connection: u64) -> SocketEvent {
+/// The event of an accepted connection on loopback.
+pub(crate) fn accepted(header: EventHeader, connection: u64) -> SocketEvent {
     let mut address = [0; 16];
     address[..4].copy_from_slice(&[127, 0, 0, 1]);
     SocketEvent {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
 use crate::child::{PATIENCE, wait_for};
 
-/// What is behind each descriptor of a process.
+/// The link of each descriptor of a process: a path, or the kind of the open file.
 pub type Links = BTreeMap<u32, PathBuf>;
 
 /// Those of a process; `None` where it is gone.
@@ -17,8 +17,8 @@ pub fn links(pid: u32) -> Option<Links> {
     .collect()
 }
 
-/// What was there before the test came along, beyond the standard streams, and every program that it starts gets. There
-/// should be nothing.
+/// Descriptors beyond the standard streams that this process inherited and passes on to every program that it starts. There
+/// should be none.
 ///
 /// # Errors
 ///

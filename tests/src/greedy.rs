@@ -3,10 +3,12 @@
 use pidtap::{
     event::{
         Event,
-        wire::{AttachedEvent, DataEvent, EventHeader, SocketEvent, TickEvent, call, direction, flag, origin},
+        wire::{AttachedEvent, DataEvent, EventHeader, SocketEvent, TickEvent, call, direction, flag},
     },
     recording::{Header, Writer},
 };
+
+use crate::cli::accepted;
 
 const NOW: u64 = 1_000_000_000;
 
@@ -38,22 +40,10 @@ impl Tape {
 
     fn accepted(&mut self, connection: u64) {
         self.put(&Event::Socket(SocketEvent {
-            header: header(NOW),
-            connection,
             send_position: 0,
             receive_position: 0,
-            local: [0; 16],
-            remote: [0; 16],
-            local_port: 80,
-            remote_port: 1024,
-            family: 2,
-            protocol: 6,
-            result: 3,
             fd: connection as i32 + 3,
-            state: 1,
-            origin: origin::ACCEPT,
-            reserved: [0; 2],
-            netns: 0,
+            ..accepted(header(NOW), connection)
         }));
     }
 
@@ -84,7 +74,7 @@ impl Tape {
     }
 }
 
-/// On each of so many connections, so many segments that are ahead of bytes that never come.
+/// Each of `connections` receives `segments` segments of `length` bytes that lie ahead of bytes that never come.
 pub fn reordered(connections: u64, segments: u64, length: usize) -> Vec<u8> {
     let (mut tape, bytes) = (Tape::new(), vec![b'x'; length]);
     for connection in 1..=connections {
@@ -96,7 +86,7 @@ pub fn reordered(connections: u64, segments: u64, length: usize) -> Vec<u8> {
     tape.written()
 }
 
-/// On each of so many connections, so many requests of this length that are never answered.
+/// Each of `connections` receives `requests` requests, with a header of `length` bytes, that are never answered.
 pub fn unanswered(connections: u64, requests: u64, length: usize) -> Vec<u8> {
     let mut tape = Tape::new();
     let request = format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n", "a".repeat(length)).into_bytes();
@@ -109,7 +99,7 @@ pub fn unanswered(connections: u64, requests: u64, length: usize) -> Vec<u8> {
     tape.written()
 }
 
-/// So many calls that are open while time passes, a second at a time.
+/// `calls` calls stay open for `seconds` ticks, one each second.
 pub fn open_calls(calls: u64, seconds: u64) -> Vec<u8> {
     let mut tape = Tape::new();
     for connection in 1..=calls {

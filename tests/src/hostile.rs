@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::child::{PATIENCE, wait_for};
 
-/// What each of the names has in it, so that a search finds all of them.
+/// Each name contains it, so that one search finds all of them.
 pub const MARK: &str = "hx";
 
 /// Names of files, which the kernel takes for names of processes, cut to 15 bytes. Two of them make one sequence (a title)
@@ -125,7 +125,7 @@ pub fn is_harmless(character: char) -> bool {
             0xad | 0x61c | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfe00..=0xfe0f | 0xfeff | 0xe0000..=0xe0fff)
 }
 
-/// What was printed holds nothing that a terminal obeys.
+/// Checks that printed text contains no character that a terminal obeys.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What each thread of a process may do, by `/proc/PID/task`.
+//! Privileges of each thread of a process, from `/proc/PID/task`.
 
 use std::{collections::BTreeMap, fs};
 

@@ -377,7 +377,7 @@ pub mod loss {
     pub const RING_FULL: usize = 0;
     /// User memory could not be read (the event came, without these bytes).
     pub const FAULT: usize = 1;
-    /// A kernel structure could not be read, so that the call could not be placed.
+    /// A kernel structure could not be read, so that the call could not be placed; or user space could not read these counters.
     pub const KERNEL_READ: usize = 2;
     /// A map of the probes was full: a child or connection could not be followed.
     pub const MAP_FULL: usize = 3;

@@ -4,7 +4,7 @@ use std::{
     io,
     path::Path,
     sync::{
-        Arc, LazyLock, Mutex,
+        Arc, Mutex,
         mpsc::{Receiver, sync_channel},
     },
 };
@@ -255,12 +255,13 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    /// `ignores_hangup`: [`hangup_is_ignored`].
+    pub(super) fn new(ignores_hangup: bool) -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen to signals");
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
-            hangup: if *HANGUP_IS_IGNORED { None } else { Some(listen(SignalKind::hangup())?) },
+            hangup: if ignores_hangup { None } else { Some(listen(SignalKind::hangup())?) },
             stop: None,
             _file_size: listen(SignalKind::from_raw(process_signal::Signal::XFSZ.as_raw()))?,
         })
@@ -292,12 +293,12 @@ async fn next(signal: Option<&mut Signal>) {
     }
 }
 
-/// Whether pidtap was started with the hangup signal ignored (`nohup`), and is to outlive its terminal. To be read before any
-/// thread gives up its access to files.
-pub(super) static HANGUP_IS_IGNORED: LazyLock<bool> = LazyLock::new(|| {
+/// Whether pidtap was started with the hangup signal ignored (`nohup`), and is to outlive its terminal. A thread that has given up
+/// its access to files cannot tell.
+pub(super) fn hangup_is_ignored() -> bool {
     let ignored = Process::myself().and_then(|own| own.status()).map_or(0, |status| status.sigign);
     ignored >> (process_signal::Signal::HUP.as_raw() - 1) & 1 != 0
-});
+}
 
 /// The process is no target any more.
 fn leave_out(pid: u32, all: &mut Vec<u32>, handle: &Handle) {

@@ -18,7 +18,7 @@ mod user;
 mod worker;
 mod writing;
 
-use std::{io, sync::LazyLock};
+use std::io;
 
 use anyhow::Context as _;
 pub use exit::Exit;
@@ -40,7 +40,6 @@ use crate::{
 
 /// Does what the command line says, and says on standard error what could not be done.
 pub fn run(cli: Cli) -> Exit {
-    LazyLock::force(&live::HANGUP_IS_IGNORED);
     let result = privilege::check_ids().map_err(anyhow::Error::from).and_then(|()| work(cli));
     result.unwrap_or_else(|error| {
         if is_broken_pipe(&error) {
@@ -139,7 +138,7 @@ fn trace(
     let plan = Plan { targets, permit, output, detect, trace, sink, launched: false, spool };
     block_on(async {
         // Before the probes: a Ctrl-C from here on ends the trace in order.
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::new(live::hangup_is_ignored())?;
         let mut trace = Trace::start(plan)?;
         let mut screens = start(planned, recorded, &mut signals)?;
         began()?;

@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail};
 
 use super::{
     Exit, block_on, is_broken_pipe,
-    live::Signals,
+    live::{Signals, hangup_is_ignored},
     marking::Marking,
     pipeline::{self, Pipeline},
     say,
@@ -125,8 +125,9 @@ fn asked_to_end(screens: Option<Arc<Shared>>, written: Option<Written>) -> anyho
     let asked = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&asked);
     let (sender, listening) = sync_channel(1);
+    let ignores_hangup = hangup_is_ignored();
     let wait = async move {
-        let mut signals = match Signals::new() {
+        let mut signals = match Signals::new(ignores_hangup) {
             Ok(signals) => signals,
             Err(error) => return sender.send(Err(error)).map_err(anyhow::Error::from),
         };

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use super::{
     Exit, block_on,
-    live::{Ending, Plan, Signals, Trace},
+    live::{Ending, Plan, Signals, Trace, hangup_is_ignored},
     marking::Marking,
     relay, say,
     screen::{self, Recorded, Running},
@@ -61,7 +61,7 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
         spool: spool.filter(|_| planned.is_some()),
     };
     block_on(async {
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::new(hangup_is_ignored())?;
         let mut trace = Trace::start(plan)?;
         let mut screens = super::start(planned, recorded, &mut signals)?;
         let mut relays = Vec::new();

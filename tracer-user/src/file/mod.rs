@@ -70,6 +70,20 @@ pub enum Opened {
     Pipe(Unread),
 }
 
+impl Opened {
+    /// The file, once it takes bytes: [`Unread::wait`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Unread::wait`].
+    pub fn wait(self) -> Result<File, FileError> {
+        match self {
+            Self::File(file) => Ok(file),
+            Self::Pipe(pipe) => pipe.wait(),
+        }
+    }
+}
+
 /// A named pipe without a reader.
 #[derive(Debug)]
 pub struct Unread {

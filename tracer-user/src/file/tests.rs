@@ -167,12 +167,9 @@ const NOBODY: u32 = 65_534;
 /// The folder of the attack.
 const FOLDER: &str = "PIDTAP_TEST_FOLDER";
 
-/// What the unprivileged process of the test below does: puts files of its own and links to files of root under the name that root
-/// is about to write, as fast as it can.
-#[test]
-#[ignore = "run by the test below"]
-fn attacker() {
-    let Some(folder) = env::var_os(FOLDER).map(PathBuf::from) else { return };
+/// The unprivileged process puts files of its own, and links to files of root, under the name that root is about to write, as fast
+/// as it can.
+fn attack(folder: &Path) {
     assert!(!geteuid().is_root());
     let (name, next) = (folder.join("name"), folder.join("next"));
     loop {
@@ -200,6 +197,10 @@ impl Drop for Ends {
 #[test]
 fn two_thousand_tries_of_a_swap_lead_root_nowhere() {
     const TRIES: usize = 2_000;
+    // The attacker is this test as well, started again by itself.
+    if let Some(folder) = env::var_os(FOLDER) {
+        return attack(Path::new(&folder));
+    }
     if !geteuid().is_root() {
         eprintln!("skipped: only root can lose this race to somebody else");
         return;
@@ -220,7 +221,7 @@ fn two_thousand_tries_of_a_swap_lead_root_nowhere() {
     let attacker = Command::new("setpriv")
         .args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"])
         .arg(&program)
-        .args(["--exact", "file::tests::attacker", "--ignored"])
+        .args(["--exact", "file::tests::two_thousand_tries_of_a_swap_lead_root_nowhere"])
         .env(FOLDER, path("attacker"))
         .stdout(Stdio::null())
         .spawn()

@@ -45,10 +45,7 @@ impl Recording {
     /// Where not even its header can be written: then it is better not to begin the trace.
     pub(in crate::app) fn start(opened: Opened, header: Header) -> anyhow::Result<Self> {
         let waits = matches!(opened, Opened::Pipe(_));
-        Self::start_with(waits, header, move || match opened {
-            Opened::File(file) => Ok(file),
-            Opened::Pipe(pipe) => pipe.wait(),
-        })
+        Self::start_with(waits, header, move || opened.wait())
     }
 
     fn start_with<W: Write>(

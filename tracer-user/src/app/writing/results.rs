@@ -62,10 +62,7 @@ pub(in crate::app) struct Written {
 ///
 /// Where the system refuses the thread.
 pub(in crate::app) fn behind(opened: Opened, policy: Policy) -> anyhow::Result<(Behind, Written)> {
-    match opened {
-        Opened::File(file) => behind_with(move || Ok(file), policy),
-        Opened::Pipe(pipe) => behind_with(move || pipe.wait(), policy),
-    }
+    behind_with(move || opened.wait(), policy)
 }
 
 fn behind_with<W: Write>(
