@@ -8,10 +8,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tracer_tests::{
     cli::{Dir, Ended, PAIR, recording, text},
-    guard,
+    guard, pipe,
 };
 
 /// Somebody who may do nothing.
@@ -110,10 +110,9 @@ fn a_pipe_that_another_user_made_in_advance_gets_nothing() -> anyhow::Result<()>
     let attack = Attack::new()?;
     let path = attack.path("pipe");
     attack.attacker("umask 0; mkfifo pipe")?;
-    let reader = rustix::fs::open(&path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?;
+    let mut reader = pipe::reader(&path)?;
     attack.pidtap(&path, &[])?.status(1)?.says(&["another user (uid 65534)", "--force"])?;
     let mut read = Vec::new();
-    let mut reader = File::from(reader);
     reader.read_to_end(&mut read)?;
     assert!(read.is_empty());
     attack.pidtap(&path, &["--force"])?.status(0)?;

@@ -9,12 +9,13 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, FileType, Mode, OFlags, mknodat},
+    fs::OFlags,
     process::{Pid, Signal, kill_process},
 };
 use tracer_tests::{
     child::{PATIENCE, wait_for},
     cli::{Dir, PAIR, Pair, recording, text},
+    pipe,
 };
 
 /// More than pipes and queues take.
@@ -22,9 +23,9 @@ const MANY: usize = 20_000;
 /// From a signal to the end, with a reader who takes nothing.
 const BOUND: Duration = Duration::from_secs(15);
 
-fn pipe(dir: &Dir) -> anyhow::Result<PathBuf> {
+fn pipe_in(dir: &Dir) -> anyhow::Result<PathBuf> {
     let path = dir.path("pipe");
-    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    pipe::make(&path)?;
     Ok(path)
 }
 
@@ -47,7 +48,7 @@ fn ended(child: &mut Child, signal: Signal, said: &PathBuf) -> anyhow::Result<(O
 #[test]
 fn a_pipe_that_nobody_reads_makes_nobody_deaf() -> anyhow::Result<()> {
     let dir = Dir::new()?;
-    let path = pipe(&dir)?;
+    let path = pipe_in(&dir)?;
     for count in [1, MANY] {
         let file = dir.write("a.tap", &recording(std::iter::repeat_n(PAIR, count))?)?;
         for signal in [Signal::INT, Signal::TERM] {
@@ -74,7 +75,7 @@ fn catches(child: &Child, signal: Signal) -> bool {
 #[test]
 fn a_reader_who_comes_late_gets_everything() -> anyhow::Result<()> {
     let dir = Dir::new()?;
-    let path = pipe(&dir)?;
+    let path = pipe_in(&dir)?;
     let file = dir.write("a.tap", &recording(std::iter::repeat_n(PAIR, MANY))?)?;
     let whole = dir.pidtap(&["open", text(&file), "-o", "json"]).end()?.status(0)?.stdout;
     let (mut child, said) = start(&dir, &["open", text(&file), "-o", "json", "--output-file", text(&path)])?;
@@ -87,10 +88,10 @@ fn a_reader_who_comes_late_gets_everything() -> anyhow::Result<()> {
 #[test]
 fn a_reader_who_stops_is_not_waited_for_after_a_signal() -> anyhow::Result<()> {
     let dir = Dir::new()?;
-    let path = pipe(&dir)?;
+    let path = pipe_in(&dir)?;
     let file = dir.write("a.tap", &recording(std::iter::repeat_n(PAIR, MANY))?)?;
     for signal in [Signal::INT, Signal::TERM] {
-        let mut reader = File::from(rustix::fs::open(&path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?);
+        let mut reader = pipe::reader(&path)?;
         let (mut child, said) = start(&dir, &["open", text(&file), "-o", "json", "--output-file", text(&path)])?;
         let mut some = [0; 1_000];
         wait_for("the first results", PATIENCE, || reader.read(&mut some).ok().filter(|count| *count > 0))?;

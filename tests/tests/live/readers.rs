@@ -9,12 +9,12 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, FileType, Mode, OFlags, mknodat},
+    fs::OFlags,
     process::{Pid, Signal, kill_process},
 };
 use tracer_tests::{
     child::{PATIENCE, wait_for},
-    guard,
+    guard, pipe,
     report::Report,
     tracer::{Tracer, binary},
 };
@@ -26,15 +26,10 @@ const BOUND: Duration = Duration::from_secs(20);
 /// Exchanges with a body of a megabyte each: more than pipes and queues take.
 const EACH: &str = "40";
 
-fn pipe(folder: &Path) -> PathBuf {
+fn pipe_in(folder: &Path) -> PathBuf {
     let path = folder.join("pipe");
-    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a named pipe");
+    pipe::make(&path).expect("a named pipe");
     path
-}
-
-/// Opens it without waiting, and takes nothing.
-fn reader(path: &Path) -> File {
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).expect("a named pipe").into()
 }
 
 /// All that comes until the other side closes it.
@@ -80,7 +75,7 @@ fn a_recording_that_nobody_reads_makes_nobody_deaf() {
     let Some(_guard) = guard::live() else { return };
     for signal in [Signal::INT, Signal::TERM] {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = pipe(folder.path());
+        let path = pipe_in(folder.path());
         let (address, _log) = peer("127.0.0.1:0").expect("loopback");
         let mut tracee = uploads(&address);
         let trace = Tracer::attach(&[tracee.pid()], &["--record", &path.to_string_lossy()]).expect("pidtap attaches");
@@ -98,8 +93,8 @@ fn a_recording_that_nobody_reads_makes_nobody_deaf() {
 fn a_reader_of_the_results_who_stops_halts_neither_recording_nor_time() {
     let Some(_guard) = guard::live() else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let (path, tap) = (pipe(folder.path()), folder.path().join("it.tap"));
-    let stopped = reader(&path);
+    let (path, tap) = (pipe_in(folder.path()), folder.path().join("it.tap"));
+    let stopped = pipe::reader(&path).expect("a named pipe");
     let (address, _log) = peer("127.0.0.1:0").expect("loopback");
     let mut tracee = uploads(&address);
     let options = ["--record", &*tap.to_string_lossy(), "--duration", "5s"];
@@ -128,8 +123,8 @@ fn a_reader_of_the_results_who_stops_halts_neither_recording_nor_time() {
 fn a_reader_of_the_results_who_goes_on_is_told_what_is_missing() {
     let Some(_guard) = guard::live() else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let path = pipe(folder.path());
-    let stopped = reader(&path);
+    let path = pipe_in(folder.path());
+    let stopped = pipe::reader(&path).expect("a named pipe");
     let (address, _log) = peer("127.0.0.1:0").expect("loopback");
     let mut tracee = uploads(&address);
     let mut child = start(&tracee, folder.path(), &path, &[]);
@@ -152,8 +147,8 @@ fn a_reader_of_the_results_who_goes_on_is_told_what_is_missing() {
 fn a_recording_whose_reader_stops_says_what_is_missing() {
     let Some(_guard) = guard::live() else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let path = pipe(folder.path());
-    let stopped = reader(&path);
+    let path = pipe_in(folder.path());
+    let stopped = pipe::reader(&path).expect("a named pipe");
     let (address, _log) = peer("127.0.0.1:0").expect("loopback");
     let mut tracee = uploads(&address);
     let trace = Tracer::attach(&[tracee.pid()], &["--record", &path.to_string_lossy()]).expect("pidtap attaches");
