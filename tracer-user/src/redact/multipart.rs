@@ -1,6 +1,8 @@
 //! Multipart bodies (RFC 2046 section 5.1; forms: RFC 7578), also with bare line feeds, and without the boundary that they
 //! should have been announced with.
 
+use std::sync::LazyLock;
+
 use memchr::{memchr, memmem, memrchr};
 
 use super::{
@@ -8,6 +10,8 @@ use super::{
     scan::Scan,
 };
 
+/// Every part of a form has the field `Content-Disposition`; nothing else has it before a name.
+static FIELD: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"isposition"));
 /// Bytes of a part's header section that are looked at.
 const MAX_HEAD: usize = 2 * 1024;
 /// Longest boundary, of those that are guessed.
@@ -16,14 +20,12 @@ const MAX_BOUNDARY: usize = 200;
 /// Hides contents of parts with secret names. A body that was cut off is hidden to its end, where that is inside a secret.
 pub(super) fn find(scan: &mut Scan<'_>, content_type: &[u8]) {
     let text = scan.text;
-    // Every part of a form has this field; nothing else has it before a name.
-    let field = memmem::Finder::new(b"isposition");
     let announced = parameter(content_type, b"boundary")
         .filter(|boundary| !boundary.is_empty())
         .map(|boundary| [b"--", boundary].concat())
         .filter(|delimiter| memmem::find(text, delimiter).is_some());
     let mut at = 0;
-    while let Some(found) = field.find(&text[at..]) {
+    while let Some(found) = FIELD.find(&text[at..]) {
         let place = at + found;
         at = place + 10;
         let line = memrchr(b'\n', &text[place.saturating_sub(64)..place])

@@ -286,7 +286,7 @@ pub(super) fn alone(verdict: Verdict, value: &[u8]) -> bool {
 pub(super) fn is_worth_it(text: &[u8]) -> bool {
     let mut run = 0;
     text.iter().any(|byte| {
-        run = if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.') { run + 1 } else { 0 };
+        run = if shape::is_token(*byte) { run + 1 } else { 0 };
         matches!(byte, b'=' | b':' | b'@' | b'%' | b'<' | b'{' | b'[' | b'\\') || run >= 16
     }) || text.len() > 5
         && (memchr::memmem::find(text, b"earer ").is_some() || memchr::memmem::find(text, b"asic ").is_some())

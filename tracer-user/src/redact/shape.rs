@@ -1,6 +1,6 @@
 //! Secrets that show by their shape, whatever they are called: tokens with a known beginning, private keys, card numbers.
 
-use memchr::memmem;
+use memchr::{memchr, memchr_iter, memmem};
 
 use super::scan::Scan;
 
@@ -48,14 +48,11 @@ const CARD: std::ops::RangeInclusive<usize> = 13..=19;
 pub(super) fn find(scan: &mut Scan<'_>) {
     let text = scan.text;
     let mut at = 0;
-    while at < text.len() {
-        if !is_token(text[at]) {
-            at += 1;
-            continue;
-        }
-        let length = text[at..].iter().take_while(|byte| is_token(**byte)).count();
-        let (run, start) = (&text[at..at + length], at);
-        at += length;
+    while let Some(begin) = text[at..].iter().position(|byte| is_token(*byte)) {
+        let start = at + begin;
+        let length = text[start..].iter().position(|byte| !is_token(*byte)).unwrap_or(text.len() - start);
+        let run = &text[start..start + length];
+        at = start + length;
         if run[0].is_ascii_digit() && run.len() <= CARD.end() + 4 {
             at = at.max(card(scan, start));
         }
@@ -73,14 +70,26 @@ pub(super) fn find(scan: &mut Scan<'_>) {
     }
 }
 
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+/// A table: this is asked for each byte of each body.
+const IS_TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'_' | b'-' | b'.');
+        byte += 1;
+    }
+    table
+};
+
+/// Letters, digits and what joins them.
+pub(super) fn is_token(byte: u8) -> bool {
+    IS_TOKEN[usize::from(byte)]
 }
 
 /// Where in a run a token stands.
 fn token(run: &[u8]) -> Option<(usize, usize)> {
     let end = run.len() - run.iter().rev().take_while(|byte| **byte == b'.').count();
-    let known = TOKENS.iter().find(|(start, least)| end >= *least && run.starts_with(start));
+    let known = TOKENS.iter().find(|(start, least)| run[0] == start[0] && end >= *least && run.starts_with(start));
     if known.is_some() {
         // These two are told from words in capitals by their length.
         let is_id = run.starts_with(b"AKIA") || run.starts_with(b"ASIA");
@@ -88,9 +97,11 @@ fn token(run: &[u8]) -> Option<(usize, usize)> {
             return Some((0, end));
         }
     }
-    // JWT and the like (RFC 7515, 7516): base64 of `{"`, of `{` with white space, of `[`.
-    let starts = [b"eyJ".as_slice(), b"ewo", b"ewA", b"eyA", b"ewk", b"ew0"];
-    let from = starts.iter().filter_map(|start| memmem::find(&run[..end], start)).min()?;
+    // JWT and the like (RFC 7515, 7516): at least two parts with a dot between, most have none. A part is base64 of `{"`, of
+    // `{` with white space, of `[`.
+    memchr(b'.', &run[..end])?;
+    let from = memchr_iter(b'e', &run[..end])
+        .find(|at| matches!(run[at + 1..end], [b'y', b'J' | b'A', ..] | [b'w', b'o' | b'A' | b'k' | b'0', ..]))?;
     let mut parts = run[from..end].split(|byte| *byte == b'.');
     let (head, payload) = (parts.next()?, parts.next()?);
     let is_object = run[from..].starts_with(b"eyJ");
