@@ -106,7 +106,7 @@ fn serve(listener: TcpListener, count: usize) -> JoinHandle<anyhow::Result<Vec<A
     })
 }
 
-fn exchanges(recording: &[u8]) -> anyhow::Result<Vec<Exchange>> {
+pub(crate) fn exchanges(recording: &[u8]) -> anyhow::Result<Vec<Exchange>> {
     let mut reader = Reader::open(recording)?;
     let mut engine = Engine::new(EngineOptions::default());
     while let Some(event) = reader.next_event()? {

@@ -8,4 +8,5 @@ mod names;
 mod curl;
 mod open;
 mod output;
+mod paste;
 mod readers;

@@ -34,10 +34,7 @@ impl<'a> Sent<'a> {
             return Self::Decoded(content.bytes.into_owned());
         }
         let bytes = if content.masked { content.bytes } else { Cow::Borrowed(&body.captured[..]) };
-        match std::str::from_utf8(&bytes) {
-            Ok(text) if shell::is_plain(text) && text.len() <= MAX_ARGUMENT => Self::Words(bytes),
-            _ => Self::Piped(bytes),
-        }
+        if shell::is_plain(&bytes) && bytes.len() <= MAX_ARGUMENT { Self::Words(bytes) } else { Self::Piped(bytes) }
     }
 
     pub(super) fn is_absent(&self) -> bool {

@@ -103,10 +103,16 @@ impl Command {
         match target.connect {
             target::Connect::Url => {}
             target::Connect::Address(address) => self.option_with("--connect-to", format!("::{address}").as_bytes()),
-            target::Connect::Unix(path) => match path.strip_prefix('@') {
-                Some(name) => self.option_with("--abstract-unix-socket", name.as_bytes()),
-                None => self.option_with("--unix-socket", path.as_bytes()),
-            },
+            target::Connect::Unix(path) => {
+                match path.strip_prefix('@') {
+                    Some(name) => self.option_with("--abstract-unix-socket", name.as_bytes()),
+                    None => self.option_with("--unix-socket", path.as_bytes()),
+                }
+                // The replacement character stands for bytes that are no UTF-8.
+                if path.contains(['\0', '\u{fffd}']) || path.ends_with('\n') {
+                    self.remarks.push("the name of the socket cannot be written here as it is".to_owned());
+                }
+            }
             target::Connect::Unknown => self.remarks.push("where it went was not seen".to_owned()),
         }
         if target.host.starts_with('[') {
@@ -188,7 +194,7 @@ impl Command {
             body::Sent::Decoded(_) => {
                 self.option("--data-binary @-");
                 self.remarks
-                    .push("the body was compressed; here it is not, or its secrets could not be hidden".to_owned());
+                    .push("the body was compressed, and here it is not, or its secrets could not be hidden".to_owned());
             }
         }
         let body = &request.body;
@@ -220,7 +226,7 @@ impl Command {
         if let Some(bytes) = sent.piped() {
             text.push_str("printf ");
             text.push_str(&shell::printf_format(bytes));
-            text.push_str(" |\n");
+            text.push_str(" | \\\n");
         }
         text.push_str("curl ");
         text.push_str(url);
@@ -229,6 +235,7 @@ impl Command {
             text.push_str(option);
         }
         for remark in &self.remarks {
+            // zsh and csh know no comments where a person types: nothing in a remark may be a command of its own.
             text.push_str("\n# ");
             text.push_str(remark);
         }
