@@ -6,8 +6,9 @@
 //!
 //! The held process reaches the pipe as `/proc/PIDTAP/fd/N`, not as an inherited descriptor: both ends stay
 //! close-on-exec, so that the command gets no descriptor that it did not have without pidtap, and no raw descriptor
-//! number has to be believed (which would need `unsafe`). A socket would do as well, but its byte would be the first
-//! traffic that the probes see.
+//! number has to be believed (which would need `unsafe`). A number may come to mean another file once pidtap has closed the
+//! pipe: the held process is told the pipe's inode as well, and reads from nothing else. A socket would do as well, but its byte
+//! would be the first traffic that the probes see.
 //!
 //! Signals: unless screens have the terminal, the command stays in pidtap's process group, so that Ctrl-C reaches both, as without pidtap. The command
 //! decides what it does; pidtap goes on until the command has ended (a second Ctrl-C does not change that: it reaches
@@ -32,7 +33,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fd::{AsFd, OwnedFd},
-    fs::{Gid, Uid, fchown},
+    fs::{FileType, Gid, Uid, fchown, fstat},
     io::Errno,
     pipe::{PipeFlags, pipe_with},
     process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal},
@@ -46,7 +47,7 @@ use crate::{
     visible::Foreign,
 };
 
-/// The hidden subcommand with which pidtap starts itself: `pidtap HOLD_SUBCOMMAND PIPE -- CMD ARG...`.
+/// The hidden subcommand with which pidtap starts itself: `pidtap HOLD_SUBCOMMAND PIPE INODE -- CMD ARG...`.
 pub const HOLD_SUBCOMMAND: &str = "hold-and-exec";
 
 /// Exit status of a shell for a command that is not there.
@@ -175,6 +176,7 @@ impl Launched {
         let mut process = Command::new("/proc/self/exe");
         process.arg0("pidtap").arg(HOLD_SUBCOMMAND);
         process.arg(format!("/proc/{}/fd/{}", std::process::id(), hold_read.as_raw_fd()));
+        process.arg(fstat(&hold_read).map_err(io::Error::from).map_err(failed("fstat"))?.st_ino.to_string());
         if let Some(identity) = identity {
             process.arg(format!("--as={}", identity.ids)).envs(identity.environment());
         }
@@ -309,14 +311,20 @@ pub fn exit_status_of(status: ExitStatus) -> u8 {
     }
 }
 
-/// The hidden subcommand: waits for the byte on the pipe at `hold` (a path in `/proc` of the parent), then becomes the
+/// The hidden subcommand: waits for the byte on the pipe at `hold` (a path in `/proc` of the parent) with this `inode`, then becomes the
 /// command. Comes back only when that fails: with the exit status, and the message where there is something to say.
-pub fn hold_and_exec(hold: &Path, ids: Option<&Ids>, command: &OsStr, args: &[OsString]) -> (u8, Option<String>) {
+pub fn hold_and_exec(
+    hold: &Path,
+    inode: u64,
+    ids: Option<&Ids>,
+    command: &OsStr,
+    args: &[OsString],
+) -> (u8, Option<String>) {
     if !is_of_parent(hold) {
         return (2, Some(format!("`{HOLD_SUBCOMMAND}` is how `pidtap run` starts commands; use `pidtap run -- CMD`")));
     }
     // pidtap is gone already, or goes before it is ready: nothing is run, and it has said why itself.
-    let Ok(mut pipe) = File::open(hold).or_else(|_| take_from_parent(hold)) else { return (1, None) };
+    let Some(mut pipe) = open_pipe(hold, inode) else { return (1, None) };
     // After the pipe was opened, which is root's; before the wait, so that nothing is left to do when tracing has begun.
     if let Some(ids) = ids
         && let Err(error) = ids.take()
@@ -341,6 +349,13 @@ pub fn hold_and_exec(hold: &Path, ids: Option<&Ids>, command: &OsStr, args: &[Os
     let command = command.to_string_lossy();
     let user = ids.map_or_else(String::new, |ids| format!(" as user {}", ids.uid));
     (status, Some(format!("cannot run `{command}`{user}: {error}; check the file, its format and its interpreter")))
+}
+
+/// The pipe, unless the number means something else by now.
+fn open_pipe(path: &Path, inode: u64) -> Option<File> {
+    let pipe = File::open(path).or_else(|_| take_from_parent(path)).ok()?;
+    let stat = fstat(&pipe).ok()?;
+    (FileType::from_raw_mode(stat.st_mode) == FileType::Fifo && stat.st_ino == inode).then_some(pipe)
 }
 
 /// The parent's descriptor by its number. Its folder in `/proc` cannot be entered where the program file has capabilities and

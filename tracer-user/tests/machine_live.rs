@@ -2,6 +2,7 @@
 #![cfg(feature = "live")]
 
 use std::{
+    fs,
     io::{self, BufRead as _, BufReader, Write as _},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::{
@@ -269,10 +270,16 @@ os.wait()
 }
 
 /// Starts the real binary as `run` does, with the reading end of a pipe of this process.
+fn inode(pipe: &io::PipeReader) -> String {
+    let number = pipe.as_raw_fd();
+    fs::metadata(format!("/proc/self/fd/{number}")).expect("a pipe").ino().to_string()
+}
+
 fn hold(reader: &io::PipeReader, command: &[&str]) -> Child {
     let pipe = format!("/proc/{}/fd/{}", std::process::id(), reader.as_raw_fd());
+    let inode = inode(reader);
     Command::new(env!("CARGO_BIN_EXE_pidtap"))
-        .args([HOLD_SUBCOMMAND, &pipe, "--"])
+        .args([HOLD_SUBCOMMAND, &pipe, &inode, "--"])
         .args(command)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -319,6 +326,25 @@ fn a_command_that_is_not_released_never_runs() {
     // pidtap ends: both ends close, whether the other has opened the pipe yet or not.
     drop((reader, writer));
     let output = held.wait_with_output().expect("it ends");
+    assert!(!output.status.success());
+    assert!(!mark.exists());
+}
+
+#[test]
+fn a_byte_from_another_pipe_releases_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mark = folder.path().join("ran");
+    let (reader, writer) = io::pipe().expect("a pipe");
+    let (other, mut byte) = io::pipe().expect("a pipe");
+    byte.write_all(&[1]).expect("there is room");
+    // As where the number of a closed pipe has come to mean another one.
+    let path = format!("/proc/{}/fd/{}", std::process::id(), other.as_raw_fd());
+    let inode = inode(&reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_pidtap"))
+        .args([HOLD_SUBCOMMAND, &path, &inode, "--", "touch", mark.to_str().expect("text")])
+        .output()
+        .expect("the binary starts");
+    drop((writer, other));
     assert!(!output.status.success());
     assert!(!mark.exists());
 }

@@ -195,7 +195,7 @@ fn name_of(command: &OsStr) -> Foreign {
 /// The hidden command that becomes the command of `run`.
 pub(super) fn hold(args: &cli::Hold) -> Exit {
     let Some((command, rest)) = args.command.split_first() else { return Exit::Usage };
-    let (status, message) = launch::hold_and_exec(&args.pipe, args.ids.as_ref(), command, rest);
+    let (status, message) = launch::hold_and_exec(&args.pipe, args.inode, args.ids.as_ref(), command, rest);
     if let Some(message) = message {
         say(&message);
     }

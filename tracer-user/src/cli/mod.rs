@@ -162,6 +162,8 @@ pub struct DemoRole {
 pub struct Hold {
     /// What to wait for.
     pub pipe: PathBuf,
+    /// Its inode.
+    pub inode: u64,
     /// As whom to run the command.
     #[arg(long = "as")]
     pub ids: Option<Ids>,

@@ -41,7 +41,7 @@ fn commands() {
     assert!(matches!(parse("pidtap open f.tap").expect("valid").command, Some(Command::Open(_))));
     assert!(matches!(parse("pidtap demo --duration 3s").expect("valid").command, Some(Command::Demo(_))));
     assert!(matches!(parse("pidtap doctor").expect("valid").command, Some(Command::Doctor(Doctor { target: None }))));
-    let line = format!("pidtap {} /proc/1/fd/3 -- curl -o x", launch::HOLD_SUBCOMMAND);
+    let line = format!("pidtap {} /proc/1/fd/3 7 -- curl -o x", launch::HOLD_SUBCOMMAND);
     let Some(Command::Hold(hold)) = parse(&line).expect("valid").command else { panic!("hold") };
     assert_eq!(hold.command, ["curl", "-o", "x"]);
     let line = format!("pidtap {} payments 127.0.0.1:1 127.0.0.1:2", demo::HIDDEN_COMMAND);
