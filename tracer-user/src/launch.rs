@@ -44,6 +44,7 @@ use tokio::sync::watch;
 
 use crate::{
     identity::{Identity, Ids},
+    limits::{self, Given},
     visible::Foreign,
 };
 
@@ -163,6 +164,7 @@ impl Launched {
         args: &[OsString],
         streams: Streams,
         identity: Option<&Identity>,
+        limits: &Given,
     ) -> Result<Self, LaunchError> {
         let text = command.to_string_lossy().into_owned();
         // Said now, before anything is loaded into the kernel; `exec` has the last word.
@@ -179,6 +181,9 @@ impl Launched {
         process.arg(fstat(&hold_read).map_err(io::Error::from).map_err(failed("fstat"))?.st_ino.to_string());
         if let Some(identity) = identity {
             process.arg(format!("--as={}", identity.ids)).envs(identity.environment());
+        }
+        if !limits.is_empty() {
+            process.arg(format!("--limits={limits}"));
         }
         process.arg("--").arg(command).args(args);
         match streams {
@@ -311,22 +316,27 @@ pub fn exit_status_of(status: ExitStatus) -> u8 {
     }
 }
 
-/// The hidden subcommand: waits for the byte on the pipe at `hold` (a path in `/proc` of the parent) with this `inode`, then becomes the
-/// command. Comes back only when that fails: with the exit status, and the message where there is something to say.
-pub fn hold_and_exec(
-    hold: &Path,
-    inode: u64,
-    ids: Option<&Ids>,
-    command: &OsStr,
-    args: &[OsString],
-) -> (u8, Option<String>) {
+/// What is to be known of the command, beside its words.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Held<'a> {
+    /// The pipe's own number, which nothing else has.
+    pub inode: u64,
+    /// As whom, where that is not who runs pidtap.
+    pub ids: Option<&'a Ids>,
+    /// The limits that pidtap raised for itself.
+    pub limits: Option<&'a Given>,
+}
+
+/// The hidden subcommand: waits for the byte on the pipe at `hold` (a path in `/proc` of the parent) with the inode of
+/// `held`, then becomes the command. Comes back only when that fails: with the exit status, and the message where there is something to say.
+pub fn hold_and_exec(hold: &Path, held: Held<'_>, command: &OsStr, args: &[OsString]) -> (u8, Option<String>) {
     if !is_of_parent(hold) {
         return (2, Some(format!("`{HOLD_SUBCOMMAND}` is how `pidtap run` starts commands; use `pidtap run -- CMD`")));
     }
     // pidtap is gone already, or goes before it is ready: nothing is run, and it has said why itself.
-    let Some(mut pipe) = open_pipe(hold, inode) else { return (1, None) };
+    let Some(mut pipe) = open_pipe(hold, held.inode) else { return (1, None) };
     // After the pipe was opened, which is root's; before the wait, so that nothing is left to do when tracing has begun.
-    if let Some(ids) = ids
+    if let Some(ids) = held.ids
         && let Err(error) = ids.take()
     {
         let command = command.to_string_lossy();
@@ -344,11 +354,20 @@ pub fn hold_and_exec(
     if !rustix::process::getuid().is_root() {
         let _ = clear_ambient_capability_set();
     }
-    let error = Command::new(command).args(args).exec();
+    let mut process = Command::new(command);
+    process.args(args);
+    // Last: with them, pidtap itself may not get far. What is refused here was so before pidtap raised it.
+    let _ = held.limits.map(Given::restore);
+    let error = process.exec();
     let status = if error.kind() == io::ErrorKind::NotFound { STATUS_NOT_FOUND } else { STATUS_NOT_EXECUTABLE };
     let command = command.to_string_lossy();
-    let user = ids.map_or_else(String::new, |ids| format!(" as user {}", ids.uid));
-    (status, Some(format!("cannot run `{command}`{user}: {error}; check the file, its format and its interpreter")))
+    let user = held.ids.map_or_else(String::new, |ids| format!(" as user {}", ids.uid));
+    let advice = match error.kind() {
+        // `execve` after a change of user (`PF_NPROC_EXCEEDED`).
+        io::ErrorKind::WouldBlock => "raise the limit of that user's processes (`ulimit -u`)",
+        _ => limits::advice(&error).unwrap_or("check the file, its format and its interpreter"),
+    };
+    (status, Some(format!("cannot run `{command}`{user}: {error}; {advice}")))
 }
 
 /// The pipe, unless the number means something else by now.
@@ -417,7 +436,9 @@ mod tests {
     #[test]
     fn a_missing_command_is_told_before_anything_starts() {
         let error = |command: &str| {
-            Launched::spawn(OsStr::new(command), &[], Streams::Own, None).map(|_| ()).expect_err(command)
+            Launched::spawn(OsStr::new(command), &[], Streams::Own, None, &Given::default())
+                .map(|_| ())
+                .expect_err(command)
         };
         assert_eq!(error("no-such-program-anywhere").exit_status(), STATUS_NOT_FOUND);
         assert_eq!(error("./no/such/file").exit_status(), STATUS_NOT_FOUND);

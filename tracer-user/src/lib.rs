@@ -68,6 +68,9 @@ pub mod file;
 pub mod confine;
 
 #[cfg(feature = "live")]
+pub mod limits;
+
+#[cfg(feature = "live")]
 pub mod capture;
 
 #[cfg(feature = "live")]

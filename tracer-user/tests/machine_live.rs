@@ -376,7 +376,7 @@ sys.stdin.read()
 ";
     let peer = Peer::start(Command::new("python3").args(["-c", script]).arg(folder.path()));
     let pid = peer.child.id().to_string();
-    let report = examine(&DoctorOptions { target: Some(&pid), carries_probes: true, trial: None });
+    let report = examine(&DoctorOptions { target: Some(&pid), carries_probes: true, ring_size: 1 << 20, trial: None });
     let of = |name: &str| {
         let check = report.targets[0].1.iter().find(|check| check.name == name);
         check.unwrap_or_else(|| panic!("{name} in {report:?}")).found.clone()

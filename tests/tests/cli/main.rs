@@ -4,6 +4,7 @@ mod bad_input;
 mod files;
 mod bounds;
 mod filter;
+mod limits;
 mod names;
 mod curl;
 mod open;

@@ -5,6 +5,7 @@ mod demo;
 mod descriptors;
 mod hang;
 mod late;
+mod limits;
 mod life;
 mod loss;
 mod mode;

@@ -23,7 +23,7 @@ pub enum Exit {
     NoProcess,
     /// Not permitted.
     NotPermitted,
-    /// The kernel, or where pidtap runs, lacks something.
+    /// The kernel, or where pidtap runs, lacks something; a limit is too low.
     NotSupported,
     /// What the command of `pidtap run` ended with.
     Command(u8),
@@ -70,7 +70,8 @@ fn of_capture(error: &CaptureError) -> Exit {
     match error {
         CaptureError::NoTarget | CaptureError::RingSize(_) => Exit::Usage,
         CaptureError::Permission { .. } => Exit::NotPermitted,
-        CaptureError::NoBtf { .. }
+        CaptureError::Shortage { .. }
+        | CaptureError::NoBtf { .. }
         | CaptureError::Btf { .. }
         | CaptureError::NoRingBuffer { .. }
         | CaptureError::Verifier { .. }

@@ -249,9 +249,6 @@ pub(super) struct Signals {
     hangup: Option<Signal>,
     /// Only screens, which must give the terminal back first, take it.
     stop: Option<Signal>,
-    /// Held for its handler: without one, a file that reaches the limit of `ulimit -f` ends the process. With one,
-    /// writing fails, which is handled as a full disk is. (To ignore it would reach the command of `run` as well.)
-    _file_size: Signal,
 }
 
 impl Signals {
@@ -263,7 +260,6 @@ impl Signals {
             terminate: listen(SignalKind::terminate())?,
             hangup: if ignores_hangup { None } else { Some(listen(SignalKind::hangup())?) },
             stop: None,
-            _file_size: listen(SignalKind::from_raw(process_signal::Signal::XFSZ.as_raw()))?,
         })
     }
 

@@ -33,14 +33,18 @@ use crate::{
     confine::{self, Duty},
     demo::{self, Demo},
     doctor::{self, DoctorOptions},
+    limits::{self, Given, Need, Shortage},
     privilege,
     process::{self, Permit, Target},
     visible::Visible,
 };
 
-/// Does what the command line says, and says on standard error what could not be done.
-pub fn run(cli: Cli) -> Exit {
-    let result = privilege::check_ids().map_err(anyhow::Error::from).and_then(|()| work(cli));
+/// Does what the command line says, and says on standard error what could not be done. `given` are the limits of before.
+pub fn run(cli: &Cli, mut given: Given) -> Exit {
+    if let Err(shortage) = limits::prepare(need(cli), &mut given) {
+        return refuse(&shortage);
+    }
+    let result = privilege::check_ids().map_err(anyhow::Error::from).and_then(|()| work(cli, &given));
     result.unwrap_or_else(|error| {
         if is_broken_pipe(&error) {
             return Exit::Done;
@@ -50,16 +54,38 @@ pub fn run(cli: Cli) -> Exit {
     })
 }
 
-fn work(cli: Cli) -> anyhow::Result<Exit> {
-    match cli.command {
+/// Says which limit is too low.
+pub fn refuse(shortage: &Shortage) -> Exit {
+    say(&shortage.to_string());
+    Exit::NotSupported
+}
+
+fn need(cli: &Cli) -> Need {
+    let trace = |args: &cli::TraceArgs| Need::TRACE.with_ring(args.ring_size.0);
+    match &cli.command {
+        None => trace(&cli.attach.trace),
+        Some(Command::Attach(args)) => trace(&args.trace),
+        Some(Command::Demo(args)) => trace(&args.trace),
+        Some(Command::Run(args)) => trace(&args.trace),
+        Some(Command::Open(_)) => Need::OPEN,
+        Some(Command::Doctor(_)) => Need::LOOK,
+        // The latter two have the limits of the pidtap that started them.
+        Some(Command::Detectors(_) | Command::Hold(_) | Command::DemoRole(_)) => Need::WORDS,
+    }
+}
+
+// Not part of its caller: what the commands have on their stacks is not to be needed before the limits are known.
+#[inline(never)]
+fn work(cli: &Cli, given: &Given) -> anyhow::Result<Exit> {
+    match &cli.command {
         None => attach(&cli.attach),
-        Some(Command::Attach(args)) => attach(&args),
-        Some(Command::Open(args)) => replay::open(&args),
-        Some(Command::Demo(args)) => run_demo(&args),
-        Some(Command::Run(args)) => run::run(&args),
-        Some(Command::Doctor(args)) => examine(&args),
-        Some(Command::Detectors(args)) => detectors::list(&args),
-        Some(Command::Hold(args)) => Ok(run::hold(&args)),
+        Some(Command::Attach(args)) => attach(args),
+        Some(Command::Open(args)) => replay::open(args),
+        Some(Command::Demo(args)) => run_demo(args),
+        Some(Command::Run(args)) => run::run(args, given),
+        Some(Command::Doctor(args)) => examine(args),
+        Some(Command::Detectors(args)) => detectors::list(args),
+        Some(Command::Hold(args)) => Ok(run::hold(args)),
         Some(Command::DemoRole(args)) => {
             demo::run_role(&args.role, &args.args).map(|()| Exit::Done).map_err(anyhow::Error::from)
         }
@@ -75,7 +101,11 @@ fn in_one_line(error: &anyhow::Error) -> String {
             text = format!("{text}: {cause}");
         }
     }
-    text
+    let advice = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>().and_then(limits::advice));
+    match advice.filter(|_| !text.contains("ulimit")) {
+        Some(advice) => format!("{text}; {advice}"),
+        None => text,
+    }
 }
 
 fn attach(args: &cli::Attach) -> anyhow::Result<Exit> {
@@ -115,6 +145,7 @@ fn examine(args: &cli::Doctor) -> anyhow::Result<Exit> {
     let options = DoctorOptions {
         target: args.target.as_deref(),
         carries_probes: capture::carries_probes(),
+        ring_size: capture::DEFAULT_RING_SIZE,
         trial: Some(&trial),
     };
     let report = doctor::examine(&options);

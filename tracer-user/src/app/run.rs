@@ -16,14 +16,15 @@ use crate::{
     cli,
     confine::Duty,
     identity::Identity,
-    launch::{self, Launched, Streams},
+    launch::{self, Held, Launched, Streams},
+    limits::Given,
     privilege,
     process::{self, Permit, Target},
     visible::{Foreign, Visible},
 };
 
 /// Runs and traces a command. Its exit status becomes ours, unless something of ours failed before it ran.
-pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &cli::Run, given: &Given) -> anyhow::Result<Exit> {
     let Some((command, rest)) = args.command.split_first() else {
         // The command line demands one.
         return Ok(Exit::Usage);
@@ -44,7 +45,7 @@ pub(super) fn run(args: &cli::Run) -> anyhow::Result<Exit> {
     } else {
         Streams::Own
     };
-    let mut launched = Launched::spawn(command, rest, stdout, identity.as_ref())?;
+    let mut launched = Launched::spawn(command, rest, stdout, identity.as_ref(), given)?;
     if let Some(identity) = &identity {
         say(&as_whom(command, identity, args.user.is_some()));
     }
@@ -195,7 +196,8 @@ fn name_of(command: &OsStr) -> Foreign {
 /// The hidden command that becomes the command of `run`.
 pub(super) fn hold(args: &cli::Hold) -> Exit {
     let Some((command, rest)) = args.command.split_first() else { return Exit::Usage };
-    let (status, message) = launch::hold_and_exec(&args.pipe, args.inode, args.ids.as_ref(), command, rest);
+    let held = Held { inode: args.inode, ids: args.ids.as_ref(), limits: args.limits.as_ref() };
+    let (status, message) = launch::hold_and_exec(&args.pipe, held, command, rest);
     if let Some(message) = message {
         say(&message);
     }

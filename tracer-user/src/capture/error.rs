@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use super::{btf::BtfError, refusal::VerifierLog};
+use crate::limits;
 
 /// Why the probes could not be loaded or attached. Each message says what was tried, what failed, and what to do.
 #[derive(Debug, Error)]
@@ -58,6 +59,14 @@ pub enum CaptureError {
     NoRingBuffer {
         /// Bytes.
         size: u32,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Descriptors or memory are short.
+    #[error("cannot {operation}: {source}; {}", limits::advice(source).unwrap_or("check the limits (`ulimit -a`)"))]
+    Shortage {
+        /// What was tried.
+        operation: String,
         /// What the kernel said.
         source: io::Error,
     },

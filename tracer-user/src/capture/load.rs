@@ -16,6 +16,7 @@ use tracer_common::{
 use super::{
     CaptureOptions, btf::Btf, cast, drain::LossWords, error::CaptureError, handle::Maps, refusal::VerifierLog,
 };
+use crate::limits;
 
 /// The eBPF object; empty where it could not be built.
 pub(super) static PROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pidtap-probes"));
@@ -110,7 +111,10 @@ impl Kernel {
     fn look() -> Result<Self, CaptureError> {
         const CAST: &str = "bpf_rdonly_cast";
         const WORD: &str = "timespec64";
-        let data = std::fs::read(KERNEL_BTF).map_err(|source| CaptureError::NoBtf { source })?;
+        let data = std::fs::read(KERNEL_BTF).map_err(|source| {
+            shortage(&source, || format!("read the kernel's type information, {KERNEL_BTF}"))
+                .unwrap_or(CaptureError::NoBtf { source })
+        })?;
         let mut wanted: Vec<&str> = OFFSETS.iter().map(|offset| offset.structure).collect();
         wanted.extend([CAST, WORD]);
         let btf = Btf::parse(&data, &wanted).map_err(|source| CaptureError::Btf { source })?;
@@ -175,13 +179,15 @@ fn load_object(options: &CaptureOptions, kernel: &Kernel) -> Result<Ebpf, Captur
         EbpfError::MapError(MapError::CreateError { name, io_error }) => {
             if is_permission(&io_error) {
                 permission(format!("create the map {name}"))
+            } else if let Some(shortage) = shortage(&io_error, || format!("create the map {name}")) {
+                shortage
             } else if name == map::EVENTS {
                 CaptureError::NoRingBuffer { size: options.ring_size, source: io_error }
             } else {
                 CaptureError::Load { operation: format!("create the map {name}"), reason: io_error.to_string() }
             }
         }
-        other => CaptureError::Load { operation: "prepare the probes".to_owned(), reason: chain(&other) },
+        other => failed("prepare the probes", &other),
     })
 }
 
@@ -225,13 +231,17 @@ fn unusable(error: MapError) -> CaptureError {
         MapError::SyscallError(inner) if is_permission(&inner.io_error) => {
             permission("use the probes' maps".to_owned())
         }
-        _ => CaptureError::Load { operation: "use the probes' maps".to_owned(), reason: chain(&error) },
+        _ => failed("use the probes' maps", &error),
     }
 }
 
 fn load_error(program: &'static str, error: ProgramError) -> CaptureError {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
+            // Not from the verifier: descriptors and memory are asked for before and after it.
+            if let Some(shortage) = shortage(&io_error, || format!("load the probe {program}")) {
+                return shortage;
+            }
             let log = verifier_log.to_string();
             // The verifier, too, says EPERM or EACCES; but only it leaves a log.
             if is_permission(&io_error) && log.trim().is_empty() {
@@ -239,7 +249,7 @@ fn load_error(program: &'static str, error: ProgramError) -> CaptureError {
             }
             CaptureError::Verifier { program, source: io_error, log: VerifierLog::new(log) }
         }
-        other => CaptureError::Load { operation: format!("load the probe {program}"), reason: chain(&other) },
+        other => failed(&format!("load the probe {program}"), &other),
     }
 }
 
@@ -248,12 +258,32 @@ fn attach_error(tracepoint: &'static str, error: ProgramError) -> CaptureError {
         ProgramError::SyscallError(inner) if is_permission(&inner.io_error) => {
             permission(format!("attach to the raw tracepoint {tracepoint}"))
         }
-        ProgramError::SyscallError(inner) => CaptureError::NoTracepoint { tracepoint, source: inner.io_error },
-        other => CaptureError::Load {
-            operation: format!("attach to the raw tracepoint {tracepoint}"),
-            reason: chain(&other),
-        },
+        ProgramError::SyscallError(inner) => {
+            shortage(&inner.io_error, || format!("attach to the raw tracepoint {tracepoint}"))
+                .unwrap_or(CaptureError::NoTracepoint { tracepoint, source: inner.io_error })
+        }
+        other => failed(&format!("attach to the raw tracepoint {tracepoint}"), &other),
     }
+}
+
+/// An error that comes from a limit, and says nothing about the kernel or the probes.
+fn shortage(error: &io::Error, operation: impl FnOnce() -> String) -> Option<CaptureError> {
+    let copy = || error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+    limits::is_shortage(error).then(|| CaptureError::Shortage { operation: operation(), source: copy() })
+}
+
+/// Something that has no kind of its own.
+fn failed(operation: &str, error: &(dyn Error + 'static)) -> CaptureError {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(shortage) =
+            cause.downcast_ref::<io::Error>().and_then(|cause| shortage(cause, || operation.to_owned()))
+        {
+            return shortage;
+        }
+        next = cause.source();
+    }
+    CaptureError::Load { operation: operation.to_owned(), reason: chain(error) }
 }
 
 fn is_permission(error: &io::Error) -> bool {

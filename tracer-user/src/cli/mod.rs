@@ -16,6 +16,7 @@ use crate::{
     filter::Filter,
     identity::Ids,
     launch,
+    limits::Given,
     visible::Visible,
 };
 
@@ -30,7 +31,7 @@ use crate::{
     max_term_width = 100,
     override_usage = "pidtap [OPTIONS] PID|NAME...\n       pidtap COMMAND ...",
     after_help = "Exit status: 0 done, 1 another failure, 2 usage, 3 no such process, 4 not permitted, 5 the kernel lacks \
-                  something. Of `run`: that of the command, where it was started."
+                  something, or a limit is too low. Of `run`: that of the command, where it was started."
 )]
 pub struct Cli {
     /// A command, where one was given.
@@ -167,6 +168,9 @@ pub struct Hold {
     /// As whom to run the command.
     #[arg(long = "as")]
     pub ids: Option<Ids>,
+    /// Which limits the command is to have.
+    #[arg(long)]
+    pub limits: Option<Given>,
     /// The command and its arguments.
     #[arg(required = true, last = true)]
     pub command: Vec<OsString>,

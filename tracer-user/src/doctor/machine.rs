@@ -3,6 +3,7 @@
 use super::{Check, DoctorOptions, Status};
 use crate::{
     confine::Duty,
+    limits::{self, Need, Shortage},
     privilege::{Capabilities, Capability, Kernel, NEEDED, USEFUL, grant},
     process::{ExitClass, check_initial_pid_namespace},
 };
@@ -14,6 +15,7 @@ pub(super) fn checks(options: &DoctorOptions<'_>) -> Vec<Check> {
     let mut checks = vec![kernel_version(&kernel), btf(&kernel), lockdown(&kernel)];
     checks.extend(capabilities(Capabilities::own()));
     checks.push(Check::info("kept", kept()));
+    checks.extend(limits(&limits::lacking(Need::TRACE.with_ring(options.ring_size))));
     checks.push(match check_initial_pid_namespace() {
         Ok(()) => Check::ok("PID namespace", "the initial one"),
         Err(error) => Check::new("PID namespace", LACKS, error.to_string(), ""),
@@ -38,6 +40,14 @@ pub(super) fn checks(options: &DoctorOptions<'_>) -> Vec<Check> {
         });
     }
     checks
+}
+
+/// What `ulimit` allows.
+fn limits(lacking: &[Shortage]) -> Vec<Check> {
+    if lacking.is_empty() {
+        return vec![Check::ok("limits", "open files, memory, stack and processes suffice")];
+    }
+    lacking.iter().map(|shortage| Check::new("limits", LACKS, shortage.found(), shortage.remedy())).collect()
 }
 
 /// What pidtap does not give up once it traces.

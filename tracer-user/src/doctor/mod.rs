@@ -75,6 +75,8 @@ pub struct DoctorOptions<'a> {
     pub target: Option<&'a str>,
     /// Whether this binary carries the probes.
     pub carries_probes: bool,
+    /// Bytes of the ring that a trace would have.
+    pub ring_size: u32,
     /// Loads the probes and takes them out again. Only tried where nothing else stands in the way.
     pub trial: Option<Trial<'a>>,
 }
@@ -258,7 +260,8 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("30").spawn().expect("sleep starts");
         let pid = child.id().to_string();
         let trial = || Ok("loaded".to_owned());
-        let report = examine(&DoctorOptions { target: Some(&pid), carries_probes: true, trial: Some(&trial) });
+        let report =
+            examine(&DoctorOptions { target: Some(&pid), carries_probes: true, ring_size: 4096, trial: Some(&trial) });
         child.kill().expect("it can be ended");
         child.wait().expect("it ended");
         let names: Vec<_> = report.targets[0].1.iter().map(|check| check.name).collect();

@@ -79,7 +79,7 @@ fn behind_with<W: Write>(
     let behind = Behind { queue, failure, policy, missing: LeftOut::default(), lines };
     let thread = written.clone();
     confine::spawn("pidtap-output", Duty::Pipe, move || thread.run(open))
-        .context("cannot start the thread that writes results; is a limit on processes reached?")?;
+        .context("cannot start the thread that writes results; check the limit of processes (`ulimit -u`)")?;
     Ok((behind, written))
 }
 

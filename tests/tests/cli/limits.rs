@@ -1,0 +1,108 @@
+//! The program under small limits (`ulimit`): each run says which limit is too low, or does its work.
+
+use anyhow::{Context as _, ensure};
+use tracer_tests::{
+    cli::{Dir, Ended, PAIR, recording, text},
+    guard,
+};
+
+/// A limit: its option of `prlimit`, that of `ulimit`, and values. The lowest are those with which the loader gets as far as the
+/// program's first instruction.
+const LIMITS: [(&str, &str, &[u64]); 4] = [
+    ("--nofile", "-n", &[4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 24, 28, 30, 32, 36, 40]),
+    ("--stack", "-s", &[16 << 10, 32 << 10, 64 << 10, 128 << 10, 512 << 10]),
+    ("--data", "-d", &[1 << 20, 2 << 20, 4 << 20, 8 << 20, 16 << 20, 20_000 << 10, 40_000 << 10]),
+    ("--as", "-v", &[72 << 20, 100 << 20, 160 << 20, 300 << 20, 500 << 20]),
+];
+
+fn under(dir: &Dir, option: &str, value: u64, words: &[&str]) -> anyhow::Result<Ended> {
+    let limit = format!("{option}={value}:{value}");
+    let program = dir.pidtap(&[]).command().get_program().to_str().context("a plain path")?.to_owned();
+    dir.run("prlimit", &[&[limit.as_str(), program.as_str()], words].concat()).end()
+}
+
+/// Ended by itself, in plain words.
+fn is_orderly(ended: &Ended, what: &str) -> anyhow::Result<i32> {
+    let status = ended.status.with_context(|| format!("{what}: ended by a signal: {}", ended.stderr))?;
+    for bad in ["panicked", "fault of pidtap", "memory allocation", "stack overflow"] {
+        ensure!(!ended.stderr.contains(bad) && !ended.stdout.contains(bad), "{what}: {ended:?}");
+    }
+    Ok(status)
+}
+
+#[test]
+fn what_a_limit_forbids_names_the_limit() -> anyhow::Result<()> {
+    let dir = Dir::new()?;
+    let tap = dir.write("a.tap", &recording([PAIR])?)?;
+    let own = std::process::id().to_string();
+    let commands: [&[&str]; 5] = [
+        &[own.as_str(), "--duration", "1ms", "-o", "line"],
+        &["run", "-o", "line", "--", "true"],
+        &["open", text(&tap), "-o", "line"],
+        &["doctor"],
+        &["detectors"],
+    ];
+    for (option, name, values) in LIMITS {
+        for &value in values {
+            for words in commands {
+                let what = format!("{option}={value} {words:?}");
+                let ended = under(&dir, option, value, words)?;
+                let status = is_orderly(&ended, &what)?;
+                let named =
+                    |text: &str| text.contains("a limit is too low") && text.contains(&format!("ulimit {name} "));
+                let is_told = named(&ended.stderr) || (words == ["doctor"] && named(&ended.stdout));
+                let is_done = status == 0 && matches!(words[0], "open" | "detectors");
+                ensure!(is_done || (status == 5 && is_told), "{what}: {ended:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn help_and_version_need_next_to_nothing() -> anyhow::Result<()> {
+    let dir = Dir::new()?;
+    for (option, _, values) in LIMITS {
+        for &value in values {
+            for words in ["--version", "--help"] {
+                let what = format!("{option}={value} {words}");
+                let ended = under(&dir, option, value, &[words])?;
+                ensure!(is_orderly(&ended, &what)? == 0 && ended.stdout.contains("pidtap"), "{what}: {ended:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_said_not_suffered() -> anyhow::Result<()> {
+    let dir = Dir::new()?;
+    let tap = dir.write("a.tap", &recording([PAIR])?)?;
+    let out = dir.path("out");
+    for words in [
+        &["open", text(&tap), "-o", "json", "--output-file", text(&out)][..],
+        &["open", text(&tap), "-o", "line", "--output-file", text(&out), "--force"],
+    ] {
+        let ended = under(&dir, "--fsize", 0, words)?;
+        let status = is_orderly(&ended, &format!("{words:?}"))?;
+        ensure!(status == 1 && ended.stderr.contains("ulimit -f"), "{ended:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_user_with_few_processes_is_told() -> anyhow::Result<()> {
+    if !guard::is_root() {
+        return Ok(());
+    }
+    let dir = Dir::new()?;
+    let tap = dir.write("a.tap", &recording([PAIR])?)?;
+    std::fs::set_permissions(&tap, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    let program = dir.program_for_all()?;
+    let nobody = ["setpriv", "--reuid=65533", "--regid=65533", "--clear-groups", "--"];
+    let words = [&["--nproc=3:3"], &nobody[..], &[text(&program), "open", text(&tap), "-o", "line"]].concat();
+    let ended = dir.run("prlimit", &words).end()?;
+    let status = is_orderly(&ended, "--nproc=3")?;
+    ensure!(status == 5 && ended.stderr.contains("ulimit -u "), "{ended:?}");
+    Ok(())
+}

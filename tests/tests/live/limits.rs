@@ -1,0 +1,43 @@
+//! Limits that pidtap raises for itself, and the command of `run` must not see.
+
+use std::process::{Command, Output, Stdio};
+
+use tracer_tests::{guard, tracer::binary};
+
+/// What a shell says of its own limits: soft and hard.
+const SCRIPT: &str = "for limit in n s d v; do echo $limit $(ulimit -S$limit) $(ulimit -H$limit); done";
+
+fn run(limits: &[&str], words: &[&str]) -> Output {
+    Command::new("prlimit")
+        .args(limits)
+        .arg(binary().expect("pidtap"))
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .expect("prlimit starts")
+}
+
+#[test]
+fn soft_limits_are_raised_and_the_command_has_its_own() {
+    let Some(_guard) = guard::live() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let results = folder.path().join("json");
+    let results = results.to_str().expect("text");
+    let command = ["run", "-o", "json", "--output-file", results, "--", "bash", "-c", SCRIPT];
+    let limits =
+        ["--nofile=20:100", "--stack=131072:8388608", "--data=33554432:1073741824", "--as=268435456:4294967296"];
+    let Output { status, stdout, stderr } = run(&limits, &command);
+    let said = String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{said}");
+    assert!(said.contains("attached to"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&stdout), "n 20 100\ns 128 8192\nd 32768 1048576\nv 262144 4194304\n", "{said}");
+}
+
+#[test]
+fn locked_memory_and_size_of_files_do_not_matter_to_the_probes() {
+    let Some(_guard) = guard::live() else { return };
+    let Output { status, stderr, .. } = run(&["--memlock=0:0", "--fsize=0:0"], &["run", "-o", "json", "--", "true"]);
+    let said = String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{status}: {said}");
+    assert!(said.contains("attached to") && !said.contains("fault of pidtap"), "{said}");
+}

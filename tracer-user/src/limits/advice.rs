@@ -1,0 +1,43 @@
+//! What to do about an error of the system that a limit is the reason for.
+
+use std::io;
+
+use rustix::io::Errno;
+
+/// Which limit an error comes from, and how it is raised; `None` for all other errors.
+pub fn advice(error: &io::Error) -> Option<&'static str> {
+    if error.kind() == io::ErrorKind::OutOfMemory {
+        return Some(MEMORY);
+    }
+    match Errno::from_io_error(error)? {
+        Errno::MFILE => Some("raise the limit of open files (`ulimit -n`)"),
+        Errno::NFILE => Some("too many files are open on this machine; raise its limit (`sysctl fs.file-max`)"),
+        Errno::NOMEM => Some(MEMORY),
+        Errno::FBIG => Some("raise the limit of a file's size (`ulimit -f`)"),
+        _ => None,
+    }
+}
+
+const MEMORY: &str = "free some memory, or raise its limit (`ulimit -v`, `ulimit -d`, or that of the control group)";
+
+/// Whether descriptors or memory are short, here or on this machine.
+pub fn is_shortage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::OutOfMemory
+        || matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_its_limit() {
+        for (errno, option) in [(24, "-n"), (23, "fs.file-max"), (12, "-v"), (27, "-f")] {
+            let error = io::Error::from_raw_os_error(errno);
+            assert!(advice(&error).is_some_and(|advice| advice.contains(option)), "{errno}");
+            assert_eq!(is_shortage(&error), errno != 27);
+        }
+        assert!(advice(&io::ErrorKind::OutOfMemory.into()).is_some());
+        assert_eq!(advice(&io::Error::from_raw_os_error(2)), None);
+    }
+}
