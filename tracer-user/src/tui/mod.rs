@@ -25,7 +25,8 @@ mod view;
 
 use ratatui::{
     Frame,
-    crossterm::event::{Event, KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind},
+    buffer::Buffer,
+    crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind},
     layout::{Constraint, Layout, Position, Rect},
 };
 
@@ -126,6 +127,10 @@ pub struct Ui {
     /// Said until the next key.
     message: Option<String>,
     body_area: Rect,
+    /// The latest frame's.
+    area: Rect,
+    /// A key or a click has changed something since the latest frame: what is where is not known.
+    is_stale: bool,
     /// The trace's time.
     now: Timestamp,
 }
@@ -155,6 +160,9 @@ impl Ui {
             search_history: Vec::new(),
             message: None,
             body_area: Rect::default(),
+            area: Rect::new(0, 0, 80, 24),
+            // Nothing was drawn.
+            is_stale: true,
             now: Timestamp::default(),
         }
     }
@@ -180,11 +188,18 @@ impl Ui {
         self.source = source;
     }
 
-    /// Takes what the terminal says.
+    /// Takes what the terminal says. However fast they come, a key acts on what those before it brought about, as if there had
+    /// been time to look.
     pub fn handle(&mut self, event: &Event, store: &Store) -> Vec<Effect> {
-        match event {
-            Event::Key(key) if key.kind != KeyEventKind::Release => self.key(key, store),
-            Event::Mouse(mouse) => self.mouse(*mouse, store),
+        let effects = match event {
+            Event::Key(key) if key.kind != KeyEventKind::Release => {
+                self.settle(store);
+                self.key(&enter(*key), store)
+            }
+            Event::Mouse(mouse) if mouse.kind != MouseEventKind::Moved => {
+                self.settle(store);
+                self.mouse(*mouse, store)
+            }
             Event::Paste(text) => {
                 if let Some(prompt) = &mut self.prompt {
                     prompt.paste(text);
@@ -192,7 +207,17 @@ impl Ui {
                 }
                 Vec::new()
             }
-            _ => Vec::new(),
+            _ => return Vec::new(),
+        };
+        self.is_stale = true;
+        effects
+    }
+
+    /// Draws a frame that nobody sees, for what drawing finds out: what is where, and what is selected.
+    fn settle(&mut self, store: &Store) {
+        if self.is_stale {
+            let area = Rect { width: self.area.width.max(LEAST.0), height: self.area.height.max(LEAST.1), ..self.area };
+            self.draw_on(area, &mut Buffer::empty(area), store);
         }
     }
 
@@ -406,19 +431,27 @@ impl Ui {
     pub fn draw(&mut self, frame: &mut Frame<'_>, store: &Store) {
         self.now = store.now();
         let area = frame.area();
+        self.area = area;
         if area.width < LEAST.0 || area.height < LEAST.1 {
             let text = format!("pidtap needs {}x{}, this is {}x{}", LEAST.0, LEAST.1, area.width, area.height);
             let middle = Rect { y: area.height / 2, height: 1, ..area };
             Pen::new(frame.buffer_mut(), middle, self.theme).put(Tone::Plain, text);
             return;
         }
+        if let Some(cursor) = self.draw_on(area, frame.buffer_mut(), store) {
+            frame.set_cursor_position(cursor);
+        }
+    }
+
+    /// Gives the place of the cursor, where there is one.
+    fn draw_on(&mut self, area: Rect, buffer: &mut Buffer, store: &Store) -> Option<Position> {
+        self.is_stale = false;
         let error = self.filter.error.as_ref().filter(|_| self.prompt.as_ref().is_some_and(Prompt::is_filter));
         let lines = if error.is_some() { 2 } else { 1 };
         let [top, body, bottom] =
             Layout::vertical([Constraint::Length(header::HEIGHT), Constraint::Min(1), Constraint::Length(lines)])
                 .areas(area);
         self.body_area = body;
-        let buffer = frame.buffer_mut();
         {
             let held = self.held.as_deref();
             let shown = header::Shown {
@@ -441,9 +474,14 @@ impl Ui {
             message: self.message.as_deref(),
             on: if self.help.is_some() { None } else { Some(self.view().on()) },
         };
-        let cursor = status::draw(&status, bottom, buffer, self.theme);
-        if let Some(cursor) = cursor {
-            frame.set_cursor_position(cursor);
-        }
+        status::draw(&status, bottom, buffer, self.theme)
     }
+}
+
+/// A line feed is an Enter that was pressed before the terminal was ours, which made one of it (ICRNL in termios(3)).
+fn enter(key: KeyEvent) -> KeyEvent {
+    if key.code == KeyCode::Char('j') && key.modifiers == KeyModifiers::CONTROL {
+        return KeyEvent { code: KeyCode::Enter, modifiers: KeyModifiers::NONE, ..key };
+    }
+    key
 }

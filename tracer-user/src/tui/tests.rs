@@ -335,6 +335,43 @@ fn keys_that_come_at_once_do_no_harm() {
     assert!(stage.screen().contains(" quit"), "{}", stage.screen());
 }
 
+/// Keys as a script sends them: nothing is drawn between them.
+fn at_once(stage: &mut Stage, keys: &[Event]) {
+    for key in keys {
+        stage.ui.handle(key, &stage.store);
+    }
+}
+
+fn pressed(text: &str) -> Vec<Event> {
+    let code = |character| if character == '\r' { KeyCode::Enter } else { KeyCode::Char(character) };
+    text.chars().map(|character| Event::Key(KeyEvent::new(code(character), KeyModifiers::NONE))).collect()
+}
+
+#[test]
+fn a_key_acts_on_what_those_before_it_brought_about() {
+    let line_feed = KeyEvent::new(KeyCode::Char('j'), KeyModifiers::CONTROL);
+    let typed = [pressed("/path=/nested\r\r"), pressed("k/path=/nested\r\r"), pressed("/path=/nested\rg\r")];
+    let pasted = [pressed("/"), vec![Event::Paste("path=/nested".to_owned())], pressed("\r\r")].concat();
+    let early = [pressed("/path=/nested"), vec![Event::Key(line_feed), Event::Key(line_feed)]].concat();
+    for keys in typed.into_iter().chain([pasted, early]) {
+        for is_drawn in [false, true] {
+            let mut stage = Stage::new(store_of("screen_bodies", None), SMALL);
+            if is_drawn {
+                stage.draw();
+            }
+            at_once(&mut stage, &keys);
+            assert!(stage.screen().contains("POST /nested HTTP/1.1"), "{keys:?}:\n{}", stage.screen());
+        }
+    }
+}
+
+#[test]
+fn enter_where_nothing_is_says_so() {
+    let mut stage = Stage::new(store_of("screen_bodies", None), SMALL);
+    stage.keys("/path=/nowhere<Enter><Enter>");
+    assert!(stage.screen().contains("no call is selected"), "{}", stage.screen());
+}
+
 #[test]
 fn long_lines_of_the_log_are_seen_to_their_end() {
     let mut stage = Stage::new(Store::default(), SMALL);

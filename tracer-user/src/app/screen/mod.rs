@@ -439,11 +439,6 @@ impl Loop {
                     if !Screen::has_input(Duration::ZERO)? {
                         break;
                     }
-                    // The next key acts on what this one brings about, as if there had been time to look.
-                    if let Event::Key(_) = event {
-                        let Self { ui, screen, shared, .. } = self;
-                        screen.rehearse(|frame| ui.draw(frame, &shared.store()));
-                    }
                 }
             }
             if pressed || Instant::now() >= next_frame {

@@ -113,12 +113,6 @@ impl Screen {
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
     }
 
-    /// Draws a frame that nobody sees, for what drawing finds out: what is where.
-    pub(super) fn rehearse(&mut self, draw: impl FnOnce(&mut Frame<'_>)) {
-        draw(&mut self.terminal.get_frame());
-        self.terminal.current_buffer_mut().reset();
-    }
-
     /// Waits until a key was pressed or the size has changed. Not by crossterm alone, which reads for ever once the terminal
     /// is gone; that is an error here.
     pub(super) fn has_input(timeout: Duration) -> io::Result<bool> {

@@ -210,7 +210,7 @@ fn what_is_copied() {
     let mut stage = stage(&store, 1, SMALL);
     let [Effect::Copy { what, text }] = &stage.keys("y")[..] else { panic!("a copy") };
     assert_eq!(what, "curl command");
-    assert!(text.starts_with("curl 'http://api.payments.example/v1/charges?expand=source&api_key=***"), "{text}");
+    assert!(text.contains("\ncurl 'http://api.payments.example/v1/charges?expand=source&api_key=***"), "{text}");
     assert!(!text.contains("sk_live") && text.contains("# secrets are hidden"), "{text}");
     let [Effect::Copy { text, .. }] = &stage.keys("Y")[..] else { panic!("a copy") };
     assert!(text.starts_with("http://api.payments.example/v1/charges?expand=source&api_key=***"), "{text}");

@@ -72,7 +72,8 @@ impl View for Overview {
                 return self.incidents.selected().map(Reaction::OpenIncident).into_iter().collect();
             }
             (Action::Open, Focus::Exchanges) => {
-                return self.list.selected().map(Reaction::OpenExchange).into_iter().collect();
+                let none = || Reaction::Say("no call is selected: there is none in the list yet".to_owned());
+                return vec![self.list.selected().map_or_else(none, Reaction::OpenExchange)];
             }
             (action, Focus::Incidents) => {
                 if !self.incidents.act(action, context) && action == Action::Down {
