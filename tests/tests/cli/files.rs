@@ -1,8 +1,8 @@
 //! Files that are written where others can put something under the name.
 
 use std::{
-    fs::{self, File},
-    io::Read as _,
+    fs::{self, File, OpenOptions},
+    io::{Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -10,6 +10,7 @@ use std::{
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tracer_tests::{
+    child,
     cli::{Dir, Ended, PAIR, recording, text},
     guard, pipe,
 };
@@ -142,38 +143,82 @@ fn disks_sockets_and_files_with_two_names_are_no_places_for_results() -> anyhow:
     Ok(())
 }
 
-/// The real program against the real attack; many more tries are made with the function itself, in its own tests.
+/// Says to this program that it is the attacker, and where.
+const FOLDER: &str = "PIDTAP_TEST_FOLDER";
+/// The name of the test, which starts itself again as the attacker.
+const SWAPS: &str = "files::a_swap_while_the_program_starts_leads_nowhere";
+
+/// Puts files of its own, and links to files of root, under the name that root is about to write, as fast as it can; and keeps its
+/// own open, to read what root would write. A byte in `turns` for each turn, of which each is six swaps; one in `hits` for
+/// each file that had something in it.
+fn swap(folder: &Path) -> anyhow::Result<()> {
+    anyhow::ensure!(!guard::is_root(), "an attacker without privilege");
+    let (name, next) = (folder.join("out"), folder.join("next"));
+    let mut turns = File::create(folder.join("turns"))?;
+    loop {
+        for target in ["full", "empty", "missing"] {
+            fs::write(&next, "")?;
+            fs::set_permissions(&next, fs::Permissions::from_mode(0o666))?;
+            let mut own = File::open(&next)?;
+            fs::rename(&next, &name)?;
+            symlink(Path::new("..").join(target), &next)?;
+            fs::rename(&next, &name)?;
+            if own.read(&mut [0])? > 0 {
+                OpenOptions::new().create(true).append(true).open(folder.join("hits"))?.write_all(b".")?;
+            }
+        }
+        turns.write_all(b".")?;
+    }
+}
+
+/// The real program against the real attack. With `--nocapture` it tells the figures; `PIDTAP_TRIES` says how many tries there are.
 #[test]
 fn a_swap_while_the_program_starts_leads_nowhere() -> anyhow::Result<()> {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        return swap(Path::new(&folder));
+    }
     if !guard::is_root() {
         return Ok(());
     }
-    let tries = std::env::var("PIDTAP_TRIES").map_or(Ok(50), |tries| tries.parse())?;
+    let tries: u32 = std::env::var("PIDTAP_TRIES").map_or(Ok(100), |tries| tries.parse())?;
     let attack = Attack::new()?;
     let (empty, full) = (attack.dir.write("empty", b"")?, attack.dir.write("full", b"keep")?);
     let before = fs::metadata(&empty)?;
-    let script = "umask 0; while :; do : > mine; mv -T mine out; ln -s ../empty link; mv -T link out; : > mine; \
-                  mv -T mine out; ln -s ../full link; mv -T link out; done";
+    // By a process of its own: what is open for writing in a child that another test forks cannot be executed (ETXTBSY).
+    let program = attack.dir.path("attacker");
+    let copied = Command::new("cp").arg(std::env::current_exe()?).arg(&program).status()?;
+    anyhow::ensure!(copied.success(), "cp: {copied}");
     let identity = [&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"];
     let mut attacker = Command::new("setpriv")
         .args(identity)
-        .args(["sh", "-c", script])
-        .current_dir(attack.path(""))
-        .stderr(Stdio::null())
+        .arg(&program)
+        .args(["--exact", SWAPS])
+        .env(FOLDER, attack.path(""))
+        .stdout(Stdio::null())
         .spawn()?;
-    let result = (0..tries).try_for_each(|_| -> anyhow::Result<()> {
-        for more in [&[][..], &["--force"]] {
+    let mut written = 0;
+    let begun = attack.path("turns");
+    let result = child::wait_for("the attack", child::PATIENCE, || begun.exists().then_some(())).and_then(|()| {
+        (0..tries).try_for_each(|number| {
+            let more: &[&str] = if number % 2 == 0 { &[] } else { &["--force"] };
             let ended = attack.pidtap(&attack.path("out"), more)?;
             anyhow::ensure!(!ended.stderr.contains("panicked"), "{ended:?}");
-        }
-        let after = fs::metadata(&empty)?;
-        anyhow::ensure!((after.len(), after.ino(), after.mode()) == (0, before.ino(), before.mode()), "{after:?}");
-        anyhow::ensure!(fs::read(&full)? == b"keep", "it was overwritten");
-        Ok(())
+            written += u32::from(ended.status == Some(0));
+            let after = fs::metadata(&empty)?;
+            anyhow::ensure!((after.len(), after.ino(), after.mode()) == (0, before.ino(), before.mode()), "{after:?}");
+            anyhow::ensure!(fs::read(&full)? == b"keep", "it was overwritten");
+            anyhow::ensure!(!attack.dir.path("missing").exists(), "it was made");
+            anyhow::ensure!(!attack.path("hits").exists(), "what root wrote was read by another user");
+            Ok(())
+        })
     });
     attacker.kill()?;
     attacker.wait()?;
-    result
+    let swaps = 6 * fs::metadata(&begun)?.len();
+    eprintln!("{tries} tries, of which {written} wrote their results; {swaps} swaps");
+    result?;
+    anyhow::ensure!(swaps > u64::from(tries), "there was no attack");
+    Ok(())
 }
 
 #[test]
