@@ -56,7 +56,10 @@ fn pair(scan: &mut Scan<'_>, sign: usize) -> Option<usize> {
         (true, Some(b'/')) if !name.quoted => return None,
         _ => {}
     }
-    let verdict = name::judge(name.text);
+    let mut verdict = scan.judge(name.text);
+    if verdict == Verdict::Plain && is_colon && matches!(name.text, b"value" | b"Value") && is_named(text, name.start) {
+        verdict = Verdict::Secret;
+    }
     if verdict == Verdict::Plain {
         return None;
     }
@@ -155,6 +158,8 @@ fn is_name(byte: u8) -> bool {
 
 /// A value in quotes at `start`, without them: from there to the closing ones, or to the end of a text that was cut.
 fn quoted(text: &[u8], start: usize) -> Option<(usize, usize)> {
+    // `Some("...")` of Rust.
+    let start = if text[start..].starts_with(b"Some(") { start + 5 } else { start };
     let rest = &text[start..];
     // `b'..'`, `u"..."` of Python.
     let prefix = rest.iter().take(2).take_while(|byte| b"bBuUrRfF@".contains(byte)).count();
@@ -250,6 +255,23 @@ fn bare(scan: &Scan<'_>, text: &[u8], name: &Name<'_>, sign: usize, start: usize
         .map_or(text.len(), |at| start + scheme + at)
 }
 
+/// YAML: the line above says `name: DB_PASSWORD`.
+fn is_named(text: &[u8], start: usize) -> bool {
+    if !is_first_of_line(text, start) {
+        return false;
+    }
+    let window = &text[start.saturating_sub(2 * MAX_LENGTH)..start];
+    let Some(end) = memrchr(b'\n', window) else { return false };
+    let line = &window[memrchr(b'\n', &window[..end]).map_or(0, |at| at + 1)..end];
+    let Some((name, value)) = memchr(b':', line).map(|colon| (&line[..colon], &line[colon + 1..])) else {
+        return false;
+    };
+    let name = name.trim_ascii();
+    let value = value.trim_ascii();
+    matches!(name.strip_prefix(b"- ").unwrap_or(name), b"name" | b"Name" | b"key" | b"Key")
+        && matches!(name::judge(value), Verdict::Secret | Verdict::Few | Verdict::Several)
+}
+
 /// `name=` or `name:` stands there, perhaps behind blanks.
 fn starts_pair(text: &[u8], at: usize) -> bool {
     let rest = &text[at.min(text.len())..text.len().min(at + 72)];
@@ -286,6 +308,11 @@ fn is_field(name: &[u8]) -> bool {
 
 /// The value stands on the lines below: YAML's `|` and `>`, or a mapping.
 fn is_block(value: &[u8]) -> bool {
+    // Behind a tag: `!vault |`.
+    let value = match value {
+        [b'!', ..] => &value[memchr(b' ', &value[..value.len().min(64)]).map_or(0, |blank| blank + 1)..],
+        value => value,
+    };
     value.len() <= 3
         && value.iter().all(|byte| b"|>+-0123456789".contains(byte))
         && !value.first().is_some_and(u8::is_ascii_digit)
@@ -364,10 +391,12 @@ fn credentials(scan: &mut Scan<'_>) {
         let mixed = value.iter().any(u8::is_ascii_digit) && value.iter().any(u8::is_ascii_alphabetic)
             || value.iter().skip(1).any(u8::is_ascii_uppercase) && value.iter().any(u8::is_ascii_lowercase)
             || value.ends_with(b"=");
+        // What is none may be such a word itself.
+        from = start;
         if length >= 8 && mixed {
             scan.hide(start, start + length);
+            from = start + length;
         }
-        from = start + length;
     }
 }
 

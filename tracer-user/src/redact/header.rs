@@ -33,7 +33,7 @@ pub(super) enum Field {
 }
 
 /// Fields that no list of words knows.
-const KNOWN: [(&str, Field); 20] = [
+const KNOWN: [(&str, Field); 29] = [
     ("dpop", Field::Secret),
     ("cookie", Field::Cookie),
     ("cookie2", Field::Cookie),
@@ -54,6 +54,16 @@ const KNOWN: [(&str, Field); 20] = [
     ("proxy-authentication-info", Field::Secret),
     ("x-ms-client-principal", Field::Secret),
     ("fastly-key", Field::Secret),
+    ("x-insert-key", Field::Secret),
+    ("x-query-key", Field::Secret),
+    ("x-mashape-key", Field::Secret),
+    ("x-appwrite-key", Field::Secret),
+    ("x-gotify-key", Field::Secret),
+    ("x-honeycomb-team", Field::Secret),
+    ("jenkins-crumb", Field::Secret),
+    ("crumb", Field::Secret),
+    // `no-check` is all that it ever says.
+    ("x-atlassian-token", Field::Any),
 ];
 
 /// Fields of authentication proxies that carry what the user's token says.
@@ -69,6 +79,7 @@ pub(super) fn of(name: &[u8]) -> Field {
         return Field::Secret;
     }
     match name::judge(name) {
+        Verdict::Plain if is_some_key(name) => Field::Perhaps(Verdict::Key),
         Verdict::Plain | Verdict::KeyMember => Field::Any,
         Verdict::Few => Field::Few,
         Verdict::Secret if is_about_credentials(name) => Field::Credentials,
@@ -84,6 +95,17 @@ fn is_authentication(name: &[u8]) -> bool {
         && name[0].eq_ignore_ascii_case(&b'x')
         && dash(name.get(1))
         && (name.len() == 6 || dash(name.get(6)))
+}
+
+/// `X-Anything-Key`, but for what names things.
+fn is_some_key(name: &[u8]) -> bool {
+    const NAMING: [&str; 8] =
+        ["cache", "idempotency", "surrogate", "public", "request", "routing", "partition", "sort"];
+    let has = |part: &[u8], word: &str| part.eq_ignore_ascii_case(word.as_bytes());
+    let Some(middle) = name.len().checked_sub(4).filter(|end| *end > 2).map(|end| &name[2..end]) else { return false };
+    has(&name[..2], "x-")
+        && has(&name[name.len() - 4..], "-key")
+        && !middle.split(|byte| *byte == b'-').any(|part| NAMING.iter().any(|word| has(part, word)))
 }
 
 fn is_about_credentials(name: &[u8]) -> bool {

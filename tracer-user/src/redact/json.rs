@@ -79,7 +79,7 @@ struct Level {
     /// The last name is one of [`NAMES`] or [`VALUES`].
     names: bool,
     values: bool,
-    /// The last name is `type`: that may be `password`, as of a field in a form.
+    /// The last name is `type`: that may be `password`, as of a field in a form, or `SecureString`, as of a parameter in AWS.
     kinds: bool,
     /// The last name is that of a list of header fields.
     lists_fields: bool,
@@ -163,7 +163,7 @@ pub(super) fn find(scan: &mut Scan<'_>) {
                 let (end, closed) = end_of_string(text, at + 1, level.secret || level.verdict != Verdict::Plain);
                 let behind = text[end..].iter().skip(1).take(64).find(|byte| !byte.is_ascii_whitespace());
                 if closed && behind == Some(&b':') && (level.is_object || depth == 1) {
-                    key(level, &text[at + 1..end]);
+                    key(scan, level, &text[at + 1..end]);
                 } else {
                     value(scan, level, at + 1, end, true);
                 }
@@ -211,7 +211,7 @@ fn end_of_string(text: &[u8], start: usize, over_lines: bool) -> (usize, bool) {
     }
 }
 
-fn key(level: &mut Level, key: &[u8]) {
+fn key(scan: &Scan<'_>, level: &mut Level, key: &[u8]) {
     let decoded;
     let key = if Coding::Json.is_in(key) {
         decoded = Coding::Json.undo(&key[key.len().saturating_sub(1024)..]);
@@ -219,7 +219,7 @@ fn key(level: &mut Level, key: &[u8]) {
     } else {
         key
     };
-    level.verdict = name::judge(key);
+    level.verdict = scan.judge(key);
     level.about = level.secret && name::is_about(key);
     let mut buffer = [0; LONGEST];
     let mut length = 0;
@@ -256,7 +256,10 @@ fn value(scan: &mut Scan<'_>, level: &mut Level, start: usize, end: usize, is_st
         scan.inner(start, end, Coding::Json);
     }
     if level.is_object {
-        if is_string && (level.names && is_secret_name(content) || level.kinds && content == b"password") {
+        if is_string
+            && (level.names && is_secret_name(content)
+                || level.kinds && matches!(content, b"password" | b"SecureString"))
+        {
             level.paired = true;
             for (start, end) in &level.waiting[..level.waits] {
                 hide(scan, *start, *end, text[start - 1] == b'"', false);

@@ -9,7 +9,7 @@ pub(super) const ABOUT: &[&str] = &[
     "mode", "status", "limit", "max", "min", "strength", "score", "usage", "used", "remaining", "budget", "scheme",
     "provider", "issuer", "exists", "valid", "verified", "changed", "updated", "created", "in", "scope", "scopes",
     "format", "index", "position", "rate", "cost", "price", "name", "names", "supported", "kind", "level", "path",
-    "domain", "input", "version", "attempts", "retries", "consent", "challenge", "algorithms", "rotation", "page",
+    "domain", "input", "version", "ref", "refs", "symbol", "decimals", "decimal", "balance", "supply", "get", "create", "attempts", "retries", "consent", "challenge", "algorithms", "rotation", "page",
     "samesite",
 ];
 
@@ -22,7 +22,7 @@ pub(super) const ABOUT_NEXT: &[&str] = &[
 /// Words that make a secret of a `key`: `api_key`, `licenceKey`.
 #[rustfmt::skip]
 pub(super) const KEYS: &[&str] = &[
-    "api", "access", "secret", "private", "auth", "authorization", "license", "licence", "encryption", "encrypt",
+    "api", "access", "secret", "private", "priv", "auth", "authorization", "license", "licence", "encryption", "encrypt",
     "decryption", "signing", "sign", "signature", "subscription", "function", "functions", "master", "account",
     "shared", "storage", "service", "ssh", "hmac", "rsa", "aes", "client", "app", "application", "admin", "root",
     "webhook", "deploy", "session", "server", "write", "recovery", "unlock", "connection", "token", "crypto", "pgp",
@@ -34,7 +34,7 @@ pub(super) const KEYS: &[&str] = &[
 /// Words that make a secret of a `code`: `verification_code`.
 #[rustfmt::skip]
 pub(super) const CODES: &[&str] = &[
-    "auth", "authorization", "authentication", "authorisation", "access", "verification", "verify", "security", "otp",
+    "oob", "auth", "authorization", "authentication", "authorisation", "access", "verification", "verify", "security", "otp",
     "sms", "login", "signin", "pin", "mfa", "fa", "factor", "totp", "backup", "recovery", "reset", "invite",
     "invitation", "activation", "confirmation", "confirm", "device", "user", "pass", "secret", "oauth", "time",
     "unlock", "pairing", "cvv", "card", "validation", "sso", "magic",
@@ -50,7 +50,7 @@ pub(super) const CURSORS: &[&str] = &[
 /// Language models count so.
 #[rustfmt::skip]
 pub(super) const COUNTED: &[&str] = &[
-    "max", "min", "total", "prompt", "completion", "input", "output", "cached", "reasoning", "num", "used",
+    "max", "min", "total", "reset", "prompt", "completion", "input", "output", "cached", "reasoning", "num", "used",
     "remaining", "limit", "audio", "text", "thinking", "image", "accepted", "rejected", "prediction", "new", "budget",
 ];
 
@@ -67,6 +67,22 @@ pub(super) const ITSELF: &[&str] = &[
 pub(super) const SESSIONS: &[&str] = &[
     "connect", "session", "user", "php", "koa", "express", "login", "sess", "auth", "web", "s", "host", "secure",
     "sso", "app", "cookie",
+];
+
+/// The word for `password` elsewhere, alone or in a longer word, where it means nothing else.
+#[rustfmt::skip]
+pub(super) const PASSWORDS: &[&str] = &[
+    "password", "passwd", "passphrase", "passwort", "kennwort", "contrasen", "contraseñ", "motdepasse", "wachtwoord",
+    "adgangskode", "salasana", "lösenord", "losenord", "пароль", "Пароль", "密码", "密碼", "パスワード", "비밀번호",
+];
+
+/// Words that are one whole.
+#[rustfmt::skip]
+pub(super) const WHOLE: &[&str] = &[
+    "userpass", "dbpass", "adminpass", "rootpass", "loginpass", "smtppass", "mailpass", "ftppass", "sshpass",
+    "mysqlpass", "pgpass", "newpass", "oldpass", "mypass", "authpass", "haslo", "heslo", "senha", "sifre", "jelszo",
+    "userpw", "adminpw", "dbpw", "rootpw", "loginpw", "newpw", "oldpw", "mypw", "phpsession", "usersession", "authcookie",
+    "sessioncookie", "logincookie", "credentials", "usercredentials", "sesskey", "privkey",
 ];
 
 /// Before `ticket`.

@@ -5,7 +5,7 @@
 //! the secret itself (`token_type`, `password_length`).
 
 use super::{
-    list::{ABOUT, ABOUT_NEXT, CODES, COUNTED, CURSORS, ITSELF, KEYS, SESSIONS, TICKETS},
+    list::{ABOUT, ABOUT_NEXT, CODES, COUNTED, CURSORS, ITSELF, KEYS, PASSWORDS, SESSIONS, TICKETS, WHOLE},
     word::Words,
 };
 
@@ -54,7 +54,7 @@ const LETTERS: &[&[u8; 3]] = &[
     b"aml", b"sse", b"cry", b"otp", b"cvv", b"cvc", b"cvn", b"ssn", b"puk", b"pin", b"pan", b"key", b"cod", b"rif",
     b"ick", b"sso", b"pwd", b"sig", b"ess", b"srf", b"ook", b"sid", b"nst", b"nns", b"hra", b"dnu", b"dno", b"dnr",
     b"ccn", b"idc", b"ckd", b"ped", b"enn", b"ras", b"mot", b"wac", b"sen", b"has", b"cia", b"xfa", b"mfa", b"yan",
-    b"ean", b"tan",
+    b"ean", b"tan", b"hes", b"ifr", b"kod", b"asa", b"lsz", b"csc",
 ];
 
 const fn place_of(letters: [u8; 3]) -> usize {
@@ -81,7 +81,7 @@ const FILTER: [u64; (26_usize * 26 * 26).div_ceil(64)] = {
 
 /// A quick look, which lets all names through that can mean something.
 fn may_be_secret(name: &[u8]) -> bool {
-    if name.len() <= 2 {
+    if name.len() <= 2 || matches!(name, [.., b'p' | b'P', b'w' | b'W']) {
         return !name.is_empty();
     }
     let (mut place, mut letters) = (0, 0);
@@ -159,7 +159,7 @@ fn word(words: &Words, index: usize) -> Verdict {
     match word {
         b"token" => secret(!is_one(before, CURSORS)),
         b"tokens" => {
-            if is_one(before, COUNTED) {
+            if is_one(before, COUNTED) || next == b"reset" {
                 Verdict::Plain
             } else {
                 Verdict::Several
@@ -173,6 +173,8 @@ fn word(words: &Words, index: usize) -> Verdict {
             let wanted = is_one(before, &["accept", "use", "allow", "enable", "secure", "party"]);
             if last && !wanted { Verdict::Several } else { Verdict::Plain }
         }
+        b"csc" => few(words.len() == 1 || is_one(before, &["card", "cc"])),
+        b"sign" => secret(last && is_one(before, &["access", "api", "bapi", "pay"])),
         b"otp" | b"totp" | b"hotp" | b"cvv" | b"cvc" | b"cvn" | b"ssn" | b"puk" | b"pincode" => few(true),
         b"pan" => {
             few(words.len() == 1 || is_one(before, &["card", "primary", "full"]) || is_one(next, &["number", "no"]))
@@ -231,13 +233,13 @@ fn word(words: &Words, index: usize) -> Verdict {
 
 /// A word that is several: `accesstoken`, `passwordhash`, `phpsessid`.
 fn run_together(word: &[u8], before: &[u8]) -> Verdict {
+    if is_one(word, WHOLE) {
+        return Verdict::Secret;
+    }
     if word.len() < 6 {
         return if ends(word, &["pwd", "jwt"]) { Verdict::Secret } else { Verdict::Plain };
     }
-    if contains(
-        word,
-        &["password", "passwd", "passphrase", "passwort", "kennwort", "contrasen", "motdepasse", "wachtwoord"],
-    ) {
+    if contains(word, PASSWORDS) {
         return if word.starts_with(b"passwordless") { Verdict::Plain } else { Verdict::Secret };
     }
     if contains(word, &["socialsecurity"])
@@ -298,7 +300,6 @@ fn run_together(word: &[u8], before: &[u8]) -> Verdict {
             "basicauth",
             "seedphrase",
             "keyphrase",
-            "senha",
             "sharedaccesssignature",
             "apisecret",
             "verifycode",
@@ -309,33 +310,6 @@ fn run_together(word: &[u8], before: &[u8]) -> Verdict {
     ) || contains(
         word,
         &["sessionid", "csrf", "xsrf", "clientsecret", "secretkey", "secretvalue", "secretstring", "secrettoken"],
-    ) || is_one(
-        word,
-        &[
-            "userpass",
-            "dbpass",
-            "adminpass",
-            "rootpass",
-            "loginpass",
-            "smtppass",
-            "mailpass",
-            "ftppass",
-            "sshpass",
-            "mysqlpass",
-            "pgpass",
-            "newpass",
-            "oldpass",
-            "mypass",
-            "authpass",
-            "haslo",
-            "phpsession",
-            "usersession",
-            "authcookie",
-            "sessioncookie",
-            "logincookie",
-            "credentials",
-            "usercredentials",
-        ],
     );
     if is_secret { Verdict::Secret } else { Verdict::Plain }
 }
@@ -343,7 +317,7 @@ fn run_together(word: &[u8], before: &[u8]) -> Verdict {
 /// Names that are known whole, or whose words are torn.
 fn whole(words: &Words) -> Verdict {
     let joined = words.joined();
-    if contains(joined, &["password", "passwd", "passphrase", "socialsecuritynumber"])
+    if (contains(joined, PASSWORDS) || contains(joined, &["socialsecuritynumber"]))
         && !contains(joined, &["passwordless"])
     {
         return Verdict::Secret;

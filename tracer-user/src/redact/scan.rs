@@ -12,7 +12,7 @@ use super::{
     json,
     mark::Marker,
     markup, multipart,
-    name::Verdict,
+    name::{self, Verdict},
     shape,
     span::{Quotes, Span, settle},
 };
@@ -39,11 +39,12 @@ pub(super) struct Context<'a> {
     text: &'a [u8],
     oauth: OnceCell<bool>,
     key: OnceCell<bool>,
+    object: OnceCell<bool>,
 }
 
 impl<'a> Context<'a> {
     fn of(text: &'a [u8]) -> Self {
-        Self { text, oauth: OnceCell::new(), key: OnceCell::new() }
+        Self { text, oauth: OnceCell::new(), key: OnceCell::new(), object: OnceCell::new() }
     }
 
     fn has(&self, part: &str) -> bool {
@@ -58,6 +59,13 @@ impl<'a> Context<'a> {
     /// It has a JSON Web Key: single letters name its private parts.
     fn is_key(&self) -> bool {
         *self.key.get_or_init(|| self.has("\"kty\""))
+    }
+
+    /// It has an object of Kubernetes that holds secrets: all of its data are.
+    fn is_secret_object(&self) -> bool {
+        *self.object.get_or_init(|| {
+            ["\"kind\":\"Secret", "\"kind\": \"Secret", "kind: Secret"].iter().any(|kind| self.has(kind))
+        })
     }
 }
 
@@ -164,6 +172,16 @@ impl Scan<'_> {
         let mut spans = inner.run();
         coding.bring_back(outer, start, &mut spans);
         self.spans.append(&mut spans);
+    }
+
+    /// What a name says here: its own words, and what is known of the whole text.
+    pub(super) fn judge(&self, name: &[u8]) -> Verdict {
+        match name::judge(name) {
+            Verdict::Plain if matches!(name, b"data" | b"stringData") && self.context.is_secret_object() => {
+                Verdict::Secret
+            }
+            verdict => verdict,
+        }
     }
 
     /// Hides what stands there.

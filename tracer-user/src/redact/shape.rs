@@ -1,4 +1,5 @@
-//! Secrets that show by their shape, whatever they are called: tokens with a known beginning, private keys, card numbers.
+//! Secrets that show by their shape, whatever they are called: tokens with a known beginning, private keys, hashes of
+//! passwords, addresses of webhooks, card numbers.
 
 use memchr::{memchr, memchr_iter, memmem};
 
@@ -37,7 +38,68 @@ const TOKENS: &[(&[u8], usize)] = &[
     (b"shpat_", 30),
     (b"pypi-AgE", 30),
     (b"AGE-SECRET-KEY-", 30),
+    (b"xoxc-", 16),
+    (b"xoxd-", 16),
+    (b"xoxe-", 16),
+    (b"xoxe.", 16),
+    (b"glrt-", 20),
+    (b"gldt-", 20),
+    (b"glcbt-", 20),
+    (b"glptt-", 20),
+    (b"sk-svcacct-", 30),
+    (b"sk-admin-", 30),
+    (b"sk-or-v1-", 40),
+    (b"dckr_pat_", 30),
+    (b"ATATT3", 24),
+    (b"NRAK-", 30),
+    (b"tskey-", 24),
+    (b"sq0csp-", 28),
+    (b"sq0atp-", 28),
+    (b"glsa_", 40),
+    (b"PMAK-", 40),
+    (b"EAACEdEose0cBA", 24),
+    (b"GOCSPX-", 28),
+    (b"shpca_", 30),
+    (b"shppa_", 30),
+    (b"shpss_", 30),
+    (b"doo_v1_", 30),
+    (b"dor_v1_", 30),
+    (b"dp.pt.", 40),
+    (b"figd_", 40),
+    (b"pscale_tkn_", 30),
+    (b"pscale_pw_", 30),
+    (b"sntrys_", 40),
+    (b"CFPAT-", 40),
+    (b"pplx-", 40),
+    (b"xai-", 40),
 ];
+
+/// The same, of letters and digits alone behind their beginning: what has more in it is the name of something.
+const PLAIN_TOKENS: &[(&[u8], usize)] = &[
+    (b"hf_", 30),
+    (b"gsk_", 40),
+    (b"ntn_", 30),
+    (b"lin_api_", 30),
+    (b"rubygems_", 40),
+    (b"sbp_", 36),
+    (b"r8_", 36),
+    (b"rzp_live_", 22),
+    (b"rzp_test_", 22),
+    (b"xprv", 100),
+];
+
+/// The beginnings of private keys in PEM, in base64.
+const ENCODED_KEYS: [&[u8]; 5] = [
+    b"LS0tLS1CRUdJTiBQUklWQVRFIEtFW",
+    b"LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVk",
+    b"LS0tLS1CRUdJTiBFQyBQUklWQVRFIEtFW",
+    b"LS0tLS1CRUdJTiBPUEVOU1NIIFBSSVZBVEUgS0VZ",
+    b"LS0tLS1CRUdJTiBFTkNSWVBURUQgUFJJVkFURSBLRVk",
+];
+
+/// Methods of hashes of passwords, between their first two dollar signs (crypt(5), and the PHC string format).
+const HASHES: [&[u8]; 13] =
+    [b"1", b"5", b"6", b"y", b"7", b"2a", b"2b", b"2y", b"apr1", b"argon2i", b"argon2d", b"argon2id", b"scrypt"];
 
 /// Shortest run that can be a token.
 const SHORTEST: usize = 16;
@@ -46,6 +108,7 @@ const CARD: std::ops::RangeInclusive<usize> = 13..=19;
 
 /// Finds them.
 pub(super) fn find(scan: &mut Scan<'_>) {
+    hashes(scan);
     let text = scan.text;
     let mut at = 0;
     while let Some(begin) = text[at..].iter().position(|byte| is_token(*byte)) {
@@ -66,7 +129,64 @@ pub(super) fn find(scan: &mut Scan<'_>) {
             scan.hide(start + from, start + to);
         } else if run.starts_with(b"-----BEGIN") {
             at = at.max(private_key(scan, start));
+        } else if let Some((from, to)) = in_place(text, start, at) {
+            scan.hide(from, to);
         }
+    }
+}
+
+/// A run that is a secret by what stands around it, from `start` to `end`; gives what is to be hidden.
+fn in_place(text: &[u8], start: usize, end: usize) -> Option<(usize, usize)> {
+    let run = &text[start..end];
+    if run[0] == b'L' && ENCODED_KEYS.iter().any(|key| run.starts_with(key)) {
+        let length =
+            text[start..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"+/=-_".contains(byte)).count();
+        return Some((start, start + length));
+    }
+    let before = &text[start.saturating_sub(96)..start];
+    if !matches!(before.last()?, b'/' | b':') {
+        return None;
+    }
+    let mut parts = before.rsplit(|byte| matches!(byte, b'/' | b'\\')).filter(|part| !part.is_empty());
+    match before.last()? {
+        // `/services/T…/B…/…` of Slack, `/webhooks/…/…` of Discord: who knows the address may send.
+        b'/' if run.len() >= 16 => {
+            let (second, first) = (parts.next()?, parts.next()?);
+            let is_id = |part: &[u8], letter: u8| {
+                part.first() == Some(&letter) && part.len() >= 8 && part.iter().all(u8::is_ascii_alphanumeric)
+            };
+            let slack = is_id(second, b'B') && is_id(first, b'T') && parts.next() == Some(b"services");
+            let number = |part: &[u8]| part.len() >= 15 && part.iter().all(u8::is_ascii_digit);
+            let discord = run.len() >= 40 && number(second) && first == b"webhooks";
+            (slack || discord).then_some((start, end))
+        }
+        // `123456:AA…` of Telegram.
+        b':' if run.len() == 35 && run.starts_with(b"AA") => {
+            let digits = before[..before.len() - 1].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+            (6..=12).contains(&digits).then_some((start - 1 - digits, end))
+        }
+        _ => None,
+    }
+}
+
+/// `$2b$12$…`: whoever has it can try all passwords.
+fn hashes(scan: &mut Scan<'_>) {
+    let text = scan.text;
+    let mut from = 0;
+    while let Some(found) = memchr(b'$', &text[from..]) {
+        let start = from + found;
+        from = start + 1;
+        let method = &text[from..text.len().min(from + 10)];
+        if !memchr(b'$', method).is_some_and(|length| HASHES.contains(&&method[..length])) {
+            continue;
+        }
+        let length =
+            text[start..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"$./+=,-_".contains(byte)).count();
+        let hash = &text[start..start + length];
+        if length >= 24 && memchr_iter(b'$', hash).count() >= 3 {
+            scan.hide(start, start + length);
+        }
+        from = start + length;
     }
 }
 
@@ -97,6 +217,15 @@ fn token(run: &[u8]) -> Option<(usize, usize)> {
             return Some((0, end));
         }
     }
+    if PLAIN_TOKENS.iter().any(|(start, least)| {
+        run[0] == start[0]
+            && end >= *least
+            && run.starts_with(start)
+            && run[start.len()..end].iter().all(u8::is_ascii_alphanumeric)
+    }) || is_of_its_length(&run[..end])
+    {
+        return Some((0, end));
+    }
     // JWT and the like (RFC 7515, 7516): at least two parts with a dot between, most have none. A part is base64 of `{"`, of
     // `{` with white space, of `[`.
     memchr(b'.', &run[..end])?;
@@ -107,6 +236,21 @@ fn token(run: &[u8]) -> Option<(usize, usize)> {
     let is_object = run[from..].starts_with(b"eyJ");
     (head.len() >= 10 && (is_object && payload.len() >= 4 || payload.len() >= 10 && parts.next().is_some()))
         .then_some((from, end))
+}
+
+/// Tokens that only their whole form tells from other words.
+fn is_of_its_length(run: &[u8]) -> bool {
+    let is_hex = |text: &[u8]| text.len() == 32 && text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    match run {
+        // Databricks, Mailgun, Mailchimp.
+        [b'd', b'a', b'p', b'i', rest @ ..] | [b'k', b'e', b'y', b'-', rest @ ..] if is_hex(rest) => true,
+        [rest @ .., b'-', b'u', b's', b'0'..=b'9', b'0'..=b'9'] | [rest @ .., b'-', b'u', b's', b'0'..=b'9'] => {
+            is_hex(rest)
+        }
+        // OpenAI.
+        [b's', b'k', b'-', rest @ ..] => rest.len() >= 40 && memmem::find(rest, b"T3BlbkFJ").is_some(),
+        _ => false,
+    }
 }
 
 /// A PEM block of a private key, from the line behind its first; gives where it ends.
@@ -171,8 +315,22 @@ fn card(scan: &mut Scan<'_>, start: usize) -> usize {
     end
 }
 
+/// 13 digits with the check digit of an article's number (EAN-13): of those, every tenth would pass for a card.
+fn is_article(digits: &[u8]) -> bool {
+    digits.len() == 13
+        && digits
+            .iter()
+            .enumerate()
+            .map(|(index, digit)| u32::from(*digit) * if index % 2 == 0 { 1 } else { 3 })
+            .sum::<u32>()
+            .is_multiple_of(10)
+}
+
 /// By its first digits and its check digit (Luhn).
 fn is_card(digits: &[u8]) -> bool {
+    if is_article(digits) {
+        return false;
+    }
     let first = |count: usize| digits[..count].iter().fold(0, |number, digit| number * 10 + u32::from(*digit));
     let issued = matches!(
         (digits.len(), first(4)),

@@ -5,8 +5,8 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use super::{HIDE, Redactor};
 
-const PLANTED: &str = include_str!("../corpus/planted.txt");
-const INNOCENT: &str = include_str!("../corpus/innocent.txt");
+const PLANTED: &str = "planted.txt";
+const INNOCENT: &str = "innocent.txt";
 /// What `names` puts under each name. Random enough for no other rule, and no word.
 const SECRET: &str = "zq7-Uncommon.Value";
 const FEW: &str = "73914";
@@ -67,6 +67,13 @@ impl Entry {
     }
 }
 
+/// The lines of a file of the corpus, without comments.
+fn lines(name: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/redact/corpus").join(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+}
+
 /// A name in all places where names are.
 fn under(name: &str, secret: &str) -> Vec<String> {
     let element: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c)).collect();
@@ -94,7 +101,7 @@ struct Kind {
 
 fn planted() -> Vec<Kind> {
     let mut kinds: Vec<Kind> = Vec::new();
-    for line in PLANTED.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in &lines(PLANTED) {
         if let Some(name) = line.strip_prefix("= ") {
             kinds.push(Kind { name: name.to_owned(), entries: Vec::new() });
             continue;
@@ -110,7 +117,7 @@ fn planted() -> Vec<Kind> {
         }
         let (line, why) = match line.strip_prefix("- ") {
             Some(line) => line.split_once(" ## ").map(|(line, why)| (line, Some(why.to_owned()))).expect("a reason"),
-            None => (line, None),
+            None => (line.as_str(), None),
         };
         kind.entries.push((line.to_owned(), Entry::new(line), why));
     }
@@ -151,8 +158,8 @@ fn what_is_hidden_is_shown_when_asked_for_and_hidden_once() {
 #[test]
 fn innocent_values_stay() {
     let mut wrong = String::new();
-    for line in INNOCENT.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let entry = Entry::new(line);
+    for line in lines(INNOCENT) {
+        let entry = Entry::new(&line);
         let masked = entry.masked(HIDE);
         if masked != entry.text {
             let _ = writeln!(wrong, "{line}\n    {}", masked.escape_debug());
