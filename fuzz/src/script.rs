@@ -27,7 +27,16 @@ const PID: u32 = 100;
 ///
 /// Where the engine breaks a promise; that is what the fuzzer looks for.
 pub fn run(script: &[u8]) {
-    let mut stage = Stage::new();
+    run_before(script, |_| {});
+}
+
+/// The same, and somebody sees what is reported.
+///
+/// # Panics
+///
+/// As [`run`].
+pub fn run_before(script: &[u8], audience: impl FnMut(&Update)) {
+    let mut stage = Stage::new(audience);
     stage.begin();
     let mut rest = script;
     while let [action, detail, after @ ..] = rest {
@@ -43,7 +52,8 @@ struct Positions {
     received: u64,
 }
 
-struct Stage {
+struct Stage<A> {
+    audience: A,
     engine: Engine,
     time_ns: u64,
     positions: [Positions; CONNECTIONS],
@@ -51,9 +61,10 @@ struct Stage {
     summaries: u64,
 }
 
-impl Stage {
-    fn new() -> Self {
+impl<A: FnMut(&Update)> Stage<A> {
+    fn new(audience: A) -> Self {
         Self {
+            audience,
             engine: Engine::new(EngineOptions { body_limit: 512, ..EngineOptions::default() }),
             time_ns: 1_000_000,
             positions: [Positions::default(); CONNECTIONS],
@@ -259,6 +270,7 @@ impl Stage {
     fn take_updates(&mut self) {
         while let Some(update) = self.engine.poll() {
             assert_eq!(self.summaries, 0, "the summary is the last update");
+            (self.audience)(&update);
             match update {
                 Update::Exchange(exchange) => {
                     self.exchanges += 1;

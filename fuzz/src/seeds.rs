@@ -106,6 +106,48 @@ pub fn body() -> Vec<Vec<u8>> {
     bodies.into_iter().map(|(first, bytes)| [&[first], bytes].concat()).collect()
 }
 
+/// Seeds for the target `redact`: texts with secrets of each kind, behind the byte that says where they stand; and nothing,
+/// and a little of everything, around a secret in each place.
+pub fn redact() -> Vec<Vec<u8>> {
+    let texts: [(u8, &[u8]); 14] = [
+        (0, br#"{"a":[1,{"token":"x\""}],"pin":12,"name":"password","value":"x","i":"{\"token\":\"x\"}"}"#),
+        (0, b"password: x\nprivate_key: |\n  a\n  b\nexport API_KEY=\"x\"\nBearer abcd1234 -u user:pass"),
+        (0, b"<a><wsse:Password Type='x'>s</wsse:Password><add key=\"token\" value=\"x\"/><![CDATA[<pin>1</pin>]]></a>"),
+        (0, b"-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY----- 4242 4242 4242 4242 eyJhbGciOiJIUzI1NiJ9.abcdef.x"),
+        (1, b"a=1&password=%20x+y&doc=%7B%22token%22%3A1%7D&code=abcdef&redirect_uri=x&%zz"),
+        (2, b"--X\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nsecret\r\n--X\r\n\r\n\0\r\n--X--\r\n"),
+        (4, b"Bearer abcd1234 &quot;token&quot;:&quot;x&quot;"),
+        (5, b"a=1; Path=/, b=2; Expires=x"),
+        (6, b"a.example, user:pass@h:80"),
+        (7, b"graphql-ws, bearer, abc.def"),
+        (8, b"Authorization\nDigest username=\"x\""),
+        (8, b"WWW-Authenticate\nNegotiate oYG2MIGzoAMKAQChCwYJKoZI"),
+        (12, b"http://u:p@h/p?next=http%3A%2F%2Fi%2Fq%3Ftoken%3Dx&user[pass]=y#access_token=z"),
+        (16, b"{\"token\":"),
+    ];
+    let mut seeds: Vec<_> = texts.into_iter().map(|(first, bytes)| [&[first], bytes].concat()).collect();
+    for place in 5..21_u8 {
+        seeds.push(vec![place << 2]);
+        seeds.push([&[place << 2], &br#"token="a: b' <c> {\[%22@&amp;//=--X 42"#[..]].concat());
+    }
+    seeds
+}
+
+/// Seeds for the target `curl`: requests with fields, each behind its length.
+pub fn curl() -> Vec<Vec<u8>> {
+    let request = |flags: u8, fields: &[&str]| {
+        let fields = fields.iter().flat_map(|field| [&[field.len() as u8], field.as_bytes()].concat());
+        std::iter::once(flags).chain(fields).collect::<Vec<u8>>()
+    };
+    vec![
+        request(0, &["/"]),
+        request(0b1111, &["/a?b=c&d='e'!", "h.example", "Accept", "*/*", "X", "it's \"$HOME\" `x` !!", "Y", "", "a=1"]),
+        request(0b1001, &["http://other/p", "user:pass@h", "{\"password\":\"x\"}\n"]),
+        request(0b1010_1011, &["*", "docker", "Content-Type", "text/plain", "\0-%d\\n'\r\n\t\u{202e}!", "/run/a b"]),
+        request(0b0111_0010, &["/\u{fc}/../b#[1]{2}", "Authorization", "Bearer abcd1234", "@file"]),
+    ]
+}
+
 /// Seeds for the target `filter`: a term with each field, each of the others, and all that joins them.
 pub fn filter() -> Vec<Vec<u8>> {
     let joined = [
@@ -153,6 +195,24 @@ pub fn http1() -> Vec<Vec<u8>> {
             (WRITE, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\u{1}x"),
         ],
         &[(WRITE, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), (WRITE, "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n")],
+        // Headers before the first request: of a balancer, of a SOCKS proxy.
+        &[
+            (READ, "PROXY TCP4 192.0.2.1 192.0.2.2 56324 80\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+            (WRITE, "HTTP/1.1 204 No Content\r\n\r\n"),
+        ],
+        &[(
+            READ,
+            "\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x09\0PGET / HTTP/1.1\r\nHost: h\r\n\r\n",
+        )],
+        &[
+            (WRITE, "\x05\x02\0\x02"),
+            (READ, "\x05\x02"),
+            (WRITE, "\x01\x01u\x01p"),
+            (READ, "\x01\0"),
+            (WRITE, "\x05\x01\0\x03\x01h\0P"),
+            (READ, "\x05\0\0\x01\0\0\0\0\0\0"),
+            (WRITE, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+        ],
         &[(WRITE, "GET http://h/x HTTP/1.1\r\n\r\n"), (READ, "HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")],
     ];
     let mut scripts = Vec::new();

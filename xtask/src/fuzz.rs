@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The targets: each has a file in fuzz/fuzz_targets, and seeds in fuzz/src/seeds.rs.
-const TARGETS: [&str; 5] = ["body", "event", "filter", "http1", "recording"];
+const TARGETS: [&str; 8] = ["body", "curl", "event", "filter", "http1", "output", "recording", "redact"];
 
 /// What libFuzzer needs of the compiler: a counter for each edge, and the operands of comparisons.
 const RUSTFLAGS: &str = "--cfg fuzzing -C passes=sancov-module -C llvm-args=-sanitizer-coverage-level=4 \
@@ -24,7 +24,7 @@ const RUSTFLAGS: &str = "--cfg fuzzing -C passes=sancov-module -C llvm-args=-san
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// One target: body, event, filter, http1 or recording. Without it, all.
+    /// One target: body, curl, event, filter, http1, output, recording or redact. Without it, all.
     target: Option<String>,
     /// Seconds for each target.
     #[arg(long, default_value_t = 60)]

@@ -1,0 +1,285 @@
+//! What a shell makes of a copied command.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use pidtap::{
+    connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
+    curl,
+    event::{SocketInode, Timestamp},
+    exchange::{Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Timing, Version},
+    redact::Redactor,
+    visible::Visible,
+};
+
+/// Options that take a word.
+const WITH_WORD: [&str; 9] = [
+    "-X",
+    "-H",
+    "--data-raw",
+    "--data-binary",
+    "--request-target",
+    "--connect-to",
+    "--unix-socket",
+    "--abstract-unix-socket",
+    "--max-time",
+];
+/// Those that take none.
+const ALONE: [&str; 4] = ["--head", "--http1.0", "--compressed", "--globoff"];
+const METHODS: [&str; 6] = ["GET", "POST", "HEAD", "PUT", "DELETE", "!X'$(id)`*"];
+
+/// Makes a request of `bytes` and looks at its command.
+///
+/// # Panics
+///
+/// Where the command is not what it should be.
+pub fn check(bytes: &[u8]) {
+    let Some(exchange) = exchange(bytes) else { return };
+    for redactor in [Redactor::new(false), Redactor::new(true)] {
+        let text = curl::command(&exchange, redactor).expect("there is a request");
+        for line in text.lines() {
+            assert!(Visible(line).is_plain(), "{line:?}");
+        }
+        let commands = Shell(text.as_bytes()).commands();
+        if !redactor.hides() {
+            is_what_was_sent(&commands, exchange.request.as_ref().expect("just made"));
+        }
+    }
+}
+
+/// Fields one by one, each behind its length.
+fn take<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+    let Some((length, after)) = rest.split_first() else { return &[] };
+    let (field, after) = after.split_at(after.len().min(usize::from(*length)));
+    *rest = after;
+    field
+}
+
+fn exchange(mut bytes: &[u8]) -> Option<Exchange> {
+    let rest = &mut bytes;
+    let flags = *rest.split_off_first()?;
+    let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
+    let target = text(take(rest));
+    let mut headers = Fields::default();
+    if flags & 1 != 0 {
+        headers.push(b"Host", &value(take(rest)));
+    }
+    for _ in 0..flags >> 1 & 3 {
+        let name = take(rest);
+        headers.push(name, &value(take(rest)));
+    }
+    if flags & 8 != 0 {
+        headers.push(b"Content-Length", b"9");
+    }
+    let body = take(rest).to_vec();
+    let path = text(take(rest)).replace('\0', "");
+    let address = SocketAddr::from(([127, 0, 0, 1], 8080));
+    let remote = match flags >> 4 & 3 {
+        0 | 1 => Endpoint::Inet(address),
+        2 => Endpoint::Unix(path),
+        _ => Endpoint::Unknown,
+    };
+    let connection = ConnectionInfo {
+        id: ConnectionId(1),
+        inode: SocketInode(1),
+        local: Endpoint::Unknown,
+        local_text: "?".into(),
+        remote_text: remote.to_string().into(),
+        remote,
+        client: None,
+        destination: None,
+        protocol: Protocol::Http1,
+        opened: None,
+    };
+    let request = Request {
+        method: METHODS[body.len() % METHODS.len()].into(),
+        target: target.into(),
+        version: if flags & 0x40 == 0 { Version::Http11 } else { Version::Http10 },
+        headers,
+        body: Body { bytes: body.len() as u64 + u64::from(flags >> 7), captured: body, missing: 0 },
+        trailers: Fields::default(),
+    };
+    Some(Exchange {
+        id: ExchangeId(1),
+        role: Role::Client,
+        outcome: Outcome::Complete,
+        quality: Quality::Whole,
+        started: Timestamp(1),
+        process: ProcessRef { pid: 1, tid: 1, name: "x".into() },
+        connection: Arc::new(connection),
+        request: Some(request),
+        interim: Vec::new(),
+        response: None,
+        request_misfit: Misfit::default(),
+        response_misfit: Misfit::default(),
+        timing: Timing::default(),
+        error: None,
+        incidents: Vec::new(),
+    })
+}
+
+/// As the engine delivers a field's value: a line, without blanks around it.
+fn value(field: &[u8]) -> Vec<u8> {
+    let line = field.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    line.trim_ascii().to_vec()
+}
+
+type Words = Vec<Vec<u8>>;
+
+/// The subset of XCU section 2 that commands are written in. Everything else is a fault: also what a shell would take as
+/// it stands, but only sometimes.
+struct Shell<'a>(&'a [u8]);
+
+impl Shell<'_> {
+    /// The commands of one pipeline.
+    fn commands(mut self) -> Vec<Words> {
+        let mut commands = vec![Words::new()];
+        loop {
+            match self.0 {
+                [] => return commands,
+                [b' ', ..] => self.skip(1),
+                [b'\\', b'\n', ..] => self.skip(2),
+                [b'|', b'\n', ..] => {
+                    self.skip(2);
+                    commands.push(Words::new());
+                }
+                [b'\n', b'#', ..] => {
+                    let end = self.0[1..].iter().position(|byte| *byte == b'\n').expect("a comment is a line");
+                    self.skip(1 + end);
+                }
+                [b'\n'] => self.skip(1),
+                _ => {
+                    let word = self.word();
+                    commands.last_mut().expect("one from the beginning").push(word);
+                }
+            }
+        }
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.0 = &self.0[bytes..];
+    }
+
+    fn word(&mut self) -> Vec<u8> {
+        let mut word = Vec::new();
+        loop {
+            match self.0 {
+                [b'\'', ..] => {
+                    self.skip(1);
+                    let end = self.0.iter().position(|byte| *byte == b'\'').expect("it is closed");
+                    // Interactive shells look for it before they look for quotes.
+                    assert!(!self.0[..end].contains(&b'!'), "history expansion");
+                    word.extend_from_slice(&self.0[..end]);
+                    self.skip(end + 1);
+                }
+                [b'\\', escaped @ (b'\'' | b'!'), ..] => {
+                    word.push(*escaped);
+                    self.skip(2);
+                }
+                [b'"', ..] => {
+                    self.0 = self.0.strip_prefix(b"\"$(printf '").expect("double quotes have one use");
+                    let end = self.0.iter().position(|byte| *byte == b'\'').expect("it is closed");
+                    assert!(!self.0[..end].contains(&b'!'), "history expansion");
+                    let mut bytes = printed(&self.0[..end]);
+                    assert!(!bytes.contains(&0), "no argument has that");
+                    while bytes.ends_with(b"\n") {
+                        bytes.pop();
+                    }
+                    word.extend_from_slice(&bytes);
+                    self.skip(end);
+                    self.0 = self.0.strip_prefix(b"')\"").expect("and no more of it");
+                }
+                [] | [b' ' | b'\n', ..] => return word,
+                [byte, ..] => {
+                    assert!(byte.is_ascii_alphanumeric() || b"_./:@,+-".contains(byte), "{:?}", char::from(*byte));
+                    word.push(*byte);
+                    self.skip(1);
+                }
+            }
+        }
+    }
+}
+
+/// What `printf` makes of a format without arguments.
+fn printed(mut format: &[u8]) -> Vec<u8> {
+    assert!(!format.starts_with(b"-"), "an option");
+    let mut out = Vec::new();
+    while let Some(byte) = format.split_off_first() {
+        match (byte, format) {
+            (b'%', [b'%', ..]) => out.push(b'%'),
+            (b'\\', [b'\\', ..]) => out.push(b'\\'),
+            (b'\\', [b'n', ..]) => out.push(b'\n'),
+            (b'\\', [b'r', ..]) => out.push(b'\r'),
+            (b'\\', [b't', ..]) => out.push(b'\t'),
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..]) => {
+                out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                format = &format[2..];
+            }
+            (b'%' | b'\\', _) => panic!("not what it seems"),
+            (byte, _) => {
+                out.push(*byte);
+                continue;
+            }
+        }
+        format = &format[1..];
+    }
+    out
+}
+
+fn is_what_was_sent(commands: &[Words], request: &Request) {
+    let (curl, piped) = match commands {
+        [curl] => (curl, None),
+        [printf, curl] => {
+            let [name, format] = &printf[..] else { panic!("a format alone") };
+            assert_eq!(name, b"printf");
+            (curl, Some(printed(format)))
+        }
+        _ => panic!("one command, perhaps behind printf"),
+    };
+    let [name, url, options @ ..] = &curl[..] else { panic!("a URL") };
+    assert_eq!(name, b"curl");
+    let mut options = options.iter();
+    let mut target = None;
+    let (mut body, mut method, mut fields) = (None, None, Vec::new());
+    while let Some(option) = options.next() {
+        let option = str::from_utf8(option).expect("options are ASCII");
+        if ALONE.contains(&option) {
+            if option == "--head" {
+                method = Some(&b"HEAD"[..]);
+            }
+            continue;
+        }
+        assert!(WITH_WORD.contains(&option), "{option} is no option");
+        let word = &options.next().expect("it takes a word")[..];
+        match option {
+            "-X" => method = Some(word),
+            "-H" => fields.push(word),
+            "--data-raw" => body = Some(word.to_vec()),
+            "--data-binary" => {
+                assert_eq!(word, b"@-");
+                body = piped.clone();
+            }
+            "--request-target" => target = Some(word),
+            _ => {}
+        }
+    }
+    let url = str::from_utf8(url).expect("URLs are text");
+    let (_, path) = url.strip_prefix("http://").expect("a scheme").split_once('/').expect("a path");
+    match target {
+        Some(target) => assert_eq!(target, request.target.as_bytes()),
+        None => assert_eq!(format!("/{path}"), &*request.target),
+    }
+    let default = if body.is_some() { b"POST" } else { &b"GET"[..] };
+    assert_eq!(method.unwrap_or(default), request.method.as_bytes());
+    let sent = &request.body.captured;
+    assert_eq!(body.unwrap_or_default(), *sent);
+    for (name, value) in request.headers.iter() {
+        let made = ["content-length", "host", "accept", "content-type", "transfer-encoding", "content-encoding"];
+        let is_token =
+            !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b));
+        if made.iter().any(|made| name.eq_ignore_ascii_case(made.as_bytes())) || !is_token || value.contains(&0) {
+            continue;
+        }
+        let field = if value.is_empty() { [name, b";"].concat() } else { [name, b": ", value].concat() };
+        assert!(fields.contains(&&field[..]), "{:?}", String::from_utf8_lossy(&field));
+    }
+}
