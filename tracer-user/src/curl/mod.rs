@@ -29,6 +29,7 @@ pub fn command(exchange: &Exchange, redactor: Redactor) -> Option<String> {
     let target = Target::of(exchange, request);
     let sent = body::Sent::of(request, redactor);
     command.method(request, &sent);
+    command.remark_on_losses(request);
     if request.version == Version::Http10 {
         command.option("--http1.0");
     }
@@ -121,6 +122,13 @@ impl Command {
         if let Some(text) = target.asked_for {
             let text = self.masked_url(text);
             self.option_with("--request-target", text.as_bytes());
+        }
+    }
+
+    /// No argument has a NUL, and where a replacement character stands, there were bytes that are no UTF-8.
+    fn remark_on_losses(&mut self, request: &Request) {
+        if [&request.method, &request.target].iter().any(|part| part.contains(['\0', '\u{fffd}'])) {
+            self.remarks.push("method and target cannot be written here as they were".to_owned());
         }
     }
 

@@ -17,9 +17,12 @@ use std::fmt::Write as _;
 /// Most of a word that stands on one line.
 const LINE: usize = 900;
 
-/// One word that the shell makes into exactly these bytes, but for NUL, which no argument can have, and line ends at the
-/// end, where something else cannot be printed as it is.
+/// One word that the shell makes into exactly these bytes, but for NUL, which no argument can have (shells drop it, some with
+/// a warning), and line ends at the end, where something else cannot be printed as it is.
 pub(super) fn word(bytes: &[u8]) -> String {
+    if bytes.contains(&0) {
+        return word(&bytes.iter().copied().filter(|byte| *byte != 0).collect::<Vec<_>>());
+    }
     let bare = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./:@,+-".contains(byte);
     if !bytes.is_empty() && bytes.len() < LINE && bytes.iter().all(bare) {
         // ASCII.

@@ -83,6 +83,14 @@ fn targets() {
 }
 
 #[test]
+fn what_no_argument_can_have_is_said() {
+    let text = curl(&Ask { target: "/a\0b", ..GET });
+    assert!(text.contains("--request-target /ab") && text.contains("\n# method and target cannot be"), "{text}");
+    assert!(curl(&Ask { target: "/a\u{fffd}", ..GET }).contains("\n# method and target cannot be"));
+    assert!(!curl(&Ask { target: "/\u{fc}", ..GET }).contains("cannot"));
+}
+
+#[test]
 fn places() {
     let with_host = |host: &str| {
         let mut exchange = exchange(&GET);
