@@ -18,7 +18,7 @@ mod user;
 mod worker;
 mod writing;
 
-use std::io;
+use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 pub use exit::Exit;
@@ -69,8 +69,8 @@ fn need(cli: &Cli) -> Need {
         Some(Command::Run(args)) => trace(&args.trace),
         Some(Command::Open(_)) => Need::OPEN,
         Some(Command::Doctor(_)) => Need::LOOK,
-        // The latter two have the limits of the pidtap that started them.
-        Some(Command::Detectors(_) | Command::Hold(_) | Command::DemoRole(_)) => Need::WORDS,
+        // All but the first have the limits of the pidtap that started them.
+        Some(Command::Detectors(_) | Command::Hold(_) | Command::Search(_) | Command::DemoRole(_)) => Need::WORDS,
     }
 }
 
@@ -86,6 +86,10 @@ fn work(cli: &Cli, given: &Given) -> anyhow::Result<Exit> {
         Some(Command::Doctor(args)) => examine(args),
         Some(Command::Detectors(args)) => detectors::list(args),
         Some(Command::Hold(args)) => Ok(run::hold(args)),
+        Some(Command::Search(args)) => {
+            io::stdout().write_all(&doctor::search_executable(args.pid)?)?;
+            Ok(Exit::Done)
+        }
         Some(Command::DemoRole(args)) => {
             demo::run_role(&args.role, &args.args).map(|()| Exit::Done).map_err(anyhow::Error::from)
         }

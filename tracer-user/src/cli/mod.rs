@@ -13,6 +13,7 @@ use tracer_common::limit;
 use crate::{
     capture, demo,
     detector::{DetectorOptions, TuneError},
+    doctor,
     filter::Filter,
     identity::Ids,
     launch,
@@ -63,6 +64,9 @@ pub enum Command {
     /// What becomes the command of `run` once the probes are live
     #[command(name = launch::HOLD_SUBCOMMAND, hide = true)]
     Hold(Hold),
+    /// What `doctor` leaves behind where a file system does not answer
+    #[command(name = doctor::SEARCH_SUBCOMMAND, hide = true)]
+    Search(Search),
 }
 
 /// `pidtap PID|NAME...`
@@ -174,6 +178,13 @@ pub struct Hold {
     /// The command and its arguments.
     #[arg(required = true, last = true)]
     pub command: Vec<OsString>,
+}
+
+/// The hidden command of `doctor`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Search {
+    /// Whose executable is searched.
+    pub pid: u32,
 }
 
 /// Form of the results.

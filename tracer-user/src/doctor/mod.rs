@@ -3,11 +3,14 @@
 //! The result is data; [`Report::write`] makes it text. Nothing here loads anything into the kernel: the trial is a
 //! function that the caller gives, so that this module needs nothing of `capture`.
 
+mod apart;
 mod machine;
 mod program;
 mod target;
 
 use std::io;
+
+pub use apart::{SEARCH_SUBCOMMAND, search_executable};
 
 use crate::{
     process::{ExitClass, Permit, ProcessError, resolve},

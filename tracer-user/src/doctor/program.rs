@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
     io::{self, Read},
 };
 
@@ -31,7 +30,7 @@ pub(super) enum Mark {
     Rustls,
 }
 
-const MARKS: [(Mark, &[u8]); 6] = [
+pub(super) const MARKS: [(Mark, &[u8]); 6] = [
     (Mark::Go, b"\xff Go buildinf:"),
     (Mark::Rust, b"/rustc/"),
     (Mark::GoTls, b"crypto/tls.(*Conn)."),
@@ -44,18 +43,11 @@ const MARKS: [(Mark, &[u8]); 6] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marks {
     pub(super) found: BTreeSet<Mark>,
-    /// Whether it is a 32-bit program.
-    pub(super) is_32_bit: bool,
     /// Whether it was searched to its end.
     pub(super) whole: bool,
 }
 
-/// Searches the executable of a process, through `/proc`, so that it is found in any mount namespace or when deleted.
-pub(super) fn marks(pid: u32) -> io::Result<Marks> {
-    search(File::open(format!("/proc/{pid}/exe"))?)
-}
-
-fn search(file: impl Read) -> io::Result<Marks> {
+pub(super) fn search(file: impl Read) -> io::Result<Marks> {
     let longest = MARKS.iter().map(|(_, needle)| needle.len()).max().unwrap_or(1);
     let finders = MARKS.map(|(mark, needle)| (mark, memmem::Finder::new(needle)));
     let mut file = file.take(SEARCH_LIMIT + 1);
@@ -69,10 +61,6 @@ fn search(file: impl Read) -> io::Result<Marks> {
             return Ok(marks);
         }
         let bytes = &block[..kept + read];
-        if total == 0 {
-            // e_ident[EI_CLASS] == ELFCLASS32
-            marks.is_32_bit = bytes.starts_with(b"\x7fELF\x01");
-        }
         total += read as u64;
         for (mark, finder) in &finders {
             if !marks.found.contains(mark) && finder.find(bytes).is_some() {
@@ -194,7 +182,7 @@ mod tests {
 ";
 
     fn marked(marks: &[Mark]) -> Marks {
-        Marks { found: marks.iter().copied().collect(), is_32_bit: false, whole: true }
+        Marks { found: marks.iter().copied().collect(), whole: true }
     }
 
     #[test]
@@ -231,7 +219,5 @@ mod tests {
             let marks = search(file.as_slice()).expect("a slice can be read");
             assert_eq!((marks.found, marks.whole), (BTreeSet::from([Mark::Go]), true), "{at}");
         }
-        assert!(search(&b"\x7fELF\x01\x01"[..]).expect("reads").is_32_bit);
-        assert!(!search(&b"\x7fELF\x02\x01"[..]).expect("reads").is_32_bit);
     }
 }

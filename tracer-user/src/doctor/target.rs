@@ -1,6 +1,10 @@
 //! Checks of one target.
 
-use std::{collections::HashSet, fs};
+use std::{
+    collections::HashSet,
+    fs,
+    io::{self, Read as _},
+};
 
 use procfs::{
     net::{TcpState, UnixState},
@@ -8,14 +12,17 @@ use procfs::{
 };
 
 use super::{
-    Check, Status,
+    Check, Status, apart,
     program::{self, Marks},
 };
 use crate::{
-    process::{Namespaces, Target},
+    process::{Namespaces, Target, is_32_bit},
     sockdiag::descriptor,
     visible::Foreign,
 };
+
+/// What is read of the list of what a process has mapped: 65,530 lines (`vm.max_map_count`) of the usual length have a third of it.
+const MAPS_LIMIT: u64 = 32 * 1024 * 1024;
 
 pub(super) fn checks(target: &Target) -> Vec<Check> {
     let pid = target.pid;
@@ -32,20 +39,30 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
         }
     };
     let program = program.strip_suffix(" (deleted)").unwrap_or(&program);
-    let marks = program::marks(pid).unwrap_or_default();
-    let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let searched = if exe.is_ok() { Some(apart::marks(pid)) } else { None };
+    let unsearched = searched.as_ref().and_then(|searched| searched.as_ref().err()).map(io::Error::to_string);
+    let mut marks = searched.and_then(Result::ok).unwrap_or_default();
+    let maps = maps(pid).unwrap_or_default();
+    marks.whole &= (maps.len() as u64) < MAPS_LIMIT;
     let maps = String::from_utf8_lossy(&maps);
     let files = program::mapped_files(&maps);
     if exe.is_err() && maps.is_empty() {
         checks.push(unreadable("runtime", "neither its executable nor its libraries"));
     } else {
         let (runtime, evidence) = program::runtime(program, &files, &marks);
-        checks.push(Check::info("runtime", format!("{runtime} ({evidence})")));
+        checks.push(match unsearched {
+            Some(error) => Check::unreadable(
+                "runtime",
+                &format!("the marks in its executable: {error}"),
+                &format!("without them it is {runtime} ({evidence})"),
+            ),
+            None => Check::info("runtime", format!("{runtime} ({evidence})")),
+        });
     }
     checks.push(namespaces(pid));
     checks.extend(sockets(pid, exe.is_ok()));
     checks.push(tls(&program::tls(&files, &marks), &marks, maps.is_empty()));
-    if marks.is_32_bit {
+    if is_32_bit(pid) {
         checks.push(Check::new(
             "system calls",
             Status::Warn,
@@ -54,6 +71,13 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
         ));
     }
     checks
+}
+
+/// What it has mapped.
+fn maps(pid: u32) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(format!("/proc/{pid}/maps"))?.take(MAPS_LIMIT).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn unreadable(name: &'static str, error: &str) -> Check {
@@ -200,7 +224,7 @@ fn tls(libraries: &[String], marks: &Marks, unreadable_maps: bool) -> Check {
         let found = if marks.whole {
             "no library that pidtap knows is loaded"
         } else {
-            "no library that pidtap knows is loaded; the executable was not searched to its end"
+            "no library that pidtap knows is loaded; not all of the executable and of what is mapped was searched"
         };
         return Check::ok("TLS", found);
     }

@@ -7,14 +7,16 @@
 mod error;
 mod namespace;
 mod permit;
+mod program;
 mod resolve;
 
-use std::{collections::HashMap, ffi::OsStr, fs, io::Read as _, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{collections::HashMap, fs};
 
 pub use error::{ExitClass, ProcessError};
 pub use namespace::{Namespaces, check_initial_pid_namespace};
 pub use permit::{CONFIGURATION, Permit};
 use procfs::{FromRead, process::Stat};
+pub use program::is_32_bit;
 pub use resolve::{Resolved, resolve};
 use rustix::{
     fd::OwnedFd,
@@ -121,14 +123,6 @@ impl Target {
     }
 }
 
-/// Whether a process runs a 32-bit program (`EI_CLASS` of its ELF header): its system calls have other numbers. False where
-/// its executable cannot be read.
-pub fn is_32_bit(pid: u32) -> bool {
-    let mut start = [0; 5];
-    fs::File::open(format!("/proc/{pid}/exe")).and_then(|mut file| file.read_exact(&mut start)).is_ok()
-        && start == *b"\x7fELF\x01"
-}
-
 /// [`Target::confirm`] for several: those that are still there, and what is to be said of the others. Where a name means
 /// many processes, one that ends in this moment (a worker that is replaced) is no reason not to trace the rest.
 ///
@@ -207,24 +201,6 @@ fn is_dead(stat: &Stat) -> bool {
 
 fn is_kernel_thread(stat: &Stat) -> bool {
     stat.flags & PF_KTHREAD != 0
-}
-
-/// The words of a process's command line.
-fn command_line(pid: u32) -> Vec<String> {
-    let Ok(bytes) = fs::read(format!("/proc/{pid}/cmdline")) else { return Vec::new() };
-    let bytes = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
-    if bytes.is_empty() {
-        return Vec::new();
-    }
-    bytes.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
-}
-
-/// Base name of the program that a process runs, without the mark of a file that was replaced meanwhile.
-fn program_name(pid: u32) -> Option<String> {
-    let exe = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    let bytes = exe.as_os_str().as_bytes();
-    let path = Path::new(OsStr::from_bytes(bytes.strip_suffix(b" (deleted)").unwrap_or(bytes)));
-    Some(path.file_name()?.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

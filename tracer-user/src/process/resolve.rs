@@ -5,8 +5,9 @@ use std::{cmp::Reverse, collections::HashSet, fmt::Write as _, process};
 use procfs::process::{Stat, Status};
 
 use super::{
-    Permit, ProcessError, Target, all_pids, all_stats, check_initial_pid_namespace, command_line, is_dead,
-    is_kernel_thread, name, program_name, read_lossy, stat,
+    Permit, ProcessError, Target, all_pids, all_stats, check_initial_pid_namespace, is_dead, is_kernel_thread, name,
+    program::{command_line, program_name},
+    read_lossy, stat,
 };
 use crate::visible::{Foreign, Visible};
 

@@ -1,11 +1,11 @@
 //! What the system call that a thread is in waits on.
 
-use std::{fs, fs::File, os::unix::fs::FileExt as _};
+use std::fs;
 
 use rustc_hash::FxHashSet;
 use syscalls::Sysno;
 
-use super::task;
+use super::{memory::Memory, task};
 use crate::{
     event::wire::{ThreadEvent, waits_on},
     sockdiag::descriptor::parse_socket,
@@ -59,7 +59,7 @@ pub(super) fn child(event: &ThreadEvent) -> Option<u32> {
 }
 
 /// Names the call, and what it waits on.
-pub(super) fn explain(event: &mut ThreadEvent, pid: u32, wanted: &FxHashSet<u64>, memory: &mut Option<File>) {
+pub(super) fn explain(event: &mut ThreadEvent, pid: u32, wanted: &FxHashSet<u64>, memory: &mut Option<Memory>) {
     let Some(call) = usize::try_from(event.call).ok().and_then(Sysno::new) else { return };
     event.call_name = task::padded(call.name().as_bytes());
     match form(call) {
@@ -120,15 +120,15 @@ fn descriptor(pid: u32, fd: i32) -> (u8, u64) {
 }
 
 /// The descriptors of a `poll` or `select`, from the process's memory.
-fn polled(pid: u32, tid: u32, form: Form, memory: &mut Option<File>) -> Option<Vec<i32>> {
+fn polled(pid: u32, tid: u32, form: Form, memory: &mut Option<Memory>) -> Option<Vec<i32>> {
     let [first, second, third, ..] = task::arguments(pid, tid)?;
     if memory.is_none() {
-        *memory = Some(File::open(format!("/proc/{pid}/mem")).ok()?);
+        *memory = Some(Memory::open(pid).ok()?);
     }
     let memory = memory.as_ref()?;
     if form == Form::Poll {
         let mut bytes = vec![0; POLLFD * (second as usize).min(MAX_POLLED)];
-        memory.read_exact_at(&mut bytes, first).ok()?;
+        memory.read(&mut bytes, first)?;
         return Some(of_poll(&bytes));
     }
     // `fd_set` is whole words.
@@ -136,7 +136,7 @@ fn polled(pid: u32, tid: u32, form: Form, memory: &mut Option<File>) -> Option<V
     let length = (first as usize).div_ceil(64).saturating_mul(8).min(sets[0].len());
     for (set, address) in sets.iter_mut().zip([second, third]) {
         if address != 0 {
-            memory.read_exact_at(&mut set[..length], address).ok()?;
+            memory.read(&mut set[..length], address)?;
         }
     }
     Some(of_select(&sets[0], &sets[1]))
@@ -182,7 +182,7 @@ mod tests {
         let own = std::process::id();
         let (socket, _peer) = std::os::unix::net::UnixStream::pair().expect("a pair");
         let (pipe, _writer) = std::io::pipe().expect("a pipe");
-        let file = File::open("/proc/self/stat").expect("there");
+        let file = fs::File::open("/proc/self/stat").expect("there");
         assert!(matches!(descriptor(own, socket.as_raw_fd()), (waits_on::SOCKET, 1..)));
         assert_eq!(descriptor(own, pipe.as_raw_fd()), (waits_on::PIPE, 0));
         assert_eq!(descriptor(own, file.as_raw_fd()), (waits_on::FILE, 0));

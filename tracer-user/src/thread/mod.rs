@@ -7,10 +7,12 @@
 //! Cost: about 15 us of CPU for each thread looked at; see [`look`].
 
 mod call;
+mod memory;
 mod task;
 
-use std::{fs, fs::File};
+use std::fs;
 
+use memory::Memory;
 use rustc_hash::FxHashSet;
 
 use crate::event::{Timestamp, wire};
@@ -45,7 +47,7 @@ pub fn look(pid: u32, wanted: Wanted<'_>, time: Timestamp) -> Vec<wire::ThreadEv
     sort(&mut all, pid, wanted);
     all.truncate(MAX_THREADS);
     // Opened once, and only where a thread is in a call whose arguments are in memory.
-    let mut memory: Option<File> = None;
+    let mut memory: Option<Memory> = None;
     let mut events: Vec<wire::ThreadEvent> = all
         .into_iter()
         .filter_map(|tid| {
@@ -85,7 +87,7 @@ pub fn receiving(pid: u32, after: u32, time: Timestamp) -> (Vec<wire::ThreadEven
     all.truncate(MAX_THREADS);
     let last = all.last().copied().unwrap_or(0);
     let connections = FxHashSet::default();
-    let mut memory: Option<File> = None;
+    let mut memory: Option<Memory> = None;
     let receiving = all.into_iter().filter_map(|tid| {
         if !task::call(pid, tid).is_some_and(call::receives) {
             return None;
