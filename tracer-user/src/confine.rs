@@ -48,6 +48,10 @@ const MAPS_ARE_FREE: (u32, u32) = (5, 19);
 const POSSIBLE_PROCESSORS: &str = "/sys/devices/system/cpu/possible";
 
 impl Duty {
+    /// Each there is.
+    pub const ALL: [Self; 7] =
+        [Self::Look, Self::Maps, Self::Signal, Self::Pipe, Self::Open, Self::Screens, Self::Programs];
+
     /// What is kept, of what there was.
     pub fn keeps(self) -> CapabilitySet {
         match self {
@@ -60,6 +64,12 @@ impl Duty {
             // The folder may be another user's.
             Self::Pipe => CapabilitySet::DAC_OVERRIDE,
         }
+    }
+
+    /// What the calling thread lacks of that, by the names that `capabilities(7)` has; empty where nothing.
+    pub fn missing(self) -> String {
+        let had = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
+        names(self.keeps() - had)
     }
 
     /// Which files may be opened, of all: what, and below which path. `None` for all that the user may.
@@ -75,6 +85,11 @@ impl Duty {
             Self::Look | Self::Pipe | Self::Programs => None,
         }
     }
+}
+
+/// As `capabilities(7)` names them, with commas.
+pub fn names(capabilities: CapabilitySet) -> String {
+    capabilities.iter_names().map(|(name, _)| format!("CAP_{name}")).collect::<Vec<_>>().join(", ")
 }
 
 fn maps_are_free() -> bool {
@@ -99,7 +114,9 @@ pub fn enter(duty: Duty) -> io::Result<()> {
     let _ = clear_ambient_capability_set();
     set_no_new_privs(true)?;
     if let Some(files) = duty.files() {
-        restrict(&files).map_err(io::Error::other)?;
+        // Where it is refused (by seccomp in a container, or beyond 16 layers of it) the rest holds all the same: as on a kernel
+        // without it. `doctor` says so.
+        let _ = restrict(&files);
     }
     let kept = capabilities(None)?.permitted & keeps;
     set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })?;
@@ -138,6 +155,39 @@ fn restrict(files: &[(&str, BitFlags<AccessFs>)]) -> Result<bool, landlock::Rule
         }
     }
     Ok(ruleset.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
+}
+
+/// Whether a thread that needs no files can open none here, tried by one that ends.
+///
+/// # Errors
+///
+/// Why not.
+pub fn try_restricting() -> Result<(), String> {
+    let tried =
+        std::thread::spawn(|| {
+            let result = set_no_new_privs(true).map_err(|error| error.to_string());
+            let result = result.and_then(|()| restrict(&[]).map_err(|error| in_full(&error)));
+            let is_there = result?;
+            match std::fs::File::open("/proc/self/status") {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                _ if is_there => Err("it is there, and does not hold".to_owned()),
+                _ => Err("this kernel does not have it (before 5.13, or not in `lsm=`), or a container forbids it"
+                    .to_owned()),
+            }
+        });
+    tried.join().unwrap_or_else(|_| Err("the thread that tried it panicked".to_owned()))
+}
+
+/// An error with its causes, each once.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Starts a thread for a duty. When this returns, it has given up the rest.
@@ -188,7 +238,7 @@ mod tests {
     #[test]
     fn each_duty_leaves_what_it_needs_and_no_more() {
         let had = capabilities(None).expect("own").permitted;
-        for duty in [Duty::Open, Duty::Maps, Duty::Look, Duty::Signal, Duty::Screens, Duty::Pipe, Duty::Programs] {
+        for duty in Duty::ALL {
             let status = status(duty);
             let kept = (had & duty.keeps()).bits();
             for name in ["CapEff", "CapPrm"] {
@@ -231,6 +281,23 @@ mod tests {
         };
         spawn("test", Duty::Open, work).expect("it starts").join().expect("no panic");
         assert_eq!(receiver.recv().expect("it said so"), Ok(true));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let keeps = Duty::Look.keeps();
+        assert_eq!(names(keeps), "CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN");
+        let lacks = std::thread::spawn(|| {
+            enter(Duty::Open).expect("nothing refuses it");
+            (Duty::Look.missing(), Duty::Open.missing())
+        });
+        assert_eq!(lacks.join().expect("no panic"), (names(keeps), String::new()));
+    }
+
+    #[test]
+    fn trying_touches_no_other_thread() {
+        let _ = try_restricting();
+        std::fs::File::open("/proc/self/status").expect("this thread opens what it did");
     }
 
     #[test]

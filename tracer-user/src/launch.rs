@@ -292,8 +292,15 @@ impl Launched {
     }
 
     /// Passes a signal on to the command. That it has ended meanwhile is no error.
-    pub fn forward(&self, signal: Signal) {
-        let _ = pidfd_send_signal(&self.pidfd, signal);
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses: the command is another user's, and `CAP_KILL` is missing.
+    pub fn forward(&self, signal: Signal) -> io::Result<()> {
+        match pidfd_send_signal(&self.pidfd, signal) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use tracer_tests::{
     tracer::{Tracer, binary},
 };
 
-use crate::support::{Tracee, peer};
+use crate::support::{NEVER_ANSWERS, Tracee, peer};
 
 const KILL: u64 = 1 << 5;
 const SYS_PTRACE: u64 = 1 << 19;
@@ -95,21 +95,6 @@ fn a_signal_reaches_a_command_of_another_user() {
     let error = trace.finish().expect_err("its status is that of the command").to_string();
     assert!(error.contains("143"), "{error}");
 }
-
-/// A server and its client in one process: a request is read and not answered, and the thread waits in `recv`.
-const NEVER_ANSWERS: &str = "
-import socket
-server = socket.socket()
-server.bind(('127.0.0.1', 0))
-server.listen()
-client = socket.create_connection(server.getsockname())
-accepted, _ = server.accept()
-print('ready', flush=True)
-input()
-client.send(b'GET /hang HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')
-accepted.recv(100)
-client.recv(10)
-";
 
 #[test]
 fn a_call_of_another_users_process_hangs_and_its_threads_are_looked_at() {

@@ -1,9 +1,11 @@
 //! The real program on real processes. Needs root; see `guard::live`.
 
+mod capabilities;
 mod confine;
 mod demo;
 mod descriptors;
 mod hang;
+mod hostile;
 mod late;
 mod limits;
 mod life;

@@ -17,6 +17,21 @@ use tracer_tests::{
     truth::{Exchange, Log, Role},
 };
 
+/// A server and its client in one process: a request is read and not answered, and the thread waits in `recv`.
+pub(crate) const NEVER_ANSWERS: &str = "
+import socket
+server = socket.socket()
+server.bind(('127.0.0.1', 0))
+server.listen()
+client = socket.create_connection(server.getsockname())
+accepted, _ = server.accept()
+print('ready', flush=True)
+input()
+client.send(b'GET /hang HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')
+accepted.recv(100)
+client.recv(10)
+";
+
 /// What pidtap said, and its lines as they were.
 pub(crate) struct Outcome {
     pub(crate) report: Report,

@@ -19,6 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::time::{ClockId, clock_gettime};
 use tracer_common::event::{flag, tcp, tcp_state};
 
+use super::say;
 use crate::{
     capture::Handle,
     confine::{self, Duty},
@@ -39,6 +40,9 @@ const SHARE: u64 = 100;
 const MAX_CONNECTIONS: usize = 20_000;
 /// Processes whose threads are looked at in one answer, at most.
 const MAX_PROCESSES: usize = 16;
+/// Processes that executed a program since the last question, of which the namespace is looked at. Which they are matters
+/// only where a namespace is made, which takes longer than a question.
+const MAX_NEW: usize = 1024;
 /// Port of name servers.
 const DOMAIN: u16 = 53;
 /// `IPPROTO_TCP`, `IPPROTO_MPTCP`.
@@ -99,6 +103,8 @@ impl Probing {
             rest: Arc::clone(&rest),
             after: FxHashMap::default(),
             resolving: FxHashSet::default(),
+            said_unseen: false,
+            said_forbidden: false,
         };
         let thread = confine::spawn("pidtap-probe", Duty::Look, move || answerer.run(&receiver));
         Self {
@@ -172,7 +178,7 @@ impl Probing {
                     self.processes.remove(&event.header.tgid);
                 }
                 action => {
-                    if action == process::EXEC {
+                    if action == process::EXEC && self.new_processes.len() < MAX_NEW {
                         self.new_processes.push(event.header.tgid);
                     }
                     let pid = if action == process::FORK { event.other_tgid } else { event.header.tgid };
@@ -267,6 +273,10 @@ struct Answerer {
     after: FxHashMap<u32, u32>,
     /// Threads that were last seen to wait for a name server.
     resolving: FxHashSet<(u32, u32)>,
+    /// That a namespace cannot be looked into was said.
+    said_unseen: bool,
+    /// That threads cannot be looked at was said.
+    said_forbidden: bool,
 }
 
 impl Answerer {
@@ -289,8 +299,9 @@ impl Answerer {
 
     fn answer(&mut self, question: &Question, buffer: &mut Vec<u8>) {
         for pid in &question.new_processes {
-            // Gone already, or not to be entered: then nothing can be asked about its connections.
-            let _ = self.prober.add_namespace_of(*pid);
+            if let Err(error) = self.prober.add_namespace_of(*pid) {
+                self.say_unseen(*pid, &error);
+            }
         }
         // What was answered before an error is good.
         let _: io::Result<()> = question.all.iter().try_for_each(|open| self.prober.reconcile(open, buffer));
@@ -300,6 +311,7 @@ impl Answerer {
             self.after.clear();
         }
         for (pid, tids) in &question.threads {
+            self.say_forbidden(*pid);
             let after = self.after.entry(*pid).or_default();
             let wanted = Wanted { tids, connections: &connections, after: *after };
             *after = look(&mut self.prober, *pid, wanted, buffer);
@@ -310,6 +322,26 @@ impl Answerer {
         }
         for pid in &question.resolving {
             self.look_for_queries(*pid, buffer);
+        }
+    }
+
+    /// Once: nothing can be asked about the connections in that namespace. One of a process that has ended has none.
+    fn say_unseen(&mut self, pid: u32, error: &io::Error) {
+        if !sockdiag::has_ended(error) && !std::mem::replace(&mut self.said_unseen, true) {
+            say(&sockdiag::unseen_namespace(pid, error));
+        }
+    }
+
+    /// Once: what threads wait on is not told.
+    fn say_forbidden(&mut self, pid: u32) {
+        if !self.said_forbidden
+            && let Some(error) = threads::refused(pid)
+        {
+            self.said_forbidden = true;
+            let why = sockdiag::why_refused(&error);
+            say(&format!(
+                "what the threads of process {pid} wait on cannot be read ({error}{why}): a call that hangs lacks it"
+            ));
         }
     }
 

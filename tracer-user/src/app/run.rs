@@ -122,14 +122,14 @@ async fn wait(launched: &mut Launched, signals: &mut Signals, passes_on: bool) -
             signal = signals.recv() => match signal {
                 // The command is in a group of its own.
                 Signal::TSTP => {
-                    launched.forward(signal);
+                    forward(launched, signal);
                     screen::stop_all();
-                    launched.forward(Signal::CONT);
+                    forward(launched, Signal::CONT);
                 }
                 _ if !passes_on || forwarded => return Ok(None),
                 signal => {
                     forwarded = true;
-                    launched.forward(signal);
+                    forward(launched, signal);
                 }
             }
         }
@@ -161,7 +161,7 @@ async fn follow(
                 signalled = true;
                 // Without screens it is in our group, and got that by itself.
                 if signal != Signal::INT || screens.is_some() {
-                    launched.forward(signal);
+                    forward(launched, signal);
                 }
                 say(&format!("waiting for `{}` to end; another Ctrl-C ends tracing", launched.command()));
             }
@@ -173,6 +173,15 @@ async fn follow(
                 }
             }
         }
+    }
+}
+
+/// Passes a signal on. Where the kernel does not permit it, the command goes on as if there had been none.
+fn forward(launched: &Launched, signal: Signal) {
+    if let Err(error) = launched.forward(signal) {
+        let lacks = Duty::Signal.missing();
+        let lacks = if lacks.is_empty() { lacks } else { format!("; pidtap lacks {lacks}") };
+        say(&format!("cannot pass the signal on to `{}` ({error}{lacks})", launched.command()));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Check, DoctorOptions, Status};
 use crate::{
-    confine::Duty,
+    confine::{Duty, names, try_restricting},
     limits::{self, Need, Shortage},
     privilege::{Capabilities, Capability, Kernel, NEEDED, USEFUL, grant},
     process::{ExitClass, check_initial_pid_namespace},
@@ -16,6 +16,7 @@ pub(super) fn checks(options: &DoctorOptions<'_>) -> Vec<Check> {
     checks.extend(capabilities(Capabilities::own()));
     checks.push(Check::info("kept", kept()));
     checks.extend(limits(&limits::lacking(Need::TRACE.with_ring(options.ring_size))));
+    checks.push(landlock(try_restricting()));
     checks.push(match check_initial_pid_namespace() {
         Ok(()) => Check::ok("PID namespace", "the initial one"),
         Err(error) => Check::new("PID namespace", LACKS, error.to_string(), ""),
@@ -50,23 +51,31 @@ fn limits(lacking: &[Shortage]) -> Vec<Check> {
     lacking.iter().map(|shortage| Check::new("limits", LACKS, shortage.found(), shortage.remedy())).collect()
 }
 
-/// What pidtap does not give up once it traces.
+/// What pidtap does not give up once it traces: of each duty, who has it. A new duty does not compile without its place here.
 fn kept() -> String {
-    let names = |duty: Duty| {
-        let names: Vec<String> =
-            duty.keeps().iter_names().map(|(name, _)| format!("cap_{}", name.to_lowercase())).collect();
-        names.join(", ")
+    let who = |duty: Duty| match duty {
+        Duty::Look => Some("the thread that looks at processes"),
+        Duty::Maps => Some("the threads that use the probes"),
+        Duty::Signal => Some("the first thread of `run`"),
+        Duty::Pipe => Some("a thread that waits for the reader of a named pipe"),
+        Duty::Open | Duty::Screens | Duty::Programs => None,
     };
-    let maps = match names(Duty::Maps) {
-        none if none.is_empty() => none,
-        some => format!(", the threads that use the probes {some}"),
-    };
-    format!(
-        "of its capabilities, while it traces: {} by the thread that looks at processes{maps}; by the first thread of `run` {}; \
-         by all other threads none",
-        names(Duty::Look),
-        names(Duty::Signal)
-    )
+    let kept = Duty::ALL.into_iter().filter(|duty| !duty.keeps().is_empty()).map(|duty| {
+        let who = who(duty).unwrap_or("others");
+        format!("{} by {who}", names(duty.keeps()).to_lowercase())
+    });
+    format!("of its capabilities, while it traces: {}; by all other threads none", kept.collect::<Vec<_>>().join("; "))
+}
+
+/// Whether threads that open no files are kept from it.
+fn landlock(tried: Result<(), String>) -> Check {
+    match tried {
+        Ok(()) => Check::ok("Landlock", "threads of pidtap that need no files can open none"),
+        Err(reason) => Check::info(
+            "Landlock",
+            format!("not used: {reason}. Threads without capabilities may open what belongs to pidtap's user"),
+        ),
+    }
 }
 
 fn kernel_version(kernel: &Kernel) -> Check {
@@ -109,4 +118,29 @@ fn capabilities(own: Capabilities) -> Vec<Check> {
         Check::new("capability", missing, found, grant())
     };
     needed.chain(useful).map(check).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_any_thread_keeps_is_named() {
+        let text = kept();
+        for duty in Duty::ALL {
+            assert!(text.contains(&names(duty.keeps()).to_lowercase()), "{duty:?}: {text}");
+        }
+        assert!(
+            text.contains("cap_dac_override by a thread that waits for the reader of a named pipe")
+                && !text.contains("others"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_machine_without_landlock_is_no_worse_than_one() {
+        let check = landlock(Err("a container forbids it".to_owned()));
+        assert_eq!(check.status, Status::Info);
+        assert!(check.found.contains("a container forbids it"), "{check:?}");
+    }
 }

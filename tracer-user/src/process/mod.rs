@@ -182,7 +182,7 @@ fn all_stats() -> impl Iterator<Item = Stat> {
 }
 
 /// The numbers of all processes.
-fn all_pids() -> impl Iterator<Item = u32> {
+pub(crate) fn all_pids() -> impl Iterator<Item = u32> {
     fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 

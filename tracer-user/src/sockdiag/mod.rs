@@ -24,7 +24,11 @@ use self::{
     netlink::DiagSocket,
     unix::{UnixTable, holders},
 };
-use crate::event::{SocketInode, Timestamp, wire::ThreadEvent};
+use crate::{
+    confine::Duty,
+    event::{SocketInode, Timestamp, wire::ThreadEvent},
+    process::{Namespaces, all_pids},
+};
 
 /// The moment now on the clock of all events.
 pub fn now() -> Timestamp {
@@ -54,6 +58,9 @@ struct Namespace {
 const ASK_ONE_BY_ONE: usize = 64;
 /// Sockets whose keys, or of which it is known what they are not, are remembered. Beyond it all are forgotten.
 const REMEMBERED: usize = 40_000;
+
+/// Network namespaces that are looked into, at most. A process without privilege can make them, and the socket keeps each there.
+const MAX_NAMESPACES: usize = 256;
 
 /// Asks the kernel about connections, in whatever network namespaces the targets live.
 #[derive(Debug, Default)]
@@ -138,10 +145,25 @@ impl Prober {
         let file = File::open(format!("/proc/{pid}/ns/net"))?;
         let inode = file.metadata()?.ino();
         if !self.namespaces.iter().any(|namespace| namespace.inode == inode) {
+            if self.namespaces.len() >= MAX_NAMESPACES {
+                self.forget_empty_namespaces(&namespaces_of_processes());
+            }
+            if self.namespaces.len() >= MAX_NAMESPACES {
+                return Err(io::Error::other(format!("{MAX_NAMESPACES} network namespaces are looked into at most")));
+            }
             let socket = DiagSocket::open(&file)?;
             self.namespaces.push(Namespace { inode, socket });
         }
         Ok(inode)
+    }
+
+    /// Those in which no process is any more. What is remembered of connections goes with them: it names namespaces by their place.
+    fn forget_empty_namespaces(&mut self, inhabited: &FxHashSet<u64>) {
+        self.namespaces.retain(|namespace| inhabited.contains(&namespace.inode));
+        self.keys.clear();
+        self.mptcp.clear();
+        self.unix.clear();
+        self.unknown.clear();
     }
 
     /// Appends a PROBE for each of these TCP connections that there still is; gives how many. The processes' namespaces
@@ -359,6 +381,11 @@ impl Prober {
     }
 }
 
+/// The network namespaces of all processes that there are.
+fn namespaces_of_processes() -> FxHashSet<u64> {
+    all_pids().map(|pid| Namespaces::of(pid).net).collect()
+}
+
 fn find_tcp(namespace: &mut Namespace, held: &FxHashMap<u32, (u32, i32)>, buffer: &mut Vec<u8>) -> io::Result<usize> {
     let table = TcpTable::read(&mut namespace.socket, |inode| held.contains_key(&inode))?;
     let time = now();
@@ -394,8 +421,29 @@ fn find_unix(
     Ok((connections.len(), whole))
 }
 
-fn has_ended(error: &io::Error) -> bool {
+/// Whether an error says that the process is gone.
+pub(crate) fn has_ended(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
+/// What is not known while it cannot be looked into the namespace of a process that came later.
+pub(crate) fn unseen_namespace(pid: u32, error: &io::Error) -> String {
+    format!(
+        "the network namespace of process {pid} cannot be entered ({error}){}: the kernel is not asked about its connections, so \
+         why calls hang there is not known",
+        why_refused(error)
+    )
+}
+
+/// Why the kernel does not permit it, as far as that is known: to go into the message after the error.
+pub(crate) fn why_refused(error: &io::Error) -> String {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return String::new();
+    }
+    match Duty::Look.missing() {
+        none if none.is_empty() => "; a security module, or the container that pidtap runs in, forbids it".to_owned(),
+        missing => format!("; pidtap lacks {missing}"),
+    }
 }
 
 /// What could not be looked at, and what to do.
@@ -408,7 +456,8 @@ fn note(pid: u32, what: &str, error: &io::Error) -> String {
         _ => "`pidtap doctor` tells what this host allows",
     };
     format!(
-        "process {pid}: {what} cannot be read ({error}); connections from before now lack addresses until they are used: \
-         {advice}"
+        "process {pid}: {what} cannot be read ({error}{}); connections from before now lack addresses until they are used: \
+         {advice}",
+        why_refused(error)
     )
 }

@@ -10,7 +10,7 @@ mod call;
 mod memory;
 mod task;
 
-use std::fs;
+use std::{fs, io};
 
 use memory::Memory;
 use rustc_hash::FxHashSet;
@@ -74,6 +74,12 @@ pub fn look(pid: u32, wanted: Wanted<'_>, time: Timestamp) -> Vec<wire::ThreadEv
         last.header.flags |= wire::flag::LOOKED;
     }
     events
+}
+
+/// Why it cannot be known what the threads of a process wait on, where that is forbidden.
+pub fn refused(pid: u32) -> Option<io::Error> {
+    let error = fs::read(format!("/proc/{pid}/task/{pid}/syscall")).err()?;
+    (error.kind() == io::ErrorKind::PermissionDenied).then_some(error)
 }
 
 /// Threads of a process that wait for something to come on a single socket: [`MAX_THREADS`] are looked at, from `after` on
