@@ -77,6 +77,15 @@ pub enum IdentityError {
         /// What it says.
         value: String,
     },
+    /// What `sudo` leaves in the environment contradicts itself, or the user database: somebody else wrote it.
+    #[error(
+        "SUDO_UID, SUDO_GID and SUDO_USER are not what sudo sets together: {reason}; it is not known for whom to run the command; \
+         say it with `--user NAME`"
+    )]
+    Contradiction {
+        /// What does not fit.
+        reason: String,
+    },
     /// Only root becomes another user.
     #[error(
         "cannot run a command as `{name}`: pidtap was not started by root; start it with `sudo`, or leave --user out"
@@ -92,7 +101,9 @@ impl IdentityError {
     pub fn exit_class(&self) -> ExitClass {
         match self {
             Self::NotRoot { .. } => ExitClass::NotPermitted,
-            Self::Unknown { .. } | Self::Database { .. } | Self::Environment { .. } => ExitClass::Usage,
+            Self::Unknown { .. } | Self::Database { .. } | Self::Environment { .. } | Self::Contradiction { .. } => {
+                ExitClass::Usage
+            }
         }
     }
 }
@@ -127,29 +138,49 @@ impl Identity {
 
     /// Who called `sudo`; nothing where root did, or nobody. Only root is asked: for others the variables say nothing.
     ///
+    /// The variables may come from elsewhere (a service, `su -m`, a script): they are believed where they agree with each other and
+    /// with the user database.
+    ///
     /// # Errors
     ///
-    /// [`IdentityError::Environment`] where `SUDO_UID` or `SUDO_GID` is there and no id.
+    /// [`IdentityError::Environment`] and [`IdentityError::Contradiction`] where they are there, and make no sense.
     pub fn of_caller() -> Result<Option<Self>, IdentityError> {
         if !getuid().is_root() {
             return Ok(None);
         }
-        let Some(uid) = id("SUDO_UID")? else { return Ok(None) };
-        let gid = id("SUDO_GID")?;
+        let (uid, gid, name) = (id("SUDO_UID")?, id("SUDO_GID")?, env::var_os("SUDO_USER"));
+        let contradiction = |reason: String| Err(IdentityError::Contradiction { reason });
+        let Some(uid) = uid else {
+            let is_there = gid.is_some() || name.is_some();
+            return if is_there { contradiction("SUDO_UID is missing".to_owned()) } else { Ok(None) };
+        };
+        let failed = |error: nix::Error| IdentityError::Database { name: uid.to_string(), reason: error.to_string() };
+        let user = User::from_uid(uid.into()).map_err(failed)?;
+        if let Some(name) = name.map(|name| name.to_string_lossy().into_owned()) {
+            // Several names may have one number.
+            let named = if name.contains('\0') { None } else { User::from_name(&name).map_err(failed)? };
+            let uid_of_name = named.map(|user| user.uid.as_raw());
+            if uid_of_name != user.as_ref().map(|user| user.uid.as_raw()) {
+                let is = uid_of_name.map_or("no user".to_owned(), |uid| format!("user {uid}"));
+                return contradiction(format!("SUDO_UID is {uid}, and SUDO_USER {name:?} is {is}"));
+            }
+        }
         if uid == 0 {
             return Ok(None);
         }
-        let user = User::from_uid(uid.into());
-        let user =
-            user.map_err(|error| IdentityError::Database { name: uid.to_string(), reason: error.to_string() })?;
         match (user, gid) {
-            (Some(user), gid) => {
-                let mut user = user;
+            (Some(mut user), gid) => {
+                let known = Self::of_entry(user.clone())?.ids;
                 user.gid = gid.map_or(user.gid, Into::into);
+                let gid = user.gid.as_raw();
+                if gid != known.gid && !known.groups.contains(&gid) {
+                    return contradiction(format!("user {uid} is not in group {gid}, which SUDO_GID names"));
+                }
                 Self::of_entry(user).map(Some)
             }
+            (None, Some(0)) => contradiction(format!("user {uid} is not known, and SUDO_GID is root's")),
             (None, Some(gid)) => Ok(Some(Self { ids: Ids { uid, gid, groups: vec![gid] }, entry: None })),
-            (None, None) => Err(IdentityError::Environment { variable: "SUDO_GID", value: String::new() }),
+            (None, None) => contradiction(format!("user {uid} is not known, and SUDO_GID is missing")),
         }
     }
 

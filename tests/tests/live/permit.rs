@@ -27,11 +27,8 @@ impl Granted {
         let granted = Self(tempfile::tempdir()?);
         fs::set_permissions(granted.0.path(), fs::Permissions::from_mode(0o755))?;
         let program = granted.copy(&binary()?, "pidtap", 0o755)?;
-        // `struct vfs_cap_data` of revision 2, effective: what `setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_sys_admin+ep` writes.
-        let capabilities: u64 = 1 << 39 | 1 << 38 | 1 << 19 | 1 << 21;
-        let words = [0x0200_0001, capabilities as u32, 0, (capabilities >> 32) as u32, 0];
-        let value: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
-        setxattr(&program, "security.capability", &value, XattrFlags::empty()).context("no file capabilities here")?;
+        // cap_bpf,cap_perfmon,cap_sys_ptrace,cap_sys_admin+ep
+        Self::grant(&program, 1 << 39 | 1 << 38 | 1 << 19 | 1 << 21)?;
         Ok(granted)
     }
 
@@ -45,6 +42,13 @@ impl Granted {
         ensure!(Command::new("cp").arg(from).arg(&path).status()?.success(), "cannot copy {}", from.display());
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
         Ok(path)
+    }
+
+    /// What `setcap` writes: `struct vfs_cap_data` of revision 2, effective.
+    fn grant(program: &Path, capabilities: u64) -> anyhow::Result<()> {
+        let words = [0x0200_0001, capabilities as u32, 0, (capabilities >> 32) as u32, 0];
+        let value: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
+        setxattr(program, "security.capability", &value, XattrFlags::empty()).context("no file capabilities here")
     }
 
     /// pidtap as the user.
@@ -110,12 +114,16 @@ fn a_setuid_program_is_traced_no_further() {
     let Some(_guard) = guard::live() else { return };
     let granted = Granted::new().expect("a granted pidtap");
     let (address, _log) = peer("127.0.0.1:0").expect("loopback");
-    for (name, mode) in [("plain", 0o755), ("setuid", 0o4755), ("setgid", 0o2755)] {
-        granted.copy(Path::new(tracee_path()), name, mode).expect("a copy");
+    for (name, mode) in [("plain", 0o755), ("setuid", 0o4755), ("setgid", 0o2755), ("capable", 0o755)] {
+        let path = granted.copy(Path::new(tracee_path()), name, mode).expect("a copy");
+        if name == "capable" {
+            // cap_net_bind_service+ep, as servers have that are no root's.
+            Granted::grant(&path, 1 << 10).expect("file capabilities");
+        }
     }
     // The ids say which call is whose.
     let call = |name: &str, id: u32| format!("printf 'go\\n' | TRUTH=/dev/null ./{name} scene one {address} {id}");
-    let script = [call("setuid", 601), call("setgid", 602), call("plain", 603)].join("; ");
+    let script = [call("setuid", 601), call("setgid", 602), call("capable", 604), call("plain", 603)].join("; ");
     for (options, follow) in [(&[][..], "with"), (&["--no-follow"], "without")] {
         let mut arguments: Vec<&OsStr> = vec!["run".as_ref(), "-o".as_ref(), "json".as_ref()];
         arguments.extend(options.iter().map(OsStr::new));
@@ -129,6 +137,8 @@ fn a_setuid_program_is_traced_no_further() {
         if follow == "with" {
             let calls = json.lines().filter(|line| line.contains("\"type\":\"exchange\"")).count();
             assert_eq!(calls, 1, "the plain program's alone: {json}");
+            let refused = said(&output).matches("is not traced any further").count();
+            assert_eq!(refused, 3, "{}", said(&output));
         }
     }
 }
@@ -161,6 +171,46 @@ fn root_allows_all_in_a_file_that_nobody_else_writes() {
             .output()
             .expect("unshare starts");
         assert_eq!(output.status.code(), Some(expected), "{content:?} {mode} {owner}: {}", said(&output));
+    }
+}
+
+#[test]
+fn a_configuration_that_is_odd_is_refused_at_once() {
+    let Some(_guard) = guard::live() else { return };
+    let granted = Granted::new().expect("a granted pidtap");
+    let own = granted.waiting("pidtap-test-odd", true).expect("it waits");
+    let named = "printf 'any-user\\n' > /etc/other &&";
+    for (make, reason) in [
+        (format!("{named} ln -s /etc/other /etc/pidtap.conf"), "cannot be opened"),
+        ("ln -s /nowhere /etc/pidtap.conf".to_owned(), "cannot be opened"),
+        ("mkfifo /etc/pidtap.conf".to_owned(), "no regular file"),
+        ("mkdir /etc/pidtap.conf".to_owned(), "no regular file"),
+        ("mknod /etc/pidtap.conf c 1 5".to_owned(), "no regular file"),
+        ("truncate -s 1G /etc/pidtap.conf".to_owned(), "more than 65536 bytes"),
+        ("printf 'any-user\\n\\377\\n' > /etc/pidtap.conf".to_owned(), "cannot be read"),
+        ("printf 'any-user\\0\\n' > /etc/pidtap.conf".to_owned(), "line 1 is not known"),
+        ("printf 'any-user\\nmore\\n' > /etc/pidtap.conf".to_owned(), "line 2 is not known"),
+        ("printf '\\357\\273\\277any-user\\n' > /etc/pidtap.conf".to_owned(), "line 1 is not known"),
+        ("printf 'any-user\\n' > /etc/pidtap.conf && chmod 0600 /etc/pidtap.conf".to_owned(), "cannot be opened"),
+    ] {
+        // Private to a mount namespace.
+        let script = format!(
+            "umask 022 && mount -t tmpfs none /etc && {make} && exec timeout -s KILL 60 {} ./pidtap {} -o json --duration 300ms",
+            AS_USER.join(" "),
+            own.pid(),
+        );
+        let output = Command::new("unshare")
+            .args(["--mount", "sh", "-c", &script])
+            .current_dir(granted.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("unshare starts");
+        assert_eq!(output.status.code(), Some(4), "{make}: {}", said(&output));
+        assert!(
+            said(&output).contains("/etc/pidtap.conf is refused") && said(&output).contains(reason),
+            "{make}: {}",
+            said(&output)
+        );
     }
 }
 

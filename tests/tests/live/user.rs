@@ -31,6 +31,7 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
         .current_dir(folder.path())
         .env_remove("SUDO_UID")
         .env_remove("SUDO_GID")
+        .env_remove("SUDO_USER")
         .env("KEPT", "yes")
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
@@ -102,4 +103,37 @@ fn nothing_runs_as_a_user_that_is_not_known() {
     }
     let ran = run(&["--user", "no-such-user"], &[]);
     assert_eq!((ran.status, ran.owner), (Some(2), None), "{}", ran.said);
+}
+
+#[test]
+fn variables_that_sudo_does_not_set_together_are_not_believed() {
+    let Some(_guard) = guard::live() else { return };
+    let user = [("SUDO_UID", "65534"), ("SUDO_GID", "65534")];
+    for (odd, reason) in [
+        // Of another user, of none, of root; names that end early or are none.
+        (&[user[0], user[1], ("SUDO_USER", "root")][..], "is user 0"),
+        (&[user[0], user[1], ("SUDO_USER", "no-such-user")], "is no user"),
+        (&[user[0], user[1], ("SUDO_USER", "")], "is no user"),
+        (&[("SUDO_UID", "0"), ("SUDO_GID", "0"), ("SUDO_USER", "nobody")], "is user 65534"),
+        (&[("SUDO_UID", "43210"), ("SUDO_GID", "43210"), ("SUDO_USER", "root")], "is user 0"),
+        // A group that the user is not in: root's first of all.
+        (&[user[0], ("SUDO_GID", "0")], "is not in group 0"),
+        (&[user[0], ("SUDO_GID", "54321")], "is not in group 54321"),
+        (&[("SUDO_UID", "43210"), ("SUDO_GID", "0")], "SUDO_GID is root's"),
+        (&[("SUDO_UID", "43210")], "SUDO_GID is missing"),
+        // Half of it: the command would run as root, without a word.
+        (&[user[1]], "SUDO_UID is missing"),
+        (&[("SUDO_USER", "nobody")], "SUDO_UID is missing"),
+    ] {
+        let ran = run(&[], odd);
+        assert_eq!((ran.status, ran.owner), (Some(2), None), "{odd:?}: {}", ran.said);
+        assert!(ran.said.contains(reason) && ran.said.contains("--user NAME"), "{odd:?}: {}", ran.said);
+        // Who says it is not asked any further.
+        let ran = run(&["--user", "nobody"], odd);
+        assert_is(&ran, 65534, 65534);
+    }
+    let ran = run(&[], &[user[0], user[1], ("SUDO_USER", "nobody")]);
+    assert_is(&ran, 65534, 65534);
+    let ran = run(&[], &[("SUDO_UID", "0"), ("SUDO_GID", "0"), ("SUDO_USER", "root")]);
+    assert!(ran.output.contains("Uid: 0 0 0 0\n"), "{} {}", ran.output, ran.said);
 }

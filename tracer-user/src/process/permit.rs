@@ -204,6 +204,7 @@ mod tests {
         assert_eq!(parse(""), Ok(false));
         assert_eq!(parse("# any-user\n\n"), Ok(false));
         assert_eq!(parse("# Whoever is in the group may.\n  any-user  # all\n"), Ok(true));
+        assert_eq!(parse("# of another system\r\nany-user\r\n"), Ok(true));
         assert!(parse("any-user yes").is_err() && parse("any-users").is_err());
     }
 
