@@ -17,6 +17,7 @@ mod record;
 mod retry;
 mod scene;
 mod services;
+mod shell;
 mod sockets;
 mod stuck;
 mod support;

@@ -153,10 +153,16 @@ pub fn name(pid: u32) -> Option<Foreign> {
 
 /// All processes that descend from `roots` now, parents before children, without the roots themselves. For following
 /// children that were there before tracing began; those started later are followed in the kernel.
+///
+/// Whoever traces the own shell does not mean pidtap: it is left out, with all that it started and what started it alone (`sudo`).
+/// The probes leave it out as well, and so follow none of its children.
 pub fn descendants(roots: &[u32]) -> Vec<Target> {
+    let stats: Vec<Stat> = all_stats().collect();
+    let own = resolve::own_family(&stats);
     let mut children: HashMap<u32, Vec<Target>> = HashMap::new();
-    for stat in all_stats() {
-        if !is_dead(&stat) {
+    for stat in stats {
+        // Whose parent is pidtap is found only where pidtap is a root.
+        if !is_dead(&stat) && stat.pid as u32 != std::process::id() {
             let target = Target::from_stat(stat);
             children.entry(target.parent).or_default().push(target);
         }
@@ -167,7 +173,8 @@ pub fn descendants(roots: &[u32]) -> Vec<Target> {
         found.extend(children.remove(&parent).unwrap_or_default());
         next += 1;
     }
-    found.retain(|target| !roots.contains(&target.pid));
+    // What `sudo` started beside pidtap stays.
+    found.retain(|target| !roots.contains(&target.pid) && !own.contains(&target.pid));
     found
 }
 

@@ -127,7 +127,7 @@ fn check(stat: &Stat) -> Result<(), ProcessError> {
 fn by_name(word: &str, permit: &Permit) -> Result<(Vec<Target>, Vec<String>), ProcessError> {
     let stats: Vec<Stat> = all_stats().collect();
     let ancestors = ancestors(&stats);
-    let own = own_family(&stats, &ancestors);
+    let own = own_family(&stats);
     let mut refused = None;
     let mut targets = Vec::new();
     let mut near = Vec::new();
@@ -229,7 +229,8 @@ pub(super) fn one_edit_apart(left: &str, right: &str) -> bool {
 }
 
 /// pidtap's own process, and its ancestors as far as they only started it (sudo and the like).
-fn own_family(stats: &[Stat], ancestors: &HashSet<u32>) -> HashSet<u32> {
+pub(super) fn own_family(stats: &[Stat]) -> HashSet<u32> {
+    let ancestors = ancestors(stats);
     let own = process::id();
     let program = program_name(own);
     let only_started = |stat: &&Stat| {

@@ -157,3 +157,12 @@ fn the_found_event_carries_name_and_parent() {
     assert_eq!(event.header.flags, flag::NAMED_TARGET);
     assert_eq!(&event.name, b"sixteen-bytes-a\0");
 }
+
+#[test]
+fn pidtap_is_no_child_of_its_shell() {
+    let sleeper = Sleeper::start();
+    let (own, parent) = (std::process::id(), std::os::unix::process::parent_id());
+    let found = descendants(&[parent]);
+    assert!(!found.iter().any(|target| [own, sleeper.0.id()].contains(&target.pid)), "{found:?}");
+    assert!(descendants(&[own]).iter().any(|target| target.pid == sleeper.0.id()), "named, it is a root as any");
+}
