@@ -11,6 +11,7 @@ mod limits;
 mod life;
 mod loss;
 mod mode;
+mod one_file;
 mod permit;
 mod readers;
 mod record;

@@ -41,7 +41,7 @@ use crate::{
         Event, SocketInode,
         wire::{AttachedEvent, EventHeader, flag},
     },
-    file::{self, Opened},
+    file::{self, Identity, Opened},
     process::{self, Permit, Target},
     recording::Header,
     sockdiag::{self, Prober},
@@ -92,7 +92,8 @@ impl Trace {
     /// Loads the probes and begins. When this returns, every call of the targets is seen.
     pub(super) fn start(plan: Plan<'_>) -> anyhow::Result<Self> {
         let Plan { targets, permit, output, detect, trace, sink, launched, spool } = plan;
-        let recording = trace.record.as_deref().map(|path| recording(path, output, &sink)).transpose()?;
+        let recording =
+            trace.record.as_deref().map(|path| recording(path, output.force, &sink, launched)).transpose()?;
         let follow = trace.follows();
         let named: Vec<u32> = targets.iter().map(|target| target.pid).collect();
         let mut children = if follow { process::descendants(&named) } else { Vec::new() };
@@ -333,10 +334,19 @@ fn is_late(child: &Target, all: &[u32], permit: &Permit) -> bool {
     !all.contains(&child.pid) && permit.check(child).is_ok()
 }
 
-fn recording(path: &Path, output: &OutputArgs, results: &Sink) -> anyhow::Result<Recording> {
+fn recording(path: &Path, force: bool, results: &Sink, launched: bool) -> anyhow::Result<Recording> {
+    let command = if launched { Identity::of(io::stdout()) } else { None };
+    // Two that write to one file make neither.
+    let taken: Vec<(Identity, &'static str)> = [
+        (results.identity, "the results go"),
+        (Identity::of(io::stderr()), "what pidtap says goes"),
+        (command, "what the command writes goes"),
+    ]
+    .into_iter()
+    .filter_map(|(identity, by)| Some((identity?, by)))
+    .collect();
     let what = || format!("cannot record to {}", Foreign::from(path));
-    let opened =
-        file::create(path, file::Options { force: output.force, taken: results.identity }).with_context(what)?;
+    let opened = file::create(path, file::Options { force, taken: &taken }).with_context(what)?;
     if let Opened::Pipe(_) = &opened {
         say(&format!(
             "{} is a named pipe that nobody reads yet: the recording waits for a reader",

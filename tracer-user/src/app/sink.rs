@@ -40,7 +40,7 @@ pub(super) struct Sink {
     pub(super) terminal: bool,
     /// Results go to standard output: nothing else may.
     pub(super) standard_output: bool,
-    /// The file that the results go to, where it is one.
+    /// The file that the results go to, where nothing else may.
     pub(super) identity: Option<Identity>,
     /// The screens that show what the output takes, where that is what was asked for.
     pub(super) screens: Option<Planned>,
@@ -68,7 +68,7 @@ pub(super) fn open(args: &OutputArgs, source: Source, marking: Marking) -> anyho
             written: None,
             terminal: false,
             standard_output: true,
-            identity: None,
+            identity: Identity::of(io::stdout()),
             screens: Some(screens),
             marking,
         });
@@ -80,7 +80,7 @@ pub(super) fn open(args: &OutputArgs, source: Source, marking: Marking) -> anyho
     };
     let (terminal, identity) = match &opened {
         Opened::File(file) => (file.is_terminal(), Identity::of(file)),
-        Opened::Pipe(_) => (false, None),
+        Opened::Pipe(pipe) => (false, Some(pipe.identity())),
     };
     let policy = match (source, format) {
         (Source::Recording, _) => Policy::Wait,
@@ -133,7 +133,7 @@ pub(super) fn width() -> Option<usize> {
 }
 
 fn to_file(path: &Path, force: bool) -> anyhow::Result<Opened> {
-    let options = file::Options { force, taken: None };
+    let options = file::Options { force, taken: &[] };
     let opened =
         file::create(path, options).with_context(|| format!("cannot write results to {}", Foreign::from(path)))?;
     if let Opened::Pipe(_) = &opened {

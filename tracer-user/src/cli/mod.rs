@@ -221,7 +221,7 @@ pub struct OutputArgs {
     /// Colours of the screens
     #[arg(long, value_name = "THEME", value_enum, default_value = "auto")]
     pub theme: ThemeChoice,
-    /// Write the results to FILE instead of standard output
+    /// Write the results to FILE instead of standard output (`-`)
     #[arg(long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,
     /// Replace files that hold something or are not yours; write to pipes of others and to disks
@@ -288,7 +288,7 @@ fn tuning(text: &str) -> Result<String, TuneError> {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Tracing")]
 pub struct TraceArgs {
-    /// Record all events, with secrets, into FILE, for `pidtap open`
+    /// Record all events, with secrets, into FILE (`-` for standard output), for `pidtap open`
     #[arg(long, value_name = "FILE.tap")]
     pub record: Option<PathBuf>,
     /// End after this time

@@ -32,8 +32,11 @@ pub enum FileError {
     #[error("the file has several names (hard links); remove it, name another, or replace it with --force")]
     Names,
     /// It is being written already.
-    #[error("the results go there; name another file")]
-    Taken,
+    #[error("{by} there; name another file")]
+    Taken {
+        /// What goes there.
+        by: &'static str,
+    },
     /// A link on the way is another user's, who can lead it anywhere.
     #[error("{link} is a link that belongs to another user (uid {user}); name the folder that it leads to")]
     OthersLink {

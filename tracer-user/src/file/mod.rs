@@ -25,6 +25,7 @@ use rustix::{
     fs::{FileType, Mode, OFlags, Stat, fchmod, fcntl_setfl, fstat, ftruncate, openat, renameat, statat, unlinkat},
     io::Errno,
     process::geteuid,
+    termios::isatty,
 };
 
 /// Results hold what a service and its users say to each other: nobody else's business.
@@ -40,10 +41,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of a file that holds what is written to it; `None` for devices, pipes and the like.
+    /// Of a file in which what two write gets mixed; `None` for devices that are no terminal (`/dev/null`).
     pub fn of(file: impl AsFd) -> Option<Self> {
-        let stat = fstat(file).ok()?;
-        (kind(&stat) == FileType::RegularFile).then(|| Self::in_stat(&stat))
+        let stat = fstat(&file).ok()?;
+        let mixes = kind(&stat) != FileType::CharacterDevice || isatty(&file);
+        mixes.then(|| Self::in_stat(&stat))
     }
 
     #[expect(clippy::useless_conversion, reason = "the types differ between architectures")]
@@ -54,11 +56,20 @@ impl Identity {
 
 /// How a file is made.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct Options<'a> {
     /// Replace a file that holds something or is another's; write to others' pipes and to disks.
     pub force: bool,
-    /// This file is in use already.
-    pub taken: Option<Identity>,
+    /// Files that are in use already, each with what goes there.
+    pub taken: &'a [(Identity, &'static str)],
+}
+
+impl Options<'_> {
+    fn check(self, identity: Identity) -> Result<(), FileError> {
+        match self.taken.iter().find(|(taken, _)| *taken == identity) {
+            Some((_, by)) => Err(FileError::Taken { by }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What was opened.
@@ -93,6 +104,11 @@ pub struct Unread {
 }
 
 impl Unread {
+    /// Which pipe it is.
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
     /// Waits for a reader, for as long as it takes: the business of a thread that nobody waits for.
     ///
     /// # Errors
@@ -121,7 +137,18 @@ const BASE: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NOCTT
 /// # Errors
 ///
 /// [`FileError`], which says what to do.
-pub fn create(path: &Path, options: Options) -> Result<Opened, FileError> {
+pub fn create(path: &Path, options: Options<'_>) -> Result<Opened, FileError> {
+    let opened = open_or_make(path, options)?;
+    // Regular files were judged before anything was done to them.
+    let identity = match &opened {
+        Opened::File(file) => Identity::of(file),
+        Opened::Pipe(pipe) => Some(pipe.identity),
+    };
+    identity.map_or(Ok(()), |identity| options.check(identity))?;
+    Ok(opened)
+}
+
+fn open_or_make(path: &Path, options: Options<'_>) -> Result<Opened, FileError> {
     if let Some(file) = given(path, options)? {
         return Ok(Opened::File(file));
     }
@@ -164,11 +191,11 @@ fn make(folder: impl AsFd, name: &OsStr) -> Result<File, FileError> {
     Ok(openat(folder, name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | BASE, OWNER_ONLY)?.into())
 }
 
-/// A descriptor that pidtap was started with, by one of the names that Linux has for it. Whoever passed it on has chosen what it
+/// A descriptor that pidtap was started with, by one of the names that Linux has for it, or `-`. Whoever passed it on has chosen what it
 /// is.
-fn given(path: &Path, options: Options) -> Result<Option<File>, FileError> {
+fn given(path: &Path, options: Options<'_>) -> Result<Option<File>, FileError> {
     match path.to_str() {
-        Some("/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => {
+        Some("-" | "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => {
             return Ok(Some(rustix::io::fcntl_dupfd_cloexec(io::stdout(), 3)?.into()));
         }
         Some("/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2") => {
@@ -194,7 +221,7 @@ fn given(path: &Path, options: Options) -> Result<Option<File>, FileError> {
 }
 
 /// Opens what was found under the name.
-fn existing(folder: &OwnedFd, name: &OsStr, found: &Stat, options: Options) -> Result<Opened, FileError> {
+fn existing(folder: &OwnedFd, name: &OsStr, found: &Stat, options: Options<'_>) -> Result<Opened, FileError> {
     match kind(found) {
         FileType::RegularFile => {
             judge(found, options)?;
@@ -213,10 +240,8 @@ fn existing(folder: &OwnedFd, name: &OsStr, found: &Stat, options: Options) -> R
 }
 
 /// Whether a regular file may be replaced.
-fn judge(stat: &Stat, options: Options) -> Result<(), FileError> {
-    if options.taken == Some(Identity::in_stat(stat)) {
-        return Err(FileError::Taken);
-    }
+fn judge(stat: &Stat, options: Options<'_>) -> Result<(), FileError> {
+    options.check(Identity::in_stat(stat))?;
     if options.force {
         return Ok(());
     }
@@ -234,7 +259,7 @@ fn judge(stat: &Stat, options: Options) -> Result<(), FileError> {
 }
 
 /// Puts a new file in the place of another.
-fn replace(folder: &OwnedFd, name: &OsStr, found: &Stat, options: Options) -> Result<File, FileError> {
+fn replace(folder: &OwnedFd, name: &OsStr, found: &Stat, options: Options<'_>) -> Result<File, FileError> {
     let (file, temporary) = match temporary(folder) {
         Ok(made) => made,
         // A folder that takes no new files.
@@ -277,7 +302,7 @@ fn in_place(
     folder: &OwnedFd,
     name: &OsStr,
     found: &Stat,
-    options: Options,
+    options: Options<'_>,
     refusal: io::Error,
 ) -> Result<File, FileError> {
     if !is_ours(found) || found.st_nlink != 1 {

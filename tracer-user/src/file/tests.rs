@@ -8,20 +8,20 @@ use std::{
 
 use super::*;
 
-const FORCE: Options = Options { force: true, taken: None };
+const FORCE: Options<'_> = Options { force: true, taken: &[] };
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-fn opened(path: &Path, options: Options) -> File {
+fn opened(path: &Path, options: Options<'_>) -> File {
     match create(path, options) {
         Ok(Opened::File(file)) => file,
         other => panic!("{}: {other:?}", path.display()),
     }
 }
 
-fn refused(path: &Path, options: Options) -> String {
+fn refused(path: &Path, options: Options<'_>) -> String {
     create(path, options).expect_err("refused").to_string()
 }
 
@@ -100,12 +100,19 @@ fn a_file_with_several_names_is_replaced_only_when_asked_and_then_alone() {
 fn results_and_recording_are_two_files() {
     let folder = folder();
     let path = folder.path().join("a");
-    let taken = Identity::of(opened(&path, Options::default()));
-    assert!(taken.is_some());
+    let results = Identity::of(opened(&path, Options::default())).expect("one file holds one thing");
+    let taken = [(results, "the results go")];
+    let options = Options { force: true, taken: &taken };
     fs::hard_link(&path, folder.path().join("b")).expect("a second name");
     for name in ["a", "b"] {
-        assert!(refused(&folder.path().join(name), Options { force: true, taken }).contains("the results go there"));
+        assert!(refused(&folder.path().join(name), options).contains("the results go there"));
     }
+    let pipe = folder.path().join("pipe");
+    fifo(&pipe);
+    let Ok(Opened::Pipe(unread)) = create(&pipe, Options::default()) else { panic!("nobody reads it") };
+    let taken = [(unread.identity(), "the results go")];
+    let options = Options { force: true, taken: &taken };
+    assert!(refused(&pipe, options).contains("the results go there"));
     assert_eq!(Identity::of(opened(Path::new("/dev/null"), Options::default())), None);
 }
 
