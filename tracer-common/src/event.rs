@@ -108,6 +108,8 @@ pub mod flag {
     pub const COUNTED: u16 = 1 << 13;
     /// PROBE: the kernel has no such connection any more. All else is zero.
     pub const GONE: u16 = 1 << 14;
+    /// TICK, DETACHED: the counters of the probes could not be read. Those here are of an earlier tick, and may be too low.
+    pub const OUTDATED: u16 = 1 << 15;
 }
 
 /// Which way bytes moved, seen from the target: [`DataEvent::direction`].
@@ -377,7 +379,7 @@ pub mod loss {
     pub const RING_FULL: usize = 0;
     /// User memory could not be read (the event came, without these bytes).
     pub const FAULT: usize = 1;
-    /// A kernel structure could not be read, so that the call could not be placed; or user space could not read these counters.
+    /// A kernel structure could not be read, so that the call could not be placed.
     pub const KERNEL_READ: usize = 2;
     /// A map of the probes was full: a child or connection could not be followed.
     pub const MAP_FULL: usize = 3;

@@ -107,5 +107,10 @@ pub(crate) fn summary() -> Update {
 }
 
 pub(crate) fn loss() -> Loss {
-    Loss { time: Timestamp(START.0 + 9_000_000_000), events: [4, 0, 0, 0, 0, 3], bytes: [400, 0, 0, 0, 0, 300] }
+    Loss {
+        time: Timestamp(START.0 + 9_000_000_000),
+        events: [4, 0, 0, 0, 0, 3],
+        bytes: [400, 0, 0, 0, 0, 300],
+        at_least: false,
+    }
 }

@@ -11,7 +11,7 @@ use rustix::{
 };
 use tracer_common::{
     control::Losses,
-    event::{EventHeader, TickEvent, loss},
+    event::{EventHeader, TickEvent, flag, loss},
 };
 use zerocopy::{FromBytes as _, transmute};
 
@@ -52,8 +52,6 @@ pub(super) struct Drain {
     /// What they said at the last look.
     lost_events: [u64; loss::CAUSES],
     lost_bytes: [u64; loss::CAUSES],
-    /// Looks that failed.
-    unread: u64,
     sender: BatchSender,
     shared: Arc<Shared>,
     epoll: OwnedFd,
@@ -74,7 +72,7 @@ impl Drain {
             .map_err(CaptureError::wait)?;
         let batch = sender.buffer();
         let (lost_events, lost_bytes) = ([0; loss::CAUSES], [0; loss::CAUSES]);
-        Ok(Self { ring, losses, lost_events, lost_bytes, unread: 0, sender, shared, epoll, batch, last_tick: 0 })
+        Ok(Self { ring, losses, lost_events, lost_bytes, sender, shared, epoll, batch, last_tick: 0 })
     }
 
     /// Runs until the capture is stopped or nobody takes batches any more.
@@ -139,7 +137,7 @@ impl Drain {
 
     /// A TICK or DETACHED event with what was lost up to now.
     fn tick(&mut self, time_ns: u64) -> TickEvent {
-        match self.losses.get(&0, 0) {
+        let flags = match self.losses.get(&0, 0) {
             Ok(processors) => {
                 let (mut lost_events, mut lost_bytes) = ([0; loss::CAUSES], [0; loss::CAUSES]);
                 for words in processors.iter() {
@@ -150,14 +148,13 @@ impl Drain {
                     }
                 }
                 (self.lost_events, self.lost_bytes) = (lost_events, lost_bytes);
+                0
             }
-            // The last counts stand. That they may be too low is a loss of its own.
-            Err(_) => self.unread += 1,
-        }
-        let (mut lost_events, lost_bytes) = (self.lost_events, self.lost_bytes);
-        lost_events[loss::KERNEL_READ] += self.unread;
-        let header = EventHeader { time_ns, kind: 0, flags: 0, length: 0, tgid: 0, tid: 0 };
-        TickEvent { header, lost_events, lost_bytes }
+            // The last counts stand. They run on in the kernel: the next time that they can be read, nothing is missing.
+            Err(_) => flag::OUTDATED,
+        };
+        let header = EventHeader { time_ns, kind: 0, flags, length: 0, tgid: 0, tid: 0 };
+        TickEvent { header, lost_events: self.lost_events, lost_bytes: self.lost_bytes }
     }
 }
 

@@ -668,7 +668,8 @@ impl Engine {
 
     fn tick(&mut self, event: &wire::TickEvent) {
         let now = Timestamp(event.header.time_ns);
-        self.loss = Loss { time: now, events: event.lost_events, bytes: event.lost_bytes };
+        let at_least = event.header.flags & wire::flag::OUTDATED != 0;
+        self.loss = Loss { time: now, events: event.lost_events, bytes: event.lost_bytes, at_least };
         for (number, inode) in self.due.take(now, &mut self.links) {
             let Some(link) = self.links.get_mut(&inode) else { continue };
             if let Some((error, time)) = link.connect_error.take() {
@@ -696,7 +697,8 @@ impl Engine {
                 Ask::Threads { pid, tid } => Control::AskThreads { pid, tid },
             });
         }
-        if self.loss.events != self.said_loss.events && now.since(self.said_loss.time) >= SAY_LOSS_EVERY_NS {
+        let counts = |loss: &Loss| (loss.events, loss.at_least);
+        if counts(&self.loss) != counts(&self.said_loss) && now.since(self.said_loss.time) >= SAY_LOSS_EVERY_NS {
             self.said_loss = self.loss.clone();
             self.environment.told.updates.push_back(Update::Loss(self.loss.clone()));
         }
@@ -704,7 +706,7 @@ impl Engine {
 
     /// Says which connections moved bytes that no event accounts for, unless events are known to be lost.
     fn report_unseen(&mut self) {
-        let explained = self.loss.total_events() > 0;
+        let explained = self.loss.is_possible();
         for note in std::mem::take(&mut self.environment.unseen) {
             if !explained {
                 self.environment.told.note(note);

@@ -585,6 +585,21 @@ fn loss_is_said_once_a_second_while_it_grows() {
 }
 
 #[test]
+fn counters_that_cannot_be_read_may_be_too_low_until_they_can() {
+    let mut script = Script::new(Role::Server);
+    script.tick_with_loss(1_500_000_000, 0).outdated_tick(40_000_000, 0).outdated_tick(1_000_000_000, 0);
+    script.tick_with_loss(1_000_000_000, 2);
+    let updates = script.updates();
+    let said: Vec<_> = updates
+        .iter()
+        .filter_map(|u| if let Update::Loss(l) = u { Some((l.total_events(), l.at_least)) } else { None })
+        .collect();
+    assert_eq!(said, [(0, true), (2, false)]);
+    let Some(Update::Summary(summary)) = updates.last() else { panic!("a summary") };
+    assert!(!summary.loss.at_least);
+}
+
+#[test]
 fn the_rest_of_a_request_that_looks_like_a_request_is_none() {
     let mut script = Script::found(Role::Server);
     // Received 5 ms ago, sent 900 ms ago: a request is being received or handled.

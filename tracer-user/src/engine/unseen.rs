@@ -47,7 +47,7 @@ impl Engine {
     /// one that events under way explain. A call that is blocked moves bytes and gives its event when it returns: its
     /// bytes are under way.
     pub(super) fn probe(&mut self, event: &ProbeEvent) {
-        let explained = self.loss.total_events() > 0;
+        let explained = self.loss.is_possible();
         let Some(link) = self.links.get_mut(&event.connection).filter(|link| link.over.is_none()) else { return };
         let time = Timestamp(event.header.time_ns);
         self.queue.get_mut().touch(link, false);

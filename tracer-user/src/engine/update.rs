@@ -88,12 +88,19 @@ pub struct Loss {
     pub events: [u64; loss::CAUSES],
     /// Stream bytes behind those events, by cause.
     pub bytes: [u64; loss::CAUSES],
+    /// The counters could not be read: the counts are those of before, and more may be missing.
+    pub at_least: bool,
 }
 
 impl Loss {
     /// Events missing from the trace. What only a recording lacks was traced.
     pub fn total_events(&self) -> u64 {
         Self::total(&self.events)
+    }
+
+    /// Whether events are missing from the trace, or may be.
+    pub fn is_possible(&self) -> bool {
+        self.at_least || self.total_events() > 0
     }
 
     /// Stream bytes missing from the trace.

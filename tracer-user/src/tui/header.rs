@@ -108,9 +108,11 @@ fn how(mut pen: Pen<'_>, store: &Store) {
     let calls = format!("  {} calls, {} failed", totals.exchanges, totals.failed);
     let open = format!("  open {}", store.open_total());
     let missing = store.loss();
+    let at_least = if missing.at_least { " or more" } else { "" };
     let lost = match missing.total_events() {
+        0 if missing.at_least => "  lost ?".to_owned(),
         0 => "  lost 0".to_owned(),
-        events => format!("  LOST {events} events, {}", measure::size(Some(missing.total_bytes()))),
+        events => format!("  LOST {events}{at_least} events, {}", measure::size(Some(missing.total_bytes()))),
     };
     let rate = format!("{}/s ", rate_text(rate));
     // Where numbers are large, the bars give way: what is missing must be seen.
@@ -125,7 +127,7 @@ fn how(mut pen: Pen<'_>, store: &Store) {
         pen.put(Tone::Plain, calls);
     }
     pen.put(if store.open_total() > 0 { Tone::Open } else { Tone::Plain }, open);
-    pen.put(bad(missing.total_events() > 0), lost);
+    pen.put(bad(missing.is_possible()), lost);
 }
 
 fn rate_text(rate: f64) -> String {

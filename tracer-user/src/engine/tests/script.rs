@@ -411,6 +411,15 @@ impl Script {
         self
     }
 
+    /// A tick whose counters could not be read.
+    pub(super) fn outdated_tick(&mut self, nanoseconds: u64, lost: u64) -> &mut Self {
+        self.time += nanoseconds;
+        let header = self.header(flag::OUTDATED);
+        let lost_events = [lost, 0, 0, 0, 0, 0];
+        self.engine.handle_event(&Event::Tick(TickEvent { header, lost_events, lost_bytes: [0; 6] }));
+        self
+    }
+
     pub(super) fn finish(&mut self) -> &mut Self {
         self.engine.finish();
         self

@@ -259,6 +259,9 @@ fn totals(out: &mut Vec<u8>, loss: &Loss) {
     number(out, loss.total_events());
     raw(out, r#","lost_bytes":"#);
     number(out, loss.total_bytes());
+    if loss.at_least {
+        raw(out, r#","lost_at_least":true"#);
+    }
 }
 
 fn by_cause(out: &mut Vec<u8>, loss: &Loss) {

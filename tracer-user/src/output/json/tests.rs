@@ -258,6 +258,14 @@ fn attached_and_summary_are_what_readers_expect() {
 }
 
 #[test]
+fn counters_that_cannot_be_read_are_said() {
+    let loss = crate::engine::Loss { at_least: true, ..fixture::loss() };
+    let text = json(&Update::Loss(loss), JsonOptions::default());
+    assert!(text.contains(r#""lost_events":4,"lost_bytes":400,"lost_at_least":true,"lost":{"#), "{text}");
+    assert!(!json(&Update::Loss(fixture::loss()), JsonOptions::default()).contains("lost_at_least"));
+}
+
+#[test]
 fn an_open_exchange_has_an_age_but_no_total() {
     let mut exchange = fixture::exchange();
     exchange.outcome = Outcome::InFlight;

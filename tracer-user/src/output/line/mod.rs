@@ -362,6 +362,11 @@ impl<W: Write> LineOutput<W> {
                 self.finish_words()?;
             }
         }
+        if loss.at_least {
+            self.line.style(Style::Bad);
+            self.line.put(format_args!("! the counters of the probes cannot be read: more may be lost than is known"));
+            self.finish_words()?;
+        }
         Ok(())
     }
 
@@ -387,8 +392,9 @@ impl<W: Write> LineOutput<W> {
             self.line.put(format_args!("; calls not seen on connections: {}", summary.unseen));
         }
         let (events, bytes) = (summary.loss.total_events(), summary.loss.total_bytes());
-        self.line.style(if events == 0 { Style::Plain } else { Style::Bad });
-        self.line.put(format_args!("; {events} events lost ({bytes} bytes)"));
+        self.line.style(if summary.loss.is_possible() { Style::Bad } else { Style::Plain });
+        let or_more = if summary.loss.at_least { " or more" } else { "" };
+        self.line.put(format_args!("; {events}{or_more} events lost ({bytes} bytes)"));
         self.finish_words()
     }
 }

@@ -32,7 +32,7 @@ fn nothing_found(pen: &mut Pen<'_>, context: &Context<'_>) {
     } else if totals.exchanges == 0 && store.open_total() == 0 {
         let yet = if is_over { "" } else { " yet" };
         pen.put(Tone::Plain, format_args!("No incidents: no call was seen{yet}, so none could be found."));
-    } else if !store.unseen().is_empty() || store.loss().total_events() > 0 {
+    } else if !store.unseen().is_empty() || store.loss().is_possible() {
         pen.put(Tone::Plain, "No incidents among the calls that were seen; others were not.");
     } else if is_over {
         pen.put(Tone::Good, "No incidents: nothing failed, was retried or hung, as far as was seen.");
@@ -55,8 +55,11 @@ impl Incidents {
         let total = incidents.total();
         if total == 0 {
             nothing_found(&mut pen, context);
-            let line = if context.store.loss().total_events() > 0 {
+            let loss = context.store.loss();
+            let line = if loss.total_events() > 0 {
                 "Events were lost: what was in them is not known."
+            } else if loss.at_least {
+                "Events may be lost: the counters of the probes cannot be read."
             } else if context.store.summary().is_some() {
                 "Calls that are retried, calls that hang, and other trouble would stand here."
             } else {
