@@ -3,6 +3,7 @@
 mod bench;
 mod command;
 mod compile;
+mod corpus;
 mod dist;
 mod fuzz;
 mod kernels;

@@ -17,6 +17,10 @@ pub(super) struct Span {
     pub(super) quotes: Option<Quotes>,
 }
 
+/// Most backslashes before a quote that is added: two levels of JSON in JSON. Each level doubles them, and a text of single digits
+/// so deep would become thirty times as long. Deeper, a mark has no quotes, and what is around it stays one string.
+const DEEPEST: u8 = 3;
+
 /// What stands around a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quotes {
@@ -37,6 +41,7 @@ impl Quotes {
 
     fn write(self, out: &mut Vec<u8>) {
         match self {
+            Self::Escaped(backslashes) if backslashes > DEEPEST => {}
             Self::Escaped(backslashes) => {
                 out.resize(out.len() + usize::from(backslashes), b'\\');
                 out.push(b'"');

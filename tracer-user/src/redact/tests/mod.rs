@@ -113,6 +113,21 @@ fn no_text_takes_long() {
 }
 
 #[test]
+fn nothing_becomes_much_longer() {
+    let mut text = format!("{{\"token\":[{}1]}}", "1,".repeat(1000));
+    for level in 0..8 {
+        let masked = HIDE.body(None, text.as_bytes()).into_owned();
+        assert!(masked.len() <= 6 * text.len() + 64, "{level}: {} became {}", text.len(), masked.len());
+        if level < 6 {
+            assert!(!String::from_utf8_lossy(&masked).contains("1,1"), "{level}");
+        }
+        // All of it is still one JSON text.
+        serde_json::from_slice::<serde_json::Value>(&masked).unwrap_or_else(|error| panic!("{level}: {error}"));
+        text = serde_json::json!({ "a": text }).to_string();
+    }
+}
+
+#[test]
 fn urls() {
     let check = |url: &str, expected: &str| {
         assert_eq!(HIDE.url(url), expected);
