@@ -268,7 +268,7 @@ fn is_named(text: &[u8], start: usize) -> bool {
     };
     let name = name.trim_ascii();
     let value = value.trim_ascii();
-    matches!(name.strip_prefix(b"- ").unwrap_or(name), b"name" | b"Name" | b"key" | b"Key")
+    matches!(name.strip_prefix(b"- ").unwrap_or(name), b"name" | b"Name")
         && matches!(name::judge(value), Verdict::Secret | Verdict::Few | Verdict::Several)
 }
 

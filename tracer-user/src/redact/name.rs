@@ -173,7 +173,7 @@ fn word(words: &Words, index: usize) -> Verdict {
             let wanted = is_one(before, &["accept", "use", "allow", "enable", "secure", "party"]);
             if last && !wanted { Verdict::Several } else { Verdict::Plain }
         }
-        b"csc" => few(words.len() == 1 || is_one(before, &["card", "cc"])),
+        b"csc" => few(is_one(before, &["card", "cc"])),
         b"sign" => secret(last && is_one(before, &["access", "api", "bapi", "pay"])),
         b"otp" | b"totp" | b"hotp" | b"cvv" | b"cvc" | b"cvn" | b"ssn" | b"puk" | b"pincode" => few(true),
         b"pan" => {

@@ -242,8 +242,8 @@ fn token(run: &[u8]) -> Option<(usize, usize)> {
 fn is_of_its_length(run: &[u8]) -> bool {
     let is_hex = |text: &[u8]| text.len() == 32 && text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     match run {
-        // Databricks, Mailgun, Mailchimp.
-        [b'd', b'a', b'p', b'i', rest @ ..] | [b'k', b'e', b'y', b'-', rest @ ..] if is_hex(rest) => true,
+        // Databricks, Mailchimp.
+        [b'd', b'a', b'p', b'i', rest @ ..] if is_hex(rest) => true,
         [rest @ .., b'-', b'u', b's', b'0'..=b'9', b'0'..=b'9'] | [rest @ .., b'-', b'u', b's', b'0'..=b'9'] => {
             is_hex(rest)
         }
