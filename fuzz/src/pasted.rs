@@ -139,8 +139,8 @@ impl Shell<'_> {
                 [] => return commands,
                 [b' ', ..] => self.skip(1),
                 [b'\\', b'\n', ..] => self.skip(2),
-                [b'|', b'\n', ..] => {
-                    self.skip(2);
+                [b'|', b' ', b'\\', b'\n', ..] => {
+                    self.skip(4);
                     commands.push(Words::new());
                 }
                 [b'\n', b'#', ..] => {
