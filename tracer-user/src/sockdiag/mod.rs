@@ -13,7 +13,11 @@ mod listen;
 mod netlink;
 mod unix;
 
-use std::{fs::File, io, os::unix::fs::MetadataExt as _};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
+};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::time::{ClockId, clock_gettime};
@@ -27,7 +31,7 @@ use self::{
 use crate::{
     confine::Duty,
     event::{SocketInode, Timestamp, wire::ThreadEvent},
-    process::{Namespaces, all_pids},
+    process::all_pids,
 };
 
 /// The moment now on the clock of all events.
@@ -62,6 +66,9 @@ const REMEMBERED: usize = 40_000;
 /// Network namespaces that are looked into, at most. A process without privilege can make them, and the socket keeps each there.
 const MAX_NAMESPACES: usize = 256;
 
+/// That costs a system call for each process of the host.
+const BETWEEN_LOOKS_NS: u64 = 1_000_000_000;
+
 /// Asks the kernel about connections, in whatever network namespaces the targets live.
 #[derive(Debug, Default)]
 pub struct Prober {
@@ -79,6 +86,8 @@ pub struct Prober {
     /// Sockets that threads waited on, which are no UDP ones with a peer.
     no_udp: FxHashSet<u64>,
     listeners: listen::Listeners,
+    /// When all processes were looked at last, for namespaces without any.
+    looked_for_empty: Timestamp,
 }
 
 impl Prober {
@@ -145,8 +154,11 @@ impl Prober {
         let file = File::open(format!("/proc/{pid}/ns/net"))?;
         let inode = file.metadata()?.ino();
         if !self.namespaces.iter().any(|namespace| namespace.inode == inode) {
-            if self.namespaces.len() >= MAX_NAMESPACES {
+            if self.namespaces.len() >= MAX_NAMESPACES
+                && now().0.saturating_sub(self.looked_for_empty.0) >= BETWEEN_LOOKS_NS
+            {
                 self.forget_empty_namespaces(&namespaces_of_processes());
+                self.looked_for_empty = now();
             }
             if self.namespaces.len() >= MAX_NAMESPACES {
                 return Err(io::Error::other(format!("{MAX_NAMESPACES} network namespaces are looked into at most")));
@@ -383,7 +395,8 @@ impl Prober {
 
 /// The network namespaces of all processes that there are.
 fn namespaces_of_processes() -> FxHashSet<u64> {
-    all_pids().map(|pid| Namespaces::of(pid).net).collect()
+    let inode = |pid| fs::metadata(format!("/proc/{pid}/ns/net")).ok().map(|meta| meta.ino());
+    all_pids().filter_map(inode).collect()
 }
 
 fn find_tcp(namespace: &mut Namespace, held: &FxHashMap<u32, (u32, i32)>, buffer: &mut Vec<u8>) -> io::Result<usize> {
@@ -460,4 +473,34 @@ fn note(pid: u32, what: &str, error: &io::Error) -> String {
          {advice}",
         why_refused(error)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_namespaces(inodes: impl Iterator<Item = u64>) -> Prober {
+        let own = File::open("/proc/self/ns/net").expect("there");
+        let socket = || DiagSocket::open(&own).expect("a socket");
+        let namespaces = inodes.map(|inode| Namespace { inode, socket: socket() }).collect();
+        Prober { namespaces, ..Prober::default() }
+    }
+
+    #[test]
+    fn namespaces_without_processes_make_room() {
+        // No namespace has such a number: the kernel's have 32 bits.
+        let mut prober = with_namespaces((0..MAX_NAMESPACES as u64).map(|index| u64::MAX - index));
+        let own = prober.add_namespace_of(std::process::id()).expect("there is room");
+        assert_eq!(prober.namespaces.iter().map(|namespace| namespace.inode).collect::<Vec<_>>(), [own]);
+    }
+
+    #[test]
+    fn where_all_are_inhabited_one_more_is_refused() {
+        let mut prober = with_namespaces((0..MAX_NAMESPACES as u64).map(|index| u64::MAX - index));
+        // They were looked at just now.
+        prober.looked_for_empty = now();
+        let error = prober.add_namespace_of(std::process::id()).expect_err("there is no room");
+        assert!(unseen_namespace(7, &error).contains("256 network namespaces"), "{error}");
+        assert_eq!(prober.namespaces.len(), MAX_NAMESPACES);
+    }
 }
