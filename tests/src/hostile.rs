@@ -9,9 +9,13 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tempfile::TempDir;
 
-use crate::child::{PATIENCE, wait_for};
+use crate::{
+    child::{PATIENCE, wait_for},
+    terminal::Terminal,
+};
 
 /// Each name contains it, so that one search finds all of them.
 pub const MARK: &str = "hx";
@@ -43,6 +47,11 @@ impl Hostile {
     /// There is no temporary folder.
     pub fn new() -> anyhow::Result<Self> {
         Ok(Self { folder: tempfile::tempdir()?, children: Vec::new() })
+    }
+
+    /// A path in its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// A copy of a program under this name.
@@ -134,5 +143,43 @@ pub fn check(what: &str, printed: &[u8]) -> anyhow::Result<()> {
     let text = std::str::from_utf8(printed).with_context(|| format!("{what}: not UTF-8"))?;
     let harmful = text.chars().find(|character| !is_harmless(*character));
     ensure!(harmful.is_none(), "{what}: {harmful:?} in {text:?}");
+    Ok(())
+}
+
+/// What the emulator reports although it is well: the sign for bytes that are no text, frames that are shown at once, a way
+/// to report the mouse that few terminals need, the colour of underlines.
+const KNOWN: [&str; 6] = ["character '\u{fffd}'", "CSI ?2026h", "CSI ?2026l", "CSI ?1015h", "CSI ?1015l", "CSI 59m"];
+
+/// Checks what a terminal was sent: what every frame needs, and nothing else. Nothing of `names`, which have sequences in them, is there as
+/// it is; what was copied is harmless too.
+///
+/// # Errors
+///
+/// Something else is there: what.
+pub fn check_terminal(what: &str, terminal: &Terminal, names: &[&[u8]]) -> anyhow::Result<()> {
+    let mut asked = terminal.asked();
+    // The end of what goes to the clipboard is a sequence of its own to the emulator.
+    let copies = !asked.copied.is_empty();
+    asked.unknown.retain(|known| !KNOWN.contains(&known.as_str()) && !(copies && known == r"escape None None '\\'"));
+    ensure!(asked.titles.is_empty() && asked.pasted == 0 && asked.bells == 0, "{what}: {asked:?}");
+    ensure!(asked.unknown.is_empty(), "{what}: {:?}", asked.unknown);
+    for copied in &asked.copied {
+        check(what, &STANDARD.decode(copied)?)?;
+    }
+    let raw = terminal.raw();
+    for name in names {
+        ensure!(!raw.windows(name.len()).any(|part| part == *name), "{what}: {}", name.escape_ascii());
+    }
+    let text = match std::str::from_utf8(&raw) {
+        // The rest of a character is on its way.
+        Err(error) if error.error_len().is_none() => std::str::from_utf8(&raw[..error.valid_up_to()]),
+        result => result,
+    };
+    let text = text.with_context(|| format!("{what}: not UTF-8 was written"))?;
+    let harmful = text.char_indices().find(|(_, one)| !is_harmless(*one) && !matches!(one, '\x1b' | '\r'));
+    if let Some((at, harmful)) = harmful {
+        let before: Vec<char> = text[..at].chars().rev().take(60).collect();
+        anyhow::bail!("{what}: {harmful:?} behind {:?}", before.into_iter().rev().collect::<String>());
+    }
     Ok(())
 }

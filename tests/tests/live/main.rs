@@ -6,6 +6,7 @@ mod demo;
 mod descriptors;
 mod hang;
 mod hostile;
+mod hostile_names;
 mod late;
 mod limits;
 mod life;

@@ -2,9 +2,10 @@
 
 use std::process::Command;
 
-use anyhow::Context as _;
+use anyhow::ensure;
 use tracer_tests::{
     cli::{Dir, program},
+    hostile::check_terminal,
     scripted::large_header,
     terminal::Terminal,
 };
@@ -12,44 +13,10 @@ use vt100::Screen;
 
 use crate::support::{LARGE, USUAL, is_sane, opened};
 
-/// Nothing that has no width, turns the direction, or controls anything.
-fn is_harmless(character: char) -> bool {
-    !character.is_control()
-        && !matches!(u32::from(character),
-            0xad | 0x61c | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfe00..=0xfe0f | 0xfeff | 0xe0000..=0xe0fff)
-}
-
-/// What the emulator reports although it is well: the sign for bytes that are no text, frames that are shown at once, a way
-/// to report the mouse that few terminals need, the colour of underlines.
-const KNOWN: [&str; 6] = ["character '\u{fffd}'", "CSI ?2026h", "CSI ?2026l", "CSI ?1015h", "CSI ?1015l", "CSI 59m"];
-
-/// What every frame needs, and nothing else.
-fn nothing_was_asked(terminal: &Terminal) {
-    let mut asked = terminal.asked();
-    asked.unknown.retain(|known| !KNOWN.contains(&known.as_str()));
-    assert!(asked.titles.is_empty() && asked.copied.is_empty() && asked.pasted == 0 && asked.bells == 0, "{asked:?}");
-    assert!(asked.unknown.is_empty(), "{:?}", asked.unknown);
-}
-
+/// Nothing but frames; and nobody copied anything.
 fn everything_is_harmless(terminal: &Terminal) -> anyhow::Result<()> {
-    nothing_was_asked(terminal);
-    let raw = terminal.raw();
-    let text = match std::str::from_utf8(&raw) {
-        // The rest of a character is on its way.
-        Err(error) if error.error_len().is_none() => std::str::from_utf8(&raw[..error.valid_up_to()]),
-        result => result,
-    };
-    let text = text.context("not UTF-8 was written")?;
-    let harmful = text.chars().find(|character| !is_harmless(*character) && !matches!(character, '\x1b' | '\r' | '\n'));
-    assert_eq!(
-        harmful,
-        None,
-        "{:?}",
-        harmful
-            .and_then(|harmful| text.find(harmful))
-            .map(|at| { text[..at].chars().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect::<String>() })
-    );
-    Ok(())
+    ensure!(terminal.asked().copied.is_empty(), "something was copied");
+    check_terminal("screens", terminal, &[])
 }
 
 /// The row on which keys act, and its number: neighbours may read the same.
