@@ -60,7 +60,7 @@ impl ObjectWriter {
         raw(out, r#","process":"#);
         process(out, &exchange.process);
         raw(out, r#","connection":"#);
-        connection(out, &exchange.connection);
+        connection(out, &exchange.connection, self.redactor);
         raw(out, r#","request":"#);
         match &exchange.request {
             Some(request) => self.request(out, exchange, request),

@@ -43,7 +43,7 @@ impl ObjectWriter {
         process(out, &report.process);
         raw(out, r#","connection":"#);
         match &report.connection {
-            Some(info) => connection(out, info),
+            Some(info) => connection(out, info, self.redactor),
             None => raw(out, "null"),
         }
         out.push(b'}');

@@ -185,7 +185,7 @@ impl ObjectWriter {
         raw(out, r#","process":"#);
         process(out, &note.process);
         raw(out, r#","connection":"#);
-        connection(out, &note.connection);
+        connection(out, &note.connection, self.redactor);
         match &note.kind {
             NoteKind::NotHttp => {}
             NoteKind::Opaque { protocol } => {
@@ -296,7 +296,7 @@ fn process(out: &mut Vec<u8>, process: &ProcessRef) {
     out.push(b'}');
 }
 
-fn connection(out: &mut Vec<u8>, connection: &ConnectionInfo) {
+fn connection(out: &mut Vec<u8>, connection: &ConnectionInfo, redactor: Redactor) {
     raw(out, r#"{"id":"#);
     number(out, connection.id.0);
     for (name, end, text) in [
@@ -312,7 +312,8 @@ fn connection(out: &mut Vec<u8>, connection: &ConnectionInfo) {
     for (name, said) in [(r#","client":"#, &connection.client), (r#","destination":"#, &connection.destination)] {
         if let Some(said) = said {
             raw(out, name);
-            escape::string(out, said);
+            // Words of whoever opened the connection.
+            escape::string(out, &redactor.url(said));
         }
     }
     raw(out, r#","tls":null,"protocol":""#);

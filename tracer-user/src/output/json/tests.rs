@@ -258,6 +258,20 @@ fn attached_and_summary_are_what_readers_expect() {
 }
 
 #[test]
+fn what_a_proxy_says_of_both_ends_is_redacted() {
+    let mut exchange = fixture::exchange();
+    let mut connection = (*exchange.connection).clone();
+    connection.client = Some("ada:correct-horse@10.1.2.3:4000".into());
+    connection.destination = Some("api.example/?token=8f14e45fceea167a:443".into());
+    exchange.connection = connection.into();
+    let update = Update::Exchange(exchange.into());
+    let text = json(&update, JsonOptions::default());
+    assert!(text.contains(r#","client":"***@10.1.2.3:4000","destination":"api.example/?token=***"#), "{text}");
+    let shown = json(&update, JsonOptions { show_secrets: true, ..JsonOptions::default() });
+    assert!(shown.contains("ada:correct-horse@10.1.2.3") && shown.contains("8f14e45fceea167a"), "{shown}");
+}
+
+#[test]
 fn counters_that_cannot_be_read_are_said() {
     let loss = crate::engine::Loss { at_least: true, ..fixture::loss() };
     let text = json(&Update::Loss(loss), JsonOptions::default());

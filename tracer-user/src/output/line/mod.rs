@@ -289,7 +289,7 @@ impl<W: Write> LineOutput<W> {
         let said = [("for", &exchange.connection.client), ("to", &exchange.connection.destination)];
         for (word, said) in said.into_iter().filter_map(|(word, said)| Some((word, said.as_ref()?))) {
             self.line.style(Style::Faint);
-            self.line.put(format_args!("  {word} {}", Visible(said)));
+            self.line.put(format_args!("  {word} {}", Visible(&self.redactor.url(said))));
         }
     }
 

@@ -12,6 +12,7 @@ use crate::{
     event::Timestamp,
     exchange::{Exchange, Outcome, Quality, SLOW_NS},
     measure,
+    redact::Redactor,
     tui::{overview::place, pen::Pen, theme::Tone, view::Context},
     visible::Visible,
 };
@@ -73,7 +74,7 @@ pub(super) fn title(pen: &mut Pen<'_>, exchange: &Exchange, context: &Context<'_
 pub(super) fn rows(exchange: &Exchange, links: &Links, context: &Context<'_>) -> Vec<Top> {
     let mut rows = vec![Top::Words(outcome(exchange, context))];
     rows.extend(how(exchange, context).map(Top::Words));
-    rows.push(Top::Words(who(exchange)));
+    rows.push(Top::Words(who(exchange, context.redactor)));
     if let Some(words) = quality(exchange.quality) {
         rows.push(Top::Words(vec![(Tone::Warn, format!("~ {words}"))]));
     }
@@ -146,11 +147,11 @@ fn how(exchange: &Exchange, context: &Context<'_>) -> Option<Vec<(Tone, String)>
     (!text.is_empty()).then(|| vec![(tone, text)])
 }
 
-fn who(exchange: &Exchange) -> Vec<(Tone, String)> {
+fn who(exchange: &Exchange, redactor: Redactor) -> Vec<(Tone, String)> {
     let (process, connection) = (&exchange.process, &exchange.connection);
     let verb = if exchange.role == Role::Client { "asks" } else { "answers" };
     let said = |word: &str, said: &Option<Box<str>>| {
-        said.as_ref().map_or_else(String::new, |said| format!(" {word} {}", Visible(said)))
+        said.as_ref().map_or_else(String::new, |said| format!(" {word} {}", Visible(&redactor.url(said))))
     };
     let (client, destination) = (said("for", &connection.client), said("to", &connection.destination));
     vec![
