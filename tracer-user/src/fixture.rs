@@ -103,6 +103,7 @@ pub(crate) fn summary() -> Update {
         duration_ns: 9_000_000_000,
         loss: loss(),
         waits_given_up: 0,
+        processes_forgotten: 0,
     })
 }
 

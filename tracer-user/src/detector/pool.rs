@@ -8,7 +8,11 @@
 //! That calls wait cannot be seen from outside; it is concluded, and only where the target has callers of its own: a
 //! program that makes just so many calls at once looks the same, but means it.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{VecDeque, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -82,6 +86,8 @@ pub struct Pool {
     open: FxHashSet<ExchangeId>,
     /// Open inbound calls by process.
     inbound: FxHashMap<u32, u64>,
+    /// There were inbound calls.
+    serves: bool,
     /// A process that makes calls was seen: before, nobody can wait for one.
     asks: bool,
     told: u32,
@@ -101,6 +107,7 @@ impl Detect for Pool {
             upstreams: FxHashMap::default(),
             open: FxHashSet::default(),
             inbound: FxHashMap::default(),
+            serves: false,
             asks: false,
             told: 0,
         }
@@ -108,7 +115,7 @@ impl Detect for Pool {
 
     fn wants(&self, step: Step, role: Role) -> bool {
         // Without callers of its own, a process has nobody who waits.
-        step == Step::RequestDone && if role == Role::Server { self.asks } else { !self.inbound.is_empty() }
+        step == Step::RequestDone && if role == Role::Server { self.asks } else { self.serves }
     }
 
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
@@ -134,6 +141,7 @@ impl Pool {
         }
         let pid = exchange.process.pid;
         if exchange.role == Role::Server {
+            self.serves = true;
             *self.inbound.entry(pid).or_default() += 1;
             return;
         }
@@ -165,8 +173,12 @@ impl Pool {
         }
         let pid = exchange.process.pid;
         if exchange.role == Role::Server {
-            if let Some(open) = self.inbound.get_mut(&pid) {
-                *open -= 1;
+            // Processes come and go, and their ends may not be seen. One that ended took its calls with it.
+            if let Entry::Occupied(mut open) = self.inbound.entry(pid) {
+                *open.get_mut() -= 1;
+                if *open.get() == 0 {
+                    open.remove();
+                }
             }
             return;
         }

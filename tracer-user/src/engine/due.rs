@@ -50,6 +50,15 @@ impl Due {
         self.heap.push(Reverse((time, number, link.info.inode.0)));
     }
 
+    /// Forgets appointments that were replaced, or whose connections are gone, where they are most.
+    pub(super) fn tidy(&mut self, links: &FxHashMap<u64, Box<Link>>) {
+        if self.heap.len() > 2 * links.len() + 4096 {
+            self.heap.retain(|Reverse((time, number, inode))| {
+                links.get(inode).is_some_and(|link| link.appointment == Some((*time, *number)))
+            });
+        }
+    }
+
     /// Those that are due at `now`, in their order: place and inode.
     pub(super) fn take(&mut self, now: Timestamp, links: &mut FxHashMap<u64, Box<Link>>) -> Vec<(u64, u64)> {
         let mut due = Vec::new();

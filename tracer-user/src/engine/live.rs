@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, cmp::Reverse, collections::BinaryHeap};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::link::{Content, Link};
 use crate::{
@@ -55,6 +55,13 @@ impl Queue {
     pub(super) fn tidy(&mut self, links: &FxHashMap<u64, Box<Link>>) {
         if self.next.len() > 2 * links.len() + 4096 {
             self.next.retain(|inode| links.contains_key(inode));
+        }
+        if self.found.len() > 2 * links.len() + 4096 {
+            let mut kept = FxHashSet::default();
+            self.found.retain(|inode| links.contains_key(inode) && kept.insert(*inode));
+        }
+        if self.later.len() > 2 * links.len() + 4096 {
+            self.later.retain(|Reverse((_, inode))| links.contains_key(inode));
         }
     }
 

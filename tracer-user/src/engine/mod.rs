@@ -39,6 +39,12 @@ use crate::{
 
 /// Connections that are remembered at once; beyond it those that were known first are given up.
 pub const MAX_CONNECTIONS: usize = 100_000;
+/// Processes that are said to be the targets.
+const MAX_TARGETS: usize = 4_096;
+/// Events after which it is seen to what ticks look after, where none come.
+const TIDY_AFTER: u64 = 65_536;
+/// Notes that wait for a tick, which says whether events were lost.
+const MAX_UNSEEN: usize = 4_096;
 /// How many are given up at a time: to find the oldest is to look at all, which not every new connection can cost.
 const GIVEN_UP_AT_ONCE: usize = MAX_CONNECTIONS / 64;
 /// How long a connection that is over is remembered, for events of it that come late.
@@ -238,6 +244,9 @@ impl Engine {
         self.last = self.last.max(event.time());
         self.environment.told.now = self.last;
         self.events += 1;
+        if self.events.is_multiple_of(TIDY_AFTER) {
+            self.tidy();
+        }
         match event {
             Event::Data(event, payload) => self.data(event, payload),
             Event::Socket(event) => self.socket(event),
@@ -292,6 +301,7 @@ impl Engine {
             unseen: self.environment.told.unseen.clone(),
             duration_ns: self.attached.map_or(0, |attached| time.since(attached)),
             waits_given_up: self.environment.waiting.given_up(),
+            processes_forgotten: self.environment.processes.forgotten(),
             loss: Loss { time, ..self.loss.clone() },
         }));
     }
@@ -653,7 +663,10 @@ impl Engine {
                 self.environment.processes.set_name(pid, &event.name);
                 if event.header.flags & wire::flag::NAMED_TARGET != 0 {
                     let name = self.environment.processes.name(pid);
-                    self.targets.push(Target { pid, name });
+                    if self.targets.len() < MAX_TARGETS {
+                        self.environment.processes.spare(pid);
+                        self.targets.push(Target { pid, name });
+                    }
                 }
             }
             process::EXIT => {
@@ -719,6 +732,15 @@ impl Engine {
         match self.links.get_mut(&event.connection).filter(|link| link.over.is_none()) {
             Some(link) => link.set_name(name),
             None => self.names.keep(event.connection, name),
+        }
+    }
+
+    /// Forgets what was meant for connections that are gone. A recording may have no ticks.
+    fn tidy(&mut self) {
+        self.queue.get_mut().tidy(&self.links);
+        self.due.tidy(&self.links);
+        if self.environment.unseen.len() > MAX_UNSEEN {
+            self.report_unseen();
         }
     }
 

@@ -1,15 +1,37 @@
 //! Names of processes, and which descriptor of which process names which connection.
+//!
+//! A program may make processes and sockets for ever, and the event of an end may be missing. So all processes together are bounded,
+//! and their descriptors as well: the process of which nothing was heard for the longest time is forgotten, and counted. One that
+//! was forgotten has no name until it says it again.
 
-use std::{collections::hash_map::Entry, sync::Arc};
+use std::{
+    collections::{BTreeMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use rustc_hash::FxHashMap;
 
 use crate::visible::Foreign;
 
+/// Processes that are known at once: twice as many as the probes follow (`MAX_TARGETS`).
+pub(super) const MAX_PROCESSES: usize = 32_768;
+/// Descriptors of all processes: those of all connections that are remembered, each held by several.
+pub(super) const MAX_DESCRIPTORS: usize = 524_288;
+/// Descriptors that a child is known to inherit. A fork is one event; what it costs must not grow with all that its parent holds.
+const MAX_INHERITED: usize = 1_024;
+/// Processes that were named are spared so often, before one goes all the same.
+const SPARED: usize = 64;
+
 /// What is known of the traced processes.
 #[derive(Debug, Default)]
 pub(super) struct ProcessTable {
     processes: FxHashMap<u32, Process>,
+    /// Processes by when something was heard of them last.
+    heard: BTreeMap<u64, u32>,
+    last: u64,
+    /// Of all processes.
+    descriptors: usize,
+    forgotten: u64,
     /// How many descriptors of all processes name a connection (inode). The table answers that for every descriptor that
     /// goes, and a child that exits lets go of all that it inherited: a search would be quadratic.
     holders: FxHashMap<u64, u32>,
@@ -20,6 +42,10 @@ struct Process {
     name: Option<Arc<str>>,
     /// Connection (inode) by file descriptor.
     descriptors: FxHashMap<i32, u64>,
+    /// Its place in `heard`.
+    heard: u64,
+    /// The user asked for it.
+    named: bool,
 }
 
 /// Name of a process that is not known.
@@ -32,28 +58,76 @@ impl ProcessTable {
 
     pub(super) fn set_name(&mut self, pid: u32, name: &[u8; 16]) {
         let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-        let process = self.processes.entry(pid).or_default();
+        let process = self.hear(pid);
         if length > 0 {
             // Cleaned here, once: whatever names a process from here on (lines, titles, evidence, JSON) is harmless.
             process.name = Some(Foreign::from_bytes(&name[..length]).to_string().into());
+        }
+        self.make_room();
+    }
+
+    /// The user asked for this process: others are forgotten before it.
+    pub(super) fn spare(&mut self, pid: u32) {
+        self.hear(pid).named = true;
+    }
+
+    /// How many processes were forgotten, as there were too many.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// The process, known from now on, and the one of which something was heard last.
+    fn hear(&mut self, pid: u32) -> &mut Process {
+        let process = self.processes.entry(pid).or_default();
+        if process.heard != self.last || self.last == 0 {
+            self.heard.remove(&process.heard);
+            self.last += 1;
+            process.heard = self.last;
+            self.heard.insert(self.last, pid);
+        }
+        process
+    }
+
+    /// Forgets processes until the rest fits.
+    fn make_room(&mut self) {
+        let mut spared = 0;
+        while self.processes.len() > MAX_PROCESSES || self.descriptors > MAX_DESCRIPTORS {
+            let Some((_, pid)) = self.heard.pop_first() else { return };
+            if let Some(process) = self.processes.get_mut(&pid).filter(|process| process.named && spared < SPARED) {
+                spared += 1;
+                process.heard = 0;
+                self.hear(pid);
+                continue;
+            }
+            self.forgotten += 1;
+            let Some(process) = self.processes.remove(&pid) else { continue };
+            self.release_all(process);
         }
     }
 
     /// A child has its parent's name and descriptors until it says otherwise.
     pub(super) fn fork(&mut self, parent: u32, child: u32) {
         let Some(process) = self.processes.get(&parent) else { return };
-        let copy = Process { name: process.name.clone(), descriptors: process.descriptors.clone() };
-        for connection in copy.descriptors.values() {
+        let name = process.name.clone();
+        let descriptors: FxHashMap<i32, u64> =
+            process.descriptors.iter().take(MAX_INHERITED).map(|(fd, connection)| (*fd, *connection)).collect();
+        for connection in descriptors.values() {
             *self.holders.entry(*connection).or_default() += 1;
         }
-        if let Some(old) = self.processes.insert(child, copy) {
-            self.release_all(old);
-        }
+        self.descriptors += descriptors.len();
+        self.hear(parent);
+        let process = self.hear(child);
+        process.name = name;
+        process.named = false;
+        let old = std::mem::replace(&mut process.descriptors, descriptors);
+        self.release_descriptors(old);
+        self.make_room();
     }
 
     /// Forgets a process; gives the connections that it held.
     pub(super) fn exit(&mut self, pid: u32) -> Vec<u64> {
         let Some(process) = self.processes.remove(&pid) else { return Vec::new() };
+        self.heard.remove(&process.heard);
         let mut held: Vec<u64> = process.descriptors.values().copied().collect();
         self.release_all(process);
         held.sort_unstable();
@@ -64,7 +138,11 @@ impl ProcessTable {
     /// `fd` names `connection`. Gives another one that it named before, whose close was not seen or is still to come.
     pub(super) fn open(&mut self, pid: u32, fd: i32, connection: u64) -> Option<u64> {
         *self.holders.entry(connection).or_default() += 1;
-        let old = self.processes.entry(pid).or_default().descriptors.insert(fd, connection)?;
+        self.descriptors += 1;
+        let Some(old) = self.hear(pid).descriptors.insert(fd, connection) else {
+            self.make_room();
+            return None;
+        };
         self.release(old);
         (old != connection).then_some(old)
     }
@@ -76,6 +154,7 @@ impl ProcessTable {
         let connection = *held.get(&fd).filter(|connection| **connection != now)?;
         held.remove(&fd);
         self.release(connection);
+        self.hear(pid);
         Some(connection)
     }
 
@@ -85,13 +164,18 @@ impl ProcessTable {
     }
 
     fn release_all(&mut self, process: Process) {
-        for connection in process.descriptors.into_values() {
+        self.release_descriptors(process.descriptors);
+    }
+
+    fn release_descriptors(&mut self, descriptors: FxHashMap<i32, u64>) {
+        for connection in descriptors.into_values() {
             self.release(connection);
         }
     }
 
     /// One descriptor less names the connection.
     fn release(&mut self, connection: u64) {
+        self.descriptors = self.descriptors.saturating_sub(1);
         if let Entry::Occupied(mut holders) = self.holders.entry(connection) {
             *holders.get_mut() -= 1;
             if *holders.get() == 0 {
@@ -154,5 +238,53 @@ mod tests {
         assert_eq!(table.close(PARENT, 5, 101), Some(100));
         assert_eq!(table.open(PARENT, 5, 101), None);
         assert!(table.holds(101));
+    }
+
+    #[test]
+    fn a_hundred_thousand_children_hold_no_more_than_fits() {
+        let mut table = ProcessTable::default();
+        table.set_name(PARENT, b"prefork\0\0\0\0\0\0\0\0\0");
+        table.spare(PARENT);
+        for fd in 0..20 {
+            table.open(PARENT, fd, 100 + fd as u64);
+        }
+        for child in 1_000..101_000 {
+            table.fork(PARENT, child);
+            assert!(table.processes.len() <= MAX_PROCESSES && table.descriptors <= MAX_DESCRIPTORS);
+        }
+        assert_eq!(table.heard.len(), table.processes.len());
+        assert_eq!(table.forgotten() as usize + table.processes.len(), 100_001);
+        assert_eq!(&*table.name(PARENT), "prefork", "it was named");
+        assert_eq!((&*table.name(100_999), &*table.name(1_000)), ("prefork", "?"), "the oldest go");
+        let count: usize = table.processes.values().map(|process| process.descriptors.len()).sum();
+        assert_eq!((count, table.holders.len()), (table.descriptors, 20));
+        for pid in table.processes.keys().copied().collect::<Vec<_>>() {
+            table.exit(pid);
+        }
+        assert!(table.holders.is_empty() && table.heard.is_empty() && table.descriptors == 0);
+    }
+
+    #[test]
+    fn a_million_descriptors_hold_no_more_than_fits() {
+        let mut table = ProcessTable::default();
+        for number in 0..1_000_000_u64 {
+            // Some processes, of which one makes most.
+            let pid = if number % 100 == 0 { number as u32 % 5_000 } else { PARENT };
+            table.open(pid, number as i32, number);
+            assert!(table.descriptors <= MAX_DESCRIPTORS);
+        }
+        assert!(table.holds(999_999) && table.forgotten() > 0);
+        let count: usize = table.processes.values().map(|process| process.descriptors.len()).sum();
+        assert_eq!((count, table.holders.len()), (table.descriptors, table.descriptors));
+    }
+
+    #[test]
+    fn a_fork_costs_little_whatever_its_parent_holds() {
+        let mut table = ProcessTable::default();
+        for fd in 0..50_000 {
+            table.open(PARENT, fd, fd as u64);
+        }
+        table.fork(PARENT, CHILD);
+        assert_eq!(table.processes[&CHILD].descriptors.len(), MAX_INHERITED);
     }
 }

@@ -128,6 +128,8 @@ pub struct Summary {
     pub duration_ns: u64,
     /// How often a connection gave up what it waited for, as all of them together held too much.
     pub waits_given_up: u64,
+    /// How many processes were forgotten, with the connections that they held, as there were too many.
+    pub processes_forgotten: u64,
 }
 
 /// What the engine found out.

@@ -1,10 +1,15 @@
 //! What strangers can make pidtap hold, and do: bounded for all connections together.
 
-use super::super::{Engine, EngineOptions, Update, waiting::MAX_WAITING};
+use super::super::{
+    Engine, EngineOptions, MAX_CONNECTIONS, Update, process_table::MAX_PROCESSES, waiting::MAX_WAITING,
+};
 use crate::{
     event::{
         Event,
-        wire::{AttachedEvent, DataEvent, EventHeader, SocketEvent, TickEvent, call, direction, flag, origin},
+        wire::{
+            AttachedEvent, DataEvent, EventHeader, ProcessEvent, SocketEvent, TickEvent, call, direction, flag, origin,
+            process,
+        },
     },
     exchange::Quality,
     protocol::http1::pairing::{MAX_OPEN_BYTES, MAX_OPEN_HEADS},
@@ -214,4 +219,35 @@ fn open_exchanges_hold_no_more_than_fits() {
         let exchanges = told.iter().filter(|update| matches!(update, Update::Exchange(_))).count();
         assert!(exchanges >= connections as usize, "{exchanges}");
     }
+}
+
+/// A target that makes processes for ever, each of which calls once; no end of any is seen, and time does not pass.
+#[test]
+fn processes_without_end_hold_no_more_than_fits() {
+    const CHILDREN: u32 = 50_000;
+    let mut crowd = Crowd::new();
+    let forks = |child| ProcessEvent {
+        header: header(S),
+        other_tgid: child,
+        exit_code: 0,
+        action: process::FORK,
+        reserved: [0; 7],
+        name: [0; 16],
+    };
+    let found = ProcessEvent { action: process::FOUND, name: *b"prefork\0\0\0\0\0\0\0\0\0", ..forks(0) };
+    crowd.engine.handle_event(&Event::Process(found));
+    for child in 1..=CHILDREN {
+        crowd.engine.handle_event(&Event::Process(forks(100 + child)));
+        let connection = u64::from(child);
+        crowd.connection(connection, origin::ACCEPT);
+        crowd.moves(connection, direction::RECEIVE, 0, b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+        crowd.moved(connection, direction::SEND, [0, 28], b"HTTP/1.1 204 N\r\n\r\n");
+        drop(crowd.told());
+    }
+    assert!(crowd.engine.connections() <= MAX_CONNECTIONS);
+    crowd.engine.finish();
+    let told = crowd.told();
+    let Some(Update::Summary(summary)) = told.last() else { panic!("a summary") };
+    assert_eq!(summary.exchanges, u64::from(CHILDREN));
+    assert!(summary.processes_forgotten >= u64::from(CHILDREN) - MAX_PROCESSES as u64, "{summary:?}");
 }

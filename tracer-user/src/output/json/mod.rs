@@ -229,6 +229,7 @@ impl ObjectWriter {
             (r#","decoding_cut":"#, self.decoding.cut()),
             (r#","decoding_skipped":"#, self.decoding.skipped()),
             (r#","waits_given_up":"#, summary.waits_given_up),
+            (r#","processes_forgotten":"#, summary.processes_forgotten),
         ] {
             if count > 0 {
                 raw(out, name);
