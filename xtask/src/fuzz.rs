@@ -88,6 +88,13 @@ pub(crate) fn kept(target: &str) -> PathBuf {
     root().join("fuzz/kept").join(target)
 }
 
+/// Where inputs go that break something.
+fn artifacts(target: &str) -> anyhow::Result<PathBuf> {
+    let folder = root().join("fuzz/artifacts").join(target);
+    make(&folder)?;
+    Ok(folder)
+}
+
 fn make(folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))
 }
@@ -103,6 +110,7 @@ fn keep(target: &str) -> anyhow::Result<()> {
     perform(
         Command::new(program(target)?)
             .args(["-set_cover_merge=1", "-use_counters=0", "-timeout=10", "-rss_limit_mb=1024", "-verbosity=0"])
+            .arg(format!("-artifact_prefix={}/", artifacts(target)?.display()))
             .arg(&folder)
             .arg(found(target)),
     )?;
@@ -118,16 +126,13 @@ fn keep(target: &str) -> anyhow::Result<()> {
 fn fuzz(target: &str, seconds: u32) -> anyhow::Result<()> {
     say(&format!("fuzzing {target} for {seconds} s"));
     let corpus = found(target);
-    let artifacts = root().join("fuzz/artifacts").join(target);
-    for folder in [&corpus, &artifacts] {
-        make(folder)?;
-    }
+    make(&corpus)?;
     corpus::unpack(&kept(target), &corpus)?;
     perform(
         Command::new(program(target)?)
             .env("PIDTAP_FUZZ_SEEDS", &corpus)
             .arg(&corpus)
-            .arg(format!("-artifact_prefix={}/", artifacts.display()))
+            .arg(format!("-artifact_prefix={}/", artifacts(target)?.display()))
             .arg(format!("-max_total_time={seconds}"))
             // Bounds that are failures: an input that takes this long, or memory that grows.
             .args(["-timeout=10", "-rss_limit_mb=1024", "-max_len=8192", "-verbosity=0", "-print_final_stats=1"]),
