@@ -16,7 +16,7 @@ const TYPES: [Option<&[u8]>; 4] = [
 ];
 const NAMES: [&[u8]; 4] = [b"x-any", b"set-cookie", b"host", b"sec-websocket-protocol"];
 /// What is quadratic takes minutes for this; what is linear, a fraction of a second, instrumented and on a busy machine.
-const LONG: usize = 64 << 10;
+const LONG: usize = 32 << 10;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fuzz_target!(init: seeds::write(&seeds::redact()), |bytes: &[u8]| {
@@ -34,11 +34,11 @@ fuzz_target!(init: seeds::write(&seeds::redact()), |bytes: &[u8]| {
         3 => {
             let Ok(text) = str::from_utf8(text) else { return };
             for masked in [redactor.url(text), redactor.text(text), redactor.authority(text)] {
-                assert_eq!(masked.contains('\u{fffd}'), text.contains('\u{fffd}'), "{text:?} became {masked:?}");
+                assert!(text.contains('\u{fffd}') || !masked.contains('\u{fffd}'), "{text:?} became {masked:?}");
                 whole(text.as_bytes(), masked.as_bytes());
             }
         }
-        4 if (1..=64).contains(&text.len()) => {
+        4 if (1..=24).contains(&text.len()) => {
             let text = text.repeat(LONG / text.len());
             let started = Instant::now();
             whole(&text, &redactor.body(TYPES[kind], &text));

@@ -59,7 +59,7 @@ fn exchange(mut bytes: &[u8]) -> Option<Exchange> {
     let rest = &mut bytes;
     let flags = *rest.split_off_first()?;
     let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
-    let target = text(take(rest));
+    let target = text(&value(take(rest)));
     let mut headers = Fields::default();
     if flags & 1 != 0 {
         headers.push(b"Host", &value(take(rest)));

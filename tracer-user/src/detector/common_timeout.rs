@@ -115,7 +115,7 @@ mod tests {
         let followed = followed.iter().map(|ms| GivenUp { lasted: ms * 1_000_000, followed: true });
         let clean = clean.map(|ms| GivenUp { lasted: ms * 1_000_000, followed: false });
         let calls: Vec<GivenUp> = followed.chain(clean).collect();
-        common(&calls).map(|common| ((common.timeout + 500_000) / 1_000_000, common.sure))
+        common(&calls).map(|common| (common.timeout.saturating_add(500_000) / 1_000_000, common.sure))
     }
 
     #[test]

@@ -250,7 +250,7 @@ pub type Facts = Vec<(&'static str, Value)>;
 impl Value {
     /// Whole milliseconds of so many nanoseconds.
     pub fn milliseconds(nanoseconds: u64) -> Self {
-        Self::Count((nanoseconds + 500_000) / 1_000_000)
+        Self::Count(nanoseconds.saturating_add(500_000) / 1_000_000)
     }
 
     /// A list.

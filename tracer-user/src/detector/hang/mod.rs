@@ -270,10 +270,14 @@ impl Hang {
             }
         }
         let age = now.since(candidate.started);
-        watched.candidate = candidate;
         let after = self.thresholds.after.as_nanos() as u64;
         let grace = after.clamp(GRACE.0, GRACE.1);
-        let threshold = watched.candidate.threshold;
+        let threshold = candidate.threshold;
+        let before = std::mem::replace(&mut watched.candidate, candidate).threshold;
+        // What is silent on purpose hangs only where it is stuck. One that was said to hang before is told with what held then.
+        if threshold == u64::MAX {
+            watched.candidate.threshold = if before == u64::MAX { after } else { before };
+        }
         let due = stall >= threshold || (verdict.stuck && stall >= after);
         let Some(told) = &mut watched.told else {
             let ready = verdict.settled || now.since(watched.since) >= after / 2 + grace;
