@@ -56,7 +56,8 @@ pub(super) fn find(scan: &mut Scan<'_>) {
         }
         let end = end_of_tag(text, tag + 1).max(tag + 1);
         let inside = &text[tag + 1..end];
-        at = (end + 1).min(text.len());
+        // A tag that begins another one, or is too long, has no end of its own to step over.
+        at = if text.get(end) == Some(&b'>') { end + 1 } else { end };
         let (closing, inside) = inside.strip_prefix(b"/").map_or((false, inside), |inside| (true, inside));
         let name = &inside
             [..inside.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'/').unwrap_or(inside.len())];
@@ -128,7 +129,7 @@ fn end_of_tag(text: &[u8], start: usize) -> usize {
         match (quote, text[at]) {
             (None, b'>') => return at,
             // A new tag: this one was none.
-            (None, b'<') => return at.saturating_sub(1),
+            (None, b'<') => return at,
             (None, byte @ (b'"' | b'\'')) if at > start && matches!(text[at - 1], b'=' | b' ') => quote = Some(byte),
             (Some(open), byte) if byte == open => quote = None,
             _ => {}

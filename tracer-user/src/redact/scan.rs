@@ -127,8 +127,12 @@ impl Scan<'_> {
                 },
             );
         }
-        settle(&mut self.spans);
         let (text, marker) = (self.text, self.marker);
+        // What is looked at for a bounded length may end inside a character.
+        for span in &mut self.spans {
+            span.keep_characters(text);
+        }
+        settle(&mut self.spans);
         for span in &mut self.spans {
             let secret = &text[span.start..span.end];
             span.mark.get_or_insert_with(|| if span.few { Marker::default() } else { marker }.mark(secret));

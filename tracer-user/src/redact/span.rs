@@ -17,6 +17,18 @@ pub(super) struct Span {
     pub(super) quotes: Option<Quotes>,
 }
 
+impl Span {
+    /// Takes in the rest of a character of UTF-8 that it begins or ends in.
+    pub(super) fn keep_characters(&mut self, text: &[u8]) {
+        let goes_on = |at: usize| text.get(at).is_some_and(|byte| (0x80..0xc0).contains(byte));
+        // No character has more bytes than four.
+        let before = (0..3).find(|back| !goes_on(self.start - (*back).min(self.start))).unwrap_or(0);
+        let behind = (0..3).find(|more| !goes_on(self.end + more)).unwrap_or(3);
+        self.start -= before.min(self.start);
+        self.end = (self.end + behind).min(text.len());
+    }
+}
+
 /// Most backslashes before a quote that is added: two levels of JSON in JSON. Each level doubles them, and a text of single digits
 /// so deep would become thirty times as long. Deeper, a mark has no quotes, and what is around it stays one string.
 const DEEPEST: u8 = 3;

@@ -128,6 +128,24 @@ fn nothing_becomes_much_longer() {
 }
 
 #[test]
+fn a_tag_without_an_end_hides_whole_characters_and_no_less() {
+    for secret in ["s3cret-é", "s3cret-word", "s3cret-\u{fffd}"] {
+        // Another tag begins; the tag is longer than what is looked at, by each number of bytes.
+        let text = format!("<add key=\"token\" value={secret}<b>x</b>");
+        let masked = String::from_utf8(HIDE.body(None, text.as_bytes()).into_owned()).expect("UTF-8");
+        assert_eq!(masked, format!("<add key=\"token\" value={}<b>x</b>", shown(secret)));
+    }
+    for length in 8100..8220 {
+        let text = format!(
+            "<add key=\"token\" value='{}{}",
+            "x".repeat(length - length / 4 * 4),
+            "\u{fffd}".repeat(length / 3)
+        );
+        assert!(std::str::from_utf8(&HIDE.body(None, text.as_bytes())).is_ok(), "{length}");
+    }
+}
+
+#[test]
 fn urls() {
     let check = |url: &str, expected: &str| {
         assert_eq!(HIDE.url(url), expected);
