@@ -31,10 +31,16 @@ pub fn bound(wire: usize, limit: usize) -> usize {
     wire.saturating_mul(GROWTH).saturating_add(FREE).min(limit)
 }
 
+/// To look for text in a body that needs no decoding, and to hide what is in it.
+const NS_A_BYTE_LOOKED_AT: u64 = 2;
+
 /// What is left to be decoded, for an output that decodes every body.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     allowance: usize,
+    /// The most that is saved up.
+    most: usize,
+    ns_a_second: u64,
     /// The second of the trace that is counted now, and what was spent in it.
     second: u64,
     spent_ns: u64,
@@ -45,11 +51,39 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { allowance: ALLOWANCE, second: 0, spent_ns: 0, cut: 0, skipped: 0 }
+        Self {
+            allowance: ALLOWANCE,
+            most: ALLOWANCE,
+            ns_a_second: NS_A_SECOND,
+            second: 0,
+            spent_ns: 0,
+            cut: 0,
+            skipped: 0,
+        }
     }
 }
 
 impl Budget {
+    /// Refuses nothing, and reckons what was spent, for whoever stops by himself and goes on later.
+    pub fn reckoning() -> Self {
+        Self { allowance: usize::MAX, most: usize::MAX, ns_a_second: u64::MAX, second: u64::MAX, ..Self::default() }
+    }
+
+    /// Nanoseconds that were spent, of the second that is counted now.
+    pub fn spent_ns(&self) -> u64 {
+        self.spent_ns
+    }
+
+    /// Something was done that took so long.
+    pub fn spend_ns(&mut self, nanoseconds: u64) {
+        self.spent_ns = self.spent_ns.saturating_add(nanoseconds);
+    }
+
+    /// So many bytes that needed no decoding were looked at.
+    pub fn look(&mut self, bytes: usize) {
+        self.spend_ns(NS_A_BYTE_LOOKED_AT.saturating_mul(bytes as u64));
+    }
+
     /// Bytes that may come out of a body of `wire` bytes at `now`, of `limit` at most; `None` where the time for decoding is
     /// used up.
     pub fn room(&mut self, wire: usize, limit: usize, now: Timestamp) -> Option<usize> {
@@ -58,7 +92,7 @@ impl Budget {
         if second > self.second {
             (self.second, self.spent_ns) = (second, 0);
         }
-        if self.spent_ns >= NS_A_SECOND {
+        if self.spent_ns >= self.ns_a_second {
             self.skipped += 1;
             return None;
         }
@@ -67,7 +101,7 @@ impl Budget {
 
     /// A body of `wire` bytes was decoded to `out` bytes.
     pub fn spend(&mut self, wire: usize, out: usize, undone: &[Coding], cut: bool) {
-        let earned = self.allowance.saturating_add(wire.saturating_mul(GROWTH)).min(ALLOWANCE);
+        let earned = self.allowance.saturating_add(wire.saturating_mul(GROWTH)).min(self.most);
         self.allowance = earned.saturating_sub(out);
         self.cut += u64::from(cut);
         // What goes in and out of a coding in the middle is no more than the bound of the body.

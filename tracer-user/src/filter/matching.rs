@@ -1,6 +1,6 @@
 //! What is asked of an exchange, answered.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::RefCell};
 
 use super::{
     Context,
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     connection::{Endpoint, Role},
-    content::{self, DECODED_LIMIT},
+    content::{self, DECODED_LIMIT, End},
     errno,
     event::Timestamp,
     exchange::{Body, Exchange, Fields, Outcome, Quality, Request},
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Expression {
-    pub(super) fn matches(&self, exchange: &Exchange, context: &Context) -> bool {
+    pub(super) fn matches(&self, exchange: &Exchange, context: &Context<'_>) -> bool {
         match self {
             Self::All(members) => members.iter().all(|member| member.matches(exchange, context)),
             Self::Any(members) => members.iter().any(|member| member.matches(exchange, context)),
@@ -29,31 +29,30 @@ impl Expression {
 }
 
 impl Term {
-    fn matches(&self, exchange: &Exchange, context: &Context) -> bool {
-        let redactor = context.redactor;
+    fn matches(&self, exchange: &Exchange, context: &Context<'_>) -> bool {
         match self {
             Self::Is(flag) => is(*flag, exchange),
             Self::Has(field) => {
                 numbers(field, exchange, context.now, &mut |number| {
                     // A message without content has a body of no bytes.
                     number > 0 || !matches!(field, Field::Body(_) | Field::Size)
-                }) || !matches!(field, Field::Body(_)) && texts(field, exchange, redactor, false, &mut |_| true)
+                }) || !matches!(field, Field::Body(_)) && texts(field, exchange, context, false, &mut |_| true)
             }
             Self::Contains(Field::Body(side), needles) => {
                 // To hide what is in a large body costs much more than to look for text that is mostly not in it.
                 let worth = |body: &[u8]| needles.iter().any(|needle| needle.may_be_mark() || needle.is_in(body));
                 let test = &mut |body: &[u8]| needles.iter().any(|needle| needle.is_in(body));
-                messages(*side, exchange).any(|(fields, body)| content(fields, body, redactor, worth, test))
+                messages(*side, exchange).any(|(fields, body)| content(fields, body, context, worth, test))
             }
             Self::Contains(field, needles) => {
-                texts(field, exchange, redactor, false, &mut |text| needles.iter().any(|needle| needle.is_in(text)))
+                texts(field, exchange, context, false, &mut |text| needles.iter().any(|needle| needle.is_in(text)))
             }
             Self::Equals(field, wanted, needles) => {
                 *wanted
-                    == texts(field, exchange, redactor, true, &mut |text| needles.iter().any(|needle| needle.is(text)))
+                    == texts(field, exchange, context, true, &mut |text| needles.iter().any(|needle| needle.is(text)))
             }
             Self::Matches(field, wanted, pattern) => {
-                *wanted == texts(field, exchange, redactor, true, &mut |text| pattern.matches(text))
+                *wanted == texts(field, exchange, context, true, &mut |text| pattern.matches(text))
             }
             Self::Compares(field, comparison, _, wanted) => {
                 let equal = |number: u64| wanted.iter().any(|wanted| wanted.range().contains(&number));
@@ -121,10 +120,11 @@ fn numbers(field: &Field, exchange: &Exchange, now: Timestamp, test: &mut impl F
 fn texts(
     field: &Field,
     exchange: &Exchange,
-    redactor: Redactor,
+    context: &Context<'_>,
     whole: bool,
     test: &mut impl FnMut(&[u8]) -> bool,
 ) -> bool {
+    let redactor = context.redactor;
     let request = exchange.request.as_ref();
     match field {
         Field::Line => line(exchange, redactor, test),
@@ -149,7 +149,7 @@ fn texts(
         Field::Remote => address(&exchange.connection.remote_text, whole, test),
         Field::Header(side, name) => sections(*side, exchange).any(|fields| header(fields, name, redactor, test)),
         Field::Body(side) => {
-            messages(*side, exchange).any(|(fields, body)| content(fields, body, redactor, |_| true, test))
+            messages(*side, exchange).any(|(fields, body)| content(fields, body, context, |_| true, test))
         }
         _ => false,
     }
@@ -278,16 +278,32 @@ fn messages(side: Side, exchange: &Exchange) -> impl Iterator<Item = (&Fields, &
 fn content(
     fields: &Fields,
     body: &Body,
-    redactor: Redactor,
+    context: &Context<'_>,
     worth: impl Fn(&[u8]) -> bool,
     test: &mut impl FnMut(&[u8]) -> bool,
 ) -> bool {
-    if body.captured.is_empty() {
+    let wire = &body.captured[..];
+    if wire.is_empty() {
         return false;
     }
-    let decoded = match fields.get("content-encoding") {
-        Some(_) => content::decode(fields.get_all("content-encoding"), &body.captured, DECODED_LIMIT).bytes,
-        None => Cow::Borrowed(&body.captured[..]),
+    let mut budget = context.budget.map(RefCell::borrow_mut);
+    let decoded = if fields.get("content-encoding").is_some() {
+        let room = match &mut budget {
+            Some(budget) => budget.room(wire.len(), DECODED_LIMIT, context.now),
+            None => Some(DECODED_LIMIT),
+        };
+        let Some(room) = room else { return false };
+        let decoded = content::decode(fields.get_all("content-encoding"), wire, room);
+        if let Some(budget) = &mut budget {
+            budget.spend(wire.len(), decoded.bytes.len(), &decoded.undone, decoded.end == End::Bound);
+        }
+        decoded.bytes
+    } else {
+        Cow::Borrowed(wire)
     };
-    worth(&decoded) && test(&redactor.body(fields.get("content-type"), &decoded))
+    if let Some(budget) = &mut budget {
+        budget.look(decoded.len());
+    }
+    drop(budget);
+    worth(&decoded) && test(&context.redactor.body(fields.get("content-type"), &decoded))
 }

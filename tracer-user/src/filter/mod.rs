@@ -37,7 +37,7 @@ mod parse;
 mod text;
 mod value;
 
-use std::{fmt, str::FromStr};
+use std::{cell::RefCell, fmt, str::FromStr};
 
 use expression::Expression;
 pub use field::{FieldHelp, Takes, fields};
@@ -45,15 +45,17 @@ pub use parse::MAX_LENGTH;
 use thiserror::Error;
 use unicode_width::UnicodeWidthChar as _;
 
-use crate::{event::Timestamp, exchange::Exchange, redact::Redactor};
+use crate::{content::Budget, event::Timestamp, exchange::Exchange, redact::Redactor};
 
 /// What an exchange is looked at with.
 #[derive(Clone, Copy, Debug)]
-pub struct Context {
+pub struct Context<'a> {
     /// Hides what is not to be found.
     pub redactor: Redactor,
     /// Until when open exchanges last, at least.
     pub now: Timestamp,
+    /// What may be decoded to look into bodies. Beyond it, a body that needs decoding has nothing in it; who has none decodes all.
+    pub budget: Option<&'a RefCell<Budget>>,
 }
 
 /// A filter, parsed. [`Filter::default`] takes everything.
@@ -102,7 +104,7 @@ impl Filter {
     }
 
     /// Whether it takes this exchange.
-    pub fn matches(&self, exchange: &Exchange, context: &Context) -> bool {
+    pub fn matches(&self, exchange: &Exchange, context: &Context<'_>) -> bool {
         self.plan.matches(exchange, context)
     }
 }

@@ -12,8 +12,9 @@ use crate::{
     fixture::{self, START},
 };
 
-const HIDDEN: Context = Context { redactor: Redactor::new(false), now: Timestamp(START.0 + 7_000_000_000) };
-const SHOWN: Context = Context { redactor: Redactor::new(true), now: Timestamp(0) };
+const HIDDEN: Context<'static> =
+    Context { budget: None, redactor: Redactor::new(false), now: Timestamp(START.0 + 7_000_000_000) };
+const SHOWN: Context<'static> = Context { budget: None, redactor: Redactor::new(true), now: Timestamp(0) };
 
 fn parse(text: &str) -> Filter {
     Filter::parse(text).unwrap_or_else(|error| panic!("{text}\n{}\n{error}", error.caret(text)))

@@ -1,9 +1,10 @@
 //! An output that a filter narrows.
 
-use std::io;
+use std::{cell::RefCell, io};
 
 use super::Output;
 use crate::{
+    content::Budget,
     detector::Live,
     engine::Update,
     event::Timestamp,
@@ -20,13 +21,15 @@ pub struct Filtered<O> {
     output: O,
     filter: Filter,
     redactor: Redactor,
+    /// What may be decoded to look into bodies: as much as an output may decode to write them.
+    budget: RefCell<Budget>,
 }
 
 impl<O: Output> Filtered<O> {
     /// Narrows `output`, which hides secrets as `redactor` does.
     pub fn new(mut output: O, filter: Filter, redactor: Redactor) -> Self {
         output.narrow();
-        Self { output, filter, redactor }
+        Self { output, filter, redactor, budget: RefCell::default() }
     }
 }
 
@@ -47,7 +50,13 @@ impl<O: Output> Output for Filtered<O> {
         if let Update::Exchange(exchange) = update {
             // Of one that is open, its end is that of tracing.
             let now = exchange.timing.end.unwrap_or(exchange.started);
-            if !self.filter.matches(exchange, &Context { redactor: self.redactor, now }) {
+            let before = self.budget.borrow().skipped();
+            let context = Context { redactor: self.redactor, now, budget: Some(&self.budget) };
+            let is_wanted = self.filter.matches(exchange, &context);
+            if self.budget.borrow().skipped() > before {
+                self.output.doubt();
+            }
+            if !is_wanted {
                 self.output.leave_out(exchange);
                 return Ok(());
             }
@@ -114,6 +123,28 @@ mod tests {
             let summary = lines.last().expect("there");
             assert_eq!((&summary["filtered"], &summary["exchanges"]), (&filtered.into(), &10.into()), "{filter}");
         }
+    }
+
+    #[test]
+    fn decoding_to_look_into_bodies_has_its_time_and_what_was_not_looked_into_is_said() {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        io::Write::write_all(&mut encoder, &vec![b'a'; 1 << 20]).expect("memory");
+        let mut exchange = fixture::exchange();
+        let response = exchange.response.as_mut().expect("there");
+        response.headers.push(b"Content-Encoding", b"gzip");
+        response.body.captured = encoder.finish().expect("memory");
+        let update = Update::Exchange(exchange.into());
+        let filter = Filter::parse("response.body:needle").expect("valid");
+        let output = JsonOutput::new(Vec::new(), JsonOptions::default());
+        let mut output = Filtered::new(output, filter, Redactor::new(false));
+        for _ in 0..1_000 {
+            output.write(&update).expect("memory takes everything");
+        }
+        output.write(&fixture::summary()).expect("memory takes everything");
+        output.flush().expect("memory takes everything");
+        let summary: serde_json::Value = serde_json::from_slice(output.output.get_ref()).expect("JSON");
+        let doubtful = summary["filter_doubtful"].as_u64().expect("a number");
+        assert!((100..900).contains(&doubtful) && summary["filtered"] == 1_000, "{summary}");
     }
 
     #[test]

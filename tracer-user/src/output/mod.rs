@@ -29,6 +29,9 @@ pub trait Output {
     /// An exchange that is counted, but not written. Only after [`Self::narrow`].
     fn leave_out(&mut self, _exchange: &Exchange) {}
 
+    /// There was no time to decode a body of an exchange that a filter was to look into: it was judged as if nothing were in it.
+    fn doubt(&mut self) {}
+
     /// Connections (by inode) of which the kernel is to be asked about once a second, within what asking may cost. Only
     /// screens that show what it says care.
     fn watched(&self) -> Vec<u64> {

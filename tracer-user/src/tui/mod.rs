@@ -23,6 +23,8 @@ mod tense;
 mod theme;
 mod view;
 
+use std::cell::RefCell;
+
 use ratatui::{
     Frame,
     buffer::Buffer,
@@ -48,6 +50,7 @@ use self::{
     view::{Context, Reaction, View, Wanted},
 };
 use crate::{
+    content::Budget,
     event::Timestamp,
     redact::{MarkKey, Redactor},
     store::Store,
@@ -264,6 +267,7 @@ impl Ui {
             redactor: self.redactor,
             filter: &self.filter,
             utc_offset_s: self.utc_offset_s,
+            budget: RefCell::new(Budget::reckoning()),
         };
         let view: &mut dyn View = match self.opened.last_mut() {
             Some(view) => &mut **view,

@@ -365,6 +365,46 @@ fn a_key_acts_on_what_those_before_it_brought_about() {
     }
 }
 
+/// Calls whose bodies are next to nothing on the wire, and 64 KiB decoded; the last one is plain.
+fn bombs(count: u64) -> Store {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&vec![b'a'; 1 << 20]).expect("memory");
+    let bomb = encoder.finish().expect("memory");
+    let mut store = Store::default();
+    for id in 0..=count {
+        let mut exchange = crate::fixture::exchange();
+        exchange.id = crate::exchange::ExchangeId(id);
+        let response = exchange.response.as_mut().expect("there");
+        response.headers.push(b"Content-Encoding", if id == count { b"identity" } else { b"gzip" });
+        response.body.captured = if id == count { b"a needle".to_vec() } else { bomb.clone() };
+        store.apply(&crate::engine::Update::Exchange(exchange.into()));
+    }
+    store
+}
+
+#[test]
+fn a_filter_that_decodes_much_holds_up_neither_frames_nor_keys() {
+    let mut stage = Stage::new(bombs(400), SMALL);
+    stage.draw();
+    at_once(&mut stage, &pressed("/body:needle\r"));
+    let mut frames = 0;
+    let mut screen = stage.screen();
+    while screen.contains(" to look at") {
+        frames += 1;
+        assert!(screen.contains("None of the calls matches so far") && frames < 100, "{screen}");
+        // A key has its effect all the same.
+        at_once(&mut stage, &pressed("?"));
+        assert!(stage.screen().contains("Keys "), "{}", stage.screen());
+        at_once(&mut stage, &pressed("?"));
+        screen = stage.screen();
+    }
+    assert!(frames > 1 && screen.contains(" 1 shown of 401"), "{frames}: {screen}");
+    // From call to call the filter looks as well.
+    stage.keys("<Enter>[");
+    assert!(stage.screen().contains("the filter has not looked at this call"), "{}", stage.screen());
+}
+
 #[test]
 fn enter_where_nothing_is_says_so() {
     let mut stage = Stage::new(store_of("screen_bodies", None), SMALL);

@@ -1,5 +1,7 @@
 //! What a screen is given, and what it gives back.
 
+use std::cell::RefCell;
+
 use ratatui::{
     buffer::Buffer,
     layout::{Position, Rect},
@@ -11,12 +13,19 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    content::Budget,
     event::Timestamp,
     exchange::{Exchange, ExchangeId, IncidentId},
     filter::{self, Filter, FilterError},
     redact::Redactor,
     store::Store,
 };
+
+/// The filter may take so long until something is drawn, or a key has done its work. It is reckoned and not measured: a recording
+/// draws the same screens each time.
+const NS_A_FRAME: u64 = 20_000_000;
+/// To look at an exchange takes as long, but for its bodies.
+const NS_AN_EXCHANGE: u64 = 300;
 
 /// What every screen draws from. Drawing changes nothing but how far a screen is scrolled.
 pub(super) struct Context<'a> {
@@ -30,6 +39,8 @@ pub(super) struct Context<'a> {
     pub(super) filter: &'a Wanted,
     /// Seconds to add to UTC for the times shown.
     pub(super) utc_offset_s: i32,
+    /// What the filter has taken.
+    pub(super) budget: RefCell<Budget>,
 }
 
 /// Which exchanges are wanted.
@@ -70,8 +81,14 @@ impl Wanted {
 impl Context<'_> {
     /// Whether the filter lets it through.
     pub(super) fn matches(&self, exchange: &Exchange) -> bool {
-        let context = filter::Context { redactor: self.redactor, now: self.store.now() };
+        self.budget.borrow_mut().spend_ns(NS_AN_EXCHANGE);
+        let context = filter::Context { redactor: self.redactor, now: self.store.now(), budget: Some(&self.budget) };
         self.filter.filter.matches(exchange, &context)
+    }
+
+    /// Whether there is time left to look at more exchanges before something is drawn. At least one is looked at.
+    pub(super) fn has_time(&self) -> bool {
+        self.budget.borrow().spent_ns() < NS_A_FRAME
     }
 
     /// `04:05:06.123`

@@ -421,6 +421,7 @@ impl Loop {
             }
             let mut pressed = false;
             if Screen::has_input(next_frame.saturating_duration_since(Instant::now()))? {
+                let begin = Instant::now();
                 for _ in 0..EVENTS_AT_ONCE {
                     let event = event::read()?;
                     // Nothing follows the mouse: a frame for each place it passes would only be work.
@@ -436,7 +437,7 @@ impl Loop {
                         }
                         self.effect(effect)?;
                     }
-                    if !Screen::has_input(Duration::ZERO)? {
+                    if begin.elapsed() > FRAME || !Screen::has_input(Duration::ZERO)? {
                         break;
                     }
                 }

@@ -99,6 +99,7 @@ impl<W: Write> JsonOutput<W> {
                 request_headers: Remembered::default(),
                 response_headers: Remembered::default(),
                 filtered: None,
+                doubtful: 0,
                 decoding: Budget::default(),
             },
         }
@@ -123,6 +124,10 @@ impl<W: Write> Output for JsonOutput<W> {
         if let Some(filtered) = &mut self.writer.filtered {
             *filtered += 1;
         }
+    }
+
+    fn doubt(&mut self) {
+        self.writer.doubtful += 1;
     }
 
     fn write(&mut self, update: &Update) -> io::Result<()> {
@@ -154,6 +159,8 @@ struct ObjectWriter {
     response_headers: Remembered,
     /// Exchanges that were left out, where some may be.
     filtered: Option<u64>,
+    /// Exchanges that a filter could not look into.
+    doubtful: u64,
     decoding: Budget,
 }
 
@@ -226,6 +233,7 @@ impl ObjectWriter {
             number(out, filtered);
         }
         for (name, count) in [
+            (r#","filter_doubtful":"#, self.doubtful),
             (r#","decoding_cut":"#, self.decoding.cut()),
             (r#","decoding_skipped":"#, self.decoding.skipped()),
             (r#","waits_given_up":"#, summary.waits_given_up),

@@ -75,6 +75,8 @@ pub struct LineOutput<W> {
     open: u64,
     /// Exchanges that were left out, where some may be.
     filtered: Option<u64>,
+    /// Exchanges that a filter could not look into.
+    doubtful: u64,
     incidents: Incidents,
 }
 
@@ -102,6 +104,7 @@ impl<W: Write> LineOutput<W> {
             slow: 0,
             open: 0,
             filtered: None,
+            doubtful: 0,
             incidents: Incidents::default(),
         }
     }
@@ -383,6 +386,9 @@ impl<W: Write> LineOutput<W> {
         if let Some(filtered) = self.filtered {
             self.line.put(format_args!("; {filtered} left out by the filter"));
         }
+        if self.doubtful > 0 {
+            self.line.put(format_args!("; {} with bodies that it had no time to decode", self.doubtful));
+        }
         if summary.incidents > 0 {
             let plural = if summary.incidents == 1 { "" } else { "s" };
             self.line.put(format_args!("; {} incident{plural}", summary.incidents));
@@ -427,6 +433,10 @@ impl<W: Write> Output for LineOutput<W> {
 
     fn narrow(&mut self) {
         self.filtered = Some(0);
+    }
+
+    fn doubt(&mut self) {
+        self.doubtful += 1;
     }
 
     fn leave_out(&mut self, exchange: &Exchange) {

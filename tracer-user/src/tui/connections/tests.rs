@@ -68,7 +68,7 @@ fn enter_shows_the_calls_of_a_row() {
 fn what_an_upstream_is_narrowed_to_are_its_calls() {
     for name in ["screen_busy", "nginx_proxied", "client_mixed"] {
         let store = store_of(name, None);
-        let context = Context { redactor: Redactor::new(false), now: store.now() };
+        let context = Context { redactor: Redactor::new(false), now: store.now(), budget: None };
         for upstream in store.connections().upstreams() {
             let text = super::upstream::filter(upstream);
             let filter = Filter::parse(&text).unwrap_or_else(|error| panic!("{name}: {text}: {error}"));

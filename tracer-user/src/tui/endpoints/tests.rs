@@ -57,7 +57,7 @@ fn what_a_row_is_narrowed_to_are_its_calls() {
         ["screen_busy", "nginx_proxied", "client_mixed", "gives_up", "retry_curl", "forced_loss", "screen_secrets"]
     {
         let store = store_of(name, None);
-        let context = Context { redactor, now: store.now() };
+        let context = Context { redactor, now: store.now(), budget: None };
         let mut calls = 0;
         for row in store.endpoints().rows(store.now()) {
             let text = narrow::to_endpoint(&row, redactor).expect("no recording has more than are told apart");

@@ -193,11 +193,12 @@ impl Links {
     }
 }
 
-/// The exchange that ended after this one (the open ones follow), or before it; only those that are wanted.
+/// The exchange that ended after this one (the open ones follow), or before it; only those that are wanted. Where the time is over
+/// before one is found, it is the one that was to be looked at next.
 pub(super) fn neighbour(id: ExchangeId, forward: bool, context: &Context<'_>) -> Option<ExchangeId> {
     let store = context.store;
     // Whether one is wanted may take a look at its body: only those are asked about that come into question.
-    let wanted = |exchange: &&Arc<Exchange>| context.matches(exchange);
+    let wanted = |exchange: &&Arc<Exchange>| !context.has_time() || context.matches(exchange);
     let from = |sequence| store.exchanges().from(sequence).map(|(_, exchange)| exchange);
     let before = |end: Sequence| -> Vec<&Arc<Exchange>> {
         let earlier = store.exchanges().from(Sequence(0)).take_while(|(sequence, _)| *sequence < end);

@@ -172,7 +172,12 @@ impl ExchangeView {
             Some(id) => {
                 let find = std::mem::take(&mut self.find);
                 *self = Self { find, rows: self.rows, ..Self::new(id) };
-                Vec::new()
+                if context.has_time() {
+                    return Vec::new();
+                }
+                vec![Reaction::Say(
+                    "the filter has not looked at this call: those before it took all the time".to_owned(),
+                )]
             }
             None if forward => vec![Reaction::Say("this is the last call".to_owned())],
             None => vec![Reaction::Say("this is the first call".to_owned())],

@@ -23,11 +23,24 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Takes what is new and matches, and leaves out what is forgotten.
-    pub(super) fn update(&mut self, exchanges: &Exchanges, mut matches: impl FnMut(&Exchange) -> bool) {
-        let found = exchanges.from(self.upto).filter(|(_, exchange)| matches(exchange)).map(|(sequence, _)| sequence);
-        self.recent.extend(found);
-        self.upto = exchanges.next_sequence();
+    /// Takes what is new and matches, and leaves out what is forgotten. Where `has_time` says no, the rest is for the next time.
+    pub(super) fn update(
+        &mut self,
+        exchanges: &Exchanges,
+        mut matches: impl FnMut(&Exchange) -> bool,
+        has_time: impl Fn() -> bool,
+    ) {
+        let mut upto = exchanges.next_sequence();
+        for (sequence, exchange) in exchanges.from(self.upto) {
+            if !has_time() {
+                upto = sequence;
+                break;
+            }
+            if matches(exchange) {
+                self.recent.push_back(sequence);
+            }
+        }
+        self.upto = upto;
         let complete_from = exchanges.complete_from();
         while let Some(sequence) = self.recent.front().copied().filter(|sequence| *sequence < complete_from) {
             self.recent.pop_front();
@@ -42,6 +55,11 @@ impl Index {
         while self.old.front().is_some_and(|sequence| exchanges.get(*sequence).is_none()) {
             self.old.pop_front();
         }
+    }
+
+    /// How many were not looked at yet.
+    pub(super) fn behind(&self, exchanges: &Exchanges) -> usize {
+        if self.upto < exchanges.next_sequence() { exchanges.from(self.upto).count() } else { 0 }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -35,6 +35,8 @@ pub(super) struct List {
     open_area: Rect,
     first_shown: usize,
     open: Vec<Arc<Exchange>>,
+    /// How many the filter has not looked at yet.
+    behind: usize,
 }
 
 /// Whether an exchange is one of an incident.
@@ -79,7 +81,11 @@ impl List {
             let kept = store.exchanges().len();
             // What was forgotten cannot match: the header counts more.
             let which = if (kept as u64) < store.totals().exchanges { " remembered" } else { "" };
-            format!(" {} shown of {}{which}", total + self.open.len(), kept + store.open().len())
+            let behind = match self.behind {
+                0 => String::new(),
+                behind => format!(", {behind} to look at"),
+            };
+            format!(" {} shown of {}{which}{behind}", total + self.open.len(), kept + store.open().len())
         };
         pen.at_end(Tone::Strong, matched);
         let (finished, rule, open) = self.split(rows);
@@ -96,6 +102,7 @@ impl List {
             let store = context.store;
             let none = store.exchanges().is_empty() && store.open().is_empty();
             let why = match (none, store.unseen().is_empty(), store.summary().is_some()) {
+                (false, ..) if self.behind > 0 => "None of the calls matches so far.",
                 (false, ..) => "None of the calls matches.",
                 (true, false, _) => "No calls that can be shown: what the connections carry cannot be seen.",
                 (true, true, true) => "No calls were seen.",
@@ -115,8 +122,21 @@ impl List {
         let wanted = |exchange: &Exchange| {
             incident.is_none_or(|incident| belongs(exchange, incident)) && context.matches(exchange)
         };
-        self.index.update(context.store.exchanges(), wanted);
-        self.open = context.store.open().iter().filter(|exchange| wanted(exchange)).cloned().collect();
+        // Those that are open first: they are few, and looked at each time.
+        let open = context.store.open();
+        let mut behind = 0;
+        self.open.clear();
+        for (number, exchange) in open.iter().enumerate() {
+            if !context.has_time() {
+                behind = open.len() - number;
+                break;
+            }
+            if wanted(exchange) {
+                self.open.push(Arc::clone(exchange));
+            }
+        }
+        self.index.update(context.store.exchanges(), wanted, || context.has_time());
+        self.behind = behind + self.index.behind(context.store.exchanges());
     }
 
     /// Places for those that are over, for the line between, and for the open ones, which get half at most.
