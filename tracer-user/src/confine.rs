@@ -274,6 +274,27 @@ mod tests {
     }
 
     #[test]
+    fn each_duty_opens_what_it_needs_and_no_more() {
+        if try_restricting().is_err() {
+            return;
+        }
+        for duty in Duty::ALL {
+            let opens = std::thread::spawn(move || {
+                enter(duty).expect("nothing refuses it");
+                ["/etc/passwd", POSSIBLE_PROCESSORS, "/dev/null", "/proc/self/status"]
+                    .map(|path| fs::File::open(path).is_ok())
+            });
+            let expected = match duty {
+                Duty::Open | Duty::Signal => [false; 4],
+                Duty::Maps => [false, true, false, false],
+                Duty::Screens => [false, false, true, false],
+                Duty::Look | Duty::Pipe | Duty::Programs => [true; 4],
+            };
+            assert_eq!(opens.join().expect("no panic"), expected, "{duty:?}");
+        }
+    }
+
+    #[test]
     fn a_started_thread_is_confined_before_it_works() {
         let (sender, receiver) = sync_channel(1);
         let work = move || {

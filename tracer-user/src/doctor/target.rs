@@ -221,12 +221,14 @@ fn tls(libraries: &[String], marks: &Marks, unreadable_maps: bool) -> Check {
         return unreadable("TLS", "/proc/PID/maps");
     }
     if libraries.is_empty() {
-        let found = if marks.whole {
-            "no library that pidtap knows is loaded"
-        } else {
-            "no library that pidtap knows is loaded; not all of the executable and of what is mapped was searched"
-        };
-        return Check::ok("TLS", found);
+        if marks.whole {
+            return Check::ok("TLS", "no library that pidtap knows is loaded");
+        }
+        return Check::unreadable(
+            "TLS",
+            "not all of the executable and of what is mapped was searched",
+            "no library that pidtap knows was found in the rest; one may be built in",
+        );
     }
     let remedy = "what goes over TLS is seen as encrypted bytes, without exchanges; plain HTTP is seen as always";
     Check::new("TLS", Status::Warn, libraries.join(", "), remedy)
@@ -235,6 +237,14 @@ fn tls(libraries: &[String], marks: &Marks, unreadable_maps: bool) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_not_searched_is_no_all_clear() {
+        let whole = Marks { whole: true, ..Marks::default() };
+        assert_eq!(tls(&[], &whole, false).status, Status::Ok);
+        let check = tls(&[], &Marks::default(), false);
+        assert!(check.is_unreadable() && !check.remedy.is_empty(), "{check:?}");
+    }
 
     #[test]
     fn containers_are_told_by_their_control_group() {
