@@ -107,6 +107,12 @@ fn each_capability_that_looking_needs_is_named_where_it_is_missing() {
     let (status, said, _) = Lacking::start("sys_ptrace", &[&pid, "--duration", "1s", "-o", "json"]).end();
     assert_eq!(status, Some(4), "{said}");
     assert!(said.contains("CAP_SYS_PTRACE is missing"), "{said}");
+    // It does not begin. What the thread that looks would lack later, a program shows that reads the same.
+    for (options, expected) in [(&["--bounding-set=-sys_ptrace"][..], false), (&[], true)] {
+        let path = format!("/proc/{pid}/task/{pid}/syscall");
+        let output = Command::new("setpriv").args(options).args(["cat", &path]).output().expect("setpriv starts");
+        assert_eq!(output.status.success(), expected, "{output:?}");
+    }
 
     let (said, json) = hang_without("dac_read_search", false);
     assert!(said.contains("wait on cannot be read") && said.contains("pidtap lacks CAP_DAC_READ_SEARCH"), "{said}");

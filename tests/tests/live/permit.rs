@@ -100,6 +100,12 @@ fn a_user_traces_own_processes_and_no_others() {
     let output = granted.run(&["doctor".as_ref(), roots.pid().to_string().as_ref()]).expect("it runs");
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     assert!(!String::from_utf8_lossy(&output.stdout).contains("its own: "), "nothing is looked at: {output:?}");
+    // Nor by the command with which the doctor starts itself.
+    for (process, expected) in [(&roots, false), (&own, true)] {
+        let pid = process.pid().to_string();
+        let output = granted.run(&["search-executable", &pid].map(OsStr::new)).expect("it runs");
+        assert_eq!((output.status.success(), !output.stdout.is_empty()), (expected, expected), "{output:?}");
+    }
     // A name means those that may be traced.
     let output = granted.attach("pidtap-test-cat").expect("it runs");
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
@@ -107,6 +113,29 @@ fn a_user_traces_own_processes_and_no_others() {
     assert!(json.contains(&format!("\"pid\":{}", own.pid())), "{json}");
     assert!(!json.contains(&format!("\"pid\":{}", roots.pid())), "{json}");
     assert!(said(&output).contains("1 of `pidtap-test-cat` are not traced"), "{}", said(&output));
+}
+
+/// Calls itself by bytes that are no text, and by what looks like another line.
+const ODD_NAME: &str = "
+import ctypes
+ctypes.CDLL(None).prctl(15, b'\\xff)\\nUid:\\t0\\xfe', 0, 0, 0)
+print('ready', flush=True)
+input()
+";
+
+#[test]
+fn a_process_is_its_users_whatever_it_is_called() {
+    let Some(_guard) = guard::live() else { return };
+    let granted = Granted::new().expect("a granted pidtap");
+    for (as_user, expected) in [(true, 0), (false, 4)] {
+        let mut command = Command::new(AS_USER[0]);
+        command.args(if as_user { &AS_USER[1..] } else { &AS_USER[3..] });
+        let process = Guarded::start(command.args(["/usr/bin/python3", "-c", ODD_NAME])).expect("it starts");
+        process.expect("ready").expect("it is ready");
+        let output = granted.attach(&process.pid().to_string()).expect("it runs");
+        assert_eq!(output.status.code(), Some(expected), "{}", said(&output));
+        assert_eq!(said(&output).lines().count(), 1, "{}", said(&output));
+    }
 }
 
 #[test]

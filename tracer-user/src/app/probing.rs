@@ -93,7 +93,7 @@ pub(super) struct Probing {
 }
 
 impl Probing {
-    /// Starts the thread that asks. Without one (no thread could be started), nothing is asked.
+    /// Starts the thread that asks. Without one (no thread could be started), nothing is asked, and that is said.
     pub(super) fn start(prober: Prober, handle: Handle) -> Self {
         let (sender, receiver) = sync_channel(1);
         let rest = Arc::new(Rest::default());
@@ -107,6 +107,11 @@ impl Probing {
             said_forbidden: false,
         };
         let thread = confine::spawn("pidtap-probe", Duty::Look, move || answerer.run(&receiver));
+        if let Err(error) = &thread {
+            say(&format!(
+                "the kernel is not asked about connections, so why calls hang is not known: no thread for it ({error})"
+            ));
+        }
         Self {
             open: FxHashMap::default(),
             new_processes: Vec::new(),

@@ -15,7 +15,7 @@ use std::{
 use procfs::process::{Process, Status};
 use rustix::fs::OFlags;
 
-use super::{ProcessError, Target};
+use super::{ProcessError, Target, read_lossy};
 
 /// What root configures. Only root may write it, or it is refused.
 pub const CONFIGURATION: &str = "/etc/pidtap.conf";
@@ -104,7 +104,8 @@ fn owner(status: &Status) -> String {
 }
 
 fn status(pid: u32) -> Option<Status> {
-    Process::new(i32::try_from(pid).ok()?).ok()?.status().ok()
+    // Whatever the process is called.
+    read_lossy(pid, "status")
 }
 
 /// Whether pidtap has any capability. Where `/proc` does not tell, it may.
