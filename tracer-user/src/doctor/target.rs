@@ -6,10 +6,7 @@ use std::{
     io::{self, Read as _},
 };
 
-use procfs::{
-    net::{TcpState, UnixState},
-    process::Process,
-};
+use procfs::{net::TcpState, process::Process};
 
 use super::{
     Check, Status, apart,
@@ -191,16 +188,15 @@ fn count(pid: u32, inodes: &HashSet<u64>) -> Vec<(&'static str, usize)> {
         .into_iter()
         .flat_map(Result::unwrap_or_default)
         .filter(|entry| inodes.contains(&entry.inode));
-    let unix: Vec<_> =
-        process.unix().unwrap_or_default().into_iter().filter(|entry| inodes.contains(&entry.inode)).collect();
+    let table = fs::read(format!("/proc/{pid}/net/unix")).unwrap_or_default();
+    let unix: Vec<UnixSocket> = unix_sockets(&table).filter(|socket| inodes.contains(&socket.inode)).collect();
     let netlink = fs::read_to_string(format!("/proc/{pid}/net/netlink")).unwrap_or_default();
     let netlink = netlink.lines().filter(|line| {
         line.split_whitespace().last().and_then(|inode| inode.parse().ok()).is_some_and(|inode| inodes.contains(&inode))
     });
     let state = |wanted: TcpState| tcp.iter().filter(|entry| entry.state == wanted).count();
     let (listen, established) = (state(TcpState::Listen), state(TcpState::Established));
-    // SOCK_STREAM is 1.
-    let stream = unix.iter().filter(|entry| entry.socket_type == 1 && entry.state == UnixState::CONNECTED).count();
+    let stream = unix.iter().filter(|socket| socket.is_connected_stream).count();
     let mut counts = vec![
         ("TCP listening", listen),
         ("TCP connected", established),
@@ -213,6 +209,28 @@ fn count(pid: u32, inodes: &HashSet<u64>) -> Vec<(&'static str, usize)> {
     let known: usize = counts.iter().map(|(_, n)| n).sum();
     counts.push(("of other kinds", inodes.len().saturating_sub(known)));
     counts
+}
+
+/// A line of `/proc/net/unix`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct UnixSocket {
+    inode: u64,
+    is_connected_stream: bool,
+}
+
+/// Anybody's socket is in it, with a name of any bytes, line ends among them: what is no line is passed over, and the name is not
+/// looked at.
+fn unix_sockets(table: &[u8]) -> impl Iterator<Item = UnixSocket> {
+    /// `SOCK_STREAM`, `SS_CONNECTED`.
+    const CONNECTED_STREAM: (&str, &str) = ("0001", "03");
+    table.split(|byte| *byte == b'\n').filter_map(|line| {
+        let end = line.len().min(80);
+        let line = String::from_utf8_lossy(&line[..end]);
+        // Number, references, protocol, flags, type, state, inode.
+        let mut words = line.split_ascii_whitespace().skip(4);
+        let (kind, state, inode) = (words.next()?, words.next()?, words.next()?);
+        Some(UnixSocket { inode: inode.parse().ok()?, is_connected_stream: (kind, state) == CONNECTED_STREAM })
+    })
 }
 
 /// The TLS libraries, and that what they carry is not seen.
@@ -237,6 +255,16 @@ fn tls(libraries: &[String], marks: &Marks, unreadable_maps: bool) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_hides_no_other_socket() {
+        let table = b"Num       RefCount Protocol Flags    Type St Inode Path\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 11 @a\nb\xff\xfe\n\
+            0000000000000000: 00000003 00000000 00000000 0001 03 4294967295\n\
+            ffff888100000000: 00000003 00000000 00000000 0002 03 13 /run/\x1b[31m\n";
+        let found: Vec<_> = unix_sockets(table).map(|socket| (socket.inode, socket.is_connected_stream)).collect();
+        assert_eq!(found, [(11, false), (4_294_967_295, true), (13, false)]);
+    }
 
     #[test]
     fn what_was_not_searched_is_no_all_clear() {
