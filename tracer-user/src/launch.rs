@@ -334,14 +334,14 @@ pub struct Held<'a> {
     pub limits: Option<&'a Given>,
 }
 
-/// The hidden subcommand: waits for the byte on the pipe at `hold` (a path in `/proc` of the parent) with the inode of
+/// The hidden subcommand: waits for the byte on the pipe at `path` (one in `/proc` of the parent) with the inode of
 /// `held`, then becomes the command. Comes back only when that fails: with the exit status, and the message where there is something to say.
-pub fn hold_and_exec(hold: &Path, held: Held<'_>, command: &OsStr, args: &[OsString]) -> (u8, Option<String>) {
-    if !is_of_parent(hold) {
+pub fn hold_and_exec(path: &Path, held: Held<'_>, command: &OsStr, args: &[OsString]) -> (u8, Option<String>) {
+    if !is_of_parent(path) {
         return (2, Some(format!("`{HOLD_SUBCOMMAND}` is how `pidtap run` starts commands; use `pidtap run -- CMD`")));
     }
     // pidtap is gone already, or goes before it is ready: nothing is run, and it has said why itself.
-    let Some(mut pipe) = open_pipe(hold, held.inode) else { return (1, None) };
+    let Some(mut pipe) = open_pipe(path, held.inode) else { return (1, None) };
     // After the pipe was opened, which is root's; before the wait, so that nothing is left to do when tracing has begun.
     if let Some(ids) = held.ids
         && let Err(error) = ids.take()
