@@ -120,16 +120,15 @@ fn is_namer(name: &[u8]) -> bool {
         .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// Where the tag ends: `>` outside of quotes, or where it is too long for one.
+/// Where the tag ends: `>` or another tag outside of quotes, or where it is too long for one.
 fn end_of_tag(text: &[u8], start: usize) -> usize {
     let most = text.len().min(start + MAX_TAG);
     let mut at = start;
     let mut quote = None;
     while at < most {
         match (quote, text[at]) {
-            (None, b'>') => return at,
-            // A new tag: this one was none.
-            (None, b'<') => return at,
+            // A new tag ends it too: this one was none.
+            (None, b'>' | b'<') => return at,
             (None, byte @ (b'"' | b'\'')) if at > start && matches!(text[at - 1], b'=' | b' ') => quote = Some(byte),
             (Some(open), byte) if byte == open => quote = None,
             _ => {}
