@@ -1,4 +1,6 @@
-//! Updates for tests.
+//! Updates for tests, and events.
+
+pub(crate) mod events;
 
 use std::sync::Arc;
 

@@ -6,21 +6,15 @@ use super::super::{
 use crate::{
     event::{
         Event,
-        wire::{
-            AttachedEvent, DataEvent, EventHeader, ProcessEvent, SocketEvent, TickEvent, call, direction, flag, origin,
-            process,
-        },
+        wire::{ProcessEvent, direction, origin, process},
     },
     exchange::Quality,
+    fixture::events,
     protocol::http1::pairing::{MAX_OPEN_BYTES, MAX_OPEN_HEADS},
 };
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000 * MS;
-
-fn header(time_ns: u64) -> EventHeader {
-    EventHeader { time_ns, kind: 0, flags: flag::SEQUENCE | flag::LAST, length: 0, tgid: 10, tid: 11 }
-}
 
 /// A process with very many connections.
 struct Crowd {
@@ -31,30 +25,12 @@ struct Crowd {
 impl Crowd {
     fn new() -> Self {
         let mut engine = Engine::new(EngineOptions::default());
-        let attached = AttachedEvent { header: header(S), realtime_offset_ns: 0, call_capture: 0, ring_size: 0 };
-        engine.handle_event(&Event::Attached(attached));
+        engine.handle_event(&events::attached(S));
         Self { engine, time: S }
     }
 
     fn connection(&mut self, connection: u64, origin: u8) {
-        self.engine.handle_event(&Event::Socket(SocketEvent {
-            header: header(self.time),
-            connection,
-            send_position: 0,
-            receive_position: 0,
-            local: [0; 16],
-            remote: [0; 16],
-            local_port: 80,
-            remote_port: 1024,
-            family: 2,
-            protocol: 6,
-            result: if origin == origin::CONNECT { 0 } else { 3 },
-            fd: connection as i32 + 3,
-            state: 1,
-            origin,
-            reserved: [0; 2],
-            netns: 0,
-        }));
+        self.engine.handle_event(&events::socket(self.time, connection, origin));
     }
 
     fn moves(&mut self, connection: u64, direction: u8, position: u64, bytes: &[u8]) {
@@ -62,27 +38,13 @@ impl Crowd {
     }
 
     /// The same where the opposite direction has moved.
-    fn moved(&mut self, connection: u64, direction: u8, [position, opposite_position]: [u64; 2], bytes: &[u8]) {
-        let event = DataEvent {
-            header: header(self.time),
-            connection,
-            position,
-            opposite_position,
-            result: bytes.len() as i32,
-            offset: 0,
-            captured: bytes.len() as u32,
-            fd: connection as i32 + 3,
-            direction,
-            call: call::READ,
-            reserved: [0; 6],
-        };
-        self.engine.handle_event(&Event::Data(event, bytes));
+    fn moved(&mut self, connection: u64, direction: u8, positions: [u64; 2], bytes: &[u8]) {
+        self.engine.handle_event(&events::data(self.time, connection, direction, positions, bytes));
     }
 
     fn tick(&mut self, after: u64) {
         self.time += after;
-        let tick = TickEvent { header: header(self.time), lost_events: [0; 6], lost_bytes: [0; 6] };
-        self.engine.handle_event(&Event::Tick(tick));
+        self.engine.handle_event(&events::tick(self.time));
         while self.engine.poll_control().is_some() {}
     }
 
@@ -229,7 +191,7 @@ fn processes_without_end_hold_no_more_than_fits() {
     const EACH: u32 = 50;
     let mut crowd = Crowd::new();
     let forks = |child| ProcessEvent {
-        header: header(S),
+        header: events::header(S),
         other_tgid: child,
         exit_code: 0,
         action: process::FORK,

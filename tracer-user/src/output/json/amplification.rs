@@ -7,10 +7,8 @@ use flate2::{Compression, write::GzEncoder};
 use super::*;
 use crate::{
     engine::{Engine, EngineOptions},
-    event::{
-        Event,
-        wire::{AttachedEvent, DataEvent, EventHeader, SocketEvent, TickEvent, call, direction, flag, origin},
-    },
+    event::wire::{direction, origin},
+    fixture::events,
 };
 
 /// What a line has besides what came: names of fields, times, addresses.
@@ -41,57 +39,22 @@ fn post(headers: &str, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn header(time_ns: u64) -> EventHeader {
-    EventHeader { time_ns, kind: 0, flags: flag::SEQUENCE | flag::LAST, length: 0, tgid: 10, tid: 11 }
-}
-
 /// A server that is sent these requests, each of which it answers with `204`: the lines that are written.
 fn written<'a>(requests: impl IntoIterator<Item = &'a [u8]>, apart_ns: u64) -> Vec<String> {
     let mut engine = Engine::new(EngineOptions::default());
     let mut output = JsonOutput::new(Vec::new(), JsonOptions::default());
-    let attached = AttachedEvent { header: header(1), realtime_offset_ns: 0, call_capture: 0, ring_size: 0 };
-    engine.handle_event(&Event::Attached(attached));
-    engine.handle_event(&Event::Socket(SocketEvent {
-        header: header(2),
-        connection: 1,
-        send_position: 0,
-        receive_position: 0,
-        local: [0; 16],
-        remote: [0; 16],
-        local_port: 80,
-        remote_port: 1024,
-        family: 2,
-        protocol: 6,
-        result: 3,
-        fd: 3,
-        state: 1,
-        origin: origin::ACCEPT,
-        reserved: [0; 2],
-        netns: 0,
-    }));
+    engine.handle_event(&events::attached(1));
+    engine.handle_event(&events::socket(2, 1, origin::ACCEPT));
     let (mut time, mut positions) = (10, [0_u64; 2]);
     let mut moved = |engine: &mut Engine, direction: u8, bytes: &[u8]| {
         for part in bytes.chunks(16 * 1024) {
             time += apart_ns;
             let (own, opposite) = (usize::from(direction), usize::from(1 - direction));
-            let event = DataEvent {
-                header: header(time),
-                connection: 1,
-                position: positions[own] & 0xffff_ffff,
-                opposite_position: positions[opposite] & 0xffff_ffff,
-                result: part.len() as i32,
-                offset: 0,
-                captured: part.len() as u32,
-                fd: 3,
-                direction,
-                call: call::READ,
-                reserved: [0; 6],
-            };
+            let places = [positions[own] & 0xffff_ffff, positions[opposite] & 0xffff_ffff];
+            engine.handle_event(&events::data(time, 1, direction, places, part));
             positions[own] += part.len() as u64;
-            engine.handle_event(&Event::Data(event, part));
         }
-        let tick = TickEvent { header: header(time), lost_events: [0; 6], lost_bytes: [0; 6] };
-        engine.handle_event(&Event::Tick(tick));
+        engine.handle_event(&events::tick(time));
     };
     for request in requests {
         moved(&mut engine, direction::RECEIVE, request);
