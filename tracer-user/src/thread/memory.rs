@@ -60,18 +60,18 @@ mod tests {
 
     #[test]
     fn own_memory_is_read_and_that_of_files_is_not() {
+        static CONSTANT: [u8; 64] = [7; 64];
         let memory = Memory::open(std::process::id()).expect("own");
         let written: Vec<u8> = (0..=255).collect();
         let mut read = [0; 256];
         memory.read(&mut read, written.as_ptr() as u64).expect("it is there");
         assert_eq!(read.as_slice(), written.as_slice());
         // Constants are in the program's file.
-        static CONSTANT: [u8; 64] = [7; 64];
         assert_eq!(memory.read(&mut [0; 8], (&raw const CONSTANT) as u64), None);
         for nowhere in [0, u64::MAX - 3, 1 << 62] {
             assert_eq!(memory.read(&mut [0; 8], nowhere), None, "{nowhere:x}");
         }
-        assert_eq!(memory.read(&mut [0; 1 << 16], written.as_ptr() as u64), None, "more than is asked for");
+        assert_eq!(memory.read(&mut vec![0; 1 << 16], written.as_ptr() as u64), None, "more than is asked for");
     }
 
     #[test]
