@@ -125,12 +125,12 @@ fn a_copy_is_a_command_and_a_body_a_file() -> anyhow::Result<()> {
 #[test]
 fn a_pager_has_the_terminal_for_as_long_as_it_runs() -> anyhow::Result<()> {
     let mut command = opens("screen_bodies")?;
-    command.env("PAGER", "cat; echo paged; head -c 1 < /dev/tty > /dev/null");
+    command.env("PAGER", "cat; echo paged $LESSSECURE; head -c 1 < /dev/tty > /dev/null");
     let mut terminal = Terminal::start(USUAL, &command)?;
     wait_for_all(&terminal, "screen_bodies")?;
     terminal.press_for("g\r", "POST /nested HTTP/1.1")?;
     terminal.press("d")?;
-    terminal.wait("the pager", |screen| !screen.alternate_screen() && screen.contents().contains("paged"))?;
+    terminal.wait("the pager", |screen| !screen.alternate_screen() && screen.contents().contains("paged 1"))?;
     // A line, as the terminal is not raw now.
     terminal.press("\r")?;
     terminal.wait("the screens", |screen| {
