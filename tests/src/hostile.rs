@@ -160,7 +160,8 @@ pub fn check_terminal(what: &str, terminal: &Terminal, names: &[&[u8]]) -> anyho
     let mut asked = terminal.asked();
     // The end of what goes to the clipboard is a sequence of its own to the emulator.
     let copies = !asked.copied.is_empty();
-    asked.unknown.retain(|known| !KNOWN.contains(&known.as_str()) && !(copies && known == r"escape None None '\\'"));
+    let is_known = |sequence: &str| KNOWN.contains(&sequence) || copies && sequence == r"escape None None '\\'";
+    asked.unknown.retain(|sequence| !is_known(sequence));
     ensure!(asked.titles.is_empty() && asked.pasted == 0 && asked.bells == 0, "{what}: {asked:?}");
     ensure!(asked.unknown.is_empty(), "{what}: {:?}", asked.unknown);
     for copied in &asked.copied {
