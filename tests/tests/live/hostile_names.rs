@@ -77,7 +77,7 @@ impl Scene {
     }
 
     /// All screens of a program that runs in a terminal, and all that can be done there.
-    fn looks_at_everything(&self, what: &str, terminal: &mut Terminal) -> anyhow::Result<()> {
+    fn look_at_everything(what: &str, terminal: &mut Terminal) -> anyhow::Result<()> {
         terminal.wait_for("GET x/hang")?;
         terminal.press("g")?;
         terminal.press_for("\r", "/ search")?;
@@ -166,14 +166,14 @@ fn in_terminals(scene: &mut Scene, recording: &Path, file: &Path) -> anyhow::Res
     let mut open = Command::new(binary()?);
     open.args(["open", "-o", "tui", "--hang-after", "500ms"]).arg(recording).current_dir(scene.folder.path());
     let mut terminal = Terminal::start((160, 45), &open)?;
-    scene.looks_at_everything("screens of a recording", &mut terminal)?;
+    Scene::look_at_everything("screens of a recording", &mut terminal)?;
     let mut attach = Command::new(binary()?);
     attach.args(["attach", "-o", "tui", "--hang-after", "1s"]).arg(scene.target.pid().to_string());
     attach.current_dir(scene.folder.path());
     let mut terminal = Terminal::start((160, 45), &attach)?;
     terminal.wait_for("[1 Overview]")?;
     scene.works()?;
-    scene.looks_at_everything("screens", &mut terminal)?;
+    Scene::look_at_everything("screens", &mut terminal)?;
     // Lines, as a person sees them who redirects nothing.
     let mut attach = Command::new(binary()?);
     attach.args(["attach", "-o", "line", "--hang-after", "1s", "--record"]).arg(file);
