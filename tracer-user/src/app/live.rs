@@ -257,9 +257,10 @@ impl Signals {
     pub(super) fn new(ignores_hangup: bool) -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen to signals");
         Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
             hangup: if ignores_hangup { None } else { Some(listen(SignalKind::hangup())?) },
+            interrupt: listen(SignalKind::interrupt())?,
+            // The last one: with it, all are there.
+            terminate: listen(SignalKind::terminate())?,
             stop: None,
         })
     }
