@@ -13,6 +13,7 @@ use std::{
             process::ExitStatusExt as _,
         },
     },
+    path::Path,
     process::{Child, Command, Output, Stdio},
     time::Instant,
 };
@@ -376,7 +377,9 @@ sys.stdin.read()
 ";
     let peer = Peer::start(Command::new("python3").args(["-c", script]).arg(folder.path()));
     let pid = peer.child.id().to_string();
-    let report = examine(&DoctorOptions { target: Some(&pid), carries_probes: true, ring_size: 1 << 20, trial: None });
+    let searcher = Some(Path::new(env!("CARGO_BIN_EXE_pidtap")));
+    let report =
+        examine(&DoctorOptions { target: Some(&pid), carries_probes: true, ring_size: 1 << 20, searcher, trial: None });
     let of = |name: &str| {
         let check = report.targets[0].1.iter().find(|check| check.name == name);
         check.unwrap_or_else(|| panic!("{name} in {report:?}")).found.clone()

@@ -150,6 +150,7 @@ fn examine(args: &cli::Doctor) -> anyhow::Result<Exit> {
         target: args.target.as_deref(),
         carries_probes: capture::carries_probes(),
         ring_size: capture::DEFAULT_RING_SIZE,
+        searcher: None,
         trial: Some(&trial),
     };
     let report = doctor::examine(&options);

@@ -5,10 +5,10 @@
 //! behind what does not come back.
 
 use std::{
-    ffi::OsStr,
     fs::File,
     io::{self, Read as _},
     os::unix::process::CommandExt as _,
+    path::Path,
     process::{Command, Stdio},
     sync::mpsc::{RecvTimeoutError, sync_channel},
     thread,
@@ -29,12 +29,10 @@ const FIRST_MARK: u8 = b'0';
 const WHOLE: u8 = b'+';
 const END: u8 = b'\n';
 
-/// Searches the executable of a process. An error says why it was not searched.
-pub(super) fn marks(pid: u32) -> io::Result<Marks> {
-    ask(
-        Command::new("/proc/self/exe").arg0("pidtap").args([OsStr::new(SEARCH_SUBCOMMAND), pid.to_string().as_ref()]),
-        PATIENCE,
-    )
+/// Searches the executable of a process, by this program or the one that runs. An error says why it was not searched.
+pub(super) fn marks(pid: u32, searcher: Option<&Path>) -> io::Result<Marks> {
+    let program = searcher.unwrap_or(Path::new("/proc/self/exe"));
+    ask(Command::new(program).arg0("pidtap").args([SEARCH_SUBCOMMAND, &pid.to_string()]), PATIENCE)
 }
 
 fn ask(command: &mut Command, patience: Duration) -> io::Result<Marks> {

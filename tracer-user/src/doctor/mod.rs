@@ -8,7 +8,7 @@ mod machine;
 mod program;
 mod target;
 
-use std::io;
+use std::{io, path::Path};
 
 pub use apart::{SEARCH_SUBCOMMAND, search_executable};
 
@@ -80,6 +80,8 @@ pub struct DoctorOptions<'a> {
     pub carries_probes: bool,
     /// Bytes of the ring that a trace would have.
     pub ring_size: u32,
+    /// The pidtap that searches executables, in a process of its own ([`SEARCH_SUBCOMMAND`]). `None` where it is the program that runs.
+    pub searcher: Option<&'a Path>,
     /// Loads the probes and takes them out again. Only tried where nothing else stands in the way.
     pub trial: Option<Trial<'a>>,
 }
@@ -100,12 +102,9 @@ pub fn examine(options: &DoctorOptions<'_>) -> Report {
     if let Some(word) = options.target {
         match Permit::this().and_then(|permit| resolve(&[word.to_owned()], &permit)) {
             Ok(resolved) => {
-                targets.extend(
-                    resolved
-                        .targets
-                        .iter()
-                        .map(|target| (format!("process {} ({})", target.pid, target.name), target::checks(target))),
-                );
+                targets.extend(resolved.targets.iter().map(|target| {
+                    (format!("process {} ({})", target.pid, target.name), target::checks(target, options.searcher))
+                }));
             }
             // Said once, by the check of the machine.
             Err(ProcessError::InsidePidNamespace) => {}
@@ -263,8 +262,13 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("30").spawn().expect("sleep starts");
         let pid = child.id().to_string();
         let trial = || Ok("loaded".to_owned());
-        let report =
-            examine(&DoctorOptions { target: Some(&pid), carries_probes: true, ring_size: 4096, trial: Some(&trial) });
+        let report = examine(&DoctorOptions {
+            target: Some(&pid),
+            carries_probes: true,
+            ring_size: 4096,
+            searcher: None,
+            trial: Some(&trial),
+        });
         child.kill().expect("it can be ended");
         child.wait().expect("it ended");
         let names: Vec<_> = report.targets[0].1.iter().map(|check| check.name).collect();

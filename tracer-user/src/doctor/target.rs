@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     fs,
     io::{self, Read as _},
+    path::Path,
 };
 
 use procfs::{net::TcpState, process::Process};
@@ -21,7 +22,7 @@ use crate::{
 /// What is read of the list of what a process has mapped: 65,530 lines (`vm.max_map_count`) of the usual length have a third of it.
 const MAPS_LIMIT: u64 = 32 * 1024 * 1024;
 
-pub(super) fn checks(target: &Target) -> Vec<Check> {
+pub(super) fn checks(target: &Target, searcher: Option<&Path>) -> Vec<Check> {
     let pid = target.pid;
     let mut checks = Vec::new();
     let exe = fs::read_link(format!("/proc/{pid}/exe"));
@@ -36,7 +37,7 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
         }
     };
     let program = program.strip_suffix(" (deleted)").unwrap_or(&program);
-    let searched = if exe.is_ok() { Some(apart::marks(pid)) } else { None };
+    let searched = if exe.is_ok() { Some(apart::marks(pid, searcher)) } else { None };
     let unsearched = searched.as_ref().and_then(|searched| searched.as_ref().err()).map(io::Error::to_string);
     let mut marks = searched.and_then(Result::ok).unwrap_or_default();
     let maps = maps(pid).unwrap_or_default();
