@@ -29,9 +29,9 @@ fn a_command_line_of_gigabytes_is_not_read() {
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", HUGE_COMMAND_LINE]);
     let process = Guarded::start(&mut command).expect("it starts");
     process.expect("ready").expect("a kernel with CONFIG_CHECKPOINT_RESTORE");
-    // Who read it all would need eight times as much as there is.
+    // Who read it all would need sixteen times as much as there is.
     let output = Command::new("prlimit")
-        .arg("--as=1073741824")
+        .arg("--data=536870912")
         .arg(binary().expect("pidtap"))
         .arg("no-such-name-anywhere")
         .stdin(Stdio::null())
