@@ -1,5 +1,5 @@
-//! What the engine makes of hostile event sequences, as it is written: each update is one line of JSON, and lines for people
-//! that do nothing to a terminal.
+//! The outputs write the updates that hostile event sequences cause: each update is one line of JSON, and no line holds a control
+//! sequence for a terminal.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -15,7 +15,8 @@ const TYPES: [Option<&[u8]>; 4] = [
     Some(b"application/json"),
 ];
 const NAMES: [&[u8]; 4] = [b"x-any", b"set-cookie", b"host", b"sec-websocket-protocol"];
-/// What is quadratic takes minutes for this; what is linear, a fraction of a second, instrumented and on a busy machine.
+/// Bytes of a text that shows quadratic work: quadratic code takes minutes for it, linear code a fraction of a second, even
+/// instrumented and on a busy machine.
 const LONG: usize = 32 << 10;
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -1,4 +1,4 @@
-//! What a shell makes of a copied command.
+//! An independent reader of copied commands: it splits a command into words as a shell does.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -30,14 +30,14 @@ const METHODS: [&str; 6] = ["GET", "POST", "HEAD", "PUT", "DELETE", "!X'$(id)`*"
 ///
 /// # Panics
 ///
-/// Where the command is not what it should be.
+/// When the words of the command differ from the request.
 pub fn check(bytes: &[u8]) {
     let Some(exchange) = exchange(bytes) else { return };
     for redactor in [Redactor::new(false), Redactor::new(true)] {
         let text = curl::command(&exchange, redactor).expect("there is a request");
         for line in text.lines() {
             assert!(line.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{line:?}");
-            // What is longer, a terminal may cut off; a history may begin with that.
+            // A terminal may cut off a longer line, and `!` and `^` may expand from the history.
             assert!(line.len() <= 1024 && !line.starts_with(['^', '!']), "{line:?}");
         }
         let commands = Shell(text.as_bytes()).commands();
@@ -207,7 +207,7 @@ impl Shell<'_> {
     }
 }
 
-/// What `printf` makes of a format without arguments.
+/// Returns the bytes that `printf` writes for a format without arguments.
 fn printed(mut format: &[u8]) -> Vec<u8> {
     assert!(!format.starts_with(b"-"), "an option");
     let mut out = Vec::new();

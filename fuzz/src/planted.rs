@@ -6,7 +6,7 @@ use pidtap::redact::Redactor;
 
 /// Random enough for no other rule than that of its place, and no word.
 const SECRET: &str = "zq7-Uncommon.Value";
-/// What must not be left of it.
+/// Part of the secret that must not remain in the masked text.
 const PART: &str = "Uncommon";
 /// Longest text around it: a longer one may use up the work that is spent on texts in texts.
 const MOST: usize = 4096;
@@ -15,7 +15,7 @@ const MOST: usize = 4096;
 ///
 /// # Panics
 ///
-/// Where it can be read afterwards.
+/// When the masked text still contains the secret.
 pub fn check(place: u8, noise: &[u8], redactor: Redactor) {
     let noise = String::from_utf8_lossy(&noise[..noise.len().min(MOST)]).into_owned();
     if noise.contains(PART) {

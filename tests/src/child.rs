@@ -34,6 +34,13 @@ pub fn wait_for<T>(what: &str, bound: Duration, mut condition: impl FnMut() -> O
     }
 }
 
+/// Whether a process has installed a handler for a signal.
+pub fn catches(pid: u32, signal: rustix::process::Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0").trim();
+    u64::from_str_radix(mask, 16).is_ok_and(|mask| mask >> (signal.as_raw() - 1) & 1 != 0)
+}
+
 /// A process that is killed and reaped when this is dropped, and that is told things by lines.
 #[derive(Debug)]
 pub struct Guarded {

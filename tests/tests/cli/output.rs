@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::Signal;
 use tracer_tests::{
-    child::{PATIENCE, wait_for},
+    child::{PATIENCE, catches, wait_for},
     cli::{Dir, PAIR, recording, text},
 };
 
@@ -85,11 +85,8 @@ fn under_nohup_it_outlives_its_terminal() -> anyhow::Result<()> {
         let mut child = dir.run("sh", &["-c", &script]).spawn(Stdio::piped())?;
         let mut input = child.stdin.take().expect("a pipe");
         input.write_all(&recording([PAIR])?)?;
-        let caught = |signal: Signal| {
-            let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-            let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0").trim().to_owned();
-            u64::from_str_radix(&mask, 16).is_ok_and(|mask| mask >> (signal.as_raw() - 1) & 1 != 0)
-        };
+        let pid = child.id();
+        let caught = |signal| catches(pid, signal);
         // The last one that is installed.
         wait_for("the handlers", PATIENCE, || caught(Signal::TERM).then_some(()))?;
         assert!(caught(Signal::INT));

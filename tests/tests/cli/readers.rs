@@ -13,7 +13,7 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 use tracer_tests::{
-    child::{PATIENCE, wait_for},
+    child::{PATIENCE, catches, wait_for},
     cli::{Dir, PAIR, Pair, recording, text},
     pipe,
 };
@@ -55,7 +55,7 @@ fn a_pipe_that_nobody_reads_makes_nobody_deaf() -> anyhow::Result<()> {
             let (mut child, said) = start(&dir, &["open", text(&file), "-o", "json", "--output-file", text(&path)])?;
             wait_for("that it waits", PATIENCE, || {
                 let said = fs::read_to_string(&said).ok()?;
-                (said.contains("nobody reads yet") && catches(&child, signal)).then_some(())
+                (said.contains("nobody reads yet") && catches(child.id(), signal)).then_some(())
             })?;
             let (status, said) = ended(&mut child, signal, &said)?;
             assert_eq!(status, Some(1), "{said}");
@@ -63,13 +63,6 @@ fn a_pipe_that_nobody_reads_makes_nobody_deaf() -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether it has a handler for a signal.
-fn catches(child: &Child, signal: Signal) -> bool {
-    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0").trim().to_owned();
-    u64::from_str_radix(&mask, 16).is_ok_and(|mask| mask >> (signal.as_raw() - 1) & 1 != 0)
 }
 
 #[test]

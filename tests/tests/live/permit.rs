@@ -172,6 +172,20 @@ fn a_setuid_program_is_traced_no_further() {
     }
 }
 
+/// pidtap attaches as a user, in a mount namespace where `/etc` holds nothing but what the shell command `make` puts there.
+fn configured(granted: &Granted, make: &str, pid: u32) -> Output {
+    let script = format!(
+        "umask 022 && mount -t tmpfs none /etc && {make} && exec timeout -s KILL 60 {} ./pidtap {pid} -o json --duration 300ms",
+        AS_USER.join(" "),
+    );
+    Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script])
+        .current_dir(granted.path())
+        .stdin(Stdio::null())
+        .output()
+        .expect("unshare starts")
+}
+
 #[test]
 fn root_allows_all_in_a_file_that_nobody_else_writes() {
     let Some(_guard) = guard::live() else { return };
@@ -186,19 +200,10 @@ fn root_allows_all_in_a_file_that_nobody_else_writes() {
         ("any-user\n", "0666", "0", &own, 4),
         ("anything\n", "0644", "0", &own, 4),
     ] {
-        // In a mount namespace of its own, /etc has nothing but that file.
-        let script = format!(
-            "mount -t tmpfs none /etc && printf '{content}' > /etc/pidtap.conf && chmod {mode} /etc/pidtap.conf && chown \
-             {owner} /etc/pidtap.conf && exec {} ./pidtap {} -o json --duration 300ms",
-            AS_USER.join(" "),
-            target.pid(),
+        let make = format!(
+            "printf '{content}' > /etc/pidtap.conf && chmod {mode} /etc/pidtap.conf && chown {owner} /etc/pidtap.conf"
         );
-        let output = Command::new("unshare")
-            .args(["--mount", "sh", "-c", &script])
-            .current_dir(granted.path())
-            .stdin(Stdio::null())
-            .output()
-            .expect("unshare starts");
+        let output = configured(&granted, &make, target.pid());
         assert_eq!(output.status.code(), Some(expected), "{content:?} {mode} {owner}: {}", said(&output));
     }
 }
@@ -222,18 +227,7 @@ fn a_configuration_that_is_odd_is_refused_at_once() {
         ("printf '\\357\\273\\277any-user\\n' > /etc/pidtap.conf".to_owned(), "line 1 is not known"),
         ("printf 'any-user\\n' > /etc/pidtap.conf && chmod 0600 /etc/pidtap.conf".to_owned(), "cannot be opened"),
     ] {
-        // Private to a mount namespace.
-        let script = format!(
-            "umask 022 && mount -t tmpfs none /etc && {make} && exec timeout -s KILL 60 {} ./pidtap {} -o json --duration 300ms",
-            AS_USER.join(" "),
-            own.pid(),
-        );
-        let output = Command::new("unshare")
-            .args(["--mount", "sh", "-c", &script])
-            .current_dir(granted.path())
-            .stdin(Stdio::null())
-            .output()
-            .expect("unshare starts");
+        let output = configured(&granted, &make, own.pid());
         assert_eq!(output.status.code(), Some(4), "{make}: {}", said(&output));
         assert!(
             said(&output).contains("/etc/pidtap.conf is refused") && said(&output).contains(reason),

@@ -1,11 +1,6 @@
 //! Checks of one target.
 
-use std::{
-    collections::HashSet,
-    fs,
-    io::{self, Read as _},
-    path::Path,
-};
+use std::{collections::HashSet, fs, io, path::Path};
 
 use procfs::{net::TcpState, process::Process};
 
@@ -14,7 +9,7 @@ use super::{
     program::{self, Marks},
 };
 use crate::{
-    process::{Namespaces, Target, is_32_bit},
+    process::{Namespaces, Target, is_32_bit, read_bounded},
     sockdiag::descriptor,
     visible::Foreign,
 };
@@ -37,10 +32,10 @@ pub(super) fn checks(target: &Target, searcher: Option<&Path>) -> Vec<Check> {
         }
     };
     let program = program.strip_suffix(" (deleted)").unwrap_or(&program);
-    let searched = if exe.is_ok() { Some(apart::marks(pid, searcher)) } else { None };
-    let unsearched = searched.as_ref().and_then(|searched| searched.as_ref().err()).map(io::Error::to_string);
-    let mut marks = searched.and_then(Result::ok).unwrap_or_default();
-    let maps = maps(pid).unwrap_or_default();
+    let answer = if exe.is_ok() { Some(apart::marks(pid, searcher)) } else { None };
+    let unsearched = answer.as_ref().and_then(|answer| answer.as_ref().err()).map(io::Error::to_string);
+    let mut marks = answer.and_then(Result::ok).unwrap_or_default();
+    let maps = read_bounded(pid, "maps", MAPS_LIMIT).unwrap_or_default();
     marks.whole &= (maps.len() as u64) < MAPS_LIMIT;
     let maps = String::from_utf8_lossy(&maps);
     let files = program::mapped_files(&maps);
@@ -69,13 +64,6 @@ pub(super) fn checks(target: &Target, searcher: Option<&Path>) -> Vec<Check> {
         ));
     }
     checks
-}
-
-/// What it has mapped.
-fn maps(pid: u32) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(format!("/proc/{pid}/maps"))?.take(MAPS_LIMIT).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn unreadable(name: &'static str, error: &str) -> Check {

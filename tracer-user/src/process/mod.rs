@@ -17,6 +17,7 @@ pub use namespace::{Namespaces, check_initial_pid_namespace};
 pub use permit::{CONFIGURATION, Permit};
 use procfs::{FromRead, process::Stat};
 pub use program::is_32_bit;
+pub(crate) use program::read_bounded;
 pub use resolve::{Resolved, resolve};
 use rustix::{
     fd::OwnedFd,

@@ -24,7 +24,7 @@ const PHENT_64: u64 = 56;
 
 /// The words of a process's command line, as far as it is read.
 pub(super) fn command_line(pid: u32) -> Vec<String> {
-    let Ok(bytes) = read(pid, "cmdline", COMMAND_LINE_LIMIT) else { return Vec::new() };
+    let Ok(bytes) = read_bounded(pid, "cmdline", COMMAND_LINE_LIMIT) else { return Vec::new() };
     let bytes = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
     if bytes.is_empty() {
         return Vec::new();
@@ -42,7 +42,7 @@ pub(super) fn program_name(pid: u32) -> Option<String> {
 
 /// Whether a process runs a 32-bit program: its system calls have other numbers. False where it cannot be told.
 pub fn is_32_bit(pid: u32) -> bool {
-    read(pid, "auxv", AUXILIARY_LIMIT).is_ok_and(|auxiliary| has_32_bits(&auxiliary))
+    read_bounded(pid, "auxv", AUXILIARY_LIMIT).is_ok_and(|auxiliary| has_32_bits(&auxiliary))
 }
 
 /// By the auxiliary vector, which the kernel made at the last `exec`: pairs of words as wide as the program's. Both widths are
@@ -55,8 +55,8 @@ fn has_32_bits(auxiliary: &[u8]) -> bool {
     !is_wide && narrow.iter().any(|pair| u64::from_le_bytes(*pair) == PHENT_32 << 32 | AT_PHENT)
 }
 
-/// A file of the process in `/proc`, which the kernel makes.
-fn read(pid: u32, file: &str, limit: u64) -> io::Result<Vec<u8>> {
+/// Reads the first `limit` bytes of a file of the process in `/proc`, which the kernel makes.
+pub(crate) fn read_bounded(pid: u32, file: &str, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(format!("/proc/{pid}/{file}"))?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
