@@ -2,12 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pidtap::{
-    body::{self, Limits},
-    exchange::{Body, Fields},
-    redact::Redactor,
-    visible::Visible,
-};
+use pidtap::{payload::body::{self, Limits}, model::exchange::{Body, Fields}, text::{redact::Redactor, escape::Visible}};
 use pidtap_fuzz::seeds;
 
 const TYPES: [&str; 8] = [

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use pidtap::redact::{MarkKey, Redactor};
+use pidtap::text::redact::{MarkKey, Redactor};
 use pidtap_fuzz::{planted, seeds};
 
 const TYPES: [Option<&[u8]>; 4] = [

@@ -2,13 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use pidtap::{
-    connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
-    curl,
-    event::{SocketInode, Timestamp},
-    exchange::{Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Timing, Version},
-    redact::Redactor,
-};
+use pidtap::{model::{connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role}, exchange::{Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Timing, Version}}, view::curl, event::{SocketInode, Timestamp}, text::redact::Redactor};
 
 /// Options that take a word.
 const WITH_WORD: [&str; 9] = [

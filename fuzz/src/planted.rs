@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pidtap::redact::Redactor;
+use pidtap::text::redact::Redactor;
 
 /// Random enough for no other rule than that of its place, and no word.
 const SECRET: &str = "zq7-Uncommon.Value";

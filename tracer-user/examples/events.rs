@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::Context as _;
 use pidtap::{
-    capture::{Capture, CaptureError, CaptureOptions, Received},
     event::Event,
+    host::capture::{Capture, CaptureError, CaptureOptions, Received},
 };
 
 fn main() -> anyhow::Result<()> {

@@ -3,11 +3,14 @@
 use std::{hint::black_box, io, net::SocketAddr, sync::Arc, time::Instant};
 
 use pidtap::{
-    connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
     engine::Update,
     event::{SocketInode, Timestamp},
-    exchange::{
-        Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Response, Timing, Version,
+    model::{
+        connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
+        exchange::{
+            Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Response, Timing,
+            Version,
+        },
     },
     output::{
         Output,

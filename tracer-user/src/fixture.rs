@@ -5,11 +5,14 @@ pub(crate) mod events;
 use std::sync::Arc;
 
 use crate::{
-    connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
     engine::{Attached, Loss, Note, NoteKind, Summary, Target, Update},
     event::{SocketInode, Timestamp},
-    exchange::{
-        Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Response, Timing, Version,
+    model::{
+        connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
+        exchange::{
+            Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Response, Timing,
+            Version,
+        },
     },
 };
 

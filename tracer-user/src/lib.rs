@@ -1,51 +1,32 @@
 //! pidtap: attach to a running process, rebuild the HTTP exchanges of its socket calls, and show what goes wrong.
 //!
-//! Modules stand in the order in which data flows; a module uses only what stands before it. The core (from `event`
-//! to `output`) has no clock, thread, file or socket: it is fed events and asked for updates, live and from a
-//! recording alike. `live` modules touch the machine; only `app` sees everything.
-// The build without features is the core; there clippy.toml's list of clocks, files, sockets and threads is forbidden.
+//! Modules form wings that stand in the order in which data flows. A module uses only what stands before it in the wing's
+//! list and in this one; `cargo xtask lint` checks that. The core (from `event` to `output`) has no clock, thread, file
+//! or socket: it takes events and gives updates, live and from a recording alike. `host` touches the machine; only `app`
+//! uses every other module.
+// The build without features is the core; there clippy.toml forbids clocks, files, sockets and threads.
 #![cfg_attr(
     all(not(feature = "live"), not(test)),
     warn(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)
 )]
 
-// A line between each two, or rustfmt sorts them by name.
+// An empty line between each two: rustfmt sorts adjacent modules by name.
 
 pub mod event;
 
 pub mod recording;
 
-pub mod connection;
+pub mod model;
 
-pub mod exchange;
-
-pub mod visible;
-
-pub mod measure;
-
-pub mod clock;
-
-pub mod errno;
-
-pub mod histogram;
-
-pub mod reassembly;
+pub mod stream;
 
 pub mod protocol;
 
-pub mod content;
+pub mod text;
 
-pub mod redact;
+pub mod payload;
 
-pub mod url;
-
-pub mod body;
-
-pub mod curl;
-
-pub mod cause;
-
-pub mod detector;
+pub mod analysis;
 
 pub mod engine;
 
@@ -53,46 +34,18 @@ pub mod filter;
 
 pub mod store;
 
-pub mod output;
+pub mod view;
 
 #[cfg(test)]
 mod fixture;
+
+pub mod output;
 
 #[cfg(feature = "tui")]
 pub mod tui;
 
 #[cfg(feature = "live")]
-pub mod file;
-
-#[cfg(feature = "live")]
-pub mod confine;
-
-#[cfg(feature = "live")]
-pub mod limits;
-
-#[cfg(feature = "live")]
-pub mod capture;
-
-#[cfg(feature = "live")]
-pub mod process;
-
-#[cfg(feature = "live")]
-pub mod privilege;
-
-#[cfg(feature = "live")]
-pub mod sockdiag;
-
-#[cfg(feature = "live")]
-pub mod thread;
-
-#[cfg(feature = "live")]
-pub mod identity;
-
-#[cfg(feature = "live")]
-pub mod launch;
-
-#[cfg(feature = "live")]
-pub mod doctor;
+pub mod host;
 
 #[cfg(feature = "live")]
 pub mod demo;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use pidtap::{
     app,
     cli::{self, Cli},
-    limits::{self, Given},
+    host::limits::{self, Given},
 };
 
 fn main() -> ExitCode {

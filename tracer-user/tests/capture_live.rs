@@ -13,11 +13,11 @@ use std::{
 };
 
 use pidtap::{
-    capture::{Capture, CaptureOptions, Mute, Received},
     event::{
         Event, SocketInode,
         wire::{call, descriptor, direction, flag, loss, origin, process, tcp, tcp_state},
     },
+    host::capture::{Capture, CaptureOptions, Mute, Received},
 };
 
 /// What all traced programs begin with. They wait for a line before they open a socket.

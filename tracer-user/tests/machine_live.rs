@@ -19,11 +19,13 @@ use std::{
 };
 
 use pidtap::{
-    doctor::{DoctorOptions, examine},
     event::{Event, SocketInode, wire},
-    launch::{HOLD_SUBCOMMAND, exit_status_of},
-    process::{Namespaces, Permit, ProcessError, descendants, resolve},
-    sockdiag::Prober,
+    host::{
+        doctor::{DoctorOptions, examine},
+        launch::{HOLD_SUBCOMMAND, exit_status_of},
+        process::{Namespaces, Permit, ProcessError, descendants, resolve},
+        sockdiag::Prober,
+    },
 };
 
 /// A child that says a line when it is ready and ends when its standard input does.

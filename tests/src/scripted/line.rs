@@ -1,7 +1,6 @@
 //! One connection: what its two ends do, with the positions that the kernel would give.
 
 use pidtap::{
-    connection::AF_INET,
     event::{
         Event,
         wire::{
@@ -9,6 +8,7 @@ use pidtap::{
             peer_window, tcp, tcp_state,
         },
     },
+    model::connection::AF_INET,
 };
 
 use super::stage::{MS, Who, encoded, header};

@@ -13,13 +13,15 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use pidtap::{
-    connection::{ConnectionInfo, Endpoint, Role},
-    curl,
     engine::{Engine, EngineOptions, Update},
     event::Event,
-    exchange::Exchange,
+    model::{
+        connection::{ConnectionInfo, Endpoint, Role},
+        exchange::Exchange,
+    },
     recording::Reader,
-    redact::Redactor,
+    text::redact::Redactor,
+    view::curl,
 };
 use tracer_tests::cli::{PAIR, Pair, recording};
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use pidtap::{curl, exchange::Exchange, redact::Redactor};
+use pidtap::{model::exchange::Exchange, text::redact::Redactor, view::curl};
 use tempfile::TempDir;
 use tracer_tests::{
     child::{PATIENCE, wait_for},

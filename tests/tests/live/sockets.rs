@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use pidtap::{
-    detector::Live as _,
+    analysis::detector::Live as _,
     engine::{Engine, EngineOptions},
     event::{Event, wire::flag},
     recording::Reader,

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use super::Exit;
 use crate::{
+    analysis::detector::{DetectorOptions, Kind},
     cli::{self, Format},
-    detector::{DetectorOptions, Kind},
 };
 
 /// Prints the list.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::{
+use crate::host::{
     capture::CaptureError,
     identity::IdentityError,
     launch::LaunchError,

@@ -34,19 +34,21 @@ use super::{
     writing::Recording,
 };
 use crate::{
-    capture::{Capture, CaptureOptions, Handle},
     cli::{DetectArgs, OutputArgs, TraceArgs},
-    confine::{self, Duty},
     event::{
         Event, SocketInode,
         wire::{AttachedEvent, EventHeader, flag},
     },
-    file::{self, Identity, Opened},
-    process::{self, Permit, Target},
+    host::{
+        capture::{Capture, CaptureOptions, Handle},
+        confine::{self, Duty},
+        file::{self, Identity, Opened},
+        process::{self, Permit, Target},
+        sockdiag::{self, Prober},
+        task::Wanted,
+    },
     recording::Header,
-    sockdiag::{self, Prober},
-    thread::Wanted,
-    visible::Foreign,
+    text::escape::Foreign,
 };
 
 /// Everything that is decided before the probes are loaded.

@@ -5,7 +5,7 @@ use std::{fs::OpenOptions, io::Read as _, os::unix::fs::OpenOptionsExt as _, pat
 use anyhow::{Context as _, bail};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::{cli::OutputArgs, recording::Header, redact::MarkKey};
+use crate::{cli::OutputArgs, recording::Header, text::redact::MarkKey};
 
 /// Bytes of a key file that are read: more does not make a better key.
 const MOST: u64 = 4096;

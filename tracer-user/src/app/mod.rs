@@ -28,15 +28,17 @@ pub use panics::show_harmless as show_panics_harmless;
 use screen::{Planned, Recorded, Running};
 
 use crate::{
-    capture::{self, Capture, CaptureOptions},
     cli::{self, Cli, Command},
-    confine::{self, Duty},
     demo::{self, Demo},
-    doctor::{self, DoctorOptions},
-    limits::{self, Given, Need, Shortage},
-    privilege,
-    process::{self, Permit, Target},
-    visible::Visible,
+    host::{
+        capture::{self, Capture, CaptureOptions},
+        confine::{self, Duty},
+        doctor::{self, DoctorOptions},
+        limits::{self, Given, Need, Shortage},
+        privilege,
+        process::{self, Permit, Target},
+    },
+    text::escape::Visible,
 };
 
 /// Does what the command line says, and says on standard error what could not be done. `given` are the limits of before.

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use crate::visible::Visible;
+use crate::text::escape::Visible;
 
 /// From now on, panics print their message through [`Visible`].
 pub fn show_harmless() {

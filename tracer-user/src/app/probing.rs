@@ -21,11 +21,13 @@ use tracer_common::event::{flag, tcp, tcp_state};
 
 use super::say;
 use crate::{
-    capture::Handle,
-    confine::{self, Duty},
     event::{Event, SocketInode, wire::process},
-    sockdiag::{self, Prober},
-    thread::{self as threads, Wanted},
+    host::{
+        capture::Handle,
+        confine::{self, Duty},
+        sockdiag::{self, Prober},
+        task::{self as threads, Wanted},
+    },
 };
 
 /// Between two looks at all connections, for bytes that were not seen. Each is one look at all TCP sockets of the

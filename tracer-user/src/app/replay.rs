@@ -25,9 +25,9 @@ use super::{
 };
 use crate::{
     cli::Open,
-    confine::{self, Duty},
+    host::confine::{self, Duty},
     recording::{EarlyEndReason, Reader},
-    visible::Foreign,
+    text::escape::Foreign,
 };
 
 /// Shows a recording. Its whole events are shown whatever comes after them.

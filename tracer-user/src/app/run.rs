@@ -14,13 +14,15 @@ use super::{
 };
 use crate::{
     cli,
-    confine::Duty,
-    identity::Identity,
-    launch::{self, Held, Launched, Streams},
-    limits::Given,
-    privilege,
-    process::{self, Permit, Target},
-    visible::{Foreign, Visible},
+    host::{
+        confine::Duty,
+        identity::Identity,
+        launch::{self, Held, Launched, Streams},
+        limits::Given,
+        privilege,
+        process::{self, Permit, Target},
+    },
+    text::escape::{Foreign, Visible},
 };
 
 /// Runs and traces a command. Its exit status becomes ours, unless something of ours failed before it ran.

@@ -20,15 +20,14 @@ use super::{
 };
 use crate::{
     cli::{Format, OutputArgs},
-    content::DECODED_LIMIT,
-    file::{self, Identity, Opened},
+    host::file::{self, Identity, Opened},
     output::{
         Filtered, Output,
         json::{JsonOptions, JsonOutput},
         line::{LineOptions, LineOutput},
     },
-    redact::Redactor,
-    visible::Foreign,
+    payload::coding::DECODED_LIMIT,
+    text::{escape::Foreign, redact::Redactor},
 };
 
 /// An output, and what is to be known about it.

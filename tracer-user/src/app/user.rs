@@ -9,7 +9,7 @@ use std::{
     sync::mpsc::{Sender, channel, sync_channel},
 };
 
-use crate::{
+use crate::host::{
     confine::{self, Duty},
     identity::Identity,
 };

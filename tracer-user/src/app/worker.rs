@@ -6,9 +6,9 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{pipeline::Pipeline, population::Population, probing::Probing, say, sink};
 use crate::{
-    capture::{Capture, Handle, Mute},
     engine::Control,
     event::SocketInode,
+    host::capture::{Capture, Handle, Mute},
 };
 
 /// What the thread tells while it works.

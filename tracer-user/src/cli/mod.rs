@@ -11,14 +11,11 @@ pub use refuse::refuse;
 use tracer_common::limit;
 
 use crate::{
-    capture, demo,
-    detector::{DetectorOptions, TuneError},
-    doctor,
+    analysis::detector::{DetectorOptions, TuneError},
+    demo,
     filter::Filter,
-    identity::Ids,
-    launch,
-    limits::Given,
-    visible::Visible,
+    host::{capture, doctor, identity::Ids, launch, limits::Given},
+    text::escape::Visible,
 };
 
 /// See the HTTP exchanges of a running process.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::Cli;
-use crate::visible::Visible;
+use crate::text::escape::Visible;
 
 /// Says what is wrong, or shows the help that was asked for, and ends the program.
 pub fn refuse(error: &clap::Error, words: &[OsString]) -> ! {

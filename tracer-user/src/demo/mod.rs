@@ -31,7 +31,7 @@ use std::{
 pub use role::{RoleError, run_role};
 use thiserror::Error;
 
-use crate::confine::{self, Duty};
+use crate::host::confine::{self, Duty};
 
 /// The hidden subcommand under which this program is a part of the demo: `pidtap __demo-role ROLE ARG...`.
 pub const HIDDEN_COMMAND: &str = "__demo-role";

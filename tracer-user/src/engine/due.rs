@@ -8,7 +8,7 @@ use super::{
     REMEMBER_NS,
     link::{Content, Link},
 };
-use crate::{event::Timestamp, reassembly::REORDER_WAIT_NS};
+use crate::{event::Timestamp, stream::REORDER_WAIT_NS};
 
 /// When a connection is to be looked at, and its place among those that are due together: they come in the order in which
 /// they first needed it.

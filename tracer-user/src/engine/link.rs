@@ -10,18 +10,20 @@ use std::{cell::Cell, collections::VecDeque, sync::Arc};
 
 use super::{Environment, Note, NoteKind, due::Appointment, live::Queued, preamble::Beginning};
 use crate::{
-    connection::{ConnectionInfo, Protocol, Role},
-    detector::{KernelView, Observation, OpenConnection, Traffic, Turn},
+    analysis::detector::{KernelView, Observation, OpenConnection, Traffic, Turn},
     event::{
         Timestamp,
         wire::{ProbeEvent, direction, tcp_state},
     },
-    exchange::ProcessRef,
+    model::{
+        connection::{ConnectionInfo, Protocol, Role},
+        exchange::ProcessRef,
+    },
     protocol::{
         detect::{self, Verdict},
         http1::pairing::{Ending, Http1, Signal},
     },
-    reassembly::{GapCause, MAX_WAITING_BYTES, MAX_WAITING_SEGMENTS, Mark, Piece, REORDER_WAIT_NS, Stream},
+    stream::{GapCause, MAX_WAITING_BYTES, MAX_WAITING_SEGMENTS, Mark, Piece, REORDER_WAIT_NS, Stream},
 };
 
 /// Calls in each direction without a message of HTTP, on a connection joined late, after which it is said not to be

@@ -6,9 +6,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::link::{Content, Link};
 use crate::{
-    detector::{Live, OpenConnection},
+    analysis::detector::{Live, OpenConnection},
     event::Timestamp,
-    exchange::OpenExchange,
+    model::exchange::OpenExchange,
 };
 
 /// Connections from before tracing that are looked at together.

@@ -29,12 +29,14 @@ pub use update::{Attached, EngineOptions, Loss, Note, NoteKind, Summary, Target,
 use waiting::Waiting;
 
 use crate::{
-    connection::{AF_UNIX, ConnectionId, ConnectionInfo, Endpoint, Role},
-    detector::{Ask, Detectors, Live, Observation, State},
+    analysis::detector::{Ask, Detectors, Live, Observation, State},
     event::{Event, Timestamp, wire},
-    exchange::{Exchange, OpenExchange, ProcessRef, Step},
+    model::{
+        connection::{AF_UNIX, ConnectionId, ConnectionInfo, Endpoint, Role},
+        exchange::{Exchange, OpenExchange, ProcessRef, Step},
+    },
     protocol::http1::pairing::{Context, Ending, Listener},
-    reassembly::{GapCause, Mark, Segment},
+    stream::{GapCause, Mark, Segment},
 };
 
 /// Connections that are remembered at once; beyond it those that were known first are given up.

@@ -6,8 +6,8 @@ use rustc_hash::FxHashMap;
 
 use super::link::{Content, Link};
 use crate::{
-    connection::{ConnectionInfo, Endpoint, Role},
     event::wire::{SocketNameEvent, flag},
+    model::connection::{ConnectionInfo, Endpoint, Role},
 };
 
 /// Names that wait for their connection, which comes with the next event or not at all.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Note, NoteKind};
-use crate::connection::{ConnectionId, Protocol};
+use crate::model::connection::{ConnectionId, Protocol};
 
 /// Connections by why their calls are not seen, from the start of the trace until now. A connection counts once for each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

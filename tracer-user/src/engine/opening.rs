@@ -7,10 +7,12 @@ use super::{
     link::{Content, Link},
 };
 use crate::{
-    connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
-    detector::Observation,
+    analysis::detector::Observation,
     event::{SocketInode, Timestamp, wire},
-    exchange::{Connect, Exchange, ExchangeId, Misfit, Outcome, ProcessRef, Quality, Timing},
+    model::{
+        connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
+        exchange::{Connect, Exchange, ExchangeId, Misfit, Outcome, ProcessRef, Quality, Timing},
+    },
     protocol::http1::pairing::{Ending, Listener as _},
 };
 

@@ -7,9 +7,9 @@ use super::{
     link::{Content, Link, is_response},
 };
 use crate::{
-    connection::ConnectionInfo,
+    model::connection::ConnectionInfo,
     protocol::preamble::{self, Answer, Preamble},
-    reassembly::{Mark, Piece},
+    stream::{Mark, Piece},
 };
 
 /// Most bytes that wait for a decision, in each direction: more than any header that is known.

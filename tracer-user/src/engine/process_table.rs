@@ -11,7 +11,7 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use crate::visible::Foreign;
+use crate::text::escape::Foreign;
 
 /// Processes that are known at once: twice as many as the probes follow (`MAX_TARGETS`).
 pub(super) const MAX_PROCESSES: usize = 32_768;

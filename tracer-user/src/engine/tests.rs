@@ -13,12 +13,14 @@ use script::Script;
 
 use super::{Engine, EngineOptions, MAX_CONNECTIONS, NoteKind, Update};
 use crate::{
-    connection::{AF_INET, Role},
     event::{
         Event,
         wire::{DataEvent, EventHeader, SocketEvent, call, direction, flag, origin},
     },
-    exchange::{Exchange, FOLLOWS_CONNECT_NS, Outcome, Quality},
+    model::{
+        connection::{AF_INET, Role},
+        exchange::{Exchange, FOLLOWS_CONNECT_NS, Outcome, Quality},
+    },
     protocol::http1::pairing::MAX_OPEN_BYTES,
 };
 

@@ -7,7 +7,7 @@ use super::{
     update::NoteKind,
 };
 use crate::{
-    detector::Observation,
+    analysis::detector::Observation,
     event::{
         Timestamp,
         wire::{ProbeEvent, ThreadEvent, direction, flag, waits_on},

@@ -6,10 +6,12 @@ use tracer_common::event::loss;
 
 use super::Unseen;
 use crate::{
-    connection::{ConnectionInfo, Role},
-    detector::{DetectorOptions, Incident},
+    analysis::detector::{DetectorOptions, Incident},
     event::Timestamp,
-    exchange::{Exchange, ProcessRef},
+    model::{
+        connection::{ConnectionInfo, Role},
+        exchange::{Exchange, ProcessRef},
+    },
 };
 
 /// What the engine is told once.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::{Environment, link::Link};
 use crate::{
     event::{Timestamp, wire::direction},
-    reassembly::Mark,
+    stream::Mark,
 };
 
 /// Bytes that may wait, with what it takes to keep them. A busy machine has some hundred kilobytes of them.

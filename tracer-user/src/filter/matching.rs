@@ -8,13 +8,17 @@ use super::{
     field::{Field, Flag, Side},
 };
 use crate::{
-    connection::{Endpoint, Role},
-    content::{self, DECODED_LIMIT, End},
-    errno,
     event::Timestamp,
-    exchange::{Body, Exchange, Fields, Outcome, Quality, Request},
-    redact::Redactor,
-    url::{self, Base},
+    model::{
+        connection::{Endpoint, Role},
+        errno,
+        exchange::{Body, Exchange, Fields, Outcome, Quality, Request},
+    },
+    payload::coding::{self as content, DECODED_LIMIT, End},
+    text::{
+        redact::Redactor,
+        url::{self, Base},
+    },
 };
 
 impl Expression {

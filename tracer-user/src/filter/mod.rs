@@ -21,7 +21,7 @@
 //! for `status!=200` wants to see the calls that got no status at all. Case of ASCII
 //! letters is ignored everywhere. An expression after `~` is taken up to the next blank, with balanced parentheses and `|` in it.
 //!
-//! **What is hidden cannot be searched for**: terms see what is shown, so a secret is its [mark](crate::redact::mark), and
+//! **What is hidden cannot be searched for**: terms see what is shown, so a secret is its [mark](crate::text::redact::mark), and
 //! by that the exchanges with one secret can be found.
 //!
 //! A parsed filter is evaluated without allocating, but where an exchange has something to hide, a URL of more than
@@ -45,7 +45,7 @@ pub use parse::MAX_LENGTH;
 use thiserror::Error;
 use unicode_width::UnicodeWidthChar as _;
 
-use crate::{content::Budget, event::Timestamp, exchange::Exchange, redact::Redactor};
+use crate::{event::Timestamp, model::exchange::Exchange, payload::coding::Budget, text::redact::Redactor};
 
 /// What an exchange is looked at with.
 #[derive(Clone, Copy, Debug)]

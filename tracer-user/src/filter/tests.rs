@@ -7,9 +7,11 @@ use super::{
     *,
 };
 use crate::{
-    connection::{ConnectionInfo, Endpoint, Protocol, Role},
-    exchange::{IncidentId, Outcome, ProcessRef, Quality, Timing},
     fixture::{self, START},
+    model::{
+        connection::{ConnectionInfo, Endpoint, Protocol, Role},
+        exchange::{IncidentId, Outcome, ProcessRef, Quality, Timing},
+    },
 };
 
 const HIDDEN: Context<'static> =

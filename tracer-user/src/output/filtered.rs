@@ -4,12 +4,12 @@ use std::{cell::RefCell, io};
 
 use super::Output;
 use crate::{
-    content::Budget,
-    detector::Live,
+    analysis::detector::Live,
     engine::Update,
     event::Timestamp,
     filter::{Context, Filter},
-    redact::Redactor,
+    payload::coding::Budget,
+    text::redact::Redactor,
 };
 
 /// Passes on all but the exchanges that a filter does not take; those are counted.

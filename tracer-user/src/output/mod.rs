@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::{detector::Live, engine::Update, event::Timestamp, exchange::Exchange};
+use crate::{analysis::detector::Live, engine::Update, event::Timestamp, model::exchange::Exchange};
 
 mod buffer;
 mod filtered;

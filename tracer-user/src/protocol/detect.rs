@@ -1,6 +1,6 @@
 //! What a connection seems to carry, by the first bytes of a message.
 
-use crate::connection::Protocol;
+use crate::model::connection::Protocol;
 
 /// Longest request line that is taken for one: as long as a head may be. RFC 9112 section 3 asks for at least 8000;
 /// dashboards and search engines put queries of hundreds of KiB into it.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use rustc_hash::FxHashMap;
 
 use super::StoreOptions;
-use crate::exchange::{Exchange, ExchangeId, Fields};
+use crate::model::exchange::{Exchange, ExchangeId, Fields};
 
 /// In which order exchanges ended: 0, 1, 2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    detector::{Evidence, HangResult, Incident, Kind, RetryResult, State},
-    exchange::IncidentId,
+    analysis::detector::{Evidence, HangResult, Incident, Kind, RetryResult, State},
+    model::exchange::IncidentId,
 };
 
 /// Incidents that are remembered; beyond it, those that are over and were known first are forgotten.

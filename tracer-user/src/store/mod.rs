@@ -24,10 +24,10 @@ pub use rate::{Rate, Second};
 pub use recent::{Recent, WHOLE_SECONDS};
 
 use crate::{
-    detector::Live,
+    analysis::detector::Live,
     engine::{Attached, Loss, Note, Summary, Unseen, Update},
     event::Timestamp,
-    exchange::{Exchange, ExchangeId, Outcome},
+    model::exchange::{Exchange, ExchangeId, Outcome},
 };
 
 /// Open exchanges that are held to be shown, those that have been open longest; all are counted.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{detector::State, engine::tests::scenario::Scenario};
+use crate::{analysis::detector::State, engine::tests::scenario::Scenario};
 
 fn store(text: &str, options: StoreOptions) -> Store {
     let told = Scenario::told(text);
@@ -71,7 +71,10 @@ fn incidents_that_go_on_are_counted_as_such_however_many_there_are() {
     let mut store = Store::default();
     for _ in 0..2 {
         for id in 1..=1_500 {
-            let incident = crate::detector::Incident { id: crate::exchange::IncidentId(id), ..(**incident).clone() };
+            let incident = crate::analysis::detector::Incident {
+                id: crate::model::exchange::IncidentId(id),
+                ..(**incident).clone()
+            };
             store.apply(&Update::Incident(Arc::new(incident)));
         }
     }

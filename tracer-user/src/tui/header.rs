@@ -12,7 +12,10 @@ use super::{
     theme::{Theme, Tone},
     view::Wanted,
 };
-use crate::{clock::Clock, measure, store::Store, visible::Visible};
+use crate::{
+    store::Store,
+    text::{clock::Clock, escape::Visible, units},
+};
 
 /// Lines.
 pub(super) const HEIGHT: u16 = 3;
@@ -70,7 +73,7 @@ fn who(shown: &Shown<'_>, area: Rect, buffer: &mut Buffer, theme: Theme, store: 
     let mut clock = Clock::new(utc_offset_s);
     clock.set_offset(store.realtime_offset_ns());
     let since: String = clock.micros(attached.time)[11..19].iter().copied().map(char::from).collect();
-    let time = measure::duration(Some(store.now().since(attached.time)));
+    let time = units::duration(Some(store.now().since(attached.time)));
     pen.put(Tone::Strong, names.join(", "));
     pen.put(Tone::Faint, format_args!("  since {since}, for {time}"));
 }
@@ -112,7 +115,7 @@ fn how(mut pen: Pen<'_>, store: &Store) {
     let lost = match missing.total_events() {
         0 if missing.at_least => "  lost ?".to_owned(),
         0 => "  lost 0".to_owned(),
-        events => format!("  LOST {events}{at_least} events, {}", measure::size(Some(missing.total_bytes()))),
+        events => format!("  LOST {events}{at_least} events, {}", units::size(Some(missing.total_bytes()))),
     };
     let rate = format!("{}/s ", rate_text(rate));
     // Where numbers are large, the bars give way: what is missing must be seen.

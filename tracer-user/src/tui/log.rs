@@ -11,11 +11,10 @@ use super::{
     view::{Context, Reaction, View},
 };
 use crate::{
-    connection::Role,
     engine::{Note, NoteKind},
     event::Timestamp,
-    redact::Redactor,
-    visible::Visible,
+    model::connection::Role,
+    text::{escape::Visible, redact::Redactor},
 };
 
 /// Lines that are remembered.

@@ -50,10 +50,10 @@ use self::{
     view::{Context, Reaction, View, Wanted},
 };
 use crate::{
-    content::Budget,
     event::Timestamp,
-    redact::{MarkKey, Redactor},
+    payload::coding::Budget,
     store::Store,
+    text::redact::{MarkKey, Redactor},
 };
 
 /// Below this nothing useful can be shown.

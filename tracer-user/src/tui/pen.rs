@@ -11,7 +11,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::theme::{Theme, Tone};
 
-/// See the module. Text from the wire must be given as [`crate::visible::Visible`].
+/// See the module. Text from the wire must be given as [`crate::text::escape::Visible`].
 pub(super) struct Pen<'a> {
     buffer: &'a mut Buffer,
     theme: Theme,

@@ -11,7 +11,7 @@ use super::{
     prompt::Prompt,
     theme::{Theme, Tone},
 };
-use crate::{filter::FilterError, visible::Visible};
+use crate::{filter::FilterError, text::escape::Visible};
 
 /// What there is to be said.
 pub(super) struct Status<'a> {

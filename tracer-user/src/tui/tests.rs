@@ -8,11 +8,11 @@ use ratatui::{
 
 use super::*;
 use crate::{
-    connection::{ConnectionId, Protocol, Role},
-    detector::Live,
+    analysis::detector::Live,
     engine::{Engine, EngineOptions, NoteKind, Update},
     event::Event as TraceEvent,
     fixture,
+    model::connection::{ConnectionId, Protocol, Role},
     recording::Reader,
     store::StoreOptions,
 };
@@ -54,7 +54,8 @@ fn store_with(name: &str, until_ms: Option<u64>, options: EngineOptions) -> Stor
                 store.set_realtime_offset(engine.realtime_offset_ns());
             }
             store.apply(&update);
-            let is_over = |open: &std::sync::Arc<crate::exchange::Exchange>| store.exchanges().by_id(open.id).is_some();
+            let is_over =
+                |open: &std::sync::Arc<crate::model::exchange::Exchange>| store.exchanges().by_id(open.id).is_some();
             assert!(!store.open().iter().any(is_over), "what is over is not shown as open as well");
         }
         if matches!(event, TraceEvent::Tick(_)) {
@@ -374,7 +375,7 @@ fn bombs(count: u64) -> Store {
     let mut store = Store::default();
     for id in 0..=count {
         let mut exchange = crate::fixture::exchange();
-        exchange.id = crate::exchange::ExchangeId(id);
+        exchange.id = crate::model::exchange::ExchangeId(id);
         let response = exchange.response.as_mut().expect("there");
         response.headers.push(b"Content-Encoding", if id == count { b"identity" } else { b"gzip" });
         response.body.captured = if id == count { b"a needle".to_vec() } else { bomb.clone() };

@@ -12,13 +12,12 @@ use super::{
     theme::Theme,
 };
 use crate::{
-    clock::Clock,
-    content::Budget,
     event::Timestamp,
-    exchange::{Exchange, ExchangeId, IncidentId},
     filter::{self, Filter, FilterError},
-    redact::Redactor,
+    model::exchange::{Exchange, ExchangeId, IncidentId},
+    payload::coding::Budget,
     store::Store,
+    text::{clock::Clock, redact::Redactor},
 };
 
 /// The filter may take so long until something is drawn, or a key has done its work. It is reckoned and not measured: a recording

@@ -3,7 +3,6 @@
 use std::{collections::VecDeque, io::Write};
 
 use pidtap::{
-    connection::AF_INET,
     event::{
         Event,
         wire::{
@@ -11,6 +10,7 @@ use pidtap::{
             origin, process, tcp_state,
         },
     },
+    model::connection::AF_INET,
     recording::{WriteError, Writer},
 };
 

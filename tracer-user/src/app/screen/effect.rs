@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Loop, Recorded, lock};
-use crate::{file, tui::Effect, visible::Foreign};
+use crate::{host::file, text::escape::Foreign, tui::Effect};
 
 /// Beyond this, some terminals take nothing at all.
 const CLIPBOARD: usize = 74_000;

@@ -36,11 +36,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::{live::header, marking::Marking, sink::no_colour, user::UserThread};
 use crate::{
     cli::{OutputArgs, ThemeChoice},
-    confine::{self, Duty},
-    redact::MarkKey,
+    host::confine::{self, Duty},
     store::{Store, StoreOptions},
+    text::{
+        escape::{Foreign, Visible},
+        redact::MarkKey,
+    },
     tui::{Effect, Palette, Source, Ui, UiOptions},
-    visible::{Foreign, Visible},
 };
 
 /// From frame to frame while nobody presses a key: more than ten a second, with some to spare.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Shared, lock};
-use crate::{detector::Live, engine::Update, event::Timestamp, output::Output};
+use crate::{analysis::detector::Live, engine::Update, event::Timestamp, output::Output};
 
 /// Updates that are put into the store at once: taking the store costs more than one of them.
 const AT_ONCE: usize = 256;

@@ -13,9 +13,11 @@ use tracer_common::event::loss;
 
 use super::queue::{Noting, PATIENCE, Queue};
 use crate::{
-    confine::{self, Duty},
     event::Event,
-    file::{FileError, Opened},
+    host::{
+        confine::{self, Duty},
+        file::{FileError, Opened},
+    },
     recording::{Header, Lost, Recorder, WriteError},
 };
 

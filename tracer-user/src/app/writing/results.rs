@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 
 use super::queue::{Noting, PATIENCE, Queue};
-use crate::{
+use crate::host::{
     confine::{self, Duty},
     file::{FileError, Opened},
 };

@@ -8,8 +8,8 @@ use crate::{
         Event,
         wire::{ProcessEvent, direction, origin, process},
     },
-    exchange::Quality,
     fixture::events,
+    model::exchange::Quality,
     protocol::http1::pairing::{MAX_OPEN_BYTES, MAX_OPEN_HEADS},
 };
 

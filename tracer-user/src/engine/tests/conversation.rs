@@ -5,9 +5,11 @@ use proptest::prelude::*;
 
 use super::{body, get, ok, path, script::Script, status};
 use crate::{
-    connection::Role,
     engine::{NoteKind, Update},
-    exchange::{Exchange, Outcome, Quality},
+    model::{
+        connection::Role,
+        exchange::{Exchange, Outcome, Quality},
+    },
 };
 
 /// What is captured of one call here.

@@ -2,10 +2,12 @@
 
 use super::script::Script;
 use crate::{
-    connection::{Protocol, Role},
     engine::{Note, NoteKind, Update},
     event::wire::{descriptor, tcp_state},
-    exchange::Outcome,
+    model::{
+        connection::{Protocol, Role},
+        exchange::Outcome,
+    },
 };
 
 /// `shutdown` sends the FIN; the peer acknowledges it; then the descriptor goes. TCP has no more to say: the state does not

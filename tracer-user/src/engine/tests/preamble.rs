@@ -2,9 +2,11 @@
 
 use super::{body, get, ok, path, script::Script};
 use crate::{
-    connection::Role,
     engine::{NoteKind, Update},
-    exchange::{Exchange, Outcome, Quality},
+    model::{
+        connection::Role,
+        exchange::{Exchange, Outcome, Quality},
+    },
 };
 
 const LINE: &[u8] = b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 80\r\n";

@@ -26,8 +26,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    connection::{AF_INET, AF_INET6},
-    detector::{Evidence, Incident, RetryEvidence, State},
+    analysis::detector::{Evidence, Incident, RetryEvidence, State},
     engine::{Engine, EngineOptions, Update},
     event::{
         Event,
@@ -36,7 +35,10 @@ use crate::{
             TickEvent, call, descriptor, direction, flag, origin, process, tcp, tcp_state,
         },
     },
-    exchange::Exchange,
+    model::{
+        connection::{AF_INET, AF_INET6},
+        exchange::Exchange,
+    },
 };
 
 const PID: u32 = 10;

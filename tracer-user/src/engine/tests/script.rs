@@ -3,8 +3,7 @@
 use zerocopy::FromZeros as _;
 
 use crate::{
-    connection::{AF_INET, Role},
-    detector::Live as _,
+    analysis::detector::Live as _,
     engine::{Engine, EngineOptions, Update},
     event::{
         Event,
@@ -13,7 +12,10 @@ use crate::{
             descriptor, direction, flag, origin, tcp, tcp_state,
         },
     },
-    exchange::Exchange,
+    model::{
+        connection::{AF_INET, Role},
+        exchange::Exchange,
+    },
 };
 
 const INODE: u64 = 4711;

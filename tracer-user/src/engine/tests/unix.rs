@@ -5,7 +5,6 @@ use std::sync::Arc;
 use zerocopy::FromZeros as _;
 
 use crate::{
-    connection::AF_UNIX,
     engine::{Engine, EngineOptions, Update},
     event::{
         Event,
@@ -14,7 +13,10 @@ use crate::{
             TickEvent, call, descriptor, direction, flag, origin, tcp_state,
         },
     },
-    exchange::{Exchange, Outcome},
+    model::{
+        connection::AF_UNIX,
+        exchange::{Exchange, Outcome},
+    },
 };
 
 const GET: &[u8] = b"GET /info HTTP/1.0\r\n\r\n";

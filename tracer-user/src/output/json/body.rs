@@ -4,10 +4,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{ObjectWriter, escape, number, raw};
 use crate::{
-    body::Content,
-    content::End,
     event::Timestamp,
-    exchange::{Body, Fields},
+    model::exchange::{Body, Fields},
+    payload::{body::Content, coding::End},
 };
 
 /// Text that its escapes make longer than so many times is no text: a fifth of it, or more, are control characters, of which

@@ -1,6 +1,6 @@
 //! What is left of an exchange whose line would be too long.
 
-use crate::exchange::{Body, Exchange, Fields};
+use crate::model::exchange::{Body, Exchange, Fields};
 
 /// Bytes of a line, at most, unless more of each body is asked for: bodies alone are within half of it. Heads are bounded as well,
 /// but each byte of one may be an escape of six, and a target is shown three times.

@@ -4,7 +4,7 @@
 //! that hide text: those that turn the direction of writing, have no width, or separate lines.
 
 use super::scan::{self, C1_LEAD, STEP, is_plain, is_special};
-use crate::visible::is_disguise;
+use crate::text::escape::is_disguise;
 
 /// Longer text is not looked at for whether it needs any escape at all.
 const SHORT: usize = 256;

@@ -2,12 +2,16 @@
 
 use super::{ObjectWriter, connection, cut, escape, number, process, raw};
 use crate::{
-    connection::Role,
-    errno,
     event::Timestamp,
-    exchange::{Exchange, Fields, InterimResponse, Outcome, Request, Response},
-    redact::Redactor,
-    url::{self, Base},
+    model::{
+        connection::Role,
+        errno,
+        exchange::{Exchange, Fields, InterimResponse, Outcome, Request, Response},
+    },
+    text::{
+        redact::Redactor,
+        url::{self, Base},
+    },
 };
 
 /// The last header section and what became of it: requests of a client, and responses of a server, mostly have the same

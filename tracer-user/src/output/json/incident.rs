@@ -1,7 +1,7 @@
 //! The object of an incident.
 
 use super::{ObjectWriter, connection, escape, number, process, raw};
-use crate::detector::{Incident, Value};
+use crate::analysis::detector::{Incident, Value};
 
 impl ObjectWriter {
     pub(super) fn incident(&mut self, out: &mut Vec<u8>, incident: &Incident) {

@@ -41,13 +41,17 @@ use tracer_common::event::loss;
 
 use super::{Output, buffer::LineBuffer};
 use crate::{
-    clock::Clock,
-    connection::{ConnectionInfo, Endpoint},
-    content::{Budget, DECODED_LIMIT},
     engine::{Attached, Loss, Note, NoteKind, Summary, Update},
     event::Timestamp,
-    exchange::{Exchange, ProcessRef},
-    redact::{MarkKey, Redactor},
+    model::{
+        connection::{ConnectionInfo, Endpoint},
+        exchange::{Exchange, ProcessRef},
+    },
+    payload::coding::{Budget, DECODED_LIMIT},
+    text::{
+        clock::Clock,
+        redact::{MarkKey, Redactor},
+    },
 };
 
 /// What can be chosen.

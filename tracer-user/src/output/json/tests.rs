@@ -3,9 +3,11 @@ use serde::Deserialize;
 
 use super::*;
 use crate::{
-    connection::{Endpoint, Role},
-    exchange::{Body, Fields, InterimResponse, Misfit, Outcome},
     fixture,
+    model::{
+        connection::{Endpoint, Role},
+        exchange::{Body, Fields, InterimResponse, Misfit, Outcome},
+    },
 };
 
 /// The wire format once more, as a reader has it: a change to either side shows.
@@ -206,7 +208,7 @@ fn parse(update: &Update) -> Line {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-fn parse_exchange(exchange: crate::exchange::Exchange) -> WireExchange {
+fn parse_exchange(exchange: crate::model::exchange::Exchange) -> WireExchange {
     match parse(&Update::Exchange(exchange.into())) {
         Line::Exchange(exchange) => *exchange,
         other => panic!("{other:?}"),
@@ -317,7 +319,7 @@ fn what_was_not_seen_is_null() {
     exchange.response = None;
     exchange.outcome = Outcome::Reset;
     exchange.error = Some(104);
-    exchange.timing = crate::exchange::Timing::default();
+    exchange.timing = crate::model::exchange::Timing::default();
     let wire = parse_exchange(exchange);
     assert_eq!(
         wire.request,

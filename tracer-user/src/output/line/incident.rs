@@ -12,10 +12,9 @@ use super::{
     styled::{Style, StyledLine},
 };
 use crate::{
-    detector::{Evidence, HangResult, Incident, RetryEvidence, RetryResult, State},
-    exchange::{Exchange, ExchangeId, IncidentId},
-    measure,
-    visible::Visible,
+    analysis::detector::{Evidence, HangResult, Incident, RetryEvidence, RetryResult, State},
+    model::exchange::{Exchange, ExchangeId, IncidentId},
+    text::{escape::Visible, units},
 };
 
 /// Open incidents whose latest state is remembered, for the remarks on their exchanges.
@@ -59,7 +58,7 @@ fn retry(line: &mut StyledLine, evidence: &RetryEvidence, exchange: ExchangeId) 
     let Some(attempt) = evidence.attempt_of(exchange).filter(|attempt| attempt.number > 1) else { return };
     line.put(format_args!("  [retry {}", attempt.number - 1));
     if let Some(gap) = attempt.gap {
-        line.put(format_args!(", after {}", measure::duration(Some(gap))));
+        line.put(format_args!(", after {}", units::duration(Some(gap))));
         let own = !evidence.came_as_asked(attempt.number) && !evidence.came_as_asked(attempt.number - 1);
         if !own && evidence.came_as_asked(attempt.number) {
             line.text.push_str(" as asked");
@@ -70,7 +69,7 @@ fn retry(line: &mut StyledLine, evidence: &RetryEvidence, exchange: ExchangeId) 
         }
     }
     if let (Some(due), Some(ended)) = (evidence.next_due, attempt.ended.filter(|_| attempt.failure.is_some())) {
-        line.put(format_args!(", next in about {}", measure::duration(Some(due.since(ended)))));
+        line.put(format_args!(", next in about {}", units::duration(Some(due.since(ended)))));
     }
     line.text.push(']');
 }

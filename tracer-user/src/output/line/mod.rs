@@ -23,16 +23,20 @@ use tracer_common::event::loss;
 
 use super::{Output, buffer::LineBuffer};
 use crate::{
-    clock::Clock,
-    connection::{Endpoint, Protocol, Role},
     engine::{Attached, Loss, Note, NoteKind, Summary, Update},
-    errno,
     event::Timestamp,
-    exchange::{Exchange, Outcome, Quality, SLOW_NS},
-    measure,
-    redact::{MarkKey, Redactor},
-    url::{self, Base},
-    visible::Visible,
+    model::{
+        connection::{Endpoint, Protocol, Role},
+        errno,
+        exchange::{Exchange, Outcome, Quality, SLOW_NS},
+    },
+    text::{
+        clock::Clock,
+        escape::Visible,
+        redact::{MarkKey, Redactor},
+        units,
+        url::{self, Base},
+    },
 };
 
 /// What can be chosen.
@@ -177,9 +181,9 @@ impl<W: Write> LineOutput<W> {
         let sent = exchange.request.as_ref().map(|request| request.body.bytes);
         let answered = exchange.response.as_ref().map(|response| response.body.bytes);
         if wide {
-            self.line.put(format_args!("{:>6} ", measure::size(sent)));
+            self.line.put(format_args!("{:>6} ", units::size(sent)));
         }
-        self.line.put(format_args!("{:>6} ", measure::size(answered)));
+        self.line.put(format_args!("{:>6} ", units::size(answered)));
         if wide {
             self.line.put(format_args!("#{:<4} ", exchange.connection.id.0));
         }
@@ -254,7 +258,7 @@ impl<W: Write> LineOutput<W> {
         let slow = duration.is_some_and(|duration| duration > SLOW_NS);
         self.line.style(if slow { Style::Slow } else { Style::Plain });
         let late = exchange.quality == Quality::JoinedLate;
-        self.line.put(format_args!("{:>width$} ", measure::least(duration, late)));
+        self.line.put(format_args!("{:>width$} ", units::least(duration, late)));
     }
 
     fn url(&mut self, exchange: &Exchange) {
@@ -379,7 +383,7 @@ impl<W: Write> LineOutput<W> {
         let count = summary.exchanges;
         self.line.put(format_args!(
             "done after {}: {count} exchange{}",
-            measure::duration(Some(summary.duration_ns)),
+            units::duration(Some(summary.duration_ns)),
             if count == 1 { "" } else { "s" }
         ));
         self.line.put(format_args!(", {} failed, {} slow, {} open", self.failed, self.slow, self.open));

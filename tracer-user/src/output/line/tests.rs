@@ -4,9 +4,11 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::*;
 use crate::{
-    connection::{ConnectionInfo, Endpoint},
-    exchange::{Body, ProcessRef},
     fixture::{self, START},
+    model::{
+        connection::{ConnectionInfo, Endpoint},
+        exchange::{Body, ProcessRef},
+    },
 };
 
 /// Updates of all kinds, as a trace has them.

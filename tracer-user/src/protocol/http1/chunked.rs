@@ -7,7 +7,7 @@
 use memchr::memchr;
 
 use super::head::lenient_fields;
-use crate::exchange::Fields;
+use crate::model::exchange::Fields;
 
 /// Longest chunk size line, extensions included. Extensions are next to unused; what is longer is not framing.
 const MAX_SIZE_LINE: usize = 16 * 1024;

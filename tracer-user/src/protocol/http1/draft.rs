@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use crate::{
-    connection::{ConnectionInfo, Role},
     event::Timestamp,
-    exchange::{
-        Body, Exchange, ExchangeId, InterimResponse, Misfit, OpenExchange, Outcome, ProcessRef, Quality, Request,
-        Response, Timing,
+    model::{
+        connection::{ConnectionInfo, Role},
+        exchange::{
+            Body, Exchange, ExchangeId, InterimResponse, Misfit, OpenExchange, Outcome, ProcessRef, Quality, Request,
+            Response, Timing,
+        },
     },
-    reassembly::GapCause,
+    stream::GapCause,
 };
 
 /// An exchange while it is being put together.

@@ -1,7 +1,7 @@
 //! How long a message's content is: RFC 9112 section 6.3.
 
 use super::head::StartLine;
-use crate::exchange::Fields;
+use crate::model::exchange::Fields;
 
 /// Framing of a message's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 
 use memchr::memchr;
 
-use crate::exchange::{Fields, Span, Version};
+use crate::model::exchange::{Fields, Span, Version};
 
 /// Longest head. Services that allow large headers stop at 64 KiB to 256 KiB; beyond that it is no head.
 pub const MAX_HEAD: usize = 512 * 1024;

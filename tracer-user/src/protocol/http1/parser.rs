@@ -21,9 +21,9 @@ use super::{
     head::{self, Head, MAX_HEAD, MessageKind, ParseResult},
 };
 use crate::{
-    exchange::Fields,
+    model::exchange::Fields,
     protocol::detect::{RequestLine, Verdict, status_line},
-    reassembly::{GapCause, Mark},
+    stream::{GapCause, Mark},
 };
 
 /// What comes out.

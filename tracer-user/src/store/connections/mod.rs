@@ -12,10 +12,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 pub use upstream::{Pool, Upstream, UpstreamKey};
 
 use crate::{
-    connection::{ConnectionId, ConnectionInfo, Role},
-    detector::{Live, endpoint},
+    analysis::detector::{Live, endpoint},
     event::Timestamp,
-    exchange::Exchange,
+    model::{
+        connection::{ConnectionId, ConnectionInfo, Role},
+        exchange::Exchange,
+    },
 };
 
 /// Open connections that are shown, those that became known last; all are counted.

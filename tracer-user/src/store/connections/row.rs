@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::UpstreamKey;
 use crate::{
-    connection::{ConnectionInfo, Protocol, Role},
-    detector::{KernelView, OpenConnection, Traffic},
+    analysis::detector::{KernelView, OpenConnection, Traffic},
     event::Timestamp,
-    exchange::ProcessRef,
+    model::{
+        connection::{ConnectionInfo, Protocol, Role},
+        exchange::ProcessRef,
+    },
     protocol::http1::pairing::Ending,
 };
 

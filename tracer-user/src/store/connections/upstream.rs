@@ -6,9 +6,9 @@ use rustc_hash::FxHasher;
 
 use super::row::{Use, used};
 use crate::{
-    connection::{ConnectionInfo, Role},
-    detector::{OpenConnection, endpoint},
+    analysis::detector::{OpenConnection, endpoint},
     event::Timestamp,
+    model::connection::{ConnectionInfo, Role},
     store::Recent,
 };
 

@@ -1,8 +1,8 @@
 //! How long the calls of an endpoint took, and whether that changes.
 
 use crate::{
+    analysis::histogram::{Histogram, Scale, quantiles},
     event::Timestamp,
-    histogram::{Histogram, Scale, quantiles},
 };
 
 /// A value is 4.4 % too long at most; from a microsecond to an hour. Everything counts since tracing began.

@@ -18,10 +18,12 @@ use rustc_hash::{FxHashMap, FxHasher};
 
 use super::recent::{Recent, WHOLE_SECONDS};
 use crate::{
-    connection::Role,
-    detector::endpoint::{self, Endpoint, FOLDED},
+    analysis::detector::endpoint::{self, Endpoint, FOLDED},
     event::Timestamp,
-    exchange::{Exchange, ExchangeId, Outcome},
+    model::{
+        connection::Role,
+        exchange::{Exchange, ExchangeId, Outcome},
+    },
 };
 
 /// Endpoints that are told apart; calls of more are counted together.

@@ -6,9 +6,11 @@ use rustc_hash::FxHasher;
 
 use super::durations::SCALE;
 use crate::{
-    detector::endpoint,
-    exchange::{Exchange, ExchangeId},
-    histogram::{Histogram, quantiles},
+    analysis::{
+        detector::endpoint,
+        histogram::{Histogram, quantiles},
+    },
+    model::exchange::{Exchange, ExchangeId},
 };
 
 /// Paths of one endpoint that are told apart.

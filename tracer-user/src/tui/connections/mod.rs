@@ -20,7 +20,7 @@ use super::{
     view::{Context, Reaction, View},
 };
 use crate::{
-    connection::{ConnectionId, Endpoint, Role},
+    model::connection::{ConnectionId, Endpoint, Role},
     store::connections::{Closed, Connection, MAX_CONNECTIONS, Pool, Upstream, UpstreamKey},
 };
 

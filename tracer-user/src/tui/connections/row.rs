@@ -3,18 +3,17 @@
 use std::cmp::Ordering;
 
 use crate::{
-    connection::{Protocol, Role},
-    detector::KernelView,
+    analysis::detector::KernelView,
     event::Timestamp,
-    measure,
+    model::connection::{Protocol, Role},
     store::connections::{Closed, Connection, How, Use},
+    text::{escape::Visible, units},
     tui::{
         pen::Pen,
         table::{Column, Sort, count},
         theme::Tone,
         view::Context,
     },
-    visible::Visible,
 };
 
 /// What a column shows.
@@ -107,7 +106,7 @@ pub(super) fn compare(by: What, one: &Connection, other: &Connection) -> Orderin
 }
 
 fn state(connection: &Connection, now: Timestamp) -> (Tone, String) {
-    let since = measure::duration(Some(now.since(connection.since)));
+    let since = units::duration(Some(now.since(connection.since)));
     match connection.used {
         Use::Busy => (Tone::Open, format!("busy {since}")),
         Use::Connecting => (Tone::Warn, "connecting".to_owned()),
@@ -136,12 +135,12 @@ fn seconds(nanoseconds: u64) -> String {
     match nanoseconds / 1_000_000_000 {
         0 => "<1s".to_owned(),
         seconds @ 1..100 => format!("{seconds}s"),
-        _ => measure::duration(Some(nanoseconds)),
+        _ => units::duration(Some(nanoseconds)),
     }
 }
 
 fn age(nanoseconds: u64, is_older: bool) -> String {
-    format!("{}{}", if is_older { ">" } else { "" }, measure::duration(Some(nanoseconds)))
+    format!("{}{}", if is_older { ">" } else { "" }, units::duration(Some(nanoseconds)))
 }
 
 pub(super) fn draw(mut pen: Pen<'_>, connection: &Connection, wide: bool, context: &Context<'_>) {
@@ -154,8 +153,8 @@ pub(super) fn draw(mut pen: Pen<'_>, connection: &Connection, wide: bool, contex
         let (tone, text) = match (column.what, &connection.kernel) {
             (What::Age, _) => (Tone::Plain, age(now.since(connection.known), connection.is_older())),
             (What::Calls, _) => (Tone::Plain, count(connection.carried)),
-            (What::Sent, _) => (Tone::Faint, measure::size(Some(connection.sent.bytes))),
-            (What::Got, _) => (Tone::Faint, measure::size(Some(connection.received.bytes))),
+            (What::Sent, _) => (Tone::Faint, units::size(Some(connection.sent.bytes))),
+            (What::Got, _) => (Tone::Faint, units::size(Some(connection.received.bytes))),
             (_, None) => (Tone::Faint, "-".to_owned()),
             (What::Queued, Some(kernel)) => queued(kernel),
             (What::SendQueue, Some(kernel)) => queue(kernel.send_queue, ""),
@@ -182,7 +181,7 @@ fn draw_process(pen: &mut Pen<'_>, connection: &Connection) {
 fn queue(bytes: u32, arrow: &str) -> (Tone, String) {
     match bytes {
         0 => (Tone::Faint, "0".to_owned()),
-        _ => (Tone::Warn, format!("{arrow}{}", measure::size(Some(bytes.into())))),
+        _ => (Tone::Warn, format!("{arrow}{}", units::size(Some(bytes.into())))),
     }
 }
 
@@ -211,8 +210,8 @@ pub(super) fn draw_closed(mut pen: Pen<'_>, closed: &Closed, wide: bool, context
         let (tone, text) = match column.what {
             What::Age => (Tone::Plain, age(closed.lived(), connection.is_older())),
             What::Calls => (Tone::Plain, count(connection.carried)),
-            What::Sent => (Tone::Faint, measure::size(Some(connection.sent.bytes))),
-            What::Got => (Tone::Faint, measure::size(Some(connection.received.bytes))),
+            What::Sent => (Tone::Faint, units::size(Some(connection.sent.bytes))),
+            What::Got => (Tone::Faint, units::size(Some(connection.received.bytes))),
             // What follows is of connections that are open.
             _ => break,
         };

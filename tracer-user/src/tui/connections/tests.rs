@@ -1,7 +1,7 @@
 use crate::{
     filter::{Context, Filter},
-    redact::Redactor,
     store::Sequence,
+    text::redact::Redactor,
     tui::tests::{LARGE, SMALL, Stage, snapshots, store_of, store_of_hang},
 };
 

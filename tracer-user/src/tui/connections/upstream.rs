@@ -1,9 +1,9 @@
 //! An upstream in one line: how many connections lead to it, and how many of them were in use of late.
 
 use crate::{
-    connection::Role,
-    redact::Redactor,
+    model::connection::Role,
     store::connections::{Pool, Upstream},
+    text::{escape::Visible, redact::Redactor},
     tui::{
         endpoints::quoted,
         pen::{Pen, columns},
@@ -11,7 +11,6 @@ use crate::{
         theme::Tone,
         view::Context,
     },
-    visible::Visible,
 };
 
 /// From this width on there is room for all numbers and a minute.

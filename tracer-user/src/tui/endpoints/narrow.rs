@@ -1,10 +1,10 @@
 //! The filter that takes the calls of a row.
 
 use crate::{
-    connection::Role,
-    detector::endpoint::FOLDED,
-    redact::Redactor,
+    analysis::detector::endpoint::FOLDED,
+    model::connection::Role,
     store::{EndpointRow, endpoints::What},
+    text::redact::Redactor,
 };
 
 /// Paths are kept up to this length: of longer ones only the beginning is known.

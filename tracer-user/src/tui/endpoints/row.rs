@@ -4,13 +4,12 @@ use std::cmp::Ordering;
 
 use super::what;
 use crate::{
-    connection::Role,
-    exchange::SLOW_NS,
-    measure,
+    model::{connection::Role, exchange::SLOW_NS},
     store::{
         EndpointRow,
         endpoints::{self, Counts, PathRow, Trend},
     },
+    text::{escape::Visible, units},
     tui::{
         overview::cut,
         pen::{Pen, columns},
@@ -19,7 +18,6 @@ use crate::{
         theme::Tone,
         view::Context,
     },
-    visible::Visible,
 };
 
 /// What a column shows.
@@ -116,7 +114,7 @@ pub(super) fn compare(by: What, one: &EndpointRow<'_>, other: &EndpointRow<'_>) 
 }
 
 fn time(nanoseconds: u64) -> (Tone, String) {
-    (if nanoseconds > SLOW_NS { Tone::Warn } else { Tone::Plain }, measure::duration(Some(nanoseconds)))
+    (if nanoseconds > SLOW_NS { Tone::Warn } else { Tone::Plain }, units::duration(Some(nanoseconds)))
 }
 
 pub(super) fn draw(mut pen: Pen<'_>, row: &EndpointRow<'_>, shown: &[Column<What>], context: &Context<'_>) {
@@ -149,8 +147,8 @@ pub(super) fn draw(mut pen: Pen<'_>, row: &EndpointRow<'_>, shown: &[Column<What
             What::Failed => (if bad { Tone::Bad } else { Tone::Faint }, count(failed)),
             What::Share => (if bad { Tone::Bad } else { Tone::Faint }, share(failed, calls)),
             What::Refused => (if refused > 0 { Tone::Warn } else { Tone::Faint }, count(refused)),
-            What::Sent => (Tone::Faint, measure::size(Some(request_bytes))),
-            What::Got => (Tone::Faint, measure::size(Some(response_bytes))),
+            What::Sent => (Tone::Faint, units::size(Some(request_bytes))),
+            What::Got => (Tone::Faint, units::size(Some(response_bytes))),
             _ if !has_ended => (Tone::Faint, "-".to_owned()),
             What::P50 if !shown.iter().any(|column| column.what == What::Late) => {
                 let (tone, text) = time(row.spread.p50);

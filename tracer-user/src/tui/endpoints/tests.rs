@@ -1,8 +1,8 @@
 use super::narrow;
 use crate::{
     filter::{Context, Filter},
-    redact::Redactor,
     store::{EndpointKey, endpoints},
+    text::redact::Redactor,
     tui::tests::{LARGE, SMALL, Stage, snapshots, store_of, store_of_hang},
 };
 

@@ -3,17 +3,17 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use crate::{
-    body::{self, Content, Limits, Shape},
-    content::DECODED_LIMIT,
-    curl,
-    exchange::{Body, Exchange, ExchangeId, Fields},
-    redact::Redactor,
+    model::exchange::{Body, Exchange, ExchangeId, Fields},
+    payload::{
+        body::{self, Content, Limits, Shape},
+        coding::DECODED_LIMIT,
+    },
+    text::{escape::Visible, redact::Redactor, url},
     tui::{
         keys::Action,
         view::{Context, Effect, Reaction},
     },
-    url,
-    visible::Visible,
+    view::curl,
 };
 
 /// Lines that a pager gets: ten times what the screen shows. (A hostile body can make a line of each of its bytes.)

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    cause::{self, Causes},
-    detector::Incident,
+    analysis::{
+        correlation::{self as cause, Causes},
+        detector::Incident,
+    },
     event::Timestamp,
-    exchange::{Exchange, ExchangeId, IncidentId},
+    model::exchange::{Exchange, ExchangeId, IncidentId},
     store::Sequence,
     tui::{
         overview::{belongs, draw_exchange, draw_incident},

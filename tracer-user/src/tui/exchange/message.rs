@@ -2,13 +2,13 @@
 
 use super::page::Line;
 use crate::{
-    body::{self, Limits, Remark},
-    connection::Role,
-    exchange::{Body, Exchange, Fields, InterimResponse, Outcome, Quality},
-    measure,
-    redact::Redactor,
+    model::{
+        connection::Role,
+        exchange::{Body, Exchange, Fields, InterimResponse, Outcome, Quality},
+    },
+    payload::body::{self, Limits, Remark},
+    text::{escape::Visible, redact::Redactor, units},
     tui::{theme::Tone, view::Context},
-    visible::Visible,
 };
 
 /// Bytes of a header's value that are shown; a name is not longer by much.
@@ -83,7 +83,7 @@ fn heading(text: &str) -> Line {
 }
 
 fn interim(exchange: &Exchange, response: &InterimResponse, redactor: Redactor, lines: &mut Vec<Line>) {
-    let after = measure::duration(Some(response.time.since(exchange.started)));
+    let after = units::duration(Some(response.time.since(exchange.started)));
     lines.push(
         Line::new(Tone::Strong, response.status.to_string()).and(Tone::Faint, format!(" interim, after {after}")),
     );
@@ -121,11 +121,11 @@ fn body(headers: &Fields, body: &Body, exchange: &Exchange, redactor: Redactor, 
     }
     let shown = body::show(headers, body, redactor, Limits::default());
     lines.push(Line::default());
-    let size = measure::size(Some(body.bytes));
+    let size = units::size(Some(body.bytes));
     lines.push(Line::new(Tone::Faint, format!("body: {}, {size}", shown.shape.name())));
     if let Some(length) = missing {
         let so_far = if exchange.outcome == Outcome::InFlight { "so far " } else { "only " };
-        let text = format!("! {so_far}{size} of {} came (Content-Length)", measure::size(Some(length)));
+        let text = format!("! {so_far}{size} of {} came (Content-Length)", units::size(Some(length)));
         lines.push(Line::new(Tone::Warn, text));
     }
     for remark in &shown.remarks {

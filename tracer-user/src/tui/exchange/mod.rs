@@ -33,8 +33,8 @@ use super::{
     view::{Context, Reaction, View},
 };
 use crate::{
-    exchange::{Exchange, ExchangeId},
-    redact::Redactor,
+    model::exchange::{Exchange, ExchangeId},
+    text::redact::Redactor,
 };
 
 /// From this width on request and response stand side by side.

@@ -4,7 +4,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use unicode_width::UnicodeWidthChar as _;
 
 use crate::{
-    body,
+    payload::body,
     tui::{
         pen::Pen,
         theme::{Theme, Tone},

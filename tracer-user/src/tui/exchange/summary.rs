@@ -7,14 +7,14 @@ use super::{
     waterfall::{self, Phase},
 };
 use crate::{
-    connection::Role,
-    errno,
     event::Timestamp,
-    exchange::{Exchange, Outcome, Quality, SLOW_NS},
-    measure,
-    redact::Redactor,
+    model::{
+        connection::Role,
+        errno,
+        exchange::{Exchange, Outcome, Quality, SLOW_NS},
+    },
+    text::{escape::Visible, redact::Redactor, units},
     tui::{overview::place, pen::Pen, theme::Tone, view::Context},
-    visible::Visible,
 };
 
 /// A row above the messages.
@@ -108,10 +108,10 @@ fn outcome(exchange: &Exchange, context: &Context<'_>) -> Vec<(Tone, String)> {
     let duration = context.store.duration(exchange);
     let took = if exchange.outcome == Outcome::InFlight { "for" } else { "took" };
     let late = exchange.quality == Quality::JoinedLate;
-    let least = match measure::least(Some(duration), late).as_str() {
+    let least = match units::least(Some(duration), late).as_str() {
         "-" => format!("  {took} a time that was not seen"),
-        _ if late => format!("  {took} at least {}", measure::duration(Some(duration))),
-        _ => format!("  {took} {}", measure::duration(Some(duration))),
+        _ if late => format!("  {took} at least {}", units::duration(Some(duration))),
+        _ => format!("  {took} {}", units::duration(Some(duration))),
     };
     let slow = if duration > SLOW_NS { Tone::Warn } else { Tone::Strong };
     vec![outcome, (slow, least), (Tone::Faint, format!("  since {}", context.clock_time(exchange.started)))]

@@ -11,8 +11,8 @@ use super::{
 use crate::{
     engine::Update,
     event::Timestamp,
-    exchange::{Body, InterimResponse, Outcome, Quality, Timing},
     fixture::{self, REALTIME_OFFSET, START, fields},
+    model::exchange::{Body, InterimResponse, Outcome, Quality, Timing},
     store::{Store, StoreOptions},
     tui::{overview::belongs, view::Effect},
 };
@@ -267,7 +267,7 @@ fn hostile_text_draws_without_harm() {
             assert!(!screen.replace('\n', "").contains(char::is_control), "{screen:?}");
             for effect in stage.keys("yY") {
                 let Effect::Copy { text, .. } = effect else { panic!("a copy") };
-                assert!(text.lines().all(|line| crate::visible::Visible(line).is_plain()), "{text}");
+                assert!(text.lines().all(|line| crate::text::escape::Visible(line).is_plain()), "{text}");
             }
             assert!(!screen.contains(['\u{202e}', '\u{200b}', '\u{200d}']), "{screen:?}");
         }

@@ -3,10 +3,12 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
-    connection::Role,
     event::Timestamp,
-    exchange::{Exchange, Outcome, Request, Timing},
-    measure,
+    model::{
+        connection::Role,
+        exchange::{Exchange, Outcome, Request, Timing},
+    },
+    text::units,
     tui::{
         pen::Pen,
         theme::{Theme, Tone},
@@ -56,7 +58,7 @@ pub(super) fn phases(exchange: &Exchange, now: Timestamp) -> Vec<Phase> {
         Role::Client => ["send", "wait", "receive"],
         Role::Server => ["request", "serve", "answer"],
     };
-    let late = exchange.quality == crate::exchange::Quality::JoinedLate;
+    let late = exchange.quality == crate::model::exchange::Quality::JoinedLate;
     let mut phases = Vec::new();
     let mut add = |name, from: Timestamp, to: Option<Timestamp>, state| {
         let state = if to.is_some() { State::Over } else { state };
@@ -116,7 +118,7 @@ pub(super) fn draw(phase: &Phase, (start, total): (Timestamp, u64), line: Rect, 
     let width = pen.left().saturating_sub(DURATION + REMARK + 3).clamp(4, 100);
     pen.put(Tone::Faint, "│").put(tone, bar(phase, (start, total), width)).put(Tone::Faint, "│");
     let least = if phase.at_least { ">" } else { "" };
-    pen.right(DURATION, tone, format!("{least}{}", measure::duration(Some(phase.to.since(phase.from)))));
+    pen.right(DURATION, tone, format!("{least}{}", units::duration(Some(phase.to.since(phase.from)))));
     match phase.state {
         State::Over => {}
         State::Open => drop(pen.put(Tone::Open, "so far")),

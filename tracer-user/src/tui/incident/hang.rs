@@ -8,19 +8,18 @@ use super::{
     subject::Subject,
 };
 use crate::{
-    detector::{Doing, Evidence, HangEvidence, HangResult, Incident, Phase, Sockets, ThreadFact, WaitingOn},
+    analysis::detector::{Doing, Evidence, HangEvidence, HangResult, Incident, Phase, Sockets, ThreadFact, WaitingOn},
     event::{
         Timestamp,
         wire::{peer_window, tcp_state},
     },
-    exchange::{Exchange, Fields, Outcome},
-    measure,
+    model::exchange::{Exchange, Fields, Outcome},
+    text::{escape::Visible, units},
     tui::{
         overview::{draw_incident, hang_age, place},
         tense::past,
         theme::Tone,
     },
-    visible::Visible,
 };
 
 /// What the kernel has times of: they begin with the handshake.
@@ -31,11 +30,11 @@ const SIDES: u16 = 17;
 const RELATED: usize = 3;
 
 fn time(nanoseconds: u64) -> String {
-    measure::duration(Some(nanoseconds))
+    units::duration(Some(nanoseconds))
 }
 
 fn size(bytes: u64) -> String {
-    measure::size(Some(bytes))
+    units::size(Some(bytes))
 }
 
 /// `body 16B of 4.1kB`; nothing where there is none.

@@ -12,12 +12,12 @@ use super::{
     subject::Subject,
 };
 use crate::{
-    detector::Evidence,
+    analysis::detector::Evidence,
+    text::escape::Visible,
     tui::{
         overview::{draw_exchange, draw_heading},
         theme::Tone,
     },
-    visible::Visible,
 };
 
 /// From so many columns on, the evidence and the exchanges are side by side.

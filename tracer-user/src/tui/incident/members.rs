@@ -4,9 +4,9 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::histogram::Histogram;
 use crate::{
-    detector::{Evidence, Incident},
+    analysis::detector::{Evidence, Incident},
     event::Timestamp,
-    exchange::{Exchange, ExchangeId, IncidentId},
+    model::exchange::{Exchange, ExchangeId, IncidentId},
     store::{Sequence, Store},
 };
 

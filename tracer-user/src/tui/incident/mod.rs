@@ -30,8 +30,8 @@ use super::{
     view::{Context, Effect, Reaction, View},
 };
 use crate::{
-    detector::Incident,
-    exchange::{ExchangeId, IncidentId},
+    analysis::detector::Incident,
+    model::exchange::{ExchangeId, IncidentId},
 };
 
 /// Lines of the title.

@@ -9,15 +9,14 @@ use super::{
     subject::Subject,
 };
 use crate::{
-    detector::{
+    analysis::detector::{
         Course, DuplicateEvidence, ErrorBurstEvidence, LeakEvidence, PoolEvidence, SlowEvidence, StaleEvidence, Trend,
         Value,
     },
     event::Timestamp,
-    exchange::{Exchange, Outcome},
-    measure,
+    model::exchange::{Exchange, Outcome},
+    text::{escape::Visible, units},
     tui::{spark, theme::Tone},
-    visible::Visible,
 };
 
 /// What is older than this is said to be.
@@ -27,7 +26,7 @@ const NAMES: u16 = 16;
 const NUMBERS: u16 = 10;
 
 fn time(nanoseconds: u64) -> String {
-    measure::duration(Some(nanoseconds))
+    units::duration(Some(nanoseconds))
 }
 
 /// Names with bars of one scale.

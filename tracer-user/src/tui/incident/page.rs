@@ -1,7 +1,7 @@
 //! What a screen shows, as rows: the whole scrolls, and some rows lead somewhere.
 
 use crate::{
-    exchange::{ExchangeId, IncidentId},
+    model::exchange::{ExchangeId, IncidentId},
     tui::{
         pen::{Pen, columns},
         theme::Tone,

@@ -9,16 +9,15 @@ use super::{
     subject::Subject,
 };
 use crate::{
-    detector::{Attempt, Caller, Failure, Pattern, RetryEvidence, RetryResult},
+    analysis::detector::{Attempt, Caller, Failure, Pattern, RetryEvidence, RetryResult},
     event::Timestamp,
-    exchange::Outcome,
-    measure,
+    model::exchange::Outcome,
+    text::{escape::Visible, units},
     tui::{overview::due, pen::Pen, theme::Tone},
-    visible::Visible,
 };
 
 fn time(nanoseconds: u64) -> String {
-    measure::duration(Some(nanoseconds))
+    units::duration(Some(nanoseconds))
 }
 
 /// `✗`: how an attempt stands.

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use crate::{
-    detector::{Evidence, HangResult, Incident, RetryResult, State},
+    analysis::detector::{Evidence, HangResult, Incident, RetryResult, State},
     event::Timestamp,
-    measure,
+    text::{escape::Visible, units},
     tui::{
         overview::{about, hang_age, sign},
         pen::Pen,
         theme::Tone,
         view::Context,
     },
-    visible::Visible,
 };
 
 /// See the module.
@@ -101,7 +100,7 @@ impl Subject<'_> {
         let start = self.context.clock_time(since);
         let age = match &self.incident.report.evidence {
             Evidence::Hang(evidence) => hang_age(&self.incident, evidence, self.context),
-            _ => measure::duration(Some(self.until().since(since))),
+            _ => units::duration(Some(self.until().since(since))),
         };
         match self.ended() {
             Some(ended) => format!("{start} to {}, {age}", self.context.clock_time(ended)),

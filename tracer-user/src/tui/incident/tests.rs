@@ -2,7 +2,7 @@
 
 use super::super::tests::{LARGE, SMALL, Stage, store_of, store_of_hang};
 use crate::{
-    detector::Kind,
+    analysis::detector::Kind,
     engine::{EngineOptions, tests::scenario::Scenario},
     store::{Store, StoreOptions},
     tui::view::Effect,

@@ -7,8 +7,8 @@ use ratatui::{
 
 use super::{line, list::split_top};
 use crate::{
-    detector::Incident,
-    exchange::IncidentId,
+    analysis::detector::Incident,
+    model::exchange::IncidentId,
     tui::{keys::Action, pen::Pen, theme::Tone, view::Context},
 };
 

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::{
-    exchange::Exchange,
+    model::exchange::Exchange,
     store::{Exchanges, Sequence},
 };
 

@@ -1,23 +1,20 @@
 //! An incident in one line: which, how bad, and what is wrong, in words that leave room for it.
 
 use crate::{
-    connection::Role,
-    detector::{
+    analysis::detector::{
         Attempt, Course, Doing, Evidence, Failure, HangEvidence, HangResult, Incident, Kind, LateCourse, Reason,
         RetryEvidence, RetryResult, State, Trend,
     },
     event::Timestamp,
-    exchange::Outcome,
-    measure,
-    redact::Redactor,
+    model::{connection::Role, exchange::Outcome},
     store::{Severity, severity},
+    text::{escape::Visible, redact::Redactor, units},
     tui::{
         pen::{Pen, columns},
         tense::past,
         theme::Tone,
         view::Context,
     },
-    visible::Visible,
 };
 
 /// Attempts that are shown one by one: the first and the last of more.
@@ -88,9 +85,9 @@ fn dots(evidence: &RetryEvidence) -> String {
 /// `next in 1.2s`: when the next attempt is due.
 pub(in crate::tui) fn due(due: Timestamp, now: Timestamp) -> String {
     if due > now {
-        format!("next in {}", measure::duration(Some(due.since(now))))
+        format!("next in {}", units::duration(Some(due.since(now))))
     } else {
-        format!("due {} ago", measure::duration(Some(now.since(due))))
+        format!("due {} ago", units::duration(Some(now.since(due))))
     }
 }
 
@@ -156,7 +153,7 @@ pub(in crate::tui) fn hang_age(incident: &Incident, evidence: &HangEvidence, con
     let goes_on = incident.state != State::Closed && evidence.result == HangResult::Ongoing;
     let grown = if goes_on { context.store.now().since(incident.updated) } else { 0 };
     let least = if evidence.age_is_lower_bound { ">" } else { "" };
-    format!("{least}{}", measure::duration(Some(evidence.age + grown)))
+    format!("{least}{}", units::duration(Some(evidence.age + grown)))
 }
 
 fn hang(pen: &mut Pen<'_>, incident: &Incident, evidence: &HangEvidence, context: &Context<'_>) {
@@ -181,7 +178,7 @@ fn hang(pen: &mut Pen<'_>, incident: &Incident, evidence: &HangEvidence, context
             let times =
                 if evidence.equal_timeouts > 1 { format!(", {}x", evidence.equal_timeouts) } else { String::new() };
             let timeout =
-                evidence.timeout.map_or_else(String::new, |time| format!(" at {}", measure::duration(Some(time))));
+                evidence.timeout.map_or_else(String::new, |time| format!(" at {}", units::duration(Some(time))));
             had(&format!("GAVE UP{timeout}{times}"))
         }
         HangResult::Over => had("over"),
@@ -255,7 +252,7 @@ pub(in crate::tui) fn about(evidence: &Evidence, redactor: Redactor) -> String {
 
 /// The kinds that are not about one call in time.
 fn other(pen: &mut Pen<'_>, evidence: &Evidence, context: &Context<'_>) {
-    let time = |nanoseconds: u64| measure::duration(Some(nanoseconds));
+    let time = |nanoseconds: u64| units::duration(Some(nanoseconds));
     let said = match evidence {
         // They have a line of their own.
         Evidence::Retry(_) | Evidence::Hang(_) => Vec::new(),

@@ -9,8 +9,8 @@ use ratatui::{
 
 use super::{index::Index, row};
 use crate::{
-    detector::{Evidence, Incident, State},
-    exchange::{Exchange, ExchangeId, Outcome},
+    analysis::detector::{Evidence, Incident, State},
+    model::exchange::{Exchange, ExchangeId, Outcome},
     store::Sequence,
     tui::{keys::Action, pen::Pen, theme::Tone, view::Context},
 };
@@ -21,7 +21,7 @@ pub(super) struct List {
     index: Index,
     /// What the index was made for: the filter's version, and which incident with how many exchanges that it names: it may
     /// name one later that was over before.
-    made_for: Option<(u64, Option<(crate::exchange::IncidentId, usize)>)>,
+    made_for: Option<(u64, Option<(crate::model::exchange::IncidentId, usize)>)>,
     /// The row that keys act on, and the place in the list where it was last.
     selected: Option<ExchangeId>,
     place: usize,

@@ -24,7 +24,7 @@ use super::{
     theme::Tone,
     view::{Context, Reaction, View},
 };
-use crate::{engine::Unseen, exchange::ExchangeId};
+use crate::{engine::Unseen, model::exchange::ExchangeId};
 
 /// Which part keys act on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,16 +1,20 @@
 //! An exchange in one line.
 
 use crate::{
-    connection::Role,
-    exchange::{Exchange, Outcome, Quality, SLOW_NS},
-    measure,
+    model::{
+        connection::Role,
+        exchange::{Exchange, Outcome, Quality, SLOW_NS},
+    },
+    text::{
+        escape::Visible,
+        units,
+        url::{self, Base},
+    },
     tui::{
         pen::{Pen, columns},
         theme::Tone,
         view::Context,
     },
-    url::{self, Base},
-    visible::Visible,
 };
 
 /// So long an exchange that ended is marked as new.
@@ -80,11 +84,11 @@ pub(in crate::tui) fn draw(pen: &mut Pen<'_>, exchange: &Exchange, context: &Con
     // It was under way before tracing: it is older than that.
     let late = exchange.quality == Quality::JoinedLate;
     let tone = if duration > SLOW_NS { Tone::Warn } else { Tone::Plain };
-    pen.right(7, tone, measure::least(Some(duration), late));
+    pen.right(7, tone, units::least(Some(duration), late));
     if wide {
-        pen.right(6, Tone::Faint, measure::size(exchange.request.as_ref().map(|request| request.body.bytes)));
+        pen.right(6, Tone::Faint, units::size(exchange.request.as_ref().map(|request| request.body.bytes)));
     }
-    pen.right(6, Tone::Faint, measure::size(exchange.response.as_ref().map(|response| response.body.bytes)));
+    pen.right(6, Tone::Faint, units::size(exchange.response.as_ref().map(|response| response.body.bytes)));
     if wide {
         pen.cell(6, Tone::Faint, format_args!("#{}", exchange.connection.id.0));
         let process = &exchange.process;
@@ -152,7 +156,7 @@ pub(in crate::tui) fn cut(text: &str, width: u16) -> String {
 
 /// What its incidents and its gaps say of it, in a word.
 fn remark(exchange: &Exchange, context: &Context<'_>) -> String {
-    use crate::detector::Evidence;
+    use crate::analysis::detector::Evidence;
     let mut words: Vec<String> = Vec::new();
     for incident in exchange.incidents.iter().filter_map(|id| context.store.incidents().get(*id)) {
         match &incident.report.evidence {

@@ -7,7 +7,7 @@
 //! without a request, all of it is content of the one exchange that was under way.
 
 use super::{super::draft::Draft, Answering, Context, Http1};
-use crate::{exchange::Quality, reassembly::Mark};
+use crate::{model::exchange::Quality, stream::Mark};
 
 impl Http1 {
     /// Whether the status line at `mark` continues what came before it: no request was seen in between.
@@ -36,7 +36,7 @@ impl Http1 {
         draft.late = true;
         draft.quality = Quality::JoinedLate;
         draft.outcome = None;
-        draft.response_misfit = crate::exchange::Misfit::default();
+        draft.response_misfit = crate::model::exchange::Misfit::default();
         (draft.timing.response_start, draft.timing.end) = (None, None);
         draft.timing.response_end = Some(mark.time);
     }

@@ -21,10 +21,12 @@ use super::{
     parser::{Item, MessageParser},
 };
 use crate::{
-    connection::{ConnectionInfo, Role},
     event::Timestamp,
-    exchange::{Connect, Exchange, ExchangeId, Fields, OpenExchange, Outcome, ProcessRef, Quality, Step},
-    reassembly::{Mark, REORDER_WAIT_NS},
+    model::{
+        connection::{ConnectionInfo, Role},
+        exchange::{Connect, Exchange, ExchangeId, Fields, OpenExchange, Outcome, ProcessRef, Quality, Step},
+    },
+    stream::{Mark, REORDER_WAIT_NS},
 };
 
 /// Requests that wait for an answer on one connection, at most. Pipelining clients stop far earlier; beyond it the

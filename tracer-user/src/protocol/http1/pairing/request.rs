@@ -10,8 +10,8 @@ use super::{
     Answering, Context, FEW_WAITING, Http1, MAX_OPEN_BYTES, MAX_WAITING, SMALL_HEAD,
 };
 use crate::{
-    exchange::{Body, Fields, Quality, Request, Step},
-    reassembly::{Mark, Piece},
+    model::exchange::{Body, Fields, Quality, Request, Step},
+    stream::{Mark, Piece},
 };
 
 impl Http1 {

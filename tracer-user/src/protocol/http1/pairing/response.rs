@@ -10,8 +10,8 @@ use super::{
     Answering, Context, Http1, MAX_OPEN_BYTES, PIPELINING_SLACK, SMALL_HEAD, Signal, Turn,
 };
 use crate::{
-    exchange::{Body, Fields, InterimResponse, Outcome, Quality, Response, Step},
-    reassembly::{Mark, Piece},
+    model::exchange::{Body, Fields, InterimResponse, Outcome, Quality, Response, Step},
+    stream::{Mark, Piece},
 };
 
 /// Interim responses of an exchange that are kept, and bytes of their headers beyond which no more are. Servers send one or two.

@@ -1,0 +1,315 @@
+//! A burst of errors: many calls to one upstream, or of our own callers, fail that did not before.
+//!
+//! ```text
+//! of the last seconds, many different calls failed, a much larger share than before -> open
+//! the share changes, twice or half, or some seconds have passed                      -> update
+//! none failed for as long, and calls succeeded                                       -> closed
+//! ```
+//!
+//! Calls are counted by authority, by address and by endpoint. A burst is told of the widest of these that it is true of:
+//! of an endpoint, where the other calls to its upstream go well; of an address likewise. A call that has failed within a
+//! burst that is told counts for no other.
+
+mod evidence;
+mod group;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::VecDeque, time::Duration};
+
+use rustc_hash::FxHashMap;
+
+pub use self::evidence::{Course, ErrorBurstEvidence, Scope, Trend};
+use self::group::{Group, Successes};
+use super::{
+    About, Detect, Findings, Observation, OpenConnection,
+    endpoint::{self, Endpoint},
+    threshold::thresholds,
+};
+use crate::{
+    event::Timestamp,
+    model::{
+        connection::{Endpoint as Address, Role},
+        exchange::{Exchange, Outcome, Step},
+    },
+};
+
+thresholds! {
+    /// What the error-burst detector goes by.
+    pub struct ErrorBurstThresholds {
+        /// Calls are counted over so long
+        window: Duration = Duration::from_secs(10),
+        /// So many different calls must have failed in it (one retry chain is one call), twice as many without a past
+        calls: u32 = 5,
+        /// ... which are this share of all, at least
+        share: f64 = 0.2,
+        /// ... and so many times the share before
+        times: f64 = 3.0,
+    }
+}
+
+/// Groups of calls that are counted; beyond it those in order are forgotten.
+const MAX_GROUPS: usize = 4096;
+/// Connects that failed of late, and may be followed by one to another address of the same name.
+const MAX_CONNECTS: usize = 64;
+/// A client that knows a second address of another family tries it so soon (RFC 8305 section 5: 250 ms).
+const FALLBACK_NS: u64 = 300_000_000;
+
+/// Calls that are counted together.
+#[derive(Debug, Default)]
+struct Calls {
+    /// Those that succeeded before the first failed.
+    well: Successes,
+    group: Option<Box<Group>>,
+}
+
+/// A connect that failed a moment ago.
+#[derive(Debug)]
+struct FailedConnect {
+    tid: u32,
+    port: u16,
+    v6: bool,
+    time: Timestamp,
+    group: u64,
+    call: u64,
+}
+
+/// Finds bursts of errors.
+#[derive(Debug)]
+pub struct ErrorBurst {
+    thresholds: ErrorBurstThresholds,
+    calls: FxHashMap<u64, Calls>,
+    /// Groups with a burst that is not over.
+    open: Vec<u64>,
+    connects: VecDeque<FailedConnect>,
+    /// The first that was seen of this trace.
+    began: Option<Timestamp>,
+}
+
+impl Detect for ErrorBurst {
+    type Thresholds = ErrorBurstThresholds;
+    type Evidence = ErrorBurstEvidence;
+    const ABOUT: About = About {
+        looks_for: "many different calls to one upstream, address or endpoint, or of our callers, that fail of late: since when, and whether it gets worse",
+        example: "calls to gateway:8080 fail: 64 of 100 since 14:02:07, 64 % of late (0 % before), getting worse; mostly 503",
+    };
+
+    fn new(thresholds: Self::Thresholds) -> Self {
+        Self { thresholds, calls: FxHashMap::default(), open: Vec::new(), connects: VecDeque::new(), began: None }
+    }
+
+    fn wants(&self, _step: Step, _role: Role) -> bool {
+        false
+    }
+
+    fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
+        match observation {
+            Observation::Finished(exchange) => self.finished(exchange, now, findings),
+            Observation::Connected(connection) if !self.connects.is_empty() => self.connected(connection, now),
+            Observation::Tick(_) => {
+                self.began.get_or_insert(now);
+                if !self.open.is_empty() {
+                    self.look(now, findings);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn hash(parts: &[&[u8]]) -> u64 {
+    use std::hash::Hasher as _;
+    let mut hasher = rustc_hash::FxHasher::default();
+    for part in parts {
+        hasher.write(part);
+        hasher.write_u8(0xff);
+    }
+    hasher.finish()
+}
+
+/// How a call failed, if it did: a status from 500 on, or no whole answer.
+fn failure(exchange: &Exchange) -> Option<Box<str>> {
+    match exchange.outcome {
+        Outcome::Complete | Outcome::ClosedEarly => {
+            let status = exchange.response.as_ref()?.status;
+            (status >= 500).then(|| status.to_string().into_boxed_str())
+        }
+        Outcome::Upgraded | Outcome::InFlight | Outcome::Unsolicited => None,
+        // The caller of a server that goes away is no error of the server.
+        Outcome::Closed | Outcome::Reset if exchange.role == Role::Server => None,
+        outcome => Some(outcome.name().into()),
+    }
+}
+
+/// The groups of an exchange, the widest first: 0 where it has none.
+fn keys(exchange: &Exchange, findings: &mut Findings) -> [u64; 3] {
+    if exchange.role == Role::Server {
+        return [hash(&[b"server"]), 0, findings.endpoint_key(exchange).unwrap_or(0)];
+    }
+    let address = hash(&[endpoint::cut_str(&exchange.connection.remote_text).as_bytes()]);
+    // Whom a connect was for is not known.
+    let Some(request) = &exchange.request else { return [0, address, 0] };
+    let authority = request.authority().map_or(0, |authority| hash(&[endpoint::cut_str(authority).as_bytes()]));
+    let authority = if authority == address { 0 } else { authority };
+    [authority, address, findings.endpoint_key(exchange).unwrap_or(0)]
+}
+
+/// Which calls the group at this place is of.
+fn scope(exchange: &Exchange, place: usize) -> Option<Scope> {
+    Some(match (place, exchange.role) {
+        (0, Role::Server) => Scope::Upstream("".into()),
+        (0, Role::Client) => Scope::Upstream(endpoint::cut(endpoint::authority(exchange))),
+        (1, _) => Scope::Address(endpoint::cut(&exchange.connection.remote_text)),
+        _ => Scope::Endpoint(Endpoint::of(exchange)?),
+    })
+}
+
+impl ErrorBurst {
+    fn finished(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
+        let began = *self.began.get_or_insert(now);
+        let window = self.thresholds.window.as_nanos() as u64;
+        let keys = keys(exchange, findings);
+        let Some(kind) = failure(exchange) else {
+            // One that was cut off by the end of tracing tells nothing.
+            if exchange.outcome != Outcome::InFlight {
+                self.succeeded(&keys, now, window);
+            }
+            return;
+        };
+        let call = call(exchange);
+        let mut told = None;
+        for key in keys.into_iter().filter(|key| *key != 0) {
+            let burst = self.calls.get(&key).and_then(|calls| calls.group.as_ref()?.burst.as_ref());
+            if burst.is_some() {
+                told = Some(key);
+                break;
+            }
+        }
+        for (place, key) in keys.into_iter().enumerate().filter(|(_, key)| *key != 0) {
+            if !self.calls.contains_key(&key) {
+                self.make_room(now, window);
+            }
+            let calls = self.calls.entry(key).or_default();
+            if told.is_some_and(|told| told != key) {
+                if let Some(group) = &mut calls.group {
+                    group.takes(false, now, window);
+                }
+                continue;
+            }
+            let group = if let Some(group) = &mut calls.group {
+                group
+            } else {
+                let Some(scope) = scope(exchange, place) else { continue };
+                calls.group.insert(Box::new(Group::new(exchange, scope, &calls.well, now, window)))
+            };
+            group.fails(exchange, &kind, call, now, window);
+            if let Some(burst) = &group.burst {
+                findings.belongs(burst.opened);
+                group.develops(now, window, began, findings);
+            }
+        }
+        if told.is_none() {
+            self.remember_connect(exchange, keys[1], call, now);
+            self.judge(&keys, now, began, findings);
+        }
+    }
+
+    fn succeeded(&mut self, keys: &[u64; 3], now: Timestamp, window: u64) {
+        for key in keys.iter().filter(|key| **key != 0) {
+            match self.calls.get_mut(key) {
+                Some(Calls { group: Some(group), .. }) => group.takes(true, now, window),
+                Some(calls) => calls.well.count(now, window),
+                None => {
+                    self.make_room(now, window);
+                    self.calls.entry(*key).or_default().well.count(now, window);
+                }
+            }
+        }
+    }
+
+    /// At the limit, forgets the groups that are idle. Where that frees less than a quarter, forgets every group without an
+    /// open burst: a scan for each new group would be quadratic.
+    fn make_room(&mut self, now: Timestamp, window: u64) {
+        if self.calls.len() < MAX_GROUPS {
+            return;
+        }
+        self.calls.retain(|_, calls| calls.group.as_ref().is_some_and(|group| !group.is_idle(now, window)));
+        if self.calls.len() >= MAX_GROUPS / 4 * 3 {
+            let open = &self.open;
+            self.calls.retain(|key, _| open.contains(key));
+        }
+    }
+
+    fn group(&self, key: u64) -> Option<&Group> {
+        self.calls.get(&key)?.group.as_deref()
+    }
+
+    /// Opens a burst of the widest group that it is true of.
+    fn judge(&mut self, keys: &[u64; 3], now: Timestamp, began: Timestamp, findings: &mut Findings) {
+        if self.open.len() >= MAX_GROUPS / 2 {
+            return;
+        }
+        let bursts = |key: &u64| *key != 0 && self.group(*key).is_some_and(|group| group.bursts(&self.thresholds));
+        let Some(mut chosen) = keys.iter().copied().find(bursts) else { return };
+        for key in keys.iter().copied() {
+            if let (Some(narrow), Some(wide)) = (self.group(key), self.group(chosen))
+                && key != chosen
+                && narrow.explains(wide)
+            {
+                chosen = key;
+            }
+        }
+        let window = self.thresholds.window.as_nanos() as u64;
+        if let Some(group) = self.calls.get_mut(&chosen).and_then(|calls| calls.group.as_mut()) {
+            group.open(now, window, began, findings);
+            self.open.push(chosen);
+        }
+    }
+
+    fn look(&mut self, now: Timestamp, findings: &mut Findings) {
+        let window = self.thresholds.window.as_nanos() as u64;
+        let began = self.began.unwrap_or(now);
+        let calls = &mut self.calls;
+        self.open.retain(|key| {
+            let group = calls.get_mut(key).and_then(|calls| calls.group.as_mut());
+            group.is_some_and(|group| !group.look(now, window, began, findings))
+        });
+    }
+
+    fn remember_connect(&mut self, exchange: &Exchange, group: u64, call: u64, now: Timestamp) {
+        if exchange.outcome.no_connection().is_none() {
+            return;
+        }
+        let Address::Inet(address) = &exchange.connection.remote else { return };
+        if self.connects.len() >= MAX_CONNECTS {
+            self.connects.pop_front();
+        }
+        let (tid, port, v6) = (exchange.process.tid, address.port(), address.is_ipv6());
+        self.connects.push_back(FailedConnect { tid, port, v6, time: now, group, call });
+    }
+
+    /// An address of the other family works at once: that one was refused is how such clients go on, and nothing fails.
+    fn connected(&mut self, connection: &OpenConnection<'_>, now: Timestamp) {
+        while self.connects.front().is_some_and(|connect| now.since(connect.time) > FALLBACK_NS) {
+            self.connects.pop_front();
+        }
+        let Address::Inet(address) = &connection.info.remote else { return };
+        let (tid, port, v6) = (connection.process.tid, address.port(), address.is_ipv6());
+        let place =
+            self.connects.iter().position(|connect| connect.tid == tid && connect.port == port && connect.v6 != v6);
+        if let Some(connect) = place.and_then(|place| self.connects.remove(place))
+            && let Some(group) = self.calls.get_mut(&connect.group).and_then(|calls| calls.group.as_mut())
+        {
+            group.takes_back(connect.call);
+        }
+    }
+}
+
+/// Tells different calls apart. What a connect was for is not known, so each is one of its own.
+fn call(exchange: &Exchange) -> u64 {
+    match &exchange.request {
+        Some(request) => hash(&[request.method.as_bytes(), request.path().as_bytes(), &request.body.captured[..]]),
+        None if exchange.outcome.no_connection().is_some() => hash(&[b"connect", &exchange.id.0.to_ne_bytes()]),
+        None => hash(&[b""]),
+    }
+}

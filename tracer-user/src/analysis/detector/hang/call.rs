@@ -1,0 +1,584 @@
+//! The calls that are open: what detectors may look at, turned into what may hang.
+
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{
+    HangThresholds,
+    evidence::Call,
+    history::{Endpoint, History},
+    kernel::{Kernel, Kernels},
+    purpose::{self, Purpose},
+    threads::Threads,
+};
+use crate::{
+    analysis::detector::{Live, OpenConnection, endpoint},
+    event::{
+        Timestamp,
+        wire::{direction, tcp_state},
+    },
+    model::{
+        connection::{ConnectionId, ConnectionInfo, Endpoint as Address, Protocol, Role},
+        exchange::{ExchangeId, OpenExchange, ProcessRef, Request},
+    },
+};
+
+/// What may hang.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Subject {
+    Exchange(ExchangeId),
+    /// A connect, or a connection whose content is not HTTP or not known.
+    Connection(ConnectionId),
+    /// A thread that waits for a name server.
+    Query(u32, u32),
+}
+
+/// How far the call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Query,
+    Connect,
+    /// The handshake's next message is the peer's.
+    TlsPeer,
+    /// It is the target's.
+    TlsOwn,
+    /// The target sends its request.
+    SendRequest,
+    /// The same, and it asked for `100 Continue` first.
+    AwaitContinue,
+    /// The target's turn: its client waits for `100 Continue`, and sends its content then.
+    OweContinue,
+    AwaitResponse,
+    ReceiveResponse,
+    ReceiveRequest,
+    Serve,
+    SendResponse,
+    /// Nothing is known of what it carries; the kernel says that it is stuck.
+    Stuck,
+    /// The peer sent something that the target, which answers on this connection, does not read.
+    Unread,
+}
+
+/// A call that is open and has not moved for a while.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    pub(super) subject: Subject,
+    pub(super) stage: Stage,
+    pub(super) role: Role,
+    pub(super) started: Timestamp,
+    /// When anything of it moved last.
+    pub(super) progress: Timestamp,
+    /// It began before that.
+    pub(super) lower_bound: bool,
+    /// Silence from which on it hangs; `u64::MAX` for what is silent on purpose.
+    pub(super) threshold: u64,
+    /// Something else than a hang would look the same.
+    pub(super) doubtful: bool,
+    /// Whether it may be silent because both sides mean it to be.
+    pub(super) purpose: Purpose,
+    /// What of it moved last.
+    pub(super) moved: Moved,
+    /// The peer sends no more.
+    pub(super) peer_closed: bool,
+    pub(super) process: ProcessRef,
+    /// The thread that should move next, where it is the target's turn, or that waits.
+    pub(super) tid: u32,
+    pub(super) connection: Arc<ConnectionInfo>,
+    pub(super) exchange: Option<ExchangeId>,
+    pub(super) call: Call,
+}
+
+/// A call that the target makes, for those that may wait for it.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    pub(super) pid: u32,
+    pub(super) tid: u32,
+    pub(super) inode: u64,
+    pub(super) since: Timestamp,
+    pub(super) exchange: Option<ExchangeId>,
+    pub(super) connection: Arc<ConnectionInfo>,
+}
+
+/// What is known beside the calls.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) now: Timestamp,
+    pub(super) thresholds: &'a HangThresholds,
+    pub(super) history: &'a History,
+    pub(super) kernels: &'a Kernels,
+    pub(super) threads: &'a Threads,
+    /// Sockets that threads wait on.
+    pub(super) waited: &'a FxHashSet<u64>,
+}
+
+impl Known<'_> {
+    fn after(&self) -> u64 {
+        self.thresholds.after.as_nanos() as u64
+    }
+
+    /// Silence from which on a call is asked about.
+    fn watch(&self) -> u64 {
+        self.after() / 2
+    }
+
+    fn later(&self, progress: Timestamp) -> Seen {
+        Seen::Later(Timestamp(progress.0.saturating_add(self.watch())))
+    }
+
+    fn threshold(&self, endpoint: impl FnOnce() -> Endpoint, purpose: Purpose) -> u64 {
+        let usual = self.history.usual(endpoint).unwrap_or(0) as f64 * self.thresholds.factor;
+        let plain = self.after().max(usual as u64);
+        match purpose {
+            Purpose::None | Purpose::Endless => plain,
+            Purpose::Wait(wait) => plain.max(wait.saturating_add(wait / 10).saturating_add(self.after())),
+            Purpose::Perhaps => plain.max(self.thresholds.long_poll.as_nanos() as u64),
+            Purpose::Stream => u64::MAX,
+        }
+    }
+}
+
+/// What of a call moved last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    Unknown,
+    Request,
+    Interim,
+    /// Part of the response's head.
+    HeadBegun,
+    Head,
+    Content,
+}
+
+impl Moved {
+    fn of(exchange: &OpenExchange<'_>) -> Self {
+        match exchange.response {
+            Some(response) if response.body.bytes > 0 => Self::Content,
+            Some(_) => Self::Head,
+            None if !exchange.interim.is_empty() => Self::Interim,
+            None => Self::Request,
+        }
+    }
+
+    /// The name in JSON.
+    pub(super) fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Unknown => return None,
+            Self::Request => "request",
+            Self::Interim => "interim_response",
+            Self::HeadBegun => "response_head_begun",
+            Self::Head => "response_head",
+            Self::Content => "response_content",
+        })
+    }
+}
+
+/// Whom an exchange is for.
+pub(super) fn call_of(role: Role, connection: &ConnectionInfo, request: Option<&Request>) -> Call {
+    let inbound = role == Role::Server;
+    let address = if inbound && request.is_some() { &connection.local_text } else { &connection.remote_text };
+    match request {
+        Some(request) => Call {
+            method: Some(request.method.clone()),
+            authority: endpoint::cut(request.authority().unwrap_or(address)),
+            address: (!inbound && request.authority().is_some_and(|authority| *authority != **address))
+                .then(|| address.clone()),
+            // An incident is said again and again: what a stranger sent once must not stand in it at its full length.
+            path: endpoint::cut(request.path()),
+            inbound,
+        },
+        None => Call { method: None, authority: address.clone(), address: None, path: "".into(), inbound },
+    }
+}
+
+/// The client waits for `100 Continue` before it sends the content (RFC 9110 section 10.1.1), and has not got it.
+fn expects_continue(exchange: &OpenExchange<'_>) -> bool {
+    exchange.request.is_some_and(|request| {
+        let expects = request.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
+        expects && request.body.bytes == 0 && exchange.interim.iter().all(|interim| interim.status != 100)
+    })
+}
+
+/// How far an exchange is; `None` where it waits for nothing that could hang.
+fn stage(exchange: &OpenExchange<'_>) -> Option<Stage> {
+    let answered = exchange.response.is_some();
+    Some(match (exchange.role, exchange.request_done, answered) {
+        (_, _, true) if exchange.response_done => return None,
+        (Role::Client, false, false) if expects_continue(exchange) => Stage::AwaitContinue,
+        (Role::Client, false, false) => Stage::SendRequest,
+        (Role::Client, true, false) => Stage::AwaitResponse,
+        (Role::Client, _, true) => Stage::ReceiveResponse,
+        (Role::Server, false, false) if expects_continue(exchange) => Stage::OweContinue,
+        (Role::Server, false, false) => Stage::ReceiveRequest,
+        (Role::Server, true, false) => Stage::Serve,
+        (Role::Server, _, true) => Stage::SendResponse,
+    })
+}
+
+/// What a look at a connection shows.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// No call, until more happens.
+    Nothing,
+    /// A call that is not silent for long enough before then.
+    Later(Timestamp),
+    /// One that is.
+    Silent(Box<Candidate>),
+}
+
+impl Seen {
+    fn of(candidate: Candidate, known: Known<'_>) -> Self {
+        if known.now.since(candidate.progress) < known.watch() {
+            return known.later(candidate.progress);
+        }
+        Self::Silent(Box::new(candidate))
+    }
+}
+
+/// The call on a connection, with the oldest exchange on it that is open: the others wait for that one.
+pub(super) fn on(connection: &OpenConnection<'_>, exchange: Option<&OpenExchange<'_>>, known: Known<'_>) -> Seen {
+    let Some(exchange) = exchange else {
+        return without_exchange(connection, known).map_or(Seen::Nothing, |candidate| Seen::of(candidate, known));
+    };
+    let Some(stage) = stage(exchange) else { return Seen::Nothing };
+    let timing = exchange.timing;
+    // An interim response tells that the server works on it (RFC 9110 section 15.2).
+    let interim = exchange.interim.last().map(|interim| interim.time);
+    let progress = [timing.request_end, timing.response_end, interim].into_iter().flatten().max();
+    let progress = progress.unwrap_or(exchange.started).max(exchange.started);
+    if known.now.since(progress) < known.watch() {
+        return known.later(progress);
+    }
+    let remote = &exchange.connection.remote_text;
+    let endpoint = || Endpoint::of(exchange.role, remote, exchange.request);
+    let purpose = purpose::of(exchange.request, exchange.response);
+    let mut candidate = Candidate {
+        subject: Subject::Exchange(exchange.id),
+        stage,
+        role: exchange.role,
+        started: exchange.started,
+        progress,
+        lower_bound: exchange.late,
+        threshold: known.threshold(endpoint, purpose),
+        doubtful: false,
+        purpose,
+        moved: Moved::of(exchange),
+        peer_closed: false,
+        process: exchange.process.clone(),
+        tid: exchange.thread,
+        connection: Arc::clone(exchange.connection),
+        exchange: Some(exchange.id),
+        call: call_of(exchange.role, exchange.connection, exchange.request),
+    };
+    moved(&mut candidate, connection, known);
+    stage_now(&mut candidate, connection);
+    Seen::of(candidate, known)
+}
+
+fn moved(candidate: &mut Candidate, connection: &OpenConnection<'_>, known: Known<'_>) {
+    let (sends, receives) = match candidate.stage {
+        Stage::SendRequest | Stage::AwaitContinue | Stage::SendResponse => (true, false),
+        Stage::ReceiveResponse | Stage::ReceiveRequest | Stage::AwaitResponse => (false, true),
+        _ => (false, false),
+    };
+    let mut progress = candidate.progress;
+    if sends {
+        progress = progress.max(connection.sent.last.unwrap_or_default());
+    }
+    if receives {
+        progress = progress.max(connection.received.last.unwrap_or_default());
+    }
+    // A call that is blocked moves what it moves when it returns; and what has returned may still lie in the kernel. What
+    // the peer acknowledges and what leaves the receive queue tells meanwhile.
+    if let Some(kernel) = known.kernels.get(connection.info.inode.0) {
+        progress = progress.max(kernel.acknowledged.unwrap_or_default()).max(kernel.read.unwrap_or_default());
+    }
+    candidate.progress = progress;
+    candidate.peer_closed |= connection.peer_closed;
+}
+
+/// What the bytes on the connection tell of the stage, before a whole head or the return of a call does.
+fn stage_now(candidate: &mut Candidate, connection: &OpenConnection<'_>) {
+    let since = connection.turn.map(|turn| (turn.direction, turn.since));
+    let [sends, receives] = [direction::SEND, direction::RECEIVE].map(usize::from);
+    match candidate.stage {
+        // Bytes of an answer have come that are no head yet.
+        Stage::AwaitResponse
+            if since
+                .is_some_and(|(direction, since)| direction == direction::RECEIVE && since >= candidate.started)
+                || connection.under_way[receives] > 0 =>
+        {
+            candidate.stage = Stage::ReceiveResponse;
+            candidate.moved = if candidate.moved == Moved::Interim { Moved::Interim } else { Moved::HeadBegun };
+        }
+        // The call that sends the answer has not returned.
+        Stage::Serve if connection.under_way[sends] > 0 => {
+            candidate.stage = Stage::SendResponse;
+            candidate.moved = Moved::HeadBegun;
+        }
+        // An answer went past the traced calls.
+        Stage::AwaitResponse if connection.unseen[receives] > 0 => candidate.threshold = u64::MAX,
+        Stage::Serve if connection.unseen[sends] > 0 => candidate.threshold = u64::MAX,
+        _ => {}
+    }
+}
+
+/// Who moved last on a connection, by the events, or, before any, by the kernel's ages: the direction, since when, how
+/// often it changed, and whether that is sure.
+struct Last {
+    sent: bool,
+    since: Timestamp,
+    number: u32,
+    tid: u32,
+    /// It was before tracing.
+    before: bool,
+}
+
+fn last(connection: &OpenConnection<'_>, kernel: Option<&Kernel>) -> Option<Last> {
+    if let Some(turn) = connection.turn {
+        return Some(Last {
+            sent: turn.direction == direction::SEND,
+            since: turn.since,
+            number: turn.number,
+            tid: turn.tid,
+            before: false,
+        });
+    }
+    let kernel = kernel.filter(|_| connection.found)?;
+    let (sent, since) = match (kernel.sent_last(), kernel.received_last()) {
+        (true, _) => (true, kernel.first.sent),
+        (_, true) => (false, kernel.first.received),
+        _ => return None,
+    };
+    Some(Last { sent, since, number: 0, tid: connection.process.tid, before: true })
+}
+
+/// Turns from which on a connection is known to go back and forth.
+const BACK_AND_FORTH: u32 = 4;
+
+/// Unread bytes on a client's connection below which they may be no answer: alerts, pings, a short farewell.
+const SMALL: u32 = 4096;
+
+/// On a client's connection from before tracing, on which the peer moved last and nothing was seen: a thread that waits on
+/// that very socket waits for the rest of an answer, or for news. Gives since when, and the thread.
+fn answer_awaited(connection: &OpenConnection<'_>, known: Known<'_>, kernel: &Kernel) -> Option<(Timestamp, u32)> {
+    let inode = connection.info.inode.0;
+    if connection.turn.is_some() || connection.info.protocol != Protocol::Unknown || !known.waited.contains(&inode) {
+        return None;
+    }
+    let since = kernel.first.received.max(kernel.first.sent);
+    let thread = known.threads.blocked_on(connection.process.pid, inode, since)?;
+    Some((since, thread.latest.header.tid))
+}
+
+/// Processes that hold connections from before tracing of which nothing was seen: what their threads do tells whether one
+/// waits on such a connection.
+pub(super) fn with_silent_connections(live: &dyn Live) -> Vec<u32> {
+    let mut processes = FxHashSet::default();
+    live.found(&mut |connection| {
+        if connection.role == Some(Role::Client) {
+            processes.insert(connection.process.pid);
+        }
+    });
+    let mut processes: Vec<u32> = processes.into_iter().collect();
+    processes.sort_unstable();
+    processes
+}
+
+fn without_exchange(connection: &OpenConnection<'_>, known: Known<'_>) -> Option<Candidate> {
+    let info = connection.info;
+    let kernel = known.kernels.get(info.inode.0);
+    let make = |stage: Stage, role: Role, since: Timestamp, lower_bound: bool, doubtful: bool, tid: u32| {
+        let endpoint = || Endpoint::of(role, &info.remote_text, None);
+        Candidate {
+            subject: Subject::Connection(info.id),
+            stage,
+            role,
+            started: since,
+            progress: since,
+            lower_bound,
+            threshold: known.threshold(endpoint, Purpose::None),
+            doubtful,
+            purpose: Purpose::None,
+            moved: Moved::Unknown,
+            peer_closed: connection.peer_closed,
+            process: connection.process.clone(),
+            tid,
+            connection: Arc::clone(info),
+            exchange: None,
+            call: call_of(role, info, None),
+        }
+    };
+    if connection.is_connecting() || kernel.is_some_and(|kernel| kernel.latest.state == tcp_state::SYN_SENT) {
+        let start = connection.connect_start.unwrap_or(known.now);
+        let before = if connection.found { kernel.map_or(0, Kernel::resending_for) } else { 0 };
+        let since = start.min(Timestamp(known.now.0.saturating_sub(before)));
+        return Some(make(Stage::Connect, Role::Client, since, connection.found, false, connection.process.tid));
+    }
+    let role = connection.role?;
+    if let Some((kernel, stuck)) = kernel.and_then(|kernel| Some((kernel, kernel.stuck?))) {
+        let since = stuck.min(Timestamp(known.now.0.saturating_sub(kernel.resending_for())));
+        return Some(make(Stage::Stuck, role, since, true, false, connection.process.tid));
+    }
+    let farewell = role == Role::Client && kernel.is_some_and(|kernel| kernel.latest.state == tcp_state::CLOSE_WAIT);
+    if let Some((kernel, since)) = kernel.and_then(|kernel| Some((kernel, kernel.unread?))).filter(|_| !farewell) {
+        let read = connection.received.last.unwrap_or_default();
+        // What a client does not read of an idle connection may be a farewell, or something else that nobody waits for.
+        let doubtful = role == Role::Client && kernel.latest.receive_queue < SMALL;
+        return (read < since)
+            .then(|| make(Stage::Unread, role, since, connection.found, doubtful, connection.process.tid));
+    }
+    let last = last(connection, kernel);
+    if role == Role::Client
+        && connection.found
+        && !connection.peer_closed
+        && !last.as_ref().is_some_and(|last| last.sent)
+    {
+        return answer_awaited(connection, known, kernel?).map(|(since, tid)| {
+            let candidate = make(Stage::ReceiveResponse, role, since, true, true, tid);
+            Candidate { moved: Moved::Content, ..candidate }
+        });
+    }
+    let last = last?;
+    let waits = known.threads.blocked_on(connection.process.pid, info.inode.0, last.since);
+    // Whose turn it is: after a client's bytes the server's, and the other way round.
+    if last.sent != (role == Role::Client) {
+        return None;
+    }
+    let found = |stage, doubtful| {
+        let tid = waits.map_or(last.tid, |thread| thread.latest.header.tid);
+        Some(make(stage, role, last.since, last.before, doubtful, tid))
+    };
+    // What a thread does is only known of those that were asked for: so these are asked for, and not told of.
+    let suspected = || {
+        let candidate = make(Stage::AwaitResponse, role, last.since, last.before, true, last.tid);
+        Some(Candidate { threshold: u64::MAX, ..candidate })
+    };
+    match (role, info.protocol) {
+        (Role::Client, Protocol::Tls) if connection.received.bytes == 0 && !last.before => found(Stage::TlsPeer, false),
+        // Control frames need no answer: only a thread that waits right after it sent something shows a call.
+        (Role::Client, Protocol::Tls | Protocol::Http2 | Protocol::Tunnel) => {
+            match waits.filter(|thread| thread.latest.header.tid == last.tid) {
+                Some(_) => found(Stage::AwaitResponse, true),
+                None => suspected(),
+            }
+        }
+        (Role::Client, Protocol::Other) if waits.is_some() => found(Stage::AwaitResponse, false),
+        (Role::Client, Protocol::Other) if last.number >= BACK_AND_FORTH => found(Stage::AwaitResponse, true),
+        (Role::Client, Protocol::Other) => suspected(),
+        // Nothing was seen of it yet, or nothing that tells.
+        (Role::Client, Protocol::Unknown | Protocol::Http1) => {
+            let never = kernel.is_some_and(Kernel::never_answered);
+            let secret = matches!(&info.remote, Address::Inet(address) if address.port() == 443);
+            if waits.is_none() && !never && (secret || !last.before) {
+                return suspected();
+            }
+            found(Stage::AwaitResponse, waits.is_none() && !never)
+        }
+        (Role::Server, Protocol::Tls) if connection.sent.bytes == 0 && !last.before => found(Stage::TlsOwn, false),
+        (Role::Server, Protocol::Other) if last.number >= BACK_AND_FORTH && waits.is_none() => {
+            found(Stage::Serve, true)
+        }
+        // A thread that waits for more has not got all of the request.
+        (Role::Server, Protocol::Unknown | Protocol::Http1) if last.before => {
+            let never = kernel.is_some_and(Kernel::never_spoke);
+            found(if waits.is_some() { Stage::ReceiveRequest } else { Stage::Serve }, !never)
+        }
+        _ => None,
+    }
+}
+
+/// Calls that the target makes now.
+#[derive(Debug, Default)]
+pub(super) struct AllMade {
+    /// Oldest first.
+    all: Vec<Made>,
+    by_thread: FxHashMap<(u32, u32), Vec<usize>>,
+    by_inode: FxHashMap<u64, usize>,
+    /// Threads that serve requests, and how many: what they wait for, another request does not.
+    serving: FxHashMap<(u32, u32), u32>,
+    /// Where the sockets that threads wait on go to.
+    peers: FxHashMap<u64, Box<str>>,
+}
+
+impl AllMade {
+    /// The call on this socket.
+    pub(super) fn on(&self, pid: u32, inode: u64) -> Option<&Made> {
+        self.by_inode.get(&inode).map(|index| &self.all[*index]).filter(|made| made.pid == pid)
+    }
+
+    /// The first that this thread makes since a moment.
+    pub(super) fn by(&self, pid: u32, tid: u32, since: Timestamp) -> Option<&Made> {
+        let indices = self.by_thread.get(&(pid, tid))?;
+        indices.iter().map(|index| &self.all[*index]).find(|made| made.since >= since)
+    }
+
+    /// The first that any thread of the process makes since a moment, but for those that serve requests.
+    pub(super) fn after(&self, pid: u32, since: Timestamp) -> Option<&Made> {
+        /// Of a great many calls at once, none stands out.
+        const LOOK_AT: usize = 64;
+        let begin = self.all.partition_point(|made| made.since < since);
+        let mut later = self.all[begin..].iter().take(LOOK_AT);
+        later.find(|made| made.pid == pid && !self.serving.contains_key(&(made.pid, made.tid)))
+    }
+
+    /// Where this socket goes to.
+    pub(super) fn peer(&self, inode: u64) -> Option<&str> {
+        self.peers.get(&inode).map(|peer| &**peer)
+    }
+
+    /// The thread serves several requests at once: which of them a call of its own is for is not known.
+    pub(super) fn serves_several(&self, pid: u32, tid: u32) -> bool {
+        self.serving.get(&(pid, tid)).is_some_and(|requests| *requests > 1)
+    }
+}
+
+/// All calls that these processes make now, and who serves.
+pub(super) fn made(live: &dyn Live, known: Known<'_>) -> AllMade {
+    let mut serving = FxHashMap::default();
+    let mut all = Vec::new();
+    let mut seen = FxHashSet::default();
+    live.exchanges(&mut |exchange| {
+        if exchange.role == Role::Server {
+            *serving.entry((exchange.process.pid, exchange.thread)).or_default() += 1;
+        } else if seen.insert(exchange.connection.id) {
+            all.push(Made {
+                pid: exchange.process.pid,
+                tid: exchange.process.tid,
+                inode: exchange.connection.inode.0,
+                since: exchange.started,
+                exchange: Some(exchange.id),
+                connection: Arc::clone(exchange.connection),
+            });
+        }
+    });
+    let mut peers = FxHashMap::default();
+    live.connections(&mut |connection| {
+        if known.waited.contains(&connection.info.inode.0) {
+            peers.insert(connection.info.inode.0, connection.info.remote_text.clone());
+        }
+        if seen.contains(&connection.info.id) || connection.role != Some(Role::Client) {
+            return;
+        }
+        let since = if connection.is_connecting() {
+            connection.connect_start
+        } else {
+            last(connection, known.kernels.get(connection.info.inode.0)).filter(|last| last.sent).map(|last| last.since)
+        };
+        all.extend(since.map(|since| Made {
+            pid: connection.process.pid,
+            tid: connection.turn.map_or(connection.process.tid, |turn| turn.tid),
+            inode: connection.info.inode.0,
+            since,
+            exchange: None,
+            connection: Arc::clone(connection.info),
+        }));
+    });
+    all.sort_by_key(|made| (made.since, made.connection.id));
+    let mut by_thread: FxHashMap<_, Vec<usize>> = FxHashMap::default();
+    for (index, made) in all.iter().enumerate() {
+        by_thread.entry((made.pid, made.tid)).or_default().push(index);
+    }
+    let by_inode = all.iter().enumerate().map(|(index, made)| (made.inode, index)).collect();
+    AllMade { all, by_thread, by_inode, serving, peers }
+}

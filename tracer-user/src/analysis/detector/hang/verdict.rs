@@ -1,0 +1,504 @@
+//! Who does not move: what the kernel says of the connection, and what the target's threads do, put together.
+
+use super::{
+    call::{AllMade, Candidate, Made, Stage},
+    evidence::{Doing, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn},
+    kernel::Kernel,
+    purpose::Purpose,
+    threads::{COMPUTES, Thread, Threads},
+};
+use crate::{
+    analysis::detector::{Confidence, Live},
+    event::{
+        Timestamp,
+        wire::{tcp_state, waits_on},
+    },
+    model::connection::Role,
+};
+
+/// Threads that are listed, at most.
+const LISTED: usize = 8;
+
+/// What is said of a call.
+#[derive(Clone, Debug)]
+pub(super) struct Verdict {
+    pub(super) phase: Phase,
+    pub(super) waiting_on: WaitingOn,
+    pub(super) reason: Reason,
+    pub(super) confidence: Confidence,
+    /// All is known that can be.
+    pub(super) settled: bool,
+    /// The kernel itself says that it does not move, whatever the call's purpose.
+    pub(super) stuck: bool,
+    pub(super) socket: Option<Sockets>,
+    pub(super) threads: Vec<ThreadFact>,
+    pub(super) doing: Option<Doing>,
+    pub(super) doing_is_likely: bool,
+    pub(super) outbound: Option<Outbound>,
+    pub(super) perhaps_on_purpose: Option<&'static str>,
+}
+
+impl Verdict {
+    /// What makes it another one.
+    pub(super) fn key(&self) -> (Phase, WaitingOn, Reason, Option<Doing>) {
+        (self.phase, self.waiting_on, self.reason, self.doing)
+    }
+}
+
+/// What it is judged by.
+#[derive(Clone, Copy)]
+pub(super) struct Court<'a> {
+    pub(super) now: Timestamp,
+    pub(super) kernel: Option<&'a Kernel>,
+    pub(super) threads: &'a Threads,
+    pub(super) made: &'a AllMade,
+    /// Where the calls that are made were not all looked at just now: whether one still is.
+    pub(super) live: Option<&'a dyn Live>,
+}
+
+impl<'a> Court<'a> {
+    /// The call is still made.
+    fn is_made(&self, made: &Made) -> bool {
+        let Some(live) = self.live else { return true };
+        let mut is = false;
+        live.look_at(made.inode, &mut |_, exchange| is = exchange.map(|exchange| exchange.id) == made.exchange);
+        is
+    }
+
+    /// The call that is made on this socket.
+    fn made_on(&self, pid: u32, inode: u64) -> Option<&'a Made> {
+        self.made.on(pid, inode).filter(|made| self.is_made(made))
+    }
+
+    /// The first that this thread makes since a moment.
+    fn made_by(&self, pid: u32, tid: u32, since: Timestamp) -> Option<&'a Made> {
+        self.made.by(pid, tid, since).filter(|made| self.is_made(made))
+    }
+
+    /// The first that any thread makes since a moment, but for those that serve.
+    fn made_after(&self, pid: u32, since: Timestamp) -> Option<&'a Made> {
+        self.made.after(pid, since).filter(|made| self.is_made(made))
+    }
+
+    /// The thread, with what others know of it.
+    fn fact(&self, thread: &Thread) -> ThreadFact {
+        let mut fact = self.threads.fact(thread, self.now);
+        fact.peer = fact.socket.and_then(|inode| self.made.peer(inode)).map(Into::into);
+        fact
+    }
+}
+
+struct Finding {
+    waiting_on: WaitingOn,
+    reason: Reason,
+    /// The kernel's own words that show it.
+    explicit: Option<&'static str>,
+    inferred: Option<&'static str>,
+    doubtful: bool,
+    settled: bool,
+}
+
+impl Finding {
+    fn told(waiting_on: WaitingOn, reason: Reason, explicit: &'static str) -> Self {
+        Self { waiting_on, reason, explicit: Some(explicit), inferred: None, doubtful: false, settled: true }
+    }
+
+    fn concluded(waiting_on: WaitingOn, reason: Reason, inferred: &'static str) -> Self {
+        Self { waiting_on, reason, explicit: None, inferred: Some(inferred), doubtful: false, settled: true }
+    }
+
+    fn unknown() -> Self {
+        Self {
+            waiting_on: WaitingOn::Unknown,
+            reason: Reason::Unknown,
+            explicit: None,
+            inferred: Some("the kernel has not told anything about the connection"),
+            doubtful: true,
+            settled: false,
+        }
+    }
+
+    fn and(self, inferred: &'static str) -> Self {
+        Self { inferred: Some(inferred), ..self }
+    }
+}
+
+fn phase(call: &Candidate, reason: Reason, kernel: Option<&Kernel>) -> Phase {
+    // Whatever was to be sent is not through.
+    let unsent = matches!(reason, Reason::Unacknowledged | Reason::ZeroWindow);
+    match call.stage {
+        Stage::Query => Phase::Dns,
+        Stage::Connect => Phase::Connect,
+        Stage::TlsPeer | Stage::TlsOwn => Phase::Tls,
+        _ if unsent => Phase::Send,
+        Stage::SendRequest | Stage::AwaitContinue | Stage::Stuck => Phase::Send,
+        Stage::AwaitResponse if reason != Reason::Unread => Phase::Wait,
+        Stage::AwaitResponse | Stage::ReceiveResponse | Stage::ReceiveRequest | Stage::OweContinue | Stage::Unread => {
+            Phase::Receive
+        }
+        Stage::SendResponse if kernel.is_some_and(|kernel| kernel.latest.send_queue > 0) => Phase::Send,
+        Stage::Serve | Stage::SendResponse => Phase::Serve,
+    }
+}
+
+/// By the connection alone.
+fn by_connection(call: &Candidate, kernel: Option<&Kernel>) -> Finding {
+    use Reason as R;
+    use WaitingOn as W;
+    if call.stage == Stage::Query {
+        let found = Finding::told(W::Unknown, R::QueryUnanswered, "a thread waits on a socket to a name server");
+        return found.and("whether the name server or the way to it is at fault, UDP does not tell");
+    }
+    let kernel = match kernel {
+        Some(kernel) => kernel,
+        None if call.stage == Stage::Connect => {
+            let finding = Finding::concluded(W::Network, R::SynUnanswered, "the connection is not up");
+            return Finding { settled: false, ..finding };
+        }
+        None => return without_kernel(call),
+    };
+    let event = &kernel.latest;
+    if call.stage == Stage::Connect || event.state == tcp_state::SYN_SENT {
+        let finding = Finding::told(W::Network, R::SynUnanswered, "the kernel has sent SYN and got no answer");
+        return if event.retransmits > 0 {
+            finding.and("the network drops it, or the peer's host does")
+        } else {
+            Finding { doubtful: true, ..finding.and("it was not sent again yet") }
+        };
+    }
+    if call.connection.is_unix() && event.send_queue > 0 && event.receive_queue == 0 {
+        let finding = match call.stage {
+            Stage::SendRequest | Stage::SendResponse | Stage::Stuck => Some(Reason::ZeroWindow),
+            Stage::AwaitResponse | Stage::TlsPeer => Some(Reason::Unanswered),
+            Stage::AwaitContinue => Some(Reason::NoContinue),
+            _ => None,
+        };
+        if let Some(reason) = finding {
+            return Finding::told(W::PeerApplication, reason, "the kernel: the peer has not read all that was sent");
+        }
+    }
+    let sends = matches!(call.stage, Stage::SendRequest | Stage::SendResponse | Stage::Stuck);
+    if kernel.zero_window() {
+        return Finding::told(W::PeerHost, R::ZeroWindow, "the peer's window is zero");
+    }
+    if event.receive_queue > 0 && call.stage != Stage::Serve && !(sends && event.send_queue > 0) {
+        return Finding::told(W::ThisProcess, R::Unread, "bytes lie in the receive queue");
+    }
+    if kernel.resends() {
+        return Finding::told(W::Network, R::Unacknowledged, "bytes in flight are sent again")
+            .and("the network drops them, or the peer's host is gone");
+    }
+    if event.unacknowledged > 0 || (sends && event.send_queue > 0) {
+        let finding = Finding::told(W::Network, R::Unacknowledged, "bytes in flight are not acknowledged");
+        return Finding { doubtful: true, settled: false, ..finding };
+    }
+    let peer_closed = event.state == tcp_state::CLOSE_WAIT || (call.connection.is_unix() && call.peer_closed);
+    let acknowledged = if call.connection.is_unix() {
+        "the kernel: the peer's queue is empty or holds what was sent, nothing has come"
+    } else {
+        "the kernel: all that was sent is acknowledged, nothing has come"
+    };
+    match call.stage {
+        Stage::AwaitResponse | Stage::ReceiveResponse if peer_closed => {
+            Finding::told(W::ThisProcess, R::CloseUnnoticed, "the kernel: the peer has closed")
+        }
+        Stage::AwaitContinue => Finding::told(W::PeerApplication, R::NoContinue, acknowledged),
+        Stage::AwaitResponse | Stage::TlsPeer => Finding::told(W::PeerApplication, R::Unanswered, acknowledged),
+        Stage::ReceiveResponse => Finding::told(
+            W::PeerApplication,
+            R::BodyStalled,
+            "the kernel: the receive queue is empty, nothing more has come",
+        )
+        .and("the peer's application sends no more; what was lost on the way would look the same"),
+        Stage::OweContinue => {
+            Finding::told(W::ThisProcess, R::ContinueNotSent, "the request expects 100 Continue, and nothing was sent")
+        }
+        Stage::ReceiveRequest => Finding::told(
+            W::PeerApplication,
+            R::RequestStalled,
+            "the kernel: the receive queue is empty, nothing more has come",
+        ),
+        Stage::SendRequest => Finding::told(
+            W::ThisProcess,
+            R::RequestUnwritten,
+            "the kernel: the send queue is empty, the request is not over",
+        ),
+        Stage::SendResponse => Finding::told(
+            W::ThisProcess,
+            R::ResponseUnwritten,
+            "the kernel: the send queue is empty, the response is not over",
+        ),
+        Stage::Serve | Stage::TlsOwn => {
+            Finding::told(W::ThisProcess, R::NotServed, "the request was read, and nothing was sent")
+        }
+        // It was stuck, or unread, a moment ago.
+        Stage::Stuck | Stage::Unread | Stage::Query | Stage::Connect => {
+            Finding { settled: false, ..Finding::unknown() }
+        }
+    }
+}
+
+/// A Unix socket hands over at once what is sent; of other connections the kernel has not been asked yet.
+fn without_kernel(call: &Candidate) -> Finding {
+    use Reason as R;
+    use WaitingOn as W;
+    let unix = call.connection.is_unix();
+    let finding = match call.stage {
+        Stage::Serve | Stage::TlsOwn => {
+            Finding::told(W::ThisProcess, R::NotServed, "the request was read, and nothing was sent")
+        }
+        Stage::OweContinue => {
+            Finding::told(W::ThisProcess, R::ContinueNotSent, "the request expects 100 Continue, and nothing was sent")
+        }
+        _ if !unix => return Finding::unknown(),
+        Stage::AwaitResponse | Stage::TlsPeer => {
+            Finding::concluded(W::PeerApplication, R::Unanswered, "a Unix socket hands over at once what is sent")
+        }
+        Stage::AwaitContinue => {
+            Finding::concluded(W::PeerApplication, R::NoContinue, "a Unix socket hands over at once what is sent")
+        }
+        Stage::ReceiveResponse => {
+            Finding::concluded(W::PeerApplication, R::BodyStalled, "a Unix socket hands over at once what is sent")
+        }
+        Stage::ReceiveRequest => {
+            Finding::concluded(W::PeerApplication, R::RequestStalled, "a Unix socket hands over at once what is sent")
+        }
+        _ => return Finding::unknown(),
+    };
+    Finding { settled: unix, ..finding }
+}
+
+/// The thread that should move, what it does, and the call that it waits for.
+struct Hands<'a> {
+    thread: Option<&'a Thread>,
+    doing: Option<Doing>,
+    outbound: Option<Outbound>,
+    doubtful: bool,
+}
+
+fn hands<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
+    let pid = call.process.pid;
+    let Some(thread) = court.threads.get(pid, call.tid).filter(|thread| thread.time() >= call.progress) else {
+        return elsewhere(call, court);
+    };
+    let doing = thread.doing();
+    let outbound = |made: &Made, by: &'static str| {
+        Some(Outbound { exchange: made.exchange, remote: made.connection.remote_text.clone(), by })
+    };
+    if call.exchange.is_none() && doing == Doing::EventLoop {
+        return elsewhere(call, court);
+    }
+    let socket = thread.latest.connection;
+    let own = socket == call.connection.inode.0;
+    if doing == Doing::Socket
+        && !own
+        && let Some(made) = court.made_on(pid, socket)
+    {
+        let outbound = outbound(made, "same socket");
+        return Hands { thread: Some(thread), doing: Some(Doing::OutboundCall), outbound, doubtful: false };
+    }
+    let waits = matches!(doing, Doing::Lock | Doing::EventLoop | Doing::Runs | Doing::Other | Doing::Socket);
+    // A call that the target makes waits for its own answer: another one explains it only where a thread waits on that.
+    if waits && call.role == Role::Server {
+        // The same thread's first; then any that began since, unless it serves another request.
+        let other = |made: &&Made| made.inode != call.connection.inode.0;
+        let same = court.made_by(pid, call.tid, call.started).filter(other);
+        let after = || court.made_after(pid, call.started).filter(other);
+        if let Some((made, by)) = same.map(|made| (made, "same thread")).or_else(|| Some((after()?, "time"))) {
+            return Hands {
+                thread: Some(thread),
+                doing: Some(Doing::OutboundCall),
+                outbound: outbound(made, by),
+                doubtful: by == "time" || court.made.serves_several(pid, call.tid),
+            };
+        }
+    }
+    // It waits, and another one may do the work.
+    if doing == Doing::EventLoop || thread.waits_in_futex() || (doing == Doing::Socket && own) {
+        let elsewhere = elsewhere(call, court);
+        if elsewhere.thread.is_some() {
+            return elsewhere;
+        }
+    }
+    // Idle threads of a runtime wait as those do that want a lock; and where several wait in the same way, any may be
+    // meant that has got the request from the one that read it.
+    let several = thread.waits_in_futex() && {
+        let tid = thread.latest.header.tid;
+        let others = court.threads.of(pid, call.progress);
+        let mut others = others.iter().filter(|other| other.latest.header.tid != tid);
+        others.any(|other| other.doing() == Doing::EventLoop || other.waits_in_futex())
+    };
+    Hands { thread: Some(thread), doing: Some(doing), outbound: None, doubtful: several || doing == Doing::EventLoop }
+}
+
+/// The thread that read the request has handed it on: another one may compute, or be stopped. Where it is not known which
+/// one read it, any that waits for something may be the one.
+fn elsewhere<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
+    let pid = call.process.pid;
+    let threads = court.threads.of(pid, call.progress);
+    if call.exchange.is_none() && call.role == Role::Server {
+        let waits_for = |thread: &Thread| match thread.doing() {
+            Doing::Socket => court.made_on(pid, thread.latest.connection),
+            _ => None,
+        };
+        if let Some((thread, made)) = threads.iter().find_map(|thread| Some((*thread, waits_for(thread)?))) {
+            let remote = made.connection.remote_text.clone();
+            let outbound = Some(Outbound { exchange: made.exchange, remote, by: "time" });
+            return Hands { thread: Some(thread), doing: Some(Doing::OutboundCall), outbound, doubtful: true };
+        }
+    }
+    let rank = |thread: &Thread| match thread.doing() {
+        Doing::OnCpu => Some(0),
+        Doing::Stopped => Some(1),
+        _ if call.exchange.is_some() => None,
+        Doing::Uninterruptible => Some(2),
+        // Where there is an event loop, threads that wait for locks mostly have nothing to do.
+        Doing::EventLoop if thread.latest.waits_on == waits_on::EPOLL => Some(3),
+        Doing::Lock => Some(4),
+        Doing::Sleep => Some(5),
+        Doing::Pipe | Doing::File | Doing::Other => Some(6),
+        _ => None,
+    };
+    let all = threads.clone();
+    let thread = threads.into_iter().filter(|thread| rank(thread).is_some()).min_by_key(|thread| rank(thread));
+    // Work that a runtime moves between its threads is on none of them for long.
+    if thread.is_none_or(|thread| thread.doing() != Doing::OnCpu)
+        && let (sum, 2..) = court.threads.computing(pid, call.progress)
+        && sum >= COMPUTES
+    {
+        let share = |thread: &&Thread| (thread.share.unwrap_or(0.0) * 1e6) as u64;
+        let most = all.into_iter().max_by_key(share);
+        return Hands { thread: most, doing: Some(Doing::OnCpu), outbound: None, doubtful: true };
+    }
+    let mut hands = Hands { thread, doing: thread.map(Thread::doing), outbound: None, doubtful: true };
+    if hands.doing == Some(Doing::EventLoop)
+        && let Some(made) = court.made_after(pid, Timestamp(0)).filter(|made| made.inode != call.connection.inode.0)
+        && call.role == Role::Server
+    {
+        let remote = made.connection.remote_text.clone();
+        hands.outbound = Some(Outbound { exchange: made.exchange, remote, by: "time" });
+        hands.doing = Some(Doing::OutboundCall);
+    }
+    hands
+}
+
+/// Looks at all that is known.
+pub(super) fn judge(call: &Candidate, court: Court<'_>) -> Verdict {
+    // What was said before the last byte moved says nothing about now.
+    let kernel = court.kernel.filter(|kernel| kernel.time() >= call.progress || call.lower_bound);
+    let finding = by_connection(call, kernel);
+    let mut confidence = Confidence {
+        explicit: finding.explicit.into_iter().collect(),
+        inferred: finding.inferred.into_iter().collect(),
+        doubtful: finding.doubtful || call.doubtful,
+    };
+    let stuck =
+        matches!(finding.reason, Reason::Unread | Reason::ZeroWindow | Reason::Unacknowledged | Reason::CloseUnnoticed);
+    // Of one that asked for so long to wait, the time is over.
+    let perhaps_on_purpose = match call.purpose {
+        _ if stuck => None,
+        Purpose::Endless | Purpose::Stream => Some("stream"),
+        Purpose::Perhaps => Some("long_poll"),
+        Purpose::None | Purpose::Wait(_) => None,
+    };
+    if let Some(purpose) = perhaps_on_purpose {
+        confidence.doubtful = true;
+        confidence.inferred.push(match purpose {
+            "stream" => "the response tells no length: a stream that is silent on purpose looks the same",
+            _ => "the request looks as if it waits for news: then it is silent on purpose",
+        });
+    }
+    if call.doubtful {
+        confidence.inferred.push(match call.stage {
+            Stage::Unread => "what came may be something that nobody waits for",
+            Stage::ReceiveResponse => {
+                "what the connection carries is not known: a thread that waits for news looks the same"
+            }
+            _ => "what the connection carries is not known; the target sent last, and nothing came",
+        });
+    }
+    let mut verdict = Verdict {
+        phase: phase(call, finding.reason, kernel),
+        waiting_on: finding.waiting_on,
+        reason: finding.reason,
+        confidence,
+        settled: finding.settled,
+        stuck: matches!(finding.reason, Reason::Unread | Reason::ZeroWindow | Reason::Unacknowledged)
+            && finding.settled,
+        socket: kernel.map(sockets),
+        threads: Vec::new(),
+        doing: None,
+        doing_is_likely: false,
+        outbound: None,
+        perhaps_on_purpose,
+    };
+    if finding.waiting_on == WaitingOn::ThisProcess {
+        own_threads(call, court, &mut verdict);
+    } else {
+        // Who waits for it, so that it can be found in the program.
+        let pid = call.process.pid;
+        let waits = court.threads.blocked_on(pid, call.connection.inode.0, call.progress);
+        let waits = waits.or_else(|| court.threads.get(pid, call.tid).filter(|thread| thread.time() >= call.progress));
+        // Who waits belongs to what is said of a call that began before: it is looked for first.
+        verdict.settled &= !call.lower_bound || call.stage == Stage::Query || court.threads.seen(pid, call.progress);
+        if let Some(thread) = waits {
+            verdict.doing = Some(thread.doing());
+            verdict.threads.push(court.fact(thread));
+        }
+    }
+    verdict
+}
+
+fn own_threads(call: &Candidate, court: Court<'_>, verdict: &mut Verdict) {
+    let hands = hands(call, court);
+    let all = court.threads.of(call.process.pid, call.progress);
+    // Two looks, or the use of a processor is not known.
+    let looked = hands.thread.or(all.first().copied());
+    verdict.settled &= looked.is_some_and(|thread| thread.share.is_some() || thread.doing() == Doing::Stopped);
+    verdict.doing = hands.doing;
+    verdict.doing_is_likely = hands.doubtful && hands.doing.is_some();
+    verdict.outbound = hands.outbound;
+    if let Some(thread) = hands.thread {
+        verdict.threads.push(court.fact(thread));
+        verdict.confidence.explicit.push("what its threads do, by /proc");
+        if hands.doubtful {
+            verdict.confidence.inferred.push(match hands.doing {
+                Some(Doing::OutboundCall) => "that call began while this one was open; it may be for another request",
+                Some(Doing::OnCpu) => "threads of the process compute; whether for this call is not known",
+                Some(Doing::Lock) => "threads of a runtime that have nothing to do wait in the same way",
+                Some(Doing::EventLoop) => "what the request waits for is not a thread",
+                _ => "another thread than the one that read the request does that",
+            });
+            verdict.confidence.doubtful |= verdict.reason != Reason::Unread;
+        }
+    }
+    let first = verdict.threads.first().map(|thread| thread.tid);
+    let rest = all.iter().filter(|thread| Some(thread.latest.header.tid) != first);
+    verdict.threads.extend(rest.take(LISTED - verdict.threads.len()).map(|thread| court.fact(thread)));
+}
+
+fn sockets(kernel: &Kernel) -> Sockets {
+    let event = &kernel.latest;
+    Sockets {
+        time: kernel.time(),
+        state: event.state,
+        receive_queue: event.receive_queue,
+        send_queue: event.send_queue,
+        in_flight: event.unacknowledged,
+        retransmits: event.retransmits,
+        backoff: event.backoff,
+        window_probes: event.window_probes,
+        peer_window: event.peer_window,
+        last_sent_ms: event.last_sent_ms,
+        last_received_ms: event.last_received_ms,
+    }
+}
+
+/// Whether what the threads do matters for this call.
+pub(super) fn needs_threads(call: &Candidate, kernel: Option<&Kernel>) -> bool {
+    call.role == Role::Server
+        || call.lower_bound
+        || call.exchange.is_none()
+        || call.stage == Stage::SendRequest
+        || kernel.is_some_and(|kernel| kernel.latest.receive_queue > 0 || kernel.latest.state == tcp_state::CLOSE_WAIT)
+}

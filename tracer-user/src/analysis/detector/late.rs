@@ -1,0 +1,443 @@
+//! Answers that come too late: callers of this process close their connections before the first byte of the answer.
+//!
+//! ```text
+//! request   FIN of the caller      answer, which nobody reads
+//! |<--- the caller's time-out --->|
+//! |<------------- how long the answer took ------------>|
+//! ```
+//!
+//! It is the server's side of a time-out. One caller may go for reasons of its own; several of all are told.
+
+use std::{collections::VecDeque, time::Duration};
+
+use rustc_hash::FxHashMap;
+
+use super::{
+    About, Confidence, Detect, Explain, Facts, Findings, Observation, Opened, Report, Value, endpoint::Endpoint,
+    threshold::thresholds,
+};
+use crate::{
+    event::Timestamp,
+    model::{
+        connection::{ConnectionId, Role},
+        exchange::{Exchange, ExchangeId, Outcome, ProcessRef, Step},
+    },
+    text::redact::Redactor,
+};
+
+thresholds! {
+    /// What the late-answers detector goes by.
+    pub struct LateThresholds {
+        /// So many callers had gone before their answer
+        callers: u32 = 3,
+        /// ... which are this share of all
+        share: f64 = 0.2,
+        /// ... over so long
+        window: Duration = Duration::from_mins(1),
+        /// A caller that waited less than this has not waited: it may have closed only its side
+        waited: Duration = Duration::from_millis(200),
+    }
+}
+
+/// Connections whose caller has gone while a call was open; beyond it others are not counted.
+const MAX_CONNECTIONS: usize = 65_536;
+/// Processes, and calls of each, that are looked at.
+const MAX_PROCESSES: usize = 256;
+const MAX_CALLS: usize = 1024;
+const SHOWN: usize = 8;
+/// Calls that are answered in time, before it is said that they are.
+const RECOVERED: u64 = 3;
+
+/// Whether answers come too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LateCourse {
+    /// They do.
+    Ongoing,
+    /// Answers come in time again.
+    Recovered,
+    /// No more calls are over: whether they would be answered in time is not known.
+    Stopped,
+    /// The process has ended.
+    Ended,
+}
+
+/// What late answers rest on.
+#[derive(Clone, Debug)]
+pub struct LateEvidence {
+    /// The endpoint of the latest such call, where its request was seen.
+    pub endpoint: Option<Endpoint>,
+    /// The first caller went then.
+    pub since: Timestamp,
+    /// Callers that had gone, since then.
+    pub gone: u64,
+    /// Calls since then.
+    pub total: u64,
+    /// How long those that went had waited: the shortest and the longest of the latest, nanoseconds.
+    pub waited: (u64, u64),
+    /// How long the answers took that came all the same, likewise; `None` where none came.
+    pub took: Option<(u64, u64)>,
+    /// The latest call was over then.
+    pub last_call: Timestamp,
+    /// Whether it goes on.
+    pub course: LateCourse,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Gone {
+    time: Timestamp,
+    waited: u64,
+    took: Option<u64>,
+    reset: bool,
+}
+
+#[derive(Debug)]
+struct Process {
+    who: ProcessRef,
+    /// Calls of the window: when each was over, and whether its caller had gone.
+    calls: VecDeque<(Timestamp, Option<Gone>)>,
+    endpoint: Option<Endpoint>,
+    exchanges: Vec<ExchangeId>,
+    since: Timestamp,
+    gone: u64,
+    total: u64,
+    /// Calls answered in time since the last that was not.
+    well: u64,
+    /// When the latest late call, and the latest of all, was over.
+    last: Timestamp,
+    last_call: Timestamp,
+    /// Of the calls of the window that were late, or of the last window with some.
+    ranges: Ranges,
+    told: Option<(Opened, LateCourse)>,
+}
+
+/// What late calls have in common.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ranges {
+    waited: (u64, u64),
+    took: Option<(u64, u64)>,
+    /// All were reset by their callers.
+    reset: bool,
+}
+
+/// The caller of a connection sends no more.
+#[derive(Clone, Copy, Debug)]
+struct Closing {
+    time: Timestamp,
+    reset: bool,
+}
+
+/// Finds answers that nobody waits for any more.
+#[derive(Debug)]
+pub struct Late {
+    thresholds: LateThresholds,
+    closed: FxHashMap<ConnectionId, Closing>,
+    processes: FxHashMap<u32, Process>,
+    told: u32,
+}
+
+impl Detect for Late {
+    type Thresholds = LateThresholds;
+    type Evidence = LateEvidence;
+    const ABOUT: About = About {
+        looks_for: "callers of this process that go before their answer comes: the server's side of a time-out",
+        example: "answers come too late for their callers: 6 of 6 since 14:02:07 had gone, each after 2.0 s; the answers took 5.0 s",
+    };
+
+    fn new(thresholds: Self::Thresholds) -> Self {
+        Self { thresholds, closed: FxHashMap::default(), processes: FxHashMap::default(), told: 0 }
+    }
+
+    fn wants(&self, _step: Step, _role: Role) -> bool {
+        false
+    }
+
+    fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
+        match observation {
+            Observation::PeerClosed(connection) if connection.open > 0 && self.closed.len() < MAX_CONNECTIONS => {
+                self.closed.insert(connection.info.id, Closing { time: now, reset: false });
+            }
+            // After a FIN it is still the FIN that says when the caller went.
+            Observation::PeerReset(connection)
+                if connection.open > 0
+                    && (self.closed.len() < MAX_CONNECTIONS || self.closed.contains_key(&connection.info.id)) =>
+            {
+                self.closed.entry(connection.info.id).or_insert(Closing { time: now, reset: true }).reset = true;
+            }
+            Observation::Closed(connection) if !self.closed.is_empty() => {
+                self.closed.remove(&connection.info.id);
+            }
+            Observation::Finished(exchange) if exchange.role == Role::Server => self.finished(exchange, now, findings),
+            Observation::Tick(_) if self.told > 0 => self.look(now, findings),
+            Observation::ProcessEnded(pid) => self.ended(*pid, now, findings),
+            _ => {}
+        }
+    }
+}
+
+impl Late {
+    /// When the caller went, and how long it had waited, if that was before the first byte of its answer.
+    fn gone(&self, exchange: &Exchange) -> Option<Gone> {
+        let timing = &exchange.timing;
+        let Closing { time, reset } = *self.closed.get(&exchange.connection.id)?;
+        let asked = timing.request_start?;
+        if timing.response_start.is_some_and(|start| start <= time)
+            || time.since(timing.request_end?) < self.thresholds.waited.as_nanos() as u64
+        {
+            return None;
+        }
+        let took = timing.response_start.map(|start| start.since(asked));
+        Some(Gone { time, waited: time.since(asked), took, reset })
+    }
+
+    fn finished(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
+        let gone = if exchange.outcome == Outcome::InFlight { return } else { self.gone(exchange) };
+        let pid = exchange.process.pid;
+        let Some(process) = self.processes.get_mut(&pid) else {
+            // Before the first that went, nothing is counted.
+            if let Some(gone) = gone {
+                self.make_room(now);
+                if self.processes.len() < MAX_PROCESSES {
+                    self.processes.insert(pid, Process::new(exchange, gone));
+                }
+            }
+            return;
+        };
+        let window = self.thresholds.window.as_nanos() as u64;
+        while process.calls.len() >= MAX_CALLS
+            || process.calls.front().is_some_and(|(time, _)| now.since(*time) >= window)
+        {
+            process.calls.pop_front();
+        }
+        process.calls.push_back((now, gone));
+        process.total += 1;
+        process.last_call = now;
+        let Some(gone) = gone else {
+            process.well += 1;
+            return;
+        };
+        if process.told.is_none() && now.since(process.last) >= window {
+            (process.since, process.gone, process.total) = (gone.time, 0, 1);
+            process.exchanges.clear();
+        }
+        process.goes(exchange, now);
+        if let Some((opened, _)) = process.told {
+            findings.belongs(opened);
+            return;
+        }
+        let late = process.calls.iter().filter(|(_, gone)| gone.is_some()).count();
+        if late >= self.thresholds.callers as usize && late as f64 >= self.thresholds.share * process.calls.len() as f64
+        {
+            let opened = findings.open(now, process.report(LateCourse::Ongoing));
+            findings.belongs(opened);
+            process.told = Some((opened, LateCourse::Ongoing));
+            self.told += 1;
+        }
+    }
+
+    fn look(&mut self, now: Timestamp, findings: &mut Findings) {
+        let window = self.thresholds.window.as_nanos() as u64;
+        for process in self.processes.values_mut() {
+            let Some((opened, told)) = process.told else { continue };
+            let course = if now.since(process.last) < window {
+                LateCourse::Ongoing
+            } else if process.well >= RECOVERED {
+                LateCourse::Recovered
+            } else if now.since(process.last_call) >= window {
+                LateCourse::Stopped
+            } else {
+                LateCourse::Ongoing
+            };
+            if course == LateCourse::Recovered {
+                findings.close(opened, now, process.last, process.report(course));
+                process.told = None;
+                self.told -= 1;
+            } else if course == told {
+                findings.keep(opened, now, process.total, || process.report(course));
+            } else {
+                process.told = Some((opened, course));
+                findings.update(opened, now, process.report(course));
+            }
+        }
+    }
+
+    /// The number of a process that has ended may be given to another.
+    fn ended(&mut self, pid: u32, now: Timestamp, findings: &mut Findings) {
+        let Some(mut process) = self.processes.remove(&pid) else { return };
+        if let Some((opened, _)) = process.told.take() {
+            findings.close(opened, now, process.last, process.report(LateCourse::Ended));
+            self.told -= 1;
+        }
+    }
+
+    /// At the limit, processes of which no caller has gone within the window give way.
+    fn make_room(&mut self, now: Timestamp) {
+        if self.processes.len() >= MAX_PROCESSES {
+            let window = self.thresholds.window.as_nanos() as u64;
+            self.processes.retain(|_, process| process.told.is_some() || now.since(process.last) < window);
+        }
+    }
+}
+
+impl Process {
+    fn new(exchange: &Exchange, gone: Gone) -> Self {
+        let now = exchange.timing.end.unwrap_or(gone.time);
+        let mut process = Self {
+            who: exchange.process.clone(),
+            calls: VecDeque::from([(now, Some(gone))]),
+            endpoint: None,
+            exchanges: Vec::new(),
+            since: gone.time,
+            gone: 0,
+            total: 1,
+            well: 0,
+            last: now,
+            last_call: now,
+            ranges: Ranges::default(),
+            told: None,
+        };
+        process.goes(exchange, now);
+        process
+    }
+
+    fn goes(&mut self, exchange: &Exchange, now: Timestamp) {
+        self.gone += 1;
+        self.well = 0;
+        self.last = now;
+        self.endpoint = Endpoint::of(exchange).or_else(|| self.endpoint.take());
+        if self.exchanges.len() >= SHOWN {
+            self.exchanges.remove(1);
+        }
+        self.exchanges.push(exchange.id);
+    }
+
+    /// Where no late call is left in the window, those of the last window that had some stand.
+    fn look_at_ranges(&mut self) {
+        let all = || self.calls.iter().filter_map(|(_, gone)| *gone);
+        let range = |numbers: &mut dyn Iterator<Item = u64>| {
+            numbers.fold(None, |range: Option<(u64, u64)>, number| {
+                Some(range.map_or((number, number), |(least, most)| (least.min(number), most.max(number))))
+            })
+        };
+        if all().next().is_some() {
+            self.ranges = Ranges {
+                waited: range(&mut all().map(|gone| gone.waited)).unwrap_or_default(),
+                took: range(&mut all().filter_map(|gone| gone.took)),
+                reset: all().all(|gone| gone.reset),
+            };
+        }
+    }
+
+    fn report(&mut self, course: LateCourse) -> Report {
+        self.look_at_ranges();
+        let Ranges { waited, took, reset } = self.ranges;
+        let evidence = LateEvidence {
+            endpoint: self.endpoint.clone(),
+            since: self.since,
+            gone: self.gone,
+            total: self.total.max(self.gone),
+            waited,
+            took,
+            last_call: self.last_call,
+            course,
+        };
+        Report {
+            exchanges: self.exchanges.clone(),
+            connection: None,
+            process: self.who.clone(),
+            confidence: Confidence {
+                explicit: vec!["each of these callers closed its connection before the first byte of its answer"],
+                inferred: vec!["they waited no longer: a caller that closes one direction may still read"],
+                doubtful: !reset,
+            },
+            evidence: evidence.into(),
+        }
+    }
+}
+
+impl LateCourse {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ongoing => "ongoing",
+            Self::Recovered => "recovered",
+            Self::Stopped => "stopped",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// As people say it.
+fn seconds((least, most): (u64, u64)) -> String {
+    let number = |nanoseconds: u64| nanoseconds as f64 / 1e9;
+    // A tenth is what scheduling makes of one time-out.
+    if most - least <= most / 10 {
+        format!("{:.1} s", number(most))
+    } else {
+        format!("{:.1} to {:.1} s", number(least), number(most))
+    }
+}
+
+impl Explain for LateEvidence {
+    fn title(&self, redactor: Redactor) -> String {
+        self.timed_title(redactor, &|time| format!("{:.1} s", time.0 as f64 / 1e9))
+    }
+
+    fn timed_title(&self, redactor: Redactor, clock: &dyn Fn(Timestamp) -> String) -> String {
+        let (gone, total, waited) = (self.gone, self.total, seconds(self.waited));
+        match self.course {
+            LateCourse::Recovered => {
+                return format!("answers come in time again: {gone} of {total} callers had gone before theirs");
+            }
+            LateCourse::Ended => {
+                return format!(
+                    "answers came too late for their callers until the process ended: {gone} of {total} had gone \
+                     before, after {waited}"
+                );
+            }
+            LateCourse::Stopped => {
+                let since = clock(self.last_call);
+                return format!(
+                    "no more calls are over since {since}; {gone} of {total} callers had gone before their answer, after \
+                     {waited}"
+                );
+            }
+            LateCourse::Ongoing => {}
+        }
+        let endpoint = self.endpoint.as_ref().map_or_else(String::new, |endpoint| {
+            format!("; the latest: {} {}", endpoint.method, redactor.url(&endpoint.path))
+        });
+        let took = self
+            .took
+            .map_or_else(|| "; no answer came".to_owned(), |took| format!("; the answers took {}", seconds(took)));
+        let since = clock(self.since);
+        format!(
+            "answers come too late for their callers: {gone} of {total} since {since} had gone before, after {waited}{took}\
+             {endpoint}"
+        )
+    }
+
+    fn advice(&self) -> String {
+        "The callers' time-out is shorter than what these answers take: look at what this process waits for meanwhile (its \
+         own calls, locks, a queue of requests), or let the callers wait longer. Work for a caller that has gone is wasted: \
+         stop it when the connection closes."
+            .to_owned()
+    }
+
+    fn facts(&self, redactor: Redactor) -> Facts {
+        let endpoint = self.endpoint.as_ref();
+        vec![
+            ("method", endpoint.map_or(Value::Null, |endpoint| Value::Text(endpoint.method.to_string()))),
+            ("path", endpoint.map_or(Value::Null, |endpoint| Value::Text(redactor.url(&endpoint.path).into_owned()))),
+            ("since", self.since.into()),
+            ("gone", Value::Count(self.gone)),
+            ("total", Value::Count(self.total)),
+            ("shortest_wait_ms", Value::milliseconds(self.waited.0)),
+            ("longest_wait_ms", Value::milliseconds(self.waited.1)),
+            ("shortest_answer_ms", self.took.map_or(Value::Null, |took| Value::milliseconds(took.0))),
+            ("longest_answer_ms", self.took.map_or(Value::Null, |took| Value::milliseconds(took.1))),
+            ("result", self.course.name().into()),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests;

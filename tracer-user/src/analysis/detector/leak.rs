@@ -1,0 +1,455 @@
+//! Connections to one upstream that only grow: each is used once, none is used again, none is closed.
+//!
+//! ```text
+//! open connections   . : | |  never fewer, for long; nearly all have carried one exchange and idle
+//! ```
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{
+    About, Confidence, Detect, Explain, Facts, Findings, Live, Observation, OpenConnection, Opened, Report, Value,
+    endpoint, threshold::thresholds,
+};
+use crate::{
+    event::Timestamp,
+    model::{
+        connection::{ConnectionId, ConnectionInfo, Role},
+        exchange::{Exchange, ProcessRef, Step},
+    },
+    protocol::http1::pairing::Ending,
+    text::redact::Redactor,
+};
+
+thresholds! {
+    /// What the connection-leak detector goes by.
+    pub struct LeakThresholds {
+        /// So many connections that were used once are open
+        connections: u32 = 50,
+        /// ... and for so long none was closed
+        growing: Duration = Duration::from_secs(30),
+        /// ... and they are this share of all open ones to the upstream
+        share: f64 = 0.9,
+    }
+}
+
+/// Connections that are counted at once; beyond it new ones are not.
+const MAX_CONNECTIONS: usize = 65_536;
+/// All that is open is looked at so often.
+const LOOK_NS: u64 = 1_000_000_000;
+/// An answer that lies unread for so long is forgotten.
+const FORGOTTEN_NS: u64 = 5_000_000_000;
+/// In place of a number of exchanges: the answer to the first lies unread.
+const FORGOTTEN: u8 = u8::MAX;
+/// Upstreams; likewise.
+const MAX_UPSTREAMS: usize = 1024;
+
+/// What a leak rests on.
+#[derive(Clone, Debug)]
+pub struct LeakEvidence {
+    /// Where the connections go.
+    pub remote: Box<str>,
+    /// How many are open that were made while tracing.
+    pub open: u64,
+    /// Those of them that carried one exchange, and no other.
+    pub used_once: u64,
+    /// Those of them whose answer has come and lies unread.
+    pub unread: u64,
+    /// Since when none was closed.
+    pub since: Timestamp,
+    /// So long, nanoseconds.
+    pub growing: u64,
+    /// When there were closes again.
+    pub over: bool,
+}
+
+/// A process, and where its connections go.
+type Key = (u32, Box<str>);
+
+/// A connection that is counted.
+#[derive(Debug, Default)]
+struct Carried {
+    /// Exchanges: 0, 1, or more (2).
+    exchanges: u8,
+    /// Where it was counted. Another process may close it than has used it, or use it than has made it.
+    upstream: Option<Arc<Key>>,
+}
+
+#[derive(Debug, Default)]
+struct Upstream {
+    open: u64,
+    used_once: u64,
+    /// Those of them whose answer lies unread.
+    unread: u64,
+    /// The first connection after the last close.
+    since: Option<Timestamp>,
+    /// The incident, how many were open when it was said, and one of them.
+    told: Option<(Opened, u64, Arc<ConnectionInfo>, ProcessRef)>,
+    /// The latest whose answer lies unread.
+    latest: Option<(Arc<ConnectionInfo>, ProcessRef)>,
+}
+
+/// Finds connections that are made and forgotten.
+#[derive(Debug)]
+pub struct Leak {
+    thresholds: LeakThresholds,
+    upstreams: FxHashMap<Arc<Key>, Upstream>,
+    connections: FxHashMap<ConnectionId, Carried>,
+    /// Connections with bytes that were not read, by when those may have been forgotten, with their inodes.
+    unread: BTreeSet<(Timestamp, ConnectionId, u64)>,
+    suspected: FxHashSet<ConnectionId>,
+    /// Upstreams with an incident.
+    told: u32,
+    next_look: Timestamp,
+}
+
+impl Detect for Leak {
+    type Thresholds = LeakThresholds;
+    type Evidence = LeakEvidence;
+    const ABOUT: About = About {
+        looks_for: "connections to one upstream that only grow: used once, then neither used again nor closed",
+        example: "connections to 10.0.0.7:8080 only grow: 128 open, 128 of them used once, none closed for 92 s",
+    };
+
+    fn new(thresholds: Self::Thresholds) -> Self {
+        let (upstreams, connections) = (FxHashMap::default(), FxHashMap::default());
+        Self {
+            thresholds,
+            upstreams,
+            connections,
+            unread: BTreeSet::new(),
+            suspected: FxHashSet::default(),
+            told: 0,
+            next_look: Timestamp(0),
+        }
+    }
+
+    fn wants(&self, _step: Step, _role: Role) -> bool {
+        false
+    }
+
+    fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
+        match observation {
+            // Where to is known only once the call that connects has returned, which may be after it is up: so it counts
+            // from its first exchange on.
+            Observation::Connected(connection) if self.connections.len() < MAX_CONNECTIONS => {
+                self.connections.insert(connection.info.id, Carried::default());
+            }
+            Observation::Closed(connection) if connection.role != Some(Role::Server) => {
+                self.closed(connection, now, findings);
+            }
+            Observation::Finished(exchange) if exchange.role == Role::Client => self.finished(exchange, now, findings),
+            Observation::Probe(_, connection) => {
+                let unread = connection.kernel.is_some_and(|kernel| kernel.receive_queue > 0);
+                let id = connection.info.id;
+                if unread && self.suspected.len() < MAX_CONNECTIONS && self.suspected.insert(id) {
+                    let due = forgotten_from(connection).unwrap_or(now);
+                    self.unread.insert((due, id, connection.info.inode.0));
+                }
+            }
+            Observation::Tick(live) => {
+                if now >= self.next_look && !self.connections.is_empty() {
+                    self.next_look = Timestamp(now.0.saturating_add(LOOK_NS));
+                    self.look(*live, now, findings);
+                }
+                if self.told == 0 {
+                    return;
+                }
+                for upstream in self.upstreams.values() {
+                    if let Some((opened, _, connection, process)) = &upstream.told {
+                        findings.keep(*opened, now, upstream.open, || upstream.report(connection, process, now, false));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// From when on an answer that lies unread has been forgotten, if nothing is read or comes until then. `None` where there is no
+/// call.
+fn forgotten_from(connection: &OpenConnection<'_>) -> Option<Timestamp> {
+    let open = connection.open_since?;
+    let last = connection.received.last.unwrap_or(open);
+    Some(Timestamp(open.max(last).0.saturating_add(FORGOTTEN_NS)))
+}
+
+fn key(process: &ProcessRef, info: &ConnectionInfo) -> Key {
+    (process.pid, endpoint::cut(&info.remote_text))
+}
+
+impl Leak {
+    fn closed(&mut self, connection: &OpenConnection<'_>, now: Timestamp, findings: &mut Findings) {
+        let Some(Carried { exchanges, upstream: key }) = self.connections.remove(&connection.info.id) else { return };
+        let Some(key) = key else { return };
+        let Some(upstream) = self.upstreams.get_mut(&key) else { return };
+        upstream.open = upstream.open.saturating_sub(1);
+        upstream.used_once = upstream.used_once.saturating_sub(u64::from(exchanges == 1 || exchanges == FORGOTTEN));
+        upstream.unread = upstream.unread.saturating_sub(u64::from(exchanges == FORGOTTEN));
+        // Tracing ends, or pidtap forgets the connection: nobody has closed it.
+        if connection.ending.is_none_or(|ending| ending == Ending::Unfinished) {
+            return;
+        }
+        if let Some((opened, .., process)) = upstream.told.take() {
+            self.told -= 1;
+            let report = upstream.report(connection.info, &process, now, true);
+            findings.close(opened, now, now, report);
+        }
+        upstream.since = None;
+        if upstream.open == 0 {
+            self.upstreams.remove(&key);
+        }
+    }
+
+    fn finished(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
+        let Some(carried) = self.connections.get_mut(&exchange.connection.id) else { return };
+        let upstream = carried.upstream.as_ref().and_then(|key| self.upstreams.get_mut(key));
+        match (carried.exchanges, upstream) {
+            (0, _) => {}
+            (FORGOTTEN, upstream) => {
+                // It was read after all: used once, as it was counted.
+                carried.exchanges = 1;
+                if let Some(upstream) = upstream {
+                    upstream.unread = upstream.unread.saturating_sub(1);
+                }
+                return;
+            }
+            (1, upstream) => {
+                carried.exchanges = 2;
+                if let Some(upstream) = upstream {
+                    upstream.used_once = upstream.used_once.saturating_sub(1);
+                }
+                return;
+            }
+            _ => return,
+        }
+        carried.exchanges = 1;
+        self.used_once(&exchange.connection, &exchange.process, now, findings);
+    }
+
+    /// One more connection that was used once.
+    fn used_once(
+        &mut self,
+        connection: &Arc<ConnectionInfo>,
+        process: &ProcessRef,
+        now: Timestamp,
+        findings: &mut Findings,
+    ) {
+        let key = key(process, connection);
+        let key = match self.upstreams.get_key_value(&key) {
+            Some((key, _)) => Arc::clone(key),
+            None if self.upstreams.len() >= MAX_UPSTREAMS => {
+                self.connections.remove(&connection.id);
+                return;
+            }
+            None => Arc::new(key),
+        };
+        if let Some(carried) = self.connections.get_mut(&connection.id) {
+            carried.upstream = Some(Arc::clone(&key));
+        }
+        let upstream = self.upstreams.entry(key).or_default();
+        upstream.open += 1;
+        upstream.used_once += 1;
+        upstream.since.get_or_insert(now);
+        let leaks = upstream.leaks(&self.thresholds, now);
+        match &upstream.told {
+            None if leaks => {
+                upstream.open_incident(connection, process, now, findings);
+                self.told += 1;
+            }
+            Some((opened, told, ..)) if upstream.open >= 2 * told => {
+                findings.update(*opened, now, upstream.report(connection, process, now, false));
+                if let Some((_, told, ..)) = &mut upstream.told {
+                    *told = upstream.open;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Calls whose answers have come and lie unread: they are not over, and hold their connections.
+    fn look(&mut self, live: &dyn Live, now: Timestamp, findings: &mut Findings) {
+        let mut forgotten = Vec::new();
+        while let Some((due, id, inode)) = self.unread.first().copied()
+            && due <= now
+        {
+            self.unread.pop_first();
+            let mut again = None;
+            live.look_at(inode, &mut |connection, _| {
+                let unread = connection.kernel.is_some_and(|kernel| kernel.receive_queue > 0);
+                let counted = || self.connections.get(&id).is_some_and(|carried| carried.exchanges == 0);
+                if connection.info.id != id || !unread || !counted() {
+                    return;
+                }
+                match forgotten_from(connection) {
+                    Some(due) if due > now => again = Some(due),
+                    Some(_) => forgotten.push((id, Arc::clone(connection.info), connection.process.clone())),
+                    None => {}
+                }
+            });
+            match again {
+                Some(due) => {
+                    self.unread.insert((due, id, inode));
+                }
+                None => {
+                    self.suspected.remove(&id);
+                }
+            }
+        }
+        // In the order in which they were made, not that of a hash table.
+        forgotten.sort_unstable_by_key(|(id, ..)| *id);
+        for (id, info, process) in forgotten {
+            if let Some(carried) = self.connections.get_mut(&id) {
+                carried.exchanges = FORGOTTEN;
+            }
+            self.used_once(&info, &process, now, findings);
+            let key = self.connections.get(&id).and_then(|carried| carried.upstream.as_ref());
+            if let Some(upstream) = key.and_then(|key| self.upstreams.get_mut(key)) {
+                upstream.unread += 1;
+                upstream.latest = Some((info, process));
+            }
+        }
+        // A pool that idles is no leak; answers that lie unread are one though no call is added.
+        let many = u64::from(self.thresholds.connections);
+        for upstream in self.upstreams.values_mut() {
+            if upstream.told.is_none()
+                && upstream.unread >= many
+                && upstream.leaks(&self.thresholds, now)
+                && let Some((connection, process)) = upstream.latest.take()
+            {
+                upstream.open_incident(&connection, &process, now, findings);
+                self.told += 1;
+            }
+        }
+    }
+}
+
+impl Upstream {
+    fn leaks(&self, thresholds: &LeakThresholds, now: Timestamp) -> bool {
+        self.used_once >= u64::from(thresholds.connections)
+            && self.since.is_some_and(|since| now.since(since) >= thresholds.growing.as_nanos() as u64)
+            && self.used_once as f64 >= thresholds.share * self.open as f64
+    }
+
+    fn open_incident(
+        &mut self,
+        connection: &Arc<ConnectionInfo>,
+        process: &ProcessRef,
+        now: Timestamp,
+        findings: &mut Findings,
+    ) {
+        let opened = findings.open(now, self.report(connection, process, now, false));
+        self.told = Some((opened, self.open, Arc::clone(connection), process.clone()));
+    }
+
+    fn report(&self, connection: &Arc<ConnectionInfo>, process: &ProcessRef, now: Timestamp, over: bool) -> Report {
+        let since = self.since.unwrap_or(now);
+        let evidence = LeakEvidence {
+            remote: endpoint::cut(&connection.remote_text),
+            open: self.open,
+            used_once: self.used_once,
+            unread: self.unread,
+            since,
+            growing: now.since(since),
+            over,
+        };
+        Report {
+            exchanges: Vec::new(),
+            connection: Some(Arc::clone(connection)),
+            process: process.clone(),
+            confidence: Confidence {
+                explicit: vec![],
+                inferred: vec!["no connection was used twice or closed"],
+                doubtful: false,
+            },
+            evidence: evidence.into(),
+        }
+    }
+}
+
+impl Explain for LeakEvidence {
+    fn title(&self, redactor: Redactor) -> String {
+        let remote = redactor.authority(&self.remote);
+        let (open, once, seconds) = (self.open, self.used_once, self.growing / 1_000_000_000);
+        if self.over {
+            return format!("connections to {remote} are closed again: {open} are open");
+        }
+        let unread = match self.unread {
+            0 => String::new(),
+            unread => format!("; the answers on {unread} of them lie unread"),
+        };
+        format!(
+            "connections to {remote} only grow: {open} open, {once} of them used once, none closed for {seconds} s{unread}"
+        )
+    }
+
+    fn advice(&self) -> String {
+        "Something makes a connection for each call and neither reuses nor closes it: read answers to their end and close \
+         them, and share one client (its pool) instead of making one for each call."
+            .to_owned()
+    }
+
+    fn facts(&self, redactor: Redactor) -> Facts {
+        vec![
+            ("remote", Value::Text(redactor.authority(&self.remote).into_owned())),
+            ("open", Value::Count(self.open)),
+            ("used_once", Value::Count(self.used_once)),
+            ("unread", Value::Count(self.unread)),
+            ("since", self.since.into()),
+            ("growing_ms", Value::milliseconds(self.growing)),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        analysis::detector::{Kind, State},
+        engine::tests::scenario::Scenario,
+    };
+
+    fn found(text: &str) -> Vec<State> {
+        let told = Scenario::told(text);
+        let of = told.incidents().into_iter().filter(|incident| incident.kind() == Kind::Leak);
+        let mut states: Vec<State> = of.map(|incident| incident.state).collect();
+        // How often it is said meanwhile is no matter.
+        states.dedup();
+        states
+    }
+
+    /// A connection for each call, which stays.
+    fn calls(count: u32, gap: u32) -> String {
+        (0..count).map(|number| format!("+{gap} t1 GET /a on=c{number} > 200\n")).collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn connections_that_only_grow_are_found() {
+        assert_eq!(found(&calls(60, 700)), [State::Open, State::Update]);
+        let ends = calls(60, 700) + "+10 t1 GET /a on=c1 > closed\n";
+        assert_eq!(found(&ends), [State::Open, State::Update, State::Closed]);
+        assert_eq!(found(&calls(160, 700)), [State::Open, State::Update]);
+    }
+
+    #[test]
+    fn connections_that_one_process_makes_and_another_uses_are_counted_once() {
+        let call =
+            |n: u32, end: &str| format!("+400 t1 open on=c{n} port=8080\n+300 p20 t5 GET /a as=x{n} on=c{n} > {end}\n");
+        let fork = "+0 fork p20\n".to_owned();
+        let closed: String = (0..120).map(|n| call(n, "closed")).collect();
+        assert!(found(&(fork.clone() + &closed)).is_empty());
+        let kept: String = (0..60).map(|n| call(n, "200")).collect();
+        let ends = fork + &kept + "+10 p20 t5 GET /a on=c1 > closed\n";
+        assert_eq!(found(&ends), [State::Open, State::Update, State::Closed]);
+    }
+
+    #[test]
+    fn what_is_no_leak() {
+        // A pool that is used again; a few; quick; closed after each call.
+        let pool: Vec<String> = (0..200).map(|call| format!("+300 t1 GET /a on=c{} > 200\n", call % 60)).collect();
+        let closed = "*100 +700 t1 GET /a > 200\n".to_owned();
+        for text in [pool.concat(), calls(40, 1000), calls(60, 100), closed] {
+            assert!(found(&text).is_empty(), "{text}");
+        }
+    }
+}

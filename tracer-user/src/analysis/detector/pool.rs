@@ -1,0 +1,359 @@
+//! A pool that is exhausted: all its connections to one upstream are busy, and calls wait inside the target for one.
+//!
+//! ```text
+//! inbound open   12   more than the pool has connections: some of them wait
+//! outbound busy   8   always the same number, and as one call ends, the next begins on its connection at once
+//! ```
+//!
+//! That calls wait cannot be seen from outside; it is concluded, and only where the target has callers of its own: a
+//! program that makes just so many calls at once looks the same, but means it.
+
+use std::{
+    collections::{VecDeque, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{
+    About, Confidence, Detect, Explain, Facts, Findings, Observation, Opened, Report, Value, endpoint,
+    threshold::thresholds,
+};
+use crate::{
+    event::Timestamp,
+    model::{
+        connection::{ConnectionId, ConnectionInfo, Role},
+        exchange::{Exchange, ExchangeId, OpenExchange, ProcessRef, Step},
+    },
+    text::redact::Redactor,
+};
+
+thresholds! {
+    /// What the pool-exhaustion detector goes by.
+    pub struct PoolThresholds {
+        /// A call that begins so soon after another ended on the same connection had waited for it
+        at_once: Duration = Duration::from_millis(3),
+        /// Of the last calls to the upstream, this share
+        share: f64 = 0.8,
+        /// So many calls are looked at
+        calls: u32 = 20,
+        /// More inbound calls are open than the pool has connections, by so many
+        waiting: u32 = 2,
+    }
+}
+
+/// Upstreams that are watched; beyond it new ones are not.
+const MAX_UPSTREAMS: usize = 1024;
+/// Calls that are watched at once; likewise.
+const MAX_OPEN: usize = 65_536;
+/// No call for so long: nobody waits any more.
+const QUIET: u64 = 5_000_000_000;
+
+/// What an exhausted pool rests on.
+#[derive(Clone, Debug)]
+pub struct PoolEvidence {
+    /// Where the connections go.
+    pub remote: Box<str>,
+    /// Connections that are busy, all of the time.
+    pub busy: u64,
+    /// Inbound calls that were open at the same time.
+    pub inbound: u64,
+    /// Share of the last calls that began as another ended on their connection.
+    pub share: f64,
+    /// Since when, nanoseconds.
+    pub lasting: u64,
+    /// Nobody waits any more.
+    pub over: bool,
+}
+
+#[derive(Debug)]
+struct Upstream {
+    busy: u64,
+    /// When a connection became free.
+    freed: FxHashMap<ConnectionId, Timestamp>,
+    /// Of the last calls: whether each had waited, with how many others were busy and how many callers there were.
+    last: VecDeque<(bool, u64, u64)>,
+    last_call: Timestamp,
+    told: Option<Opened>,
+    connection: Arc<ConnectionInfo>,
+    process: ProcessRef,
+}
+
+/// Finds pools in which calls wait.
+#[derive(Debug)]
+pub struct Pool {
+    thresholds: PoolThresholds,
+    upstreams: FxHashMap<(u32, Box<str>), Upstream>,
+    open: FxHashSet<ExchangeId>,
+    /// Open inbound calls by process.
+    inbound: FxHashMap<u32, u64>,
+    /// There were inbound calls.
+    serves: bool,
+    /// A process that makes calls was seen: before, nobody can wait for one.
+    asks: bool,
+    told: u32,
+}
+
+impl Detect for Pool {
+    type Thresholds = PoolThresholds;
+    type Evidence = PoolEvidence;
+    const ABOUT: About = About {
+        looks_for: "all connections of a pool are busy, and callers of the target wait for one",
+        example: "all 8 connections to 10.0.0.7:8080 are busy while 12 callers wait: each next call begins as one ends",
+    };
+
+    fn new(thresholds: Self::Thresholds) -> Self {
+        Self {
+            thresholds,
+            upstreams: FxHashMap::default(),
+            open: FxHashSet::default(),
+            inbound: FxHashMap::default(),
+            serves: false,
+            asks: false,
+            told: 0,
+        }
+    }
+
+    fn wants(&self, step: Step, role: Role) -> bool {
+        // Without callers of its own, a process has nobody who waits.
+        step == Step::RequestDone && if role == Role::Server { self.asks } else { self.serves }
+    }
+
+    fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
+        match observation {
+            // Shown also where only others want it.
+            Observation::Exchange(Step::RequestDone, exchange) if self.wants(Step::RequestDone, exchange.role) => {
+                self.began(exchange, now, findings);
+            }
+            Observation::Finished(exchange) => self.ended(exchange, now),
+            Observation::Tick(_) if self.told > 0 => self.look(now, findings),
+            Observation::ProcessEnded(pid) => {
+                self.inbound.remove(pid);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Pool {
+    fn began(&mut self, exchange: &OpenExchange<'_>, now: Timestamp, findings: &mut Findings) {
+        if self.open.len() >= MAX_OPEN || !self.open.insert(exchange.id) {
+            return;
+        }
+        let pid = exchange.process.pid;
+        if exchange.role == Role::Server {
+            self.serves = true;
+            *self.inbound.entry(pid).or_default() += 1;
+            return;
+        }
+        let inbound = self.inbound.get(&pid).copied().unwrap_or_default();
+        let key = (pid, endpoint::cut(&exchange.connection.remote_text));
+        if !self.upstreams.contains_key(&key) {
+            if self.upstreams.len() >= MAX_UPSTREAMS {
+                return;
+            }
+            self.upstreams.insert(key.clone(), Upstream::new(exchange, now));
+        }
+        let Some(upstream) = self.upstreams.get_mut(&key) else { return };
+        upstream.busy += 1;
+        upstream.last_call = now;
+        let at_once = self.thresholds.at_once.as_nanos() as u64;
+        let freed = upstream.freed.remove(&exchange.connection.id);
+        let waited = freed.is_some_and(|freed| exchange.started.since(freed) <= at_once);
+        if upstream.last.len() >= self.thresholds.calls.max(1) as usize {
+            upstream.last.pop_front();
+        }
+        upstream.last.push_back((waited, upstream.busy, inbound));
+        upstream.judge(&self.thresholds, now, findings, &mut self.told);
+    }
+
+    fn ended(&mut self, exchange: &Exchange, now: Timestamp) {
+        self.asks |= exchange.role == Role::Client;
+        if self.open.is_empty() || !self.open.remove(&exchange.id) {
+            return;
+        }
+        let pid = exchange.process.pid;
+        if exchange.role == Role::Server {
+            // Processes come and go, and their ends may not be seen. One that ended took its calls with it.
+            if let Entry::Occupied(mut open) = self.inbound.entry(pid) {
+                *open.get_mut() -= 1;
+                if *open.get() == 0 {
+                    open.remove();
+                }
+            }
+            return;
+        }
+        if let Some(upstream) = self.upstreams.get_mut(&(pid, endpoint::cut(&exchange.connection.remote_text))) {
+            upstream.busy = upstream.busy.saturating_sub(1);
+            if upstream.freed.len() >= 1024 {
+                upstream.freed.clear();
+            }
+            upstream.freed.insert(exchange.connection.id, exchange.timing.end.unwrap_or(now));
+        }
+    }
+
+    fn look(&mut self, now: Timestamp, findings: &mut Findings) {
+        for upstream in self.upstreams.values_mut() {
+            if let Some(opened) = upstream.told
+                && now.since(upstream.last_call) >= QUIET
+            {
+                findings.close(opened, now, upstream.last_call, upstream.report(now, true));
+                upstream.told = None;
+                upstream.last.clear();
+                self.told -= 1;
+            }
+            if let Some(opened) = upstream.told {
+                findings.keep(opened, now, upstream.last_call.0, || upstream.report(now, false));
+            }
+        }
+    }
+}
+
+impl Upstream {
+    fn new(exchange: &OpenExchange<'_>, now: Timestamp) -> Self {
+        Self {
+            busy: 0,
+            freed: FxHashMap::default(),
+            last: VecDeque::new(),
+            last_call: now,
+            told: None,
+            connection: Arc::clone(exchange.connection),
+            process: exchange.process.clone(),
+        }
+    }
+
+    fn share(&self) -> f64 {
+        let waited = self.last.iter().filter(|(waited, ..)| *waited).count();
+        waited as f64 / self.last.len().max(1) as f64
+    }
+
+    fn judge(&mut self, thresholds: &PoolThresholds, now: Timestamp, findings: &mut Findings, told: &mut u32) {
+        if self.last.len() < thresholds.calls as usize {
+            return;
+        }
+        let share = self.share();
+        let busiest = self.last.iter().map(|(_, busy, _)| *busy).max().unwrap_or_default();
+        // Each call finds as many others busy as ever, and more callers than there are connections.
+        let full = self.last.iter().filter(|(_, busy, _)| *busy == busiest).count();
+        let crowded =
+            self.last.iter().filter(|(_, busy, inbound)| *inbound >= *busy + u64::from(thresholds.waiting)).count();
+        let most = |count: usize| count as f64 >= thresholds.share * self.last.len() as f64;
+        let exhausted = share >= thresholds.share && busiest >= 1 && most(full) && most(crowded);
+        match self.told {
+            None if exhausted => {
+                self.told = Some(findings.open(now, self.report(now, false)));
+                *told += 1;
+            }
+            Some(opened) if share < thresholds.share / 2.0 => {
+                findings.close(opened, now, now, self.report(now, true));
+                self.told = None;
+                *told -= 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn report(&self, now: Timestamp, over: bool) -> Report {
+        let evidence = PoolEvidence {
+            remote: endpoint::cut(&self.connection.remote_text),
+            busy: self.last.iter().map(|(_, busy, _)| *busy).max().unwrap_or_default(),
+            inbound: self.last.iter().map(|(_, _, inbound)| *inbound).max().unwrap_or_default(),
+            share: self.share(),
+            over,
+            lasting: self.told.map_or(0, |opened| now.since(opened.since)),
+        };
+        Report {
+            exchanges: Vec::new(),
+            connection: Some(Arc::clone(&self.connection)),
+            process: self.process.clone(),
+            confidence: Confidence {
+                explicit: vec![],
+                inferred: vec!["each call begins as another ends, always as many at once, with more callers than that"],
+                doubtful: true,
+            },
+            evidence: evidence.into(),
+        }
+    }
+}
+
+impl Explain for PoolEvidence {
+    fn title(&self, redactor: Redactor) -> String {
+        let remote = redactor.authority(&self.remote);
+        let (busy, inbound) = (self.busy, self.inbound);
+        if self.over {
+            let seconds = self.lasting as f64 / 1e9;
+            return format!(
+                "callers wait no longer for one of the {busy} connections to {remote}, after {seconds:.1} s"
+            );
+        }
+        format!(
+            "all {busy} connections to {remote} are busy while {inbound} callers wait: each next call begins as one ends"
+        )
+    }
+
+    fn advice(&self) -> String {
+        "Calls seem to wait for a connection of the pool: make the upstream answer sooner, or the pool larger if the upstream \
+         can take it; and limit how long a call may wait for one."
+            .to_owned()
+    }
+
+    fn facts(&self, redactor: Redactor) -> Facts {
+        vec![
+            ("remote", Value::Text(redactor.authority(&self.remote).into_owned())),
+            ("busy", Value::Count(self.busy)),
+            ("inbound", Value::Count(self.inbound)),
+            ("share_at_once", Value::Decimal(self.share)),
+            ("lasting_ms", Value::milliseconds(self.lasting)),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use crate::{
+        analysis::detector::{Kind, State},
+        engine::tests::scenario::Scenario,
+    };
+
+    fn found(text: &str) -> Vec<State> {
+        let told = Scenario::told(text);
+        let of = told.incidents().into_iter().filter(|incident| incident.kind() == Kind::Pool);
+        let mut states: Vec<State> = of.map(|incident| incident.state).collect();
+        // How often it is said meanwhile is no matter.
+        states.dedup();
+        states
+    }
+
+    /// Calls on two kept connections in turn, each beginning so long after the one before on its connection ended, with
+    /// so many callers.
+    fn pool(callers: u32, pause: u32, calls: u32) -> String {
+        // Somebody who asks is known before there are callers.
+        let mut text = "+0 t1 GET /a port=99 > 200\n".to_owned();
+        for caller in 0..callers {
+            let _ = writeln!(text, "+0 t{} in GET /in", 50 + caller);
+        }
+        let _ = writeln!(text, "+0 t1 GET /a on=c1\n+10 t2 GET /a on=c2");
+        for call in 0..calls {
+            let thread = 1 + call % 2;
+            let _ = writeln!(text, "+20 t{thread} > 200\n+{pause} t{thread} GET /a on=c{thread}");
+        }
+        text
+    }
+
+    #[test]
+    fn a_pool_in_which_callers_wait_is_found_until_they_do_not() {
+        assert_eq!(found(&pool(6, 1, 40)), [State::Open]);
+        assert_eq!(found(&(pool(6, 1, 40) + "+6000 t1 > 200\n")), [State::Open, State::Update, State::Closed]);
+    }
+
+    #[test]
+    fn what_is_no_exhausted_pool() {
+        // Nobody waits; connections idle between calls; no callers at all.
+        for text in [pool(2, 1, 40), pool(6, 15, 40), pool(0, 1, 40)] {
+            assert!(found(&text).is_empty(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! What is said of a retry chain.
+
+use super::pattern::{self, Gap};
+use crate::{
+    analysis::detector::{Explain, Facts, Value, endpoint},
+    event::Timestamp,
+    model::exchange::{ExchangeId, Outcome},
+    text::redact::Redactor,
+};
+
+/// How an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// A status that asks for another try, or says that something is wrong.
+    Status(u16),
+    /// The connection was refused.
+    Refused,
+    /// The connection could not be made; the outcome tells why.
+    NoConnection(Outcome),
+    /// The connection was reset.
+    Reset,
+    /// The connection was closed without a whole response.
+    Closed,
+    /// The client waited no longer.
+    ClientTimeout,
+}
+
+impl Failure {
+    /// In JSON: the status, or the outcome's name.
+    pub fn name(self) -> String {
+        match self {
+            Self::Status(status) => status.to_string(),
+            Self::Refused => "refused".to_owned(),
+            Self::NoConnection(outcome) => outcome.name().to_owned(),
+            Self::Reset => "reset".to_owned(),
+            Self::Closed => "closed".to_owned(),
+            Self::ClientTimeout => "client_timeout".to_owned(),
+        }
+    }
+
+    /// For a person.
+    pub fn words(self) -> String {
+        match self {
+            Self::Status(status) => status.to_string(),
+            Self::Refused => "connection refused".to_owned(),
+            Self::NoConnection(Outcome::NoLocalPort) => "no local port left".to_owned(),
+            Self::NoConnection(Outcome::NetworkUnreachable) => "network unreachable".to_owned(),
+            Self::NoConnection(Outcome::HostUnreachable) => "host unreachable".to_owned(),
+            Self::NoConnection(Outcome::TooManyFiles) => "too many open files".to_owned(),
+            Self::NoConnection(_) => "no connection".to_owned(),
+            Self::Reset => "connection reset".to_owned(),
+            Self::Closed => "closed without an answer".to_owned(),
+            Self::ClientTimeout => "the client's time-out".to_owned(),
+        }
+    }
+}
+
+/// One attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// 1 for the first call.
+    pub number: u32,
+    /// Its exchange; `None` while it is only a connect.
+    pub exchange: Option<ExchangeId>,
+    /// When it began: the connect where it made a connection, else the request.
+    pub started: Timestamp,
+    /// When it was over: of one that timed out, when its client stopped waiting, as far as that can be told.
+    pub ended: Option<Timestamp>,
+    /// When its connection was closed, where the client gave up waiting and closed it later than that.
+    pub closed: Option<Timestamp>,
+    /// How it failed; `None` while it is open, or where it did not fail.
+    pub failure: Option<Failure>,
+    /// Nanoseconds from the end of the attempt before to its start; `None` for the first.
+    pub gap: Option<u64>,
+    /// Nanoseconds that the failure asked to wait (`Retry-After`).
+    pub retry_after: Option<u64>,
+    /// Sent again at once by the transport, because the connection had been closed while it idled.
+    pub resent: bool,
+}
+
+/// How the gaps between attempts develop.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pattern {
+    /// At once.
+    Immediate,
+    /// Always the same.
+    Constant,
+    /// Longer by the same amount each time.
+    Linear,
+    /// Longer by the same factor each time.
+    Exponential,
+    /// Longer and longer, with chance in it.
+    ExponentialJitter,
+    /// As the server asks.
+    RetryAfter,
+    /// None of these.
+    Irregular,
+}
+
+impl Pattern {
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Immediate => "immediate",
+            Self::Constant => "constant",
+            Self::Linear => "linear",
+            Self::Exponential => "exponential",
+            Self::ExponentialJitter => "exponential+jitter",
+            Self::RetryAfter => "retry-after",
+            Self::Irregular => "irregular",
+        }
+    }
+}
+
+/// How a chain ended, or that it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryResult {
+    /// Another attempt is under way, or expected.
+    Ongoing,
+    /// An attempt did not fail.
+    Recovered,
+    /// No attempt came when one was due.
+    GaveUp,
+    /// Its caller got a good answer without it: from another upstream, or without an answer of this one.
+    Bypassed,
+}
+
+impl RetryResult {
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ongoing => "ongoing",
+            Self::Recovered => "recovered",
+            Self::GaveUp => "gave_up",
+            Self::Bypassed => "bypassed",
+        }
+    }
+}
+
+/// The inbound exchange whose handling made the calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Its exchange.
+    pub exchange: ExchangeId,
+    /// What links them: `trace id`, `request id`, `same thread`.
+    pub by: &'static str,
+    /// Method of what was asked of the target.
+    pub method: Box<str>,
+    /// Path of it, with query.
+    pub path: Box<str>,
+    /// What the caller got: the status, or how it ended; `None` while it waits.
+    pub got: Option<Box<str>>,
+}
+
+/// A retry chain.
+#[derive(Clone, Debug)]
+pub struct RetryEvidence {
+    /// Method; `None` while there were only connects.
+    pub method: Option<Box<str>>,
+    /// Whom it is for.
+    pub authority: Box<str>,
+    /// Where the attempts went, as far as they are kept.
+    pub addresses: Vec<Box<str>>,
+    /// Path with query.
+    pub path: Box<str>,
+    /// Attempts, those before tracing included where they are known to have been.
+    pub attempts: u32,
+    /// The first attempts and the latest.
+    pub listed: Vec<Attempt>,
+    /// How the gaps develop; `None` while too few are known.
+    pub pattern: Option<Pattern>,
+    /// More gaps than the pattern needs agree with it.
+    pub settled: bool,
+    /// First gap of the pattern, in nanoseconds.
+    pub base: Option<u64>,
+    /// Factor from gap to gap.
+    pub factor: Option<f64>,
+    /// Nanoseconds from gap to gap.
+    pub step: Option<u64>,
+    /// The longest gap, where it was reached.
+    pub cap: Option<u64>,
+    /// The first retry came at once, and the pattern began after it.
+    pub first_immediate: bool,
+    /// When the next attempt is due, while one is expected and can be foretold.
+    pub next_due: Option<Timestamp>,
+    /// How it stands.
+    pub result: RetryResult,
+    /// Status of the attempt that did not fail.
+    pub answer: Option<u16>,
+    /// Who waits for it.
+    pub caller: Option<Caller>,
+    /// What is wrong with how it retries.
+    pub pathologies: Vec<&'static str>,
+    /// Calls to this upstream so far, as its callers meant them, and attempts made for them.
+    pub upstream_calls: u64,
+    /// See there.
+    pub upstream_attempts: u64,
+}
+
+impl RetryEvidence {
+    /// The attempt of an exchange.
+    pub fn attempt_of(&self, exchange: ExchangeId) -> Option<&Attempt> {
+        self.listed.iter().rev().find(|attempt| attempt.exchange == Some(exchange))
+    }
+
+    /// The gap before the attempt with this number.
+    pub fn gap_before(&self, number: u32) -> Option<u64> {
+        self.listed.iter().rev().find(|attempt| attempt.number == number)?.gap
+    }
+
+    /// Whether the attempt with this number came when the server had asked for it.
+    pub fn came_as_asked(&self, number: u32) -> bool {
+        let before = self.listed.iter().rev().find(|attempt| attempt.number + 1 == number);
+        let gap = |length| Gap { length, retry_after: before.and_then(|before| before.retry_after), resent: false };
+        self.gap_before(number).is_some_and(|length| pattern::obeys(&gap(length)))
+    }
+
+    /// Method and URL.
+    pub fn call(&self, redactor: Redactor) -> String {
+        let authority = redactor.authority(&self.authority);
+        match &self.method {
+            Some(method) => {
+                let path = redactor.url(&self.path);
+                let gap = if path.starts_with('/') || path.is_empty() { "" } else { " " };
+                format!("{method} {authority}{gap}{path}")
+            }
+            None => format!("connect to {authority}"),
+        }
+    }
+
+    /// How it waits, in words.
+    fn backoff(&self) -> Option<String> {
+        let ms = |nanoseconds: Option<u64>| match nanoseconds.unwrap_or_default() {
+            long @ 10_000_000_000.. => format!("{:.0} s", long as f64 / 1e9),
+            nanoseconds @ 1_000_000_000.. => format!("{:.1} s", nanoseconds as f64 / 1e9),
+            nanoseconds => format!("{:.0} ms", nanoseconds as f64 / 1e6),
+        };
+        let cap = self.cap.map_or_else(String::new, |cap| format!(" up to {}", ms(Some(cap))));
+        Some(match self.pattern? {
+            Pattern::Immediate => "no backoff".to_owned(),
+            Pattern::Constant => format!("always after {}", ms(self.base)),
+            Pattern::Linear => format!("after {} and {} more each time{cap}", ms(self.base), ms(self.step)),
+            Pattern::Exponential => {
+                format!("after {}, x{:.1} each time{cap}", ms(self.base), self.factor.unwrap_or_default())
+            }
+            Pattern::ExponentialJitter => "backoff with jitter".to_owned(),
+            Pattern::RetryAfter => "waits as the server asks".to_owned(),
+            Pattern::Irregular => "no regular backoff".to_owned(),
+        })
+    }
+
+    /// The latest failure.
+    pub fn last_failure(&self) -> Option<Failure> {
+        self.listed.iter().rev().find_map(|attempt| attempt.failure)
+    }
+}
+
+impl Explain for RetryEvidence {
+    fn title(&self, redactor: Redactor) -> String {
+        let addresses = endpoint::others(self.addresses.iter().map(|address| &**address), &self.authority, redactor);
+        let call = format!("{}{addresses}", self.call(redactor));
+        let last = self.last_failure().map(|last| format!("last: {}", last.words()));
+        let known = last.into_iter().chain(self.backoff()).collect::<Vec<_>>().join("; ");
+        let last = if known.is_empty() { known } else { format!(" ({known})") };
+        let attempts = self.attempts;
+        match self.result {
+            RetryResult::Ongoing => format!("{call} is being retried: attempt {attempts}{last}"),
+            RetryResult::Recovered => match self.answer {
+                Some(status) => format!("{call} was answered with {status} at attempt {attempts}{last}"),
+                None => format!("{call} succeeded at attempt {attempts}{last}"),
+            },
+            RetryResult::Bypassed => {
+                let got = self.caller.as_ref().and_then(|caller| caller.got.as_deref()).unwrap_or("an answer");
+                format!("{call} failed {attempts} times{last}; the caller got {got} without it")
+            }
+            RetryResult::GaveUp => {
+                let got = self.caller.as_ref().and_then(|caller| caller.got.as_deref());
+                let got = got.map_or_else(String::new, |got| format!("; the caller got {got}"));
+                format!("{call} was given up after {attempts} attempts{last}{got}")
+            }
+        }
+    }
+
+    fn advice(&self) -> String {
+        let mut advice = Vec::new();
+        for pathology in &self.pathologies {
+            advice.push(match *pathology {
+                "hot_loop" => "The retries follow each other without a pause: add a backoff, or they make it worse.",
+                "non_idempotent" => {
+                    "The method is not idempotent and there is no idempotency key: a request that was carried out \
+                     before it failed is carried out again."
+                }
+                "retry_after_ignored" => "The server said how long to wait (Retry-After), and the client did not.",
+                "client_error_retried" => "A 4xx status says that the request itself is wrong: repeating it is no use.",
+                "in_step" => "Several chains retry at the same moments: add jitter, or they hit the server together.",
+                "layered" => "The caller retries as well, so that retries multiply: let one layer retry.",
+                _ => "",
+            });
+        }
+        if advice.is_empty() {
+            advice.push(match self.last_failure() {
+                Some(Failure::Refused) => "Nothing listens there: check whether the upstream runs, and on which port.",
+                Some(Failure::NoConnection(Outcome::NoLocalPort)) => {
+                    "No local port is left: keep connections and use them again, and look for those that are not closed; more \
+                     ports (net.ipv4.ip_local_port_range) only put it off."
+                }
+                Some(Failure::NoConnection(_)) => "The upstream's host does not answer: check routes, firewalls and names.",
+                Some(Failure::ClientTimeout) => "The upstream does not answer in time: look at what it waits for.",
+                Some(Failure::Reset | Failure::Closed) => "The upstream drops the connection: look at its log.",
+                Some(Failure::Status(429)) => "The upstream limits the rate: send less, or ask for more.",
+                Some(Failure::Status(_)) | None => "The upstream fails: look at its log for these requests.",
+            });
+        }
+        advice.join(" ")
+    }
+
+    fn facts(&self, redactor: Redactor) -> Facts {
+        let ms = |nanoseconds: Option<u64>| nanoseconds.map_or(Value::Null, Value::milliseconds);
+        let mut facts = vec![
+            ("method", Value::from(self.method.as_deref())),
+            ("authority", Value::Text(redactor.authority(&self.authority).into_owned())),
+            ("path", Value::Text(redactor.url(&self.path).into_owned())),
+            ("attempts", Value::Count(self.attempts.into())),
+            ("gaps_ms", Value::list(self.listed.iter().filter_map(|attempt| attempt.gap), Value::milliseconds)),
+            ("pattern", Value::from(self.pattern.map(Pattern::name))),
+            ("settled", Value::Flag(self.settled)),
+            ("factor", self.factor.map_or(Value::Null, Value::Decimal)),
+            ("base_ms", ms(self.base)),
+            ("step_ms", ms(self.step)),
+            ("cap_ms", ms(self.cap)),
+            ("first_immediate", Value::Flag(self.first_immediate)),
+            ("next_due", Value::from(self.next_due)),
+            ("result", self.result.name().into()),
+            ("answer", self.answer.map_or(Value::Null, |status| Value::Count(status.into()))),
+        ];
+        let caller = self.caller.as_ref().map_or(Value::Null, |caller| {
+            Value::Object(vec![
+                ("exchange", caller.exchange.into()),
+                ("by", caller.by.into()),
+                ("method", Value::Text(caller.method.to_string())),
+                ("path", Value::Text(redactor.url(&caller.path).into_owned())),
+                ("got", Value::from(caller.got.as_deref())),
+            ])
+        });
+        facts.push(("caller", caller));
+        facts.push(("pathologies", Value::list(&self.pathologies, |name| (*name).into())));
+        facts.push((
+            "upstream",
+            Value::Object(vec![
+                ("calls", Value::Count(self.upstream_calls)),
+                ("attempts", Value::Count(self.upstream_attempts)),
+                ("amplification", Value::Decimal(self.upstream_attempts as f64 / self.upstream_calls.max(1) as f64)),
+            ]),
+        ));
+        let attempts = self.listed.iter().map(|attempt| {
+            let mut attempt_facts = vec![
+                ("number", Value::Count(attempt.number.into())),
+                ("exchange", attempt.exchange.into()),
+                ("started", attempt.started.into()),
+                ("ended", attempt.ended.into()),
+                ("failure", Value::from(attempt.failure.map(Failure::name).as_deref())),
+                ("gap_ms", ms(attempt.gap)),
+                ("retry_after_ms", ms(attempt.retry_after)),
+                ("resent", Value::Flag(attempt.resent)),
+            ];
+            // Said only where it is another time than the end.
+            attempt_facts.extend(attempt.closed.map(|closed| ("closed", closed.into())));
+            Value::Object(attempt_facts)
+        });
+        facts.push(("list", Value::List(attempts.collect())));
+        facts
+    }
+}

@@ -1,0 +1,161 @@
+//! Thresholds: numbers with names, that have defaults and can be set from text.
+
+use std::{fmt, time::Duration};
+
+/// A threshold, as a person is told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Threshold {
+    /// Its name: `give-up-after`.
+    pub name: String,
+    /// Its value, as it can be typed.
+    pub value: String,
+    /// What it decides.
+    pub what: &'static str,
+}
+
+/// The thresholds of one detector.
+pub trait Thresholds: fmt::Debug {
+    /// Sets one. `Ok(false)`: there is none of this name.
+    ///
+    /// # Errors
+    ///
+    /// The text is not a value of this threshold; says what is.
+    fn set(&mut self, name: &str, value: &str) -> Result<bool, String>;
+
+    /// All of them, as they are set.
+    fn list(&self) -> Vec<Threshold>;
+}
+
+/// A type of thresholds.
+pub trait Setting: Sized {
+    /// From what a person typed.
+    ///
+    /// # Errors
+    ///
+    /// What is needed instead.
+    fn parse(text: &str) -> Result<Self, String>;
+
+    /// As [`Self::parse`] takes it.
+    fn show(&self) -> String;
+}
+
+/// Longer than any trace.
+const LONGEST: Duration = Duration::from_hours(366 * 24);
+
+impl Setting for Duration {
+    fn parse(text: &str) -> Result<Self, String> {
+        let needed = || "a time is needed, as in 500ms, 2.5s, 1m".to_owned();
+        let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
+        let seconds: f64 = number.parse().map_err(|_| needed())?;
+        let factor = match unit {
+            "ms" => 1e-3,
+            "" | "s" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(needed()),
+        };
+        let duration = Self::try_from_secs_f64(seconds * factor).map_err(|_| needed())?;
+        if duration > LONGEST { Err("at most a year".to_owned()) } else { Ok(duration) }
+    }
+
+    fn show(&self) -> String {
+        let milliseconds = self.as_millis();
+        if milliseconds.is_multiple_of(60_000) && milliseconds > 0 {
+            format!("{}m", milliseconds / 60_000)
+        } else if milliseconds >= 1_000 {
+            format!("{}s", milliseconds as f64 / 1e3)
+        } else {
+            format!("{milliseconds}ms")
+        }
+    }
+}
+
+impl Setting for u32 {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "a whole number is needed, as in 5".to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Setting for f64 {
+    fn parse(text: &str) -> Result<Self, String> {
+        let number = text.parse().ok().filter(|number: &Self| number.is_finite() && *number >= 0.0);
+        number.ok_or_else(|| "a number is needed, as in 0.25".to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// The name on the command line of a field.
+pub(super) fn kebab(field: &str) -> String {
+    field.replace('_', "-")
+}
+
+/// A struct of thresholds: each with what it decides, its type and its default.
+macro_rules! thresholds {
+    (
+        $(#[$meta:meta])*
+        pub struct $Name:ident {
+            $(#[doc = $what:literal] $field:ident: $type:ty = $default:expr,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $Name {
+            $(#[doc = $what] pub $field: $type,)*
+        }
+
+        impl Default for $Name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        impl $crate::analysis::detector::Thresholds for $Name {
+            fn set(&mut self, name: &str, value: &str) -> Result<bool, String> {
+                $(
+                    if name == $crate::analysis::detector::threshold::kebab(stringify!($field)) {
+                        self.$field = $crate::analysis::detector::Setting::parse(value)?;
+                        return Ok(true);
+                    }
+                )*
+                Ok(false)
+            }
+
+            fn list(&self) -> Vec<$crate::analysis::detector::Threshold> {
+                vec![$($crate::analysis::detector::Threshold {
+                    name: $crate::analysis::detector::threshold::kebab(stringify!($field)),
+                    value: $crate::analysis::detector::Setting::show(&self.$field),
+                    what: $what.trim_ascii(),
+                },)*]
+            }
+        }
+    };
+}
+
+pub(super) use thresholds;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_as_they_are_shown() {
+        for milliseconds in [0, 1, 999, 1_000, 2_500, 60_000, 90_000, 3_600_000] {
+            let duration = Duration::from_millis(milliseconds);
+            assert_eq!(Duration::parse(&duration.show()), Ok(duration));
+        }
+        for text in ["", "s", "-1s", "1e9s", "10 s", "nans", "9999999h", "1..2s"] {
+            assert!(Duration::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(f64::parse("0.25"), Ok(0.25));
+        for text in ["", "-1", "inf", "NaN", "x"] {
+            assert!(f64::parse(text).is_err() && u32::parse(text).is_err(), "{text}");
+        }
+    }
+}

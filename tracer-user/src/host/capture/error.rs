@@ -1,0 +1,123 @@
+//! Why tracing cannot begin.
+
+use std::io;
+
+use thiserror::Error;
+
+use super::{btf::BtfError, refusal::VerifierLog};
+use crate::host::limits;
+
+/// Why the probes could not be loaded or attached. Each message says what was tried, what failed, and what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CaptureError {
+    /// The binary carries no probes.
+    #[error(
+        "cannot load the probes: this pidtap was built without them, because bpf-linker was not there; run `cargo xtask build`"
+    )]
+    NoProbes,
+    /// No target was given.
+    #[error("cannot start tracing: no process was named; give a PID or a name")]
+    NoTarget,
+    /// An option is out of range.
+    #[error("cannot make a ring buffer of {0} bytes: its size must be a power of two of at least 4096")]
+    RingSize(u32),
+    /// The kernel's type information cannot be read.
+    #[error(
+        "cannot read the kernel's type information, /sys/kernel/btf/vmlinux: {source}; pidtap needs a kernel built with \
+         CONFIG_DEBUG_INFO_BTF, and /sys mounted"
+    )]
+    NoBtf {
+        /// What reading gave.
+        source: io::Error,
+    },
+    /// The kernel's type information lacks something.
+    #[error(
+        "cannot find what the probes read in the kernel's type information, /sys/kernel/btf/vmlinux: {source}; this \
+         kernel is laid out in a way that this version of pidtap does not know: please report it with `uname -r`"
+    )]
+    Btf {
+        /// What is missing.
+        source: BtfError,
+    },
+    /// No permission.
+    #[error(
+        "cannot {operation}: the kernel does not permit it (missing here: {missing}); run pidtap with `sudo`; \
+         `pidtap doctor` names the capabilities that it can be given instead, and how"
+    )]
+    Permission {
+        /// What was tried.
+        operation: String,
+        /// Capabilities that this process lacks, or what else may be the reason.
+        missing: String,
+    },
+    /// No ring buffer.
+    #[error(
+        "cannot create the ring buffer of {size} bytes: {source}; pidtap needs Linux 5.17 or later, and memory for the \
+         ring (a smaller one may fit)"
+    )]
+    NoRingBuffer {
+        /// Bytes.
+        size: u32,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Descriptors or memory are short.
+    #[error("cannot {operation}: {source}; {}", limits::advice(source).unwrap_or("check the limits (`ulimit -a`)"))]
+    Shortage {
+        /// What was tried.
+        operation: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The verifier refused a program.
+    #[error(
+        "cannot load the probe {program}: the kernel's verifier refused it ({source}); this is a fault of pidtap on this \
+         kernel: please report it with `uname -r` and the verifier's log, {log}"
+    )]
+    Verifier {
+        /// Name of the program.
+        program: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+        /// What the verifier wrote.
+        log: VerifierLog,
+    },
+    /// A tracepoint that is needed is missing.
+    #[error(
+        "cannot attach to the raw tracepoint {tracepoint}: {source}; pidtap needs a kernel with tracepoints for system \
+         calls and processes (CONFIG_FTRACE_SYSCALLS)"
+    )]
+    NoTracepoint {
+        /// Name of the tracepoint.
+        tracepoint: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Something else of loading.
+    #[error("cannot {operation}: {reason}; `pidtap doctor` checks what this machine has")]
+    Load {
+        /// What was tried.
+        operation: String,
+        /// What failed.
+        reason: String,
+    },
+    /// The reading thread cannot wait for events.
+    #[error("cannot wait for events of the ring buffer: {source}; check the limit of open files (`ulimit -n`)")]
+    Wait {
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The reading thread cannot be started.
+    #[error("cannot start the thread that reads events: {source}; check the limit of processes (`ulimit -u`)")]
+    Thread {
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl CaptureError {
+    pub(super) fn wait(error: rustix::io::Errno) -> Self {
+        Self::Wait { source: error.into() }
+    }
+}

@@ -1,0 +1,147 @@
+//! URLs of exchanges: where a request went, as one text.
+
+use std::fmt::Write as _;
+
+use crate::{
+    model::{
+        connection::{Endpoint, Role},
+        exchange::{Exchange, Request},
+    },
+    text::redact::Redactor,
+};
+
+/// What stands before the path in the URL of a request in origin form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base<'a> {
+    /// `http://` and this authority.
+    Authority(&'a str),
+    /// `http+unix://` and this path of a Unix socket, percent-encoded.
+    Unix(&'a str),
+    /// The target says it all (absolute and authority form).
+    Target,
+    /// Nothing is known: the URL is the path alone.
+    Nothing,
+}
+
+/// Where a request went (RFC 9112 section 3.3). Without an authority of its own (HTTP/1.0, or no `Host`), that is the
+/// address of the connection's serving end.
+pub fn base<'a>(exchange: &'a Exchange, request: &'a Request) -> Base<'a> {
+    let origin_form = request.target.starts_with('/');
+    if !origin_form
+        && (&*request.method == "CONNECT"
+            || request.target.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme)))
+    {
+        return Base::Target;
+    }
+    if let Some(authority) = request.authority().filter(|authority| !authority.is_empty()) {
+        return Base::Authority(authority);
+    }
+    let (server, text) = server(exchange);
+    match server {
+        Endpoint::Inet(_) => Base::Authority(text),
+        Endpoint::Unix(path) if !path.is_empty() => Base::Unix(path),
+        Endpoint::Unix(_) | Endpoint::Unknown => Base::Nothing,
+    }
+}
+
+/// The end of the connection that answers requests, and its text.
+pub fn server(exchange: &Exchange) -> (&Endpoint, &str) {
+    let connection = &exchange.connection;
+    match exchange.role {
+        Role::Client => (&connection.remote, &connection.remote_text),
+        Role::Server => (&connection.local, &connection.local_text),
+    }
+}
+
+/// The whole URL of a request, in the form that JSON has it: `http://authority/path`, `http+unix://` with the socket's
+/// path percent-encoded, the target itself where it is a URL or `CONNECT`'s, or the path alone. As it was on the wire,
+/// but for hidden secrets: what shows it on a terminal uses [`crate::text::escape::Visible`].
+pub fn whole(exchange: &Exchange, request: &Request, redactor: Redactor) -> String {
+    let path = redactor.url(request.path());
+    let (scheme, authority) = match base(exchange, request) {
+        Base::Authority(authority) => ("http://", redactor.authority(authority)),
+        Base::Unix(path) => ("http+unix://", percent_encoded(path).into()),
+        Base::Target => return redactor.url(&request.target).into_owned(),
+        Base::Nothing => return path.into_owned(),
+    };
+    let (slash, path) = after_authority(&path);
+    [scheme, &authority, slash, path].concat()
+}
+
+/// A path as it stands behind an authority, and what goes between: `OPTIONS *` has none (RFC 9112 section 3.2.4).
+pub fn after_authority(path: &str) -> (&'static str, &str) {
+    let path = if path == "*" { "" } else { path };
+    let slash = if path.is_empty() || path.starts_with(['/', '?']) { "" } else { "/" };
+    (slash, path)
+}
+
+/// All but the unreserved characters of RFC 3986 section 2.3 as `%XX`.
+pub fn percent_encoded(path: &str) -> String {
+    let mut out = String::with_capacity(path.len() + 8);
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // A String takes everything.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+fn is_scheme(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        fixture::{connection, exchange},
+        model::{connection::ConnectionInfo, exchange::Fields},
+    };
+
+    fn url(method: &str, target: &str, host: Option<&str>) -> String {
+        let mut exchange = exchange();
+        let request = exchange.request.as_mut().expect("the fixture has one");
+        request.method = method.into();
+        request.target = target.into();
+        request.headers = Fields::default();
+        if let Some(host) = host {
+            request.headers.push(b"Host", host.as_bytes());
+        }
+        whole(&exchange, exchange.request.as_ref().expect("just changed"), Redactor::new(false))
+    }
+
+    #[test]
+    fn all_forms_of_a_target() {
+        assert_eq!(url("GET", "/p?q", Some("h:8080")), "http://h:8080/p?q");
+        assert_eq!(url("GET", "/p", None), "http://127.0.0.1:2/p");
+        assert_eq!(url("GET", "http://other/p", Some("h")), "http://other/p");
+        assert_eq!(url("CONNECT", "h:443", Some("h")), "h:443");
+        assert_eq!(url("OPTIONS", "*", Some("h")), "http://h");
+        assert_eq!(url("GET", "p", Some("h")), "http://h/p");
+    }
+
+    #[test]
+    fn secrets_are_hidden() {
+        let shown = url("GET", "/p?token=abc", Some("me:word@h"));
+        assert!(shown.starts_with("http://***") && shown.contains("@h/p?token=***"), "{shown}");
+        assert!(!shown.contains("abc") && !shown.contains("word"), "{shown}");
+    }
+
+    #[test]
+    fn unix_sockets() {
+        let mut exchange = exchange();
+        let socket =
+            |path: &str| Arc::new(ConnectionInfo { remote: Endpoint::Unix(path.into()), ..(*connection()).clone() });
+        let mut request = exchange.request.clone().expect("the fixture has one");
+        request.headers = Fields::default();
+        exchange.connection = socket("/run/a b.sock");
+        assert_eq!(whole(&exchange, &request, Redactor::new(false)), "http+unix://%2Frun%2Fa%20b.sock/p?q");
+        exchange.connection = socket("");
+        assert_eq!(whole(&exchange, &request, Redactor::new(false)), "/p?q");
+    }
+}

@@ -1,0 +1,3 @@
+//! Views of a trace as plain data, which the screens and other outputs draw.
+
+pub mod curl;
