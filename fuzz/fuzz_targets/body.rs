@@ -2,7 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pidtap::{payload::body::{self, Limits}, model::exchange::{Body, Fields}, text::{redact::Redactor, escape::Visible}};
+use pidtap::{
+    model::exchange::{Body, Fields},
+    payload::body::{self, Limits},
+    text::{escape::Visible, redact::Redactor},
+};
 use pidtap_fuzz::seeds;
 
 const TYPES: [&str; 8] = [

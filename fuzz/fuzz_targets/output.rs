@@ -3,7 +3,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pidtap::{output::{Output as _, json::{JsonOptions, JsonOutput}, line::{LineOptions, LineOutput}}, text::escape::Visible};
+use pidtap::{
+    output::{
+        Output as _,
+        json::{JsonOptions, JsonOutput},
+        line::{LineOptions, LineOutput},
+    },
+    text::escape::Visible,
+};
 use pidtap_fuzz::{script, seeds};
 
 fuzz_target!(init: seeds::write(&seeds::http1()), |bytes: &[u8]| {

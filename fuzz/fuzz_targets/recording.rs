@@ -3,7 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pidtap::{event::Event, recording::{Header, Reader, Writer}};
+use pidtap::{
+    event::Event,
+    recording::{Header, Reader, Writer},
+};
 use pidtap_fuzz::seeds;
 
 fuzz_target!(init: seeds::write(&seeds::recording()), |bytes: &[u8]| {

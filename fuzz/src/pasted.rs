@@ -2,7 +2,17 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use pidtap::{model::{connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role}, exchange::{Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Timing, Version}}, view::curl, event::{SocketInode, Timestamp}, text::redact::Redactor};
+use pidtap::{
+    event::{SocketInode, Timestamp},
+    model::{
+        connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
+        exchange::{
+            Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Timing, Version,
+        },
+    },
+    text::redact::Redactor,
+    view::curl,
+};
 
 /// Options that take a word.
 const WITH_WORD: [&str; 9] = [

@@ -4,7 +4,16 @@
 //! what happens, a byte of detail, and for data a length and the payload. The HTTP bytes themselves stand in the input
 //! unchanged, where the fuzzer can see and change them.
 
-use pidtap::{engine::{Engine, EngineOptions, Update}, event::{Event, wire::{AttachedEvent, DataEvent, DescriptorEvent, EventHeader, ProbeEvent, ProcessEvent, SocketEvent, TcpEvent, ThreadEvent, TickEvent, call, descriptor, direction, flag, loss, origin, process, tcp, tcp_state}}};
+use pidtap::{
+    engine::{Engine, EngineOptions, Update},
+    event::{
+        Event,
+        wire::{
+            AttachedEvent, DataEvent, DescriptorEvent, EventHeader, ProbeEvent, ProcessEvent, SocketEvent, TcpEvent,
+            ThreadEvent, TickEvent, call, descriptor, direction, flag, loss, origin, process, tcp, tcp_state,
+        },
+    },
+};
 
 use zerocopy::FromZeros as _;
 

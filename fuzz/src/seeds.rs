@@ -3,7 +3,17 @@
 
 use std::{env, fs, path::Path};
 
-use pidtap::{event::{Event, wire::{AttachedEvent, DataEvent, DescriptorEvent, EventHeader, ProbeEvent, ProcessEvent, SocketEvent, SocketNameEvent, TcpEvent, ThreadEvent, TickEvent, flag, loss}}, filter::fields, recording::{Header, Writer}};
+use pidtap::{
+    event::{
+        Event,
+        wire::{
+            AttachedEvent, DataEvent, DescriptorEvent, EventHeader, ProbeEvent, ProcessEvent, SocketEvent,
+            SocketNameEvent, TcpEvent, ThreadEvent, TickEvent, flag, loss,
+        },
+    },
+    filter::fields,
+    recording::{Header, Writer},
+};
 use zerocopy::FromZeros as _;
 
 /// The folder into which a target writes its seeds when it starts: before libFuzzer reads the corpus.

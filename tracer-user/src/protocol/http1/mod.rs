@@ -5,9 +5,14 @@
 //!                             head, framing, chunked
 //! ```
 
-pub mod chunked;
-mod draft;
-pub mod framing;
 pub mod head;
-pub mod pairing;
+
+pub mod framing;
+
+pub mod chunked;
+
 pub mod parser;
+
+mod draft;
+
+pub mod pairing;

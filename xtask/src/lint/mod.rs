@@ -1,7 +1,9 @@
-//! Format, clippy, and the purity of the core.
+//! Format, the order of modules, clippy, and the purity of the core.
+
+mod order;
 
 use crate::{
-    command::{cargo, perform, say},
+    command::{cargo, perform, root, say},
     compile,
 };
 
@@ -9,6 +11,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     say("format");
     perform(cargo().args(["fmt", "--all", "--check"]))?;
     perform(cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
+    say("the order of modules");
+    for folder in ["tracer-user/src", "tracer-ebpf/src"] {
+        order::check(&root().join(folder))?;
+    }
     say("clippy: every crate, every feature");
     perform(cargo().args(["clippy", "--all-targets", "--", "-D", "warnings"]))?;
     say("clippy: the fuzz targets");
