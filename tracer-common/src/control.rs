@@ -1,133 +1,134 @@
-//! What user space tells the probes: read-only numbers at load, and the values of the maps that both sides use.
+//! Control of the probes by user space: read-only globals set at load, and the layouts of the shared maps.
 
 #[cfg(feature = "user")]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Names of the read-only numbers (`u32`) that user space sets before loading.
+/// Names of the read-only globals (`u32`) that user space sets before it loads the object.
 pub mod global {
-    /// Process (thread group) of pidtap itself, which is never traced.
+    /// Thread group ID of pidtap itself, which is never traced.
     pub const SELF_TGID: &str = "SELF_TGID";
-    /// The only target, where there is one and children are not followed; 0 otherwise.
+    /// Thread group ID of the target if there is exactly one and children are not followed; otherwise 0.
     pub const SINGLE_TARGET: &str = "SINGLE_TARGET";
-    /// 1 where children of targets become targets.
+    /// 1 if children of targets become targets.
     pub const FOLLOW: &str = "FOLLOW";
-    /// 1 where a target must stay a process of [`OWNER_UID`] and [`OWNER_GID`] when it executes another program.
+    /// 1 if a target must keep [`OWNER_UID`] and [`OWNER_GID`] when it executes another program.
     pub const OWNED: &str = "OWNED";
-    /// The user of all targets, where [`OWNED`] says so.
+    /// User ID of all targets, if [`OWNED`] is 1.
     pub const OWNER_UID: &str = "OWNER_UID";
-    /// The group of all targets, where [`OWNED`] says so.
+    /// Group ID of all targets, if [`OWNED`] is 1.
     pub const OWNER_GID: &str = "OWNER_GID";
-    /// 1 where the probes load kernel memory by themselves (`bpf_rdonly_cast`, Linux 6.2); 0 where each read is a helper
-    /// call.
+    /// 1 if the probes load kernel memory directly (`bpf_rdonly_cast`, Linux 6.2); 0 if each read is a helper call.
     pub const DIRECT: &str = "DIRECT";
-    /// BTF number of a structure that begins with a 64-bit number: what [`super::CAST_CALL`] casts to.
+    /// BTF type ID of a structure that begins with a 64-bit integer: the type that [`super::CAST_CALL`] casts to.
     pub const WORD_TYPE: &str = "WORD_TYPE";
-    /// Bytes copied of one call at most.
+    /// Maximum number of bytes copied of one system call.
     pub const CALL_CAPTURE: &str = "CALL_CAPTURE";
-    /// Bytes in the ring at which the reader is woken before its time.
+    /// Fill level of the ring in bytes at which the probes wake the reader early.
     pub const WAKE_BYTES: &str = "WAKE_BYTES";
 }
 
 /// Names of the maps.
 pub mod map {
-    /// Ring buffer: the events.
+    /// Ring buffer of events.
     pub const EVENTS: &str = "EVENTS";
-    /// Hash: traced processes (`u32` thread group to `u32`, unused).
+    /// Hash of traced processes: key is the `u32` thread group ID; the `u32` value is unused.
     pub const TARGETS: &str = "TARGETS";
-    /// Array of `u64`: number and sum of the targets that fall on the index, as [`super::alone`] adds them up.
+    /// Array of `u64`: each slot holds the sum of [`super::alone`] over the targets that map to it.
     pub const TARGET_FILTER: &str = "TARGET_FILTER";
-    /// LRU hash: connections ([`super::Connection`] by inode number).
+    /// LRU hash of connections: [`super::Connection`] by inode number.
     pub const CONNECTIONS: &str = "CONNECTIONS";
-    /// LRU hash: what is not to be captured ([`super::Restraint`] by inode number).
+    /// LRU hash of capture restrictions: [`super::Restraint`] by inode number.
     pub const RESTRAINTS: &str = "RESTRAINTS";
-    /// Array of `u32`: non-zero where a connection that falls on the index may have a [`super::Restraint`].
+    /// Array of `u32`: non-zero if a connection that maps to the slot may have a [`super::Restraint`].
     pub const RESTRAINT_FILTER: &str = "RESTRAINT_FILTER";
-    /// Array for each processor: [`super::Losses`].
+    /// Per-CPU array with one [`super::Losses`].
     pub const LOSSES: &str = "LOSSES";
 }
 
-/// Helper that the object calls where it means the kernel function `bpf_rdonly_cast`: a number that no helper has.
-/// User space puts that function in its place before it loads the object.
+/// Helper number that the object uses in place of the kernel function `bpf_rdonly_cast`. No helper has this number.
+/// User space replaces the call before it loads the object.
 pub const CAST_CALL: i32 = 0x7069_6474;
 
-/// Entries of `TARGET_FILTER` and `RESTRAINT_FILTER`: a power of two. An entry that is set by chance costs one hash
-/// look-up.
+/// Number of slots in `TARGET_FILTER` and `RESTRAINT_FILTER`; a power of two. A collision costs one hash look-up.
 pub const FILTER_SLOTS: u32 = 4096;
 
-/// Where `key` falls in a filter.
+/// Returns the filter slot of `key`.
 pub const fn filter_slot(key: u64) -> u32 {
     key as u32 & (FILTER_SLOTS - 1)
 }
 
-/// What one target adds to its place in `TARGET_FILTER`: 1 to the number, which stands above 40 bits of sum. A place that
-/// has just this holds this target and no other.
+/// Contribution of one target to its slot in `TARGET_FILTER`: a count of 1 above a 40-bit sum of thread group IDs. A
+/// slot with exactly this value holds this target and no other.
 pub const fn alone(tgid: u32) -> u64 {
     1 << 40 | tgid as u64
 }
 
-/// What user space puts there where it cannot add: more targets than there can be, so that the hash is asked.
+/// Slot value that user space sets if it cannot add: a count above every possible number of targets, so that the probes
+/// look in the hash.
 pub const MANY_TARGETS: u64 = 1 << 62;
 
-/// Connections with a [`Restraint`] at the same time; the least recently used are captured again.
+/// Maximum number of connections with a [`Restraint`]. The least recently used entry is evicted, and its connection is
+/// captured again.
 pub const MAX_RESTRAINTS: u32 = 16_384;
 
-/// What the probes remember of a connection.
+/// State that the probes keep for a connection.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "user", derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Connection {
-    /// Bytes sent, where positions are counted.
+    /// Bytes sent, for connections without sequence numbers.
     pub sent: u64,
-    /// Bytes received, where positions are counted.
+    /// Bytes received, for connections without sequence numbers.
     pub received: u64,
     /// Bits of [`connection`].
     pub flags: u32,
     /// `AF_INET`, `AF_INET6` or `AF_UNIX`.
     pub family: u16,
-    /// Protocol number.
+    /// Protocol number (`IPPROTO_*`).
     pub protocol: u16,
 }
 
 /// Bits of [`Connection::flags`].
 pub mod connection {
-    /// Its SOCKET event was sent. Without it, its state changes are reported, and traffic announces it.
+    /// The SOCKET event of the connection was sent. An entry without this bit reports its state changes; the next
+    /// traffic announces it.
     pub const ANNOUNCED: u32 = 1 << 0;
-    /// TCP: positions are sequence numbers. Otherwise the probes count.
+    /// Positions are TCP sequence numbers. Otherwise the probes count bytes.
     pub const SEQUENCE: u32 = 1 << 1;
 }
 
-/// What is not to be captured of a connection. Positions go on in every case.
+/// Restriction of the capture of a connection. Positions advance regardless.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "user", derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Restraint {
     /// Bits of [`restraint`].
     pub flags: u32,
-    /// Zero.
+    /// Padding; always zero.
     pub reserved: u32,
-    /// Bytes before these positions are not captured, by direction.
+    /// Per direction, the position below which bytes are not captured.
     pub skip_until: [u64; 2],
 }
 
 /// Bits of [`Restraint::flags`].
 pub mod restraint {
-    /// Events carry lengths, no payload.
+    /// Events carry lengths but no payload.
     pub const MUTED: u32 = 1 << 0;
-    /// Calls that moved bytes give no event at all; errors and ends of stream do.
+    /// Calls that move bytes produce no event. Errors and ends of stream still do.
     pub const SILENT: u32 = 1 << 1;
-    /// [`super::Restraint::skip_until`] of [`crate::event::direction::SEND`] holds.
+    /// The entry of [`super::Restraint::skip_until`] for [`crate::event::direction::SEND`] applies.
     pub const SKIP_SEND: u32 = 1 << 2;
-    /// Likewise for [`crate::event::direction::RECEIVE`].
+    /// The entry of [`super::Restraint::skip_until`] for [`crate::event::direction::RECEIVE`] applies.
     pub const SKIP_RECEIVE: u32 = 1 << 3;
 }
 
-/// Counters of what was lost, of one processor; indices are [`crate::event::loss`].
+/// Loss counters of one processor, indexed by [`crate::event::loss`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "user", derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
 pub struct Losses {
-    /// Events that were not delivered.
+    /// Number of events that were not delivered.
     pub events: [u64; crate::event::loss::CAUSES],
-    /// Stream bytes behind them.
+    /// Stream bytes that the calls behind these events moved.
     pub bytes: [u64; crate::event::loss::CAUSES],
 }

@@ -1,9 +1,9 @@
-//! The event layout that pidtap's kernel and user sides share.
+//! Event layout that the probes and user space share.
 //!
-//! Everything here is plain memory: `repr(C)`, no `bool`, `enum`, `Option` or hidden padding; sizes and offsets are
-//! asserted at compile time. The same bytes cross the ring buffer, stand in a recording and are fed to the engine,
-//! so one decoder serves live and recorded input. What user space learns by asking the machine (connections
-//! that were there before us, loss counters, the passing of time) is an event of this same layout.
+//! All types are plain memory: `repr(C)`, without `bool`, `enum`, `Option` or hidden padding. Sizes and offsets are
+//! asserted at compile time. The ring buffer, recordings and the engine use the same bytes, so one decoder serves live
+//! and recorded input. Information that user space reads from the machine (existing connections, loss counters, time)
+//! is encoded as events of the same layout.
 #![no_std]
 
 pub mod control;

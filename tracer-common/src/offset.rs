@@ -1,22 +1,22 @@
 //! Members of kernel structures that the probes read.
 //!
-//! Rust has no CO-RE relocations: user space finds each member in the kernel's BTF and sets the read-only number of
+//! Rust has no CO-RE relocations. User space looks up each member in the kernel's BTF and sets the read-only global of
 //! the same name before it loads the probes.
 
-/// A member of a kernel structure, and the read-only number (`u32`, bytes from the structure's start) that tells it.
+/// A member of a kernel structure and the read-only global (`u32`) that holds its offset in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offset {
-    /// Name of the read-only number.
+    /// Name of the read-only global.
     pub global: &'static str,
-    /// Structure.
+    /// Name of the kernel structure.
     pub structure: &'static str,
-    /// Member, with dots for members of members. Unnamed structures and unions in between are looked through.
+    /// Path of the member, with dots between nested members. The look-up descends into unnamed structures and unions.
     pub member: &'static str,
 }
 
 macro_rules! offsets {
     ($($global:ident = $structure:ident . $member:literal,)*) => {
-        /// All of them.
+        /// Every member that the probes read.
         pub const OFFSETS: &[Offset] = &[
             $(Offset { global: stringify!($global), structure: stringify!($structure), member: $member },)*
         ];

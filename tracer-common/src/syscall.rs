@@ -1,18 +1,18 @@
-//! System call numbers of the architectures that the probes know.
+//! System call numbers of the supported architectures.
 //!
-//! Each table maps a number to what the probes do with the call: one of [`crate::event::call`] for calls that move
-//! bytes, one of the constants here for those that change descriptors or connections, 0 for all others. A table is
-//! one load in the kernel, cheaper than a chain of comparisons, and can be tested on any machine.
+//! Each table maps a system call number to the action of the probes: one of [`crate::event::call`] for calls that move
+//! bytes, one of the constants here for calls that change descriptors or connections, or 0. A table look-up is one load
+//! in the kernel, cheaper than a chain of comparisons, and can be tested on any machine.
 
 use crate::event::call;
 
-/// Entries of a table; higher numbers are none that the probes know.
+/// Number of entries in a table. The probes ignore higher system call numbers.
 pub const TABLE_LENGTH: usize = 512;
 
-/// What the probes do with each system call number.
+/// Action of the probes for each system call number.
 pub type Table = [u8; TABLE_LENGTH];
 
-/// Not one of ours.
+/// The probes ignore this system call.
 pub const NONE: u8 = 0;
 /// Highest code of a call that moves bytes.
 pub const LAST_DATA: u8 = call::SPLICE;
@@ -24,18 +24,18 @@ pub const ACCEPT: u8 = 33;
 pub const CLOSE: u8 = 34;
 /// `shutdown`.
 pub const SHUTDOWN: u8 = 35;
-/// `dup`: the lowest free descriptor, so that nothing is closed.
+/// `dup`: uses the lowest free descriptor and closes none.
 pub const DUP: u8 = 36;
-/// `dup2`, `dup3`: onto a descriptor that may have been open.
+/// `dup2`, `dup3`: may close the descriptor that they replace.
 pub const DUP_ONTO: u8 = 37;
-/// `fcntl`: `F_DUPFD` and `F_DUPFD_CLOEXEC` alone are looked at.
+/// `fcntl`; only `F_DUPFD` and `F_DUPFD_CLOEXEC` matter.
 pub const FCNTL: u8 = 38;
 /// `socketpair`.
 pub const SOCKETPAIR: u8 = 39;
 /// `close_range`.
 pub const CLOSE_RANGE: u8 = 40;
 
-/// x86-64 (64-bit calls; `arch/x86/entry/syscalls/syscall_64.tbl`).
+/// Table of x86-64 for 64-bit calls (`arch/x86/entry/syscalls/syscall_64.tbl`).
 pub const X86_64: Table = table(&[
     (0, call::READ),
     (1, call::WRITE),
@@ -64,7 +64,7 @@ pub const X86_64: Table = table(&[
     (436, CLOSE_RANGE),
 ]);
 
-/// aarch64 (`include/uapi/asm-generic/unistd.h`).
+/// Table of aarch64 (`include/uapi/asm-generic/unistd.h`).
 pub const AARCH64: Table = table(&[
     (23, DUP),
     (24, DUP_ONTO),
@@ -108,7 +108,7 @@ const fn table(entries: &[(usize, u8)]) -> Table {
 mod tests {
     use super::*;
 
-    /// Calls of which each architecture has at least one, and how many numbers lead to each.
+    /// Codes that each table contains.
     const CODES: [u8; 21] = [
         call::READ,
         call::READV,
@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    /// The table of the machine that runs the tests, against the numbers that the C library has for it.
+    /// Compares the table of the test machine with the numbers in its C library.
     #[test]
     fn the_numbers_are_those_of_the_c_library() {
         #[cfg(target_arch = "x86_64")]
@@ -181,7 +181,7 @@ mod tests {
         }
     }
 
-    /// The generic table does not depend on the machine: spot checks of `include/uapi/asm-generic/unistd.h`.
+    /// Spot checks against `include/uapi/asm-generic/unistd.h`. They run on every machine.
     #[test]
     fn the_generic_table_has_its_own_numbers() {
         assert_eq!(AARCH64[63], call::READ);

@@ -1,7 +1,7 @@
-//! Events as the engine takes them: bytes of [`tracer_common::event`] turned into types.
+//! Typed events: the decoded form of [`tracer_common::event`].
 //!
-//! The bytes come from the ring buffer, from a recording, or from a fuzzer. Decoding refuses what does not fit and
-//! never panics; an unknown kind is an error that names it, so that a reader can pass over it.
+//! The bytes come from the ring buffer, a recording, or a fuzzer. Decoding rejects invalid bytes and never panics. An
+//! unknown kind is a separate error, so that a reader can skip the event.
 
 use std::fmt;
 
@@ -13,24 +13,24 @@ use wire::{
 };
 use zerocopy::{FromBytes, IntoBytes};
 
-/// A moment: nanoseconds of `CLOCK_MONOTONIC` of the traced machine.
+/// Point in time: nanoseconds of `CLOCK_MONOTONIC` on the traced machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// Nanoseconds from `earlier` to this moment, 0 where `earlier` is later (clocks of two processors may differ
-    /// by a little).
+    /// Nanoseconds from `earlier` to this time; 0 if `earlier` is later, as the clocks of two processors may differ
+    /// slightly.
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// Whole microseconds from `earlier` to this moment.
+    /// Whole microseconds from `earlier` to this time; 0 if `earlier` is later.
     pub fn micros_since(self, earlier: Self) -> u64 {
         self.since(earlier) / 1_000
     }
 }
 
-/// Number of a socket's inode in sockfs: what `/proc/PID/fd` shows as `socket:[N]`.
+/// Inode number of a socket in sockfs, shown in `/proc/PID/fd` as `socket:[N]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketInode(pub u64);
 
@@ -40,67 +40,67 @@ impl fmt::Display for SocketInode {
     }
 }
 
-/// One event.
+/// A decoded event of each kind of [`wire::kind`].
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// Bytes moved, with what was captured of them.
+    /// Bytes moved, or a call failed. The slice is the captured payload.
     Data(DataEvent, &'a [u8]),
-    /// A connection becomes known.
+    /// A connection is first seen, connected or accepted.
     Socket(SocketEvent),
-    /// A change in a TCP connection's life.
+    /// A TCP connection changed state, retransmitted or was reset.
     Tcp(TcpEvent),
     /// A descriptor was closed, duplicated or shut down.
     Descriptor(DescriptorEvent),
-    /// A process was forked, executed, exited, or was found.
+    /// A process forked, executed a program, exited, or was found.
     Process(ProcessEvent),
     /// Tracing begins.
     Attached(AttachedEvent),
-    /// Time has passed.
+    /// Trace time and loss counters.
     Tick(TickEvent),
-    /// What the kernel says of a connection.
+    /// Kernel state of a connection.
     Probe(ProbeEvent),
-    /// A Unix socket's names: path (leading NUL for an abstract name) and peer.
+    /// Names of a Unix socket. The slice is the path, with a leading NUL for an abstract name.
     SocketName(SocketNameEvent, &'a [u8]),
     /// Tracing ends.
     Detached(TickEvent),
-    /// What a thread does.
+    /// State of a thread.
     Thread(ThreadEvent),
-    /// What waits in a listen queue.
+    /// State of a listen queue.
     Listener(ListenerEvent),
 }
 
-/// Why bytes are not an event.
+/// Error of [`Event::decode`].
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum DecodeError {
-    /// Fewer bytes than the event says, or than its kind needs.
+    /// There are fewer bytes than the event's header states, or than its kind needs.
     #[error("an event of kind {kind} needs {needed} bytes, {available} are there")]
     Short {
-        /// The kind, 0 where not even that could be read.
+        /// Event kind; 0 if the header itself is incomplete.
         kind: u16,
-        /// Bytes needed.
+        /// Number of bytes needed.
         needed: usize,
-        /// Bytes there.
+        /// Number of bytes given.
         available: usize,
     },
-    /// A kind that this version does not know.
+    /// This version does not know the kind.
     #[error("unknown event kind {0}")]
     UnknownKind(u16),
-    /// A field has a value that it cannot have.
+    /// A field has an impossible value.
     #[error("an event of kind {kind} has an impossible {field}")]
     Invalid {
-        /// The kind.
+        /// Event kind.
         kind: u16,
-        /// The field.
+        /// Name of the field.
         field: &'static str,
     },
 }
 
 impl<'a> Event<'a> {
-    /// Decodes one event from the start of `bytes`, which may be longer (ring records have slack at the end).
+    /// Decodes one event from the start of `bytes`. Bytes after the event are ignored, as ring records may have slack.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] where the bytes are not an event of this version.
+    /// [`DecodeError`] if the bytes are not an event of this version.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let (header, _) = EventHeader::read_from_prefix(bytes).map_err(|_| DecodeError::Short {
             kind: 0,
@@ -157,7 +157,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The common part.
+    /// Header that all events share.
     pub fn header(&self) -> &EventHeader {
         match self {
             Self::Data(event, _) => &event.header,
@@ -174,13 +174,13 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// When it happened.
+    /// Time of the event.
     pub fn time(&self) -> Timestamp {
         Timestamp(self.header().time_ns)
     }
 
-    /// Appends the event's bytes to `buffer`: the inverse of [`Self::decode`]. `header.kind` and `header.length` are
-    /// taken from what the event is, whatever they were.
+    /// Appends the event's bytes to `buffer`, the inverse of [`Self::decode`]. `header.kind` and `header.length` are
+    /// computed; their values in `self` are ignored.
     pub fn encode(&self, buffer: &mut Vec<u8>) {
         let start = buffer.len();
         let (kind, body, payload): (u16, &[u8], &[u8]) = match self {
@@ -205,8 +205,8 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Stream positions from here on are refused: no connection moves that much, and sums of positions and lengths below
-/// it cannot overflow.
+/// Stream positions from this value on are rejected. No connection moves this many bytes, and sums of positions and
+/// lengths below it cannot overflow.
 const POSITION_LIMIT: u64 = 1 << 56;
 
 fn check_positions(kind: u16, positions: [u64; 2]) -> Result<(), DecodeError> {
@@ -216,7 +216,7 @@ fn check_positions(kind: u16, positions: [u64; 2]) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// Reads a `T` from the start of `bytes`; gives the rest too.
+/// Reads a `T` from the start of `bytes` and returns it with the remaining bytes.
 fn take<T: FromBytes>(kind: u16, bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
     T::read_from_prefix(bytes).map_err(|_| DecodeError::Short { kind, needed: size_of::<T>(), available: bytes.len() })
 }

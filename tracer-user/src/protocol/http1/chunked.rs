@@ -1,4 +1,4 @@
-//! Chunked transfer coding (RFC 9112 section 7.1), decoded as it comes.
+//! Incremental decoder of the chunked transfer coding (RFC 9112 section 7.1).
 //!
 //! ```text
 //! Size -> Data -> DataEnd -> Size ... -> (size 0) -> Trailer -> done
@@ -9,16 +9,17 @@ use memchr::memchr;
 use super::head::lenient_fields;
 use crate::model::exchange::Fields;
 
-/// Longest chunk size line, extensions included. Extensions are next to unused; what is longer is not framing.
+/// Maximum length of a chunk size line in bytes, extensions included. Extensions are hardly used in practice; a longer
+/// line is not chunk framing.
 const MAX_SIZE_LINE: usize = 16 * 1024;
-/// Longest trailer section.
+/// Maximum length of the trailer section in bytes.
 const MAX_TRAILERS: usize = 64 * 1024;
 
-/// Where the decoder stands.
+/// State of the decoder between two inputs.
 #[derive(Debug, Default)]
 pub struct Chunked {
     state: State,
-    /// Current size line: digits seen, its value, length so far.
+    /// Value of the current size line so far. The following fields also describe that line.
     size: u64,
     digits: u8,
     in_extension: bool,
@@ -32,43 +33,43 @@ enum State {
     Size,
     Data(u64),
     DataEnd,
-    /// After the CR of the line end that follows a chunk's data.
+    /// After the CR that follows the data of a chunk.
     DataEndFeed,
     Trailer,
 }
 
-/// What a gap of known length leaves.
+/// Effect of a gap of known length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skip {
-    /// All of it is accounted for; so many bytes of it are content.
+    /// The gap is explained; the value is its number of content bytes.
     Exact(u64),
-    /// It is as long as the rest of the chunk and the end of the message: so many bytes are content. What follows tells
-    /// whether that is what it held.
+    /// The gap is as long as the rest of the chunk plus the end of the message. The value is the number of content
+    /// bytes. The bytes after the gap decide whether the message ended.
     PerhapsEnd(u64),
-    /// It holds framing that no length tells.
+    /// The gap contains chunk framing of unknown sizes.
     Unknown,
 }
 
-/// `CR LF` after a chunk's data.
+/// Length of the `CR LF` after the data of a chunk.
 const LINE_END: u64 = 2;
-/// `0 CR LF CR LF`: the last chunk without trailers.
+/// Length of `0 CR LF CR LF`, the last chunk without trailers.
 const LAST_CHUNK: u64 = 5;
 
-/// One step of decoding.
+/// Result of one decoding step.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// Content.
+    /// Content bytes.
     Data(&'a [u8]),
-    /// All input is used up.
+    /// The input is used up.
     NeedMore,
-    /// The last chunk and the trailer section are over.
+    /// The message is complete; the fields are its trailer section.
     End(Fields),
-    /// Not chunked coding.
+    /// The input is not chunked coding.
     Invalid,
 }
 
 impl Chunked {
-    /// Takes the next step over `input`, which is advanced by what was used.
+    /// Decodes the next step from `input` and advances `input` past the bytes used.
     pub fn step<'a>(&mut self, input: &mut &'a [u8]) -> Step<'a> {
         loop {
             if input.is_empty() {
@@ -123,10 +124,10 @@ impl Chunked {
         }
     }
 
-    /// Skips `length` missing bytes. Where they reach over the end of a chunk, they are taken for what alone fits their
-    /// length: the line end after the chunk, or that and the last chunk.
+    /// Skips a gap of `length` bytes. If the gap extends past the end of a chunk, its length has to match the line end
+    /// after the chunk, or the line end and the last chunk.
     pub fn skip(&mut self, length: u64) -> Skip {
-        // Content that is left of the chunk, and how much of what follows it was seen already.
+        // Content bytes left in the chunk, and the number of framing bytes after it that were already seen.
         let (left, seen) = match self.state {
             State::Data(left) if length <= left => {
                 self.advance(left, length);
@@ -136,7 +137,7 @@ impl Chunked {
             State::DataEnd => (0, 0),
             State::DataEndFeed => (0, 1),
             State::Size if self.line_length == 0 => (0, LINE_END),
-            // The line of the last chunk has begun.
+            // The size line of the last chunk has begun.
             State::Size if self.size == 0 && self.digits == 1 && self.line_length == 1 => (0, LINE_END + 1),
             State::Trailer if self.trailers.is_empty() => (0, LINE_END + LAST_CHUNK - 2),
             State::Size | State::Trailer => return Skip::Unknown,
@@ -153,17 +154,17 @@ impl Chunked {
         Skip::Exact(left)
     }
 
-    /// The next byte would be the first of a chunk's size line.
+    /// Resets the decoder; the next byte begins a size line.
     pub fn resume(&mut self) {
         *self = Self::default();
     }
 
-    /// All that is missing is the empty line after the last chunk.
+    /// Whether only the empty line after the last chunk is missing.
     pub fn lacks_empty_line(&self) -> bool {
         self.state == State::Trailer && self.trailers.is_empty()
     }
 
-    /// Bytes kept of the trailer section.
+    /// Buffered bytes of the trailer section.
     pub fn held(&self) -> usize {
         self.trailers.len()
     }
@@ -172,7 +173,8 @@ impl Chunked {
         self.state = if left > by { State::Data(left - by) } else { State::DataEnd };
     }
 
-    /// `Some(true)` at the end of the line, `Some(false)` when input ran out, `None` when it is no size line.
+    /// Returns `Some(true)` at the end of the line, `Some(false)` if the input ends first, `None` if it is no size
+    /// line.
     fn size_line(&mut self, input: &mut &[u8]) -> Option<bool> {
         while let Some((byte, rest)) = input.split_first() {
             *input = rest;

@@ -1,4 +1,4 @@
-//! An exchange while it is being put together.
+//! Exchanges in progress.
 
 use std::sync::Arc;
 
@@ -14,29 +14,29 @@ use crate::{
     stream::GapCause,
 };
 
-/// An exchange while it is being put together.
+/// An exchange in progress.
 ///
-/// Two things end independently: the request (`request_done`) and the final response (`response_done`); a response may
-/// be over before its request is (RFC 9112 section 9.5, an early error).
+/// The request (`request_done`) and the final response (`response_done`) end independently. A response may end before
+/// its request does (RFC 9112 section 9.5, an early error).
 #[derive(Debug)]
 pub(super) struct Draft {
-    /// Its number among the drafts of its connection.
+    /// Sequence number among the drafts of the connection.
     pub(super) key: u64,
-    /// Its number in the trace, once it is certain that it is an exchange.
+    /// ID in the trace; assigned once the draft is certain to be an exchange.
     pub(super) number: Option<ExchangeId>,
     pub(super) process: ProcessRef,
-    /// Of the response, once its head was seen.
+    /// Thread of the request; once the response head was seen, thread of the response.
     pub(super) thread: u32,
     pub(super) started: Timestamp,
-    /// Position of the request's first byte in its direction.
+    /// Stream position of the first byte of the request.
     pub(super) request_start: u64,
-    /// Position after the request's last byte, once that was seen.
+    /// Stream position after the last byte of the request, once that byte was seen.
     pub(super) request_stop: Option<u64>,
-    /// Where the responses' direction stood when that byte was seen.
+    /// Stream position of the response direction when the last byte of the request was seen.
     pub(super) response_position: u64,
-    /// Requests that followed this one are missing, from this position of their direction on.
+    /// Stream position from which later requests are missing.
     pub(super) lost_after: Option<u64>,
-    /// It was under way when tracing began, and stands for whatever was not seen.
+    /// The exchange was in flight when tracing began; its request was not seen in full.
     pub(super) late: bool,
     pub(super) request: Option<Request>,
     pub(super) request_done: bool,
@@ -49,7 +49,7 @@ pub(super) struct Draft {
     pub(super) error: Option<i32>,
     pub(super) request_misfit: Misfit,
     pub(super) response_misfit: Misfit,
-    /// The longest time between two parts of the response.
+    /// Longest time between two parts of the response, in nanoseconds.
     pub(super) longest_pause: u64,
 }
 
@@ -81,10 +81,10 @@ impl Draft {
         }
     }
 
-    /// Bytes that one takes without its messages.
+    /// Bytes of memory that a draft takes without its messages.
     pub(super) const WEIGHT: usize = size_of::<Self>();
 
-    /// Bytes that it takes without the content of its messages.
+    /// Bytes of memory that the draft takes without the content of its messages.
     pub(super) fn weight(&self) -> usize {
         let request = self.request.as_ref().map_or(0, Request::weight);
         let response = self.response.as_ref().map_or(0, Response::weight);
@@ -92,7 +92,7 @@ impl Draft {
         Self::WEIGHT + request + response + interim
     }
 
-    /// Lowers the quality to `quality`, unless it is worse already.
+    /// Lowers the quality to `quality`, unless it is already worse.
     pub(super) fn degrade(&mut self, quality: Quality) {
         self.quality = self.quality.max(quality);
     }
@@ -101,12 +101,12 @@ impl Draft {
         self.request_done && self.response_done
     }
 
-    /// Nothing was seen of the final response.
+    /// Whether no part of the final response was seen.
     pub(super) fn unanswered(&self) -> bool {
         !self.response_done && self.response.is_none()
     }
 
-    /// More of the response came.
+    /// Records that another part of the response arrived at `time`.
     pub(super) fn response_went_on(&mut self, time: Timestamp) {
         if let Some(last) = self.timing.response_end {
             self.longest_pause = self.longest_pause.max(time.since(last));
@@ -114,8 +114,9 @@ impl Draft {
         self.timing.response_end = Some(time);
     }
 
-    /// The request will not go on, though `left` bytes of its content are still to come, where a length says so. A client
-    /// that asked whether it should send its content, and was refused, keeps it (RFC 9110 section 10.1.1).
+    /// Ends the request early; `left` is the number of content bytes that the framing still expects, if a length states
+    /// it. A client that sent `Expect: 100-continue` and was refused keeps its content (RFC 9110 section 10.1.1): that
+    /// request is not cut.
     pub(super) fn cut_request(&mut self, left: Option<u64>) {
         self.request_done = true;
         let withheld = |request: &Request| request.body.bytes == 0 && request.headers.get("expect").is_some();
@@ -125,14 +126,14 @@ impl Draft {
         }
     }
 
-    /// The response will not go on.
+    /// Marks the response as cut; `left` is the number of content bytes that the framing still expects.
     pub(super) fn cut_response(&mut self, left: Option<u64>) {
         self.response_misfit.cut = left.unwrap_or(0);
         self.degrade(Quality::Cut);
     }
 
-    /// Whether a response that the client closed at `end` flowed until then, rather than that the client waited for more
-    /// of it in vain. A stream is silent by its nature; how long shows in the pauses that it made before.
+    /// Whether the response was still flowing when the client closed the connection at `end`, as opposed to a client
+    /// that waited in vain. A stream is silent between its parts, so the longest earlier pause sets the scale.
     pub(super) fn flowed_until(&self, end: Timestamp) -> bool {
         let (Some(response), Some(last)) = (&self.response, self.timing.response_end) else { return false };
         let silence = end.since(last);
@@ -159,7 +160,7 @@ impl Draft {
         }
     }
 
-    /// What is known of it now.
+    /// View of the current state.
     pub(super) fn view<'a>(&'a self, role: Role, connection: &'a Arc<ConnectionInfo>) -> OpenExchange<'a> {
         OpenExchange {
             id: self.number.unwrap_or(ExchangeId(0)),
@@ -180,10 +181,10 @@ impl Draft {
     }
 }
 
-/// Silence after the last part of a response, up to which a client that closes did not wait: a read time-out is longer.
+/// Longest silence in nanoseconds after which a closing client counts as not having waited. Read timeouts are longer.
 const SHORT_SILENCE_NS: u64 = 100_000_000;
 
-/// Whether a response is one that ends only when its client has seen enough.
+/// Whether the content type is one of an endless stream, which ends when its client has seen enough.
 fn is_stream(response: &Response) -> bool {
     const TYPES: [&[u8]; 6] = [
         b"text/event-stream",
@@ -197,7 +198,8 @@ fn is_stream(response: &Response) -> bool {
     TYPES.iter().any(|name| value.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))
 }
 
-/// Adds content to a body; the first `limit` bytes are kept, up to the first missing one. Gives the number kept.
+/// Appends content to a body. Keeps bytes up to `limit` and up to the first missing byte. Returns the number of bytes
+/// kept.
 pub(super) fn append(body: &mut Body, bytes: &[u8], limit: usize) -> usize {
     let before = body.captured.len();
     if body.captured.len() as u64 == body.bytes && body.captured.len() < limit {
@@ -208,8 +210,8 @@ pub(super) fn append(body: &mut Body, bytes: &[u8], limit: usize) -> usize {
     body.captured.len() - before
 }
 
-/// Adds missing content to a body. Tells whether anything that matters is missing: bytes that would have been kept, or
-/// bytes that should have come.
+/// Appends missing content to a body. Returns whether the body lacks bytes that would have been kept, or bytes that
+/// capture did not leave out on purpose.
 pub(super) fn append_gap(body: &mut Body, length: u64, cause: GapCause, limit: usize) -> bool {
     let wanted = length.min((limit as u64).saturating_sub(body.bytes));
     body.missing += wanted;

@@ -1,4 +1,4 @@
-//! How long a message's content is: RFC 9112 section 6.3.
+//! Length of the content of a message: RFC 9112 section 6.3.
 
 use super::head::StartLine;
 use crate::model::exchange::Fields;
@@ -6,19 +6,19 @@ use crate::model::exchange::Fields;
 /// Framing of a message's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// So many bytes.
+    /// A fixed number of bytes.
     Length(u64),
     /// Chunked transfer coding.
     Chunked,
-    /// Until the connection is closed.
+    /// All bytes until the connection is closed.
     UntilClose,
-    /// The connection is no longer HTTP after this head (101, or 2xx to CONNECT).
+    /// The connection leaves HTTP after this head (101, or 2xx to CONNECT).
     Switch,
 }
 
-/// The fields of a header section that delimit its message, read in one pass: this runs for each message.
+/// Fields of a header section that delimit a message. One pass reads them all, as this runs for each message.
 pub struct Delimiters {
-    /// Whether chunked is the final transfer coding; `None` without a transfer coding.
+    /// Whether the final transfer coding is chunked; `None` without a transfer coding.
     chunked: Option<bool>,
     length: Length,
     /// Whether the sender closes the connection after the message (RFC 9112 section 9.6).
@@ -26,11 +26,11 @@ pub struct Delimiters {
 }
 
 impl Delimiters {
-    /// Reads them. The last `Transfer-Encoding` line has the final coding.
+    /// Reads the delimiters from `headers`. The last `Transfer-Encoding` line determines the final coding.
     pub fn of(headers: &Fields) -> Self {
         let mut delimiters = Self { chunked: None, length: Length::None, closes: false };
         for (name, value) in headers.iter() {
-            // Lengths differ, so that most names cost one comparison.
+            // The names differ in length, so most names cost one comparison.
             match name.len() {
                 10 if name.eq_ignore_ascii_case(b"connection") => {
                     let is_close = |option: &[u8]| option.trim_ascii().eq_ignore_ascii_case(b"close");
@@ -50,15 +50,16 @@ impl Delimiters {
     pub fn request(&self) -> Framing {
         match (self.chunked, self.length) {
             (Some(true), _) => Framing::Chunked,
-            // Section 6.3 item 4: a request whose final coding is not chunked has no reliable length; servers answer
-            // 400 and close, so what follows is not another message. Item 5: an invalid length is as bad.
+            // RFC 9112 section 6.3 item 4: a request whose final coding is not chunked has no reliable length. Servers
+            // send 400 and close, so the following bytes are not another message. The same holds for an invalid length
+            // (item 5).
             (Some(false), _) | (None, Length::Invalid) => Framing::UntilClose,
             (None, Length::None) => Framing::Length(0),
             (None, Length::Bytes(length)) => Framing::Length(length),
         }
     }
 
-    /// Framing of a response's content. `method` is that of its request, `None` where that was not seen.
+    /// Framing of a response's content. `method` is the method of its request, `None` if that was not seen.
     pub fn response(&self, start: &StartLine, method: Option<&str>) -> Framing {
         let StartLine::Status { status, .. } = start else {
             return Framing::UntilClose;
@@ -77,13 +78,13 @@ impl Delimiters {
         }
     }
 
-    /// Whether there is no valid length where a length counts.
+    /// Whether the length is invalid and no transfer coding overrides it.
     pub fn contradict(&self) -> bool {
         self.chunked.is_none() && self.length == Length::Invalid
     }
 }
 
-/// Whether the last coding of a line is chunked; `None` where that is `identity`, which codes nothing.
+/// Whether the last coding of a line is chunked; `None` if it is `identity`, which is no coding.
 fn final_is_chunked(value: &[u8]) -> Option<bool> {
     let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
     (!last.eq_ignore_ascii_case(b"identity")).then(|| last.eq_ignore_ascii_case(b"chunked"))
@@ -97,8 +98,8 @@ enum Length {
 }
 
 impl Length {
-    /// With another line's value. Equal numbers, in one field or several, count as one (RFC 9110 section 8.6); different
-    /// ones contradict each other (RFC 9112 section 6.3 item 5).
+    /// Combines the length with the value of another line. Equal numbers, in one field or several, count as one (RFC
+    /// 9110 section 8.6). Different numbers make the length invalid (RFC 9112 section 6.3 item 5).
     fn and(self, value: &[u8]) -> Self {
         value.split(|byte| *byte == b',').fold(self, |length, digits| match (number(digits), length) {
             (Some(new), Self::None) => Self::Bytes(new),
@@ -108,10 +109,10 @@ impl Length {
     }
 }
 
-/// A decimal number with nothing beside it but white space.
+/// Parses a decimal number, with optional white space around it.
 fn number(digits: &[u8]) -> Option<u64> {
     let digits = digits.trim_ascii();
-    // `parse` takes a sign, the field does not.
+    // `parse` accepts a sign, the field does not.
     let digits = digits.first()?.is_ascii_digit().then_some(digits)?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }

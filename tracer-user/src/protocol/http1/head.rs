@@ -1,7 +1,7 @@
 //! Head of a message: start line and header section.
 //!
-//! httparse does the work; what it refuses but real peers send and take (obsolete folding in requests, stray lines)
-//! is read by a lenient second try, so that the message is shown as it was rather than not at all.
+//! httparse parses heads. A lenient parser reads heads that httparse rejects but real peers exchange (obsolete folding
+//! in requests, stray lines), so that such messages are still shown.
 
 use std::mem::MaybeUninit;
 
@@ -9,28 +9,29 @@ use memchr::memchr;
 
 use crate::model::exchange::{Fields, Span, Version};
 
-/// Longest head. Services that allow large headers stop at 64 KiB to 256 KiB; beyond that it is no head.
+/// Maximum length of a head in bytes. Servers that allow large headers stop at 64 KiB to 256 KiB; longer input is not a
+/// head.
 pub const MAX_HEAD: usize = 512 * 1024;
-/// Most header lines that the fast path takes; more go to the lenient one.
+/// Maximum number of header lines for httparse. Heads with more lines go to the lenient parser.
 const FAST_LINES: usize = 96;
-/// Most header lines. A head of [`MAX_HEAD`] bytes with more is hostile.
+/// Maximum number of header lines. Further lines are ignored.
 const MAX_LINES: usize = 16 * 1024;
 
-/// Start line.
+/// First line of a head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartLine {
-    /// Of a request.
+    /// Request line.
     Request {
-        /// Method.
+        /// Method, as sent.
         method: Box<str>,
-        /// Request target.
+        /// Request target, as sent.
         target: Box<str>,
     },
-    /// Of a response.
+    /// Status line.
     Status {
         /// Status code.
         status: u16,
-        /// Reason phrase.
+        /// Reason phrase; may be empty.
         reason: Box<str>,
     },
 }
@@ -38,36 +39,35 @@ pub enum StartLine {
 /// A parsed head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Start line.
+    /// First line.
     pub start: StartLine,
-    /// Version.
+    /// HTTP version of the first line.
     pub version: Version,
     /// Header section.
     pub headers: Fields,
 }
 
-/// Which of the two kinds of message a direction carries.
+/// Kind of message that a direction carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageKind {
-    /// Requests.
+    /// The direction carries requests.
     Request,
-    /// Responses.
+    /// The direction carries responses.
     Response,
 }
 
 /// Result of [`parse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseResult {
-    /// A head of so many bytes.
+    /// A complete head and its length in bytes.
     Complete(Head, usize),
-    /// The end of the head is not there yet.
+    /// The end of the head is missing.
     Partial,
-    /// Not a head.
+    /// The bytes are not a head.
     Invalid,
 }
 
-/// Parses a head from the start of `bytes`. `ended` says that `bytes` is known to hold the whole head, so that
-/// failing is final.
+/// Parses a head from the start of `bytes`.
 pub fn parse(kind: MessageKind, bytes: &[u8]) -> ParseResult {
     let mut lines = [const { MaybeUninit::uninit() }; FAST_LINES];
     let fast = match kind {
@@ -124,14 +124,14 @@ fn version_of(minor: u8) -> Version {
     if minor == 0 { Version::Http10 } else { Version::Http11 }
 }
 
-/// Copies the header section once; the lines are spans of the copy.
+/// Copies the header section once; the field lines are spans of the copy.
 fn fields(bytes: &[u8], headers: &[httparse::Header<'_>]) -> Fields {
     let (Some(first), Some(last)) = (headers.first(), headers.last()) else {
         return Fields::default();
     };
     let base = bytes.as_ptr().addr();
     let start = first.name.as_ptr().addr() - base;
-    // An empty value may be a slice that is not of `bytes`; the name always is.
+    // An empty value may be a slice outside `bytes`; the name never is.
     let end = (last.name.as_ptr().addr() - base + last.name.len()).max(if last.value.is_empty() {
         0
     } else {
@@ -150,8 +150,8 @@ fn fields(bytes: &[u8], headers: &[httparse::Header<'_>]) -> Fields {
     }
 }
 
-/// End of the head (one past the empty line), where it is in `bytes`. The search begins at `from`, which must not be
-/// inside the empty line itself by more than it backs up. A bare LF ends a line too (RFC 9112 section 2.2).
+/// Finds the end of the head, one past the empty line. The search begins 3 bytes before `from`, so that it finds an
+/// empty line that a previous search saw in part. A bare LF also ends a line (RFC 9112 section 2.2).
 pub fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from.saturating_sub(3);
     while let Some(feed) = memchr(b'\n', bytes.get(at..)?) {
@@ -165,8 +165,8 @@ pub fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
     None
 }
 
-/// Reads a head as tolerant servers do: folded lines joined with a space (RFC 9112 section 5.2), whitespace before
-/// the colon dropped, lines without a colon passed over.
+/// Parses a head as tolerant servers do: joins folded lines with a space (RFC 9112 section 5.2), drops white space
+/// before the colon, and ignores lines without a colon.
 fn lenient(kind: MessageKind, bytes: &[u8]) -> Option<Head> {
     let mut lines = bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let first = lines.by_ref().find(|line| !line.is_empty())?;
@@ -194,7 +194,7 @@ fn lenient(kind: MessageKind, bytes: &[u8]) -> Option<Head> {
     Some(Head { start, version, headers: lenient_fields(lines) })
 }
 
-/// What the beginning of a head says that will not go on: the start line, as far as it came, and the lines that are whole.
+/// Parses an incomplete head that has ended: the start line as far as it was received, and the complete lines.
 pub fn partial(kind: MessageKind, bytes: &[u8]) -> Option<Head> {
     let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     let bytes = &bytes[start..];
@@ -217,7 +217,7 @@ pub fn partial(kind: MessageKind, bytes: &[u8]) -> Option<Head> {
     Some(Head { start, version: Version::Http11, headers: Fields::default() })
 }
 
-/// Header or trailer lines, leniently: see [`lenient`].
+/// Parses header or trailer lines by the rules of [`lenient`].
 pub fn lenient_fields<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Fields {
     let mut pairs: Vec<(&[u8], Vec<u8>)> = Vec::new();
     for line in lines.take(MAX_LINES) {
