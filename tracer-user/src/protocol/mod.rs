@@ -1,4 +1,4 @@
-//! Protocols: what the bytes of a connection mean.
+//! Protocols: decoders for the bytes of a connection.
 
 pub mod detect;
 pub mod http1;

@@ -1,12 +1,12 @@
-//! Recordings: the events of a trace as a file (`.tap`), to be opened again later or elsewhere.
+//! Recordings: the events of a trace in a file (`.tap`), for replay later or on another machine.
 //!
-//! `docs/recording-format.md` describes the format byte by byte. In short: a header that names the machine, then
-//! records, each a checksum and one event as it came out of the ring buffer. The checksum runs on from record to
-//! record, so that the file is good up to its last whole event wherever it was cut off, and no record can be altered,
-//! dropped or moved without the next checksum failing.
+//! `docs/recording-format.md` describes the format byte by byte. A header names the machine. Records follow, each a
+//! checksum and one event as it left the ring buffer. Each checksum also covers all previous records. A truncated file
+//! is therefore valid up to its last complete event, and the next checksum fails if a record is altered, dropped or
+//! moved.
 //!
-//! Nothing here opens a file: [`Writer`] and [`Reader`] work on any `Write` and `Read`. [`Recorder`] is what a live
-//! trace uses: when the disk is full it stops, counts what it could not keep, and lets the trace go on.
+//! This module opens no files: [`Writer`] and [`Reader`] use any `Write` and `Read`. A live trace uses [`Recorder`],
+//! which stops on a write error such as a full disk, counts the lost events, and lets the trace continue.
 
 mod format;
 mod reader;

@@ -1,4 +1,4 @@
-//! Reading recordings.
+//! Reader of recordings.
 
 use std::{
     fmt,
@@ -16,56 +16,56 @@ use super::format::{
 };
 use crate::event::{DecodeError, Event};
 
-/// Bytes read at once.
+/// Minimum size of the read buffer in bytes.
 const CHUNK: usize = 256 * 1024;
 
-/// Why a recording cannot be read at all, or not further.
+/// Error that prevents reading a recording, or reading it further.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    /// It does not begin as a recording does.
+    /// The input does not begin with the magic bytes.
     #[error("this is not a pidtap recording; one is written with `pidtap PID --record FILE`")]
     Foreign,
-    /// It was written by a newer pidtap in a format that this one does not know.
+    /// A newer pidtap wrote the recording in an unknown format version.
     #[error("the recording has format version {found}, this pidtap reads up to {VERSION}: open it with a newer pidtap")]
     Newer {
-        /// Its version.
+        /// Format version of the recording.
         found: u16,
     },
-    /// Its events have the byte order of another kind of machine.
+    /// The events have the byte order of another machine.
     #[error(
         "the recording was made on a machine with the other byte order (events are {found}): open it on such a machine"
     )]
     ByteOrder {
-        /// Its byte order.
+        /// Byte order of the recording, for the message.
         found: &'static str,
     },
-    /// Its header is cut off or altered, so nothing after it can be trusted.
+    /// The header is truncated or altered, so the records cannot be trusted.
     #[error("the header of the recording is {0}: nothing can be read from it")]
     Header(&'static str),
-    /// The input failed.
+    /// Reading from the input failed.
     #[error("reading the recording failed: {0}")]
     Io(#[from] io::Error),
 }
 
-/// A recording ended where it should not have; everything before was delivered.
+/// Early end of a recording. All events before it were delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EarlyEnd {
-    /// What is wrong.
+    /// Reason of the early end.
     pub reason: EarlyEndReason,
-    /// Offset in the file of the first byte that could not be used.
+    /// File offset of the first unusable byte.
     pub offset: u64,
-    /// Events delivered or skipped before it.
+    /// Number of events delivered or skipped before it.
     pub events: u64,
 }
 
-/// What ended a recording early.
+/// Reason of an early end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EarlyEndReason {
-    /// The last event is whole, but the trace's end is not recorded: pidtap was killed, or the disk was full.
+    /// The last event is complete, but the end of the trace is missing: pidtap was killed, or the disk was full.
     NoEnd,
     /// The file ends inside an event.
     Truncated,
-    /// A checksum or a length is wrong: these bytes are not what was written.
+    /// A checksum or a length is wrong.
     Damaged,
 }
 
@@ -80,22 +80,22 @@ impl fmt::Display for EarlyEnd {
     }
 }
 
-/// Reads a recording, with memory bounded whatever the input says.
+/// Reader of a recording. Its memory is bounded for any input.
 #[derive(Debug)]
 pub struct Reader<R> {
     input: R,
     header: Header,
-    /// Checksum of all that was used.
+    /// Checksum of all consumed bytes.
     hasher: Hasher,
     buffer: Vec<u8>,
-    /// What of `buffer` is read but not used yet.
+    /// Range of `buffer` that is read but not consumed.
     unread: Range<usize>,
     /// Offset in the input of the first unread byte.
     offset: u64,
     events: u64,
     skipped: u64,
     malformed: u64,
-    /// The last event was DETACHED.
+    /// Whether the last event was DETACHED.
     ended: bool,
     done: bool,
     early_end: Option<EarlyEnd>,
@@ -106,7 +106,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     ///
-    /// [`ReadError`] where the input is not a recording that this version can read.
+    /// [`ReadError`] if the input is not a recording that this version can read.
     pub fn open(input: R) -> Result<Self, ReadError> {
         let mut reader = Self {
             input,
@@ -126,17 +126,17 @@ impl<R: Read> Reader<R> {
         Ok(reader)
     }
 
-    /// What the recording says of itself.
+    /// Description of the recording.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The next event, encoded; `None` at the end, however that came about: see [`Self::early_end`]. Every event given
-    /// decodes; those that do not are counted and passed over.
+    /// Returns the next encoded event, or `None` at the end, also at an early one: see [`Self::early_end`]. Every
+    /// returned event decodes; events that do not decode are counted and skipped.
     ///
     /// # Errors
     ///
-    /// [`ReadError::Io`] where the input fails.
+    /// [`ReadError::Io`] if the input fails.
     pub fn next_event(&mut self) -> Result<Option<&[u8]>, ReadError> {
         while let Some(event) = self.next_record()? {
             match Event::decode(&self.buffer[event.clone()]) {
@@ -148,22 +148,22 @@ impl<R: Read> Reader<R> {
         Ok(None)
     }
 
-    /// After the last event: what is wrong with the end, if anything.
+    /// After the last event, describes an early end; `None` if the recording is complete.
     pub fn early_end(&self) -> Option<EarlyEnd> {
         self.early_end
     }
 
-    /// Events passed over because this version does not know their kind.
+    /// Number of events skipped because their kind is unknown.
     pub fn skipped_events(&self) -> u64 {
         self.skipped
     }
 
-    /// Events passed over because their contents make no sense, though their checksum is right.
+    /// Number of events skipped because they do not decode although their checksum is correct.
     pub fn malformed_events(&self) -> u64 {
         self.malformed
     }
 
-    /// Where the next whole record's event stands in `buffer`.
+    /// Range in `buffer` of the event of the next complete record.
     fn next_record(&mut self) -> Result<Option<Range<usize>>, ReadError> {
         if self.done {
             return Ok(None);
@@ -191,7 +191,7 @@ impl<R: Read> Reader<R> {
         Ok(Some(event))
     }
 
-    /// Notes the end. A recording that ends right behind DETACHED is whole.
+    /// Records the end. A recording that ends right after DETACHED is complete.
     fn end(&mut self, reason: EarlyEndReason) -> Option<Range<usize>> {
         self.done = true;
         if !(self.ended && reason == EarlyEndReason::NoEnd) {
@@ -243,7 +243,7 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// Reads until `needed` bytes are unread; `false` where the input ends before.
+    /// Reads until `needed` bytes are unread; `false` if the input ends first.
     fn fill(&mut self, needed: usize) -> io::Result<bool> {
         if self.unread.len() >= needed {
             return Ok(true);
@@ -271,8 +271,7 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// A little-endian number of four bytes, and what follows. Callers have made sure of the bytes; with fewer the number
-/// is 0.
+/// Splits off a little-endian `u32`. Returns 0 for fewer than 4 bytes; callers check the length.
 fn split_number(bytes: &[u8]) -> (u32, &[u8]) {
     bytes.split_first_chunk().map_or((0, &[]), |(number, rest)| (u32::from_le_bytes(*number), rest))
 }

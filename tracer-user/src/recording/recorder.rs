@@ -1,4 +1,4 @@
-//! Recording a live trace.
+//! Recording of a live trace.
 
 use std::io::Write;
 
@@ -7,13 +7,13 @@ use super::{
     writer::{Lost, WriteError, Writer},
 };
 
-/// Records batches of events, and never stands in the way of the trace: when the output fails (a full disk), recording
-/// ends there, what is missing from it is counted, and the trace goes on.
+/// Records batches of events without disturbing the trace. If the output fails (a full disk), recording ends, the lost
+/// events are counted, and the trace continues.
 ///
-/// What was recorded before the failure stays readable.
+/// Events recorded before the failure stay readable.
 #[derive(Debug)]
 pub struct Recorder<W> {
-    /// `None` after a failure.
+    /// `None` after a failure and after [`Self::finish`].
     writer: Option<Writer<W>>,
     failure: Option<WriteError>,
     lost: Lost,
@@ -24,13 +24,13 @@ impl<W: Write> Recorder<W> {
     ///
     /// # Errors
     ///
-    /// [`WriteError`] where not even the header can be written: then it is better not to begin the trace.
+    /// [`WriteError`] if the header cannot be written. The caller should not start the trace then.
     pub fn new(output: W, header: &Header) -> Result<Self, WriteError> {
         Ok(Self { writer: Some(Writer::new(output, header)?), failure: None, lost: Lost::default() })
     }
 
-    /// Records events that follow each other in `batch`. Bytes that are no event are passed over to the batch's end:
-    /// nobody downstream could read them either.
+    /// Records consecutive events of `batch`. Stops at bytes that are no event, as no reader could read beyond them
+    /// either.
     pub fn record(&mut self, batch: &[u8]) {
         let mut rest = batch;
         while let Some((_, length)) = kind_and_length(rest) {
@@ -52,12 +52,12 @@ impl<W: Write> Recorder<W> {
         match writer.write_event(event) {
             Ok(()) => {}
             Err(WriteError::Io(error)) => self.fail(error.into()),
-            // Not recorded, but the recording itself is sound.
+            // The event is not recorded, but the recording stays valid.
             Err(_) => self.lost.add(event),
         }
     }
 
-    /// Ends the recording. [`Self::failure`] and [`Self::lost`] tell how it went.
+    /// Ends the recording. [`Self::failure`] and [`Self::lost`] report the result.
     pub fn finish(&mut self) {
         if let Some(Err(error)) = self.writer.as_mut().map(Writer::flush) {
             self.fail(error);
@@ -65,12 +65,12 @@ impl<W: Write> Recorder<W> {
         self.writer = None;
     }
 
-    /// Why recording ended early, where it did.
+    /// Error that ended the recording early, if any.
     pub fn failure(&self) -> Option<&WriteError> {
         self.failure.as_ref()
     }
 
-    /// What is missing from the recording: for the counters of [`tracer_common::event::loss::RECORDING`].
+    /// Number of events and bytes missing from the recording, for [`tracer_common::event::loss::RECORDING`].
     pub fn lost(&self) -> Lost {
         self.lost
     }

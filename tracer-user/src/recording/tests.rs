@@ -71,7 +71,7 @@ fn name(time_ns: u64, path: &[u8]) -> Vec<u8> {
     encoded(Event::SocketName(event, path))
 }
 
-/// A small trace with an event of each shape, properly ended.
+/// A small, complete trace with an event of each shape.
 fn trace() -> Vec<Vec<u8>> {
     vec![
         process(1),
@@ -267,7 +267,7 @@ fn only_whole_events_are_taken() {
     assert_eq!(writer.finish().unwrap(), recording(&[]));
 }
 
-/// Takes so many bytes, then is full.
+/// A writer that fails once it holds `capacity` bytes.
 struct Disk {
     bytes: Vec<u8>,
     capacity: usize,
@@ -345,7 +345,7 @@ fn lost_bytes_are_those_that_the_calls_moved() {
     assert_eq!(lost, Lost { events: 5, bytes: 50_000 });
 }
 
-/// Gives what it has in pieces of changing size, and is interrupted now and then.
+/// A reader that returns pieces of varying size and is interrupted now and then.
 struct Pieces<'a> {
     rest: &'a [u8],
     sizes: std::iter::Cycle<std::vec::IntoIter<usize>>,

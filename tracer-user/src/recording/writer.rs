@@ -1,4 +1,4 @@
-//! Writing recordings.
+//! Writer of recordings.
 
 use std::io::{self, Write};
 
@@ -12,45 +12,45 @@ use super::format::{
     kind_and_length,
 };
 
-/// Bytes gathered before they are written out. Large enough that a system call costs little per event.
+/// Number of buffered bytes that triggers a write; large enough to make the system calls per event negligible.
 const BLOCK: usize = 64 * 1024;
 
-/// Why something could not be recorded.
+/// Error of recording an event or a header.
 #[derive(Debug, Error)]
 pub enum WriteError {
-    /// The bytes are not one event: its header is cut off, or its length is not theirs.
+    /// The bytes are not one event: the event header is truncated, or its length differs.
     #[error("{available} bytes were given as one event, whose header says {length}")]
     NotAnEvent {
-        /// What the event's header says; 0 where there is none.
+        /// Length in the event header; 0 if the event header is incomplete.
         length: usize,
-        /// Bytes given.
+        /// Number of bytes given.
         available: usize,
     },
-    /// The header's strings are too long.
+    /// The strings of the header are too long.
     #[error("the description of a recording must be shorter than {MAX_DESCRIPTION} bytes")]
     Description,
-    /// The output failed.
+    /// Writing to the output failed.
     #[error("writing the recording failed: {0}")]
     Io(#[from] io::Error),
 }
 
-/// Events that did not get into the recording.
+/// Events missing from the recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
     /// Number of events.
     pub events: u64,
-    /// Stream bytes behind them: what their calls moved, captured or not.
+    /// Stream bytes that the calls behind them moved, captured or not.
     pub bytes: u64,
 }
 
-/// Writes a recording.
+/// Writer of a recording.
 ///
-/// Events are gathered and written in blocks; a TICK or DETACHED event writes out what there is, so that a crash costs
-/// at most the time between two ticks.
+/// Events are buffered and written in blocks. A TICK or DETACHED event flushes the buffer, so that a crash loses at
+/// most the time between two ticks.
 #[derive(Debug)]
 pub struct Writer<W> {
     output: W,
-    /// Checksum of all before.
+    /// Checksum of all bytes so far.
     hasher: Hasher,
     /// Records that are not written yet.
     block: Vec<u8>,
@@ -61,7 +61,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     ///
-    /// [`WriteError::Io`] where the output fails, [`WriteError::Description`] for a header of absurd length.
+    /// [`WriteError::Io`] if the output fails, [`WriteError::Description`] if the header is too long.
     pub fn new(mut output: W, header: &Header) -> Result<Self, WriteError> {
         let description = serde_json::to_vec(header).map_err(io::Error::from)?;
         if description.len() >= MAX_DESCRIPTION {
@@ -86,8 +86,8 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     ///
-    /// [`WriteError::NotAnEvent`] where `event` is not exactly one event: nothing is written then.
-    /// [`WriteError::Io`] where the output fails: the recording must be given up, see [`Self::unwritten`].
+    /// [`WriteError::NotAnEvent`] if `event` is not exactly one event; nothing is written. [`WriteError::Io`] if the
+    /// output fails; the recording must then be abandoned, see [`Self::unwritten`].
     pub fn write_event(&mut self, event: &[u8]) -> Result<(), WriteError> {
         let (kind, length) = kind_and_length(event).unwrap_or_default();
         if length != event.len() || !(EVENT_HEADER_LENGTH..=MAX_EVENT_LENGTH).contains(&length) {
@@ -102,27 +102,27 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Writes out everything and flushes the output.
+    /// Writes all buffered records and flushes the output.
     ///
     /// # Errors
     ///
-    /// [`WriteError::Io`] where the output fails.
+    /// [`WriteError::Io`] if the output fails.
     pub fn flush(&mut self) -> Result<(), WriteError> {
         self.write_out()?;
         Ok(self.output.flush()?)
     }
 
-    /// Ends the recording and gives the output back.
+    /// Ends the recording and returns the output.
     ///
     /// # Errors
     ///
-    /// [`WriteError::Io`] where the output fails.
+    /// [`WriteError::Io`] if the output fails.
     pub fn finish(mut self) -> Result<W, WriteError> {
         self.flush()?;
         Ok(self.output)
     }
 
-    /// After a failure: what was taken but is not wholly in the output.
+    /// After a failure, counts the accepted events that are not completely in the output.
     pub fn unwritten(&self) -> Lost {
         let mut lost = Lost::default();
         let mut rest = self.block.as_slice();
@@ -135,7 +135,7 @@ impl<W: Write> Writer<W> {
         lost
     }
 
-    /// Writes the block. On failure exactly the records that are not wholly in the output stay in it.
+    /// Writes the block. After a failure, the block holds exactly the records that are not completely in the output.
     fn write_out(&mut self) -> io::Result<()> {
         let mut written = 0;
         let result = loop {
@@ -163,7 +163,7 @@ impl<W: Write> Writer<W> {
 }
 
 impl Lost {
-    /// Counts events that follow each other directly.
+    /// Counts consecutive events.
     pub fn add_all(&mut self, events: &[u8]) {
         let mut rest = events;
         while let Some((_, length)) = kind_and_length(rest) {
@@ -180,7 +180,7 @@ impl Lost {
     }
 }
 
-/// Stream bytes that an event stands for: its payload, and for the last event of a call also what was not captured.
+/// Stream bytes that an event represents: its payload and, for the last event of a call, the uncaptured rest.
 fn moved(event: &[u8]) -> u64 {
     let Ok((data, _)) = DataEvent::read_from_prefix(event) else { return 0 };
     if data.header.kind != kind::DATA || data.header.flags & flag::PEEK != 0 {

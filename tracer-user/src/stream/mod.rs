@@ -1,80 +1,78 @@
-//! One direction of a connection, put back in order.
+//! Reassembly of one direction of a connection.
 //!
-//! Every data event says where in the stream its call stood, so order, loss and repetition are arithmetic: a segment
-//! at the expected position is passed on as it is, one that was passed already is dropped, one that lies ahead waits
-//! a moment for what is missing. What does not come is a [`Piece::Gap`]: a value with a length and a cause, never
-//! silence.
+//! Every data event carries the stream position of its call, so order, loss and repetition follow from arithmetic. A
+//! segment at the expected position is passed on, an earlier one is dropped, a later one waits briefly for the missing
+//! bytes. Bytes that do not arrive become a [`Piece::Gap`] with a length and a cause.
 
 use std::collections::BTreeMap;
 
 use crate::event::{Timestamp, wire};
 
-/// Bytes that wait for a missing segment, at most, per direction. Two threads that read one socket in turn are ahead
-/// of each other by a few segments; more than that is loss.
+/// Maximum number of bytes per direction that wait for a missing segment. Two threads that read one socket in turn are
+/// ahead of each other by a few segments; a larger lead means loss.
 pub const MAX_WAITING_BYTES: usize = 256 * 1024;
-/// Segments that wait, at most, per direction.
+/// Maximum number of waiting segments per direction.
 pub const MAX_WAITING_SEGMENTS: usize = 64;
-/// What a tree takes that holds anything: its first node has room for eleven.
+/// Memory in bytes of a non-empty map: its first node has room for eleven entries.
 const NODE: usize = 1024;
-/// What a segment takes beside its bytes: its share of a node that is half full, and what the allocator adds.
+/// Memory in bytes of a segment besides its payload: its share of a half-full node, and the overhead of the allocator.
 const KEPT: usize = 224;
-/// How long a segment waits for what is missing before it. Events of two processors reach the ring within
-/// microseconds of each other; this is several ticks.
+/// Time in nanoseconds that a segment waits for missing bytes before it. Events of two processors reach the ring within
+/// microseconds of each other.
 pub const REORDER_WAIT_NS: u64 = 100_000_000;
-/// Where counted and sequence positions begin here, so that a position a little before the first one is still a
-/// number.
+/// Offset added to positions, so that a position slightly before the first one is not negative.
 const BASE: u64 = 1 << 32;
 
-/// Why bytes are missing.
+/// Cause of missing bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GapCause {
-    /// The call moved more than is captured of one call.
+    /// The call moved more bytes than the capture limit.
     CaptureLimit,
-    /// Not copied at all: moved without passing through user memory (`sendfile`, `splice`, `MSG_TRUNC`), or left out
-    /// because nobody would look at it.
+    /// The bytes were not copied: they did not pass through user memory (`sendfile`, `splice`, `MSG_TRUNC`), or capture
+    /// excluded them because no consumer needs them.
     LengthOnly,
     /// User memory could not be read.
     Fault,
-    /// The event was lost, or the bytes moved by a way that is not hooked.
+    /// The event was lost, or the bytes moved by a call that is not traced.
     Lost,
 }
 
-/// Where and when a piece stands.
+/// Time and place of a piece.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
-    /// When the call returned.
+    /// Time at which the call returned.
     pub time: Timestamp,
     /// Position in this direction of the piece's first byte.
     pub position: u64,
-    /// Where the opposite direction stood then.
+    /// Position of the opposite direction at that time.
     pub opposite: u64,
-    /// Process.
+    /// Process that made the call.
     pub pid: u32,
-    /// Thread.
+    /// Thread that made the call.
     pub tid: u32,
-    /// Whether the piece's first byte is the first of its call.
+    /// Whether the piece's first byte is the first byte of its call.
     pub boundary: bool,
 }
 
-/// What comes out: consecutive pieces of the stream.
+/// Output of a [`Stream`]: consecutive pieces of the direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// Bytes.
+    /// Bytes in order.
     Bytes(&'a [u8], Mark),
-    /// Missing bytes.
+    /// Missing bytes: their number and cause.
     Gap(u64, GapCause, Mark),
 }
 
-/// A data event's share of the stream: payload, then bytes known to have moved but not captured.
+/// Part of the stream that a data event covers: payload, then bytes that moved but were not captured.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment<'a> {
-    /// Where it stands; `mark.position` as [`Stream::extend`] gives it.
+    /// Time and place of the first byte; `mark.position` is an extended position ([`Stream::extend`]).
     pub mark: Mark,
-    /// The payload.
+    /// Captured bytes.
     pub payload: &'a [u8],
-    /// Uncaptured bytes after it.
+    /// Number of uncaptured bytes after the payload.
     pub missing: u64,
-    /// Why.
+    /// Cause of the uncaptured bytes.
     pub cause: GapCause,
 }
 
@@ -86,35 +84,35 @@ struct Waiting {
     cause: GapCause,
 }
 
-/// One direction of one connection.
+/// Reassembly state of one direction of one connection.
 #[derive(Debug, Default)]
 pub struct Stream {
     next: Option<u64>,
     waiting: BTreeMap<u64, Waiting>,
     waiting_bytes: usize,
     waiting_since: Option<Timestamp>,
-    /// Bytes that came out as pieces other than [`GapCause::Lost`].
+    /// Number of bytes that were output as pieces other than [`GapCause::Lost`].
     accounted: u64,
     lost: u64,
 }
 
 impl Stream {
-    /// Position of the next byte, where it is known.
+    /// Position of the next byte, if known.
     pub fn next(&self) -> Option<u64> {
         self.next
     }
 
-    /// Whether a segment waits for what is missing before it.
+    /// Whether a segment waits for missing bytes before it.
     pub fn waits(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Since when.
+    /// Arrival time of the first waiting segment.
     pub fn waiting_since(&self) -> Option<Timestamp> {
         self.waiting_since
     }
 
-    /// Bytes of memory that what waits takes, about.
+    /// Approximate memory of the waiting segments in bytes.
     pub fn held(&self) -> usize {
         if self.waiting.is_empty() {
             return 0;
@@ -122,23 +120,23 @@ impl Stream {
         NODE + self.waiting.len() * KEPT + self.waiting_bytes
     }
 
-    /// A position of this stream as the probes count it, where they do.
+    /// Converts a position of this stream to the count that the probes keep for connections without sequence numbers.
     pub fn as_count(position: u64) -> u64 {
         position.saturating_sub(BASE)
     }
 
-    /// Bytes accounted for by events: passed on, or known to have moved.
+    /// Number of bytes that events account for: passed on, or known to have moved.
     pub fn accounted(&self) -> u64 {
         self.accounted
     }
 
-    /// Bytes that came out as [`GapCause::Lost`].
+    /// Number of bytes that were output as [`GapCause::Lost`].
     pub fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// Turns a position of an event into one of this stream: 32-bit sequence numbers get their upper half from where
-    /// the stream stands.
+    /// Converts a position of an event to a position of this stream. A 32-bit sequence number gets its upper half from
+    /// the current position.
     pub fn extend(&self, position: u64, sequence: bool) -> u64 {
         if !sequence {
             return position.saturating_add(BASE);
@@ -150,14 +148,14 @@ impl Stream {
         next.saturating_add_signed(i64::from(ahead))
     }
 
-    /// Says where the stream stands: nothing before `position` is missing, nothing after it was seen.
+    /// Sets the position, unless it is known: no byte before `position` is missing, no byte after it was seen.
     pub fn start_at(&mut self, position: u64, sequence: bool) {
         if self.next.is_none() {
             self.next = Some(self.extend(position, sequence));
         }
     }
 
-    /// Forgets the position: the next segment starts the stream anew. What waits is dropped.
+    /// Resets the position, so that the next segment starts the stream anew. Waiting segments are dropped.
     pub fn restart(&mut self) {
         self.next = None;
         self.waiting.clear();
@@ -165,7 +163,7 @@ impl Stream {
         self.waiting_since = None;
     }
 
-    /// Takes a segment; gives what is now in order.
+    /// Adds a segment and outputs the pieces that are in order now.
     pub fn push(&mut self, segment: Segment<'_>, sink: &mut impl FnMut(Piece<'_>)) {
         let next = *self.next.get_or_insert(segment.mark.position);
         if segment.mark.position > next {
@@ -178,14 +176,14 @@ impl Stream {
         }
     }
 
-    /// Gives up on what has been missing for too long.
+    /// Outputs gaps for bytes that have been missing too long.
     pub fn handle_timeout(&mut self, now: Timestamp, sink: &mut impl FnMut(Piece<'_>)) {
         while self.waiting_since.is_some_and(|since| now.since(since) >= REORDER_WAIT_NS) {
             self.skip_gap(sink);
         }
     }
 
-    /// Gives up on whatever is missing. `end`, where known, is the position after the stream's last byte.
+    /// Outputs gaps for all missing bytes. `end` is the position after the stream's last byte, if known.
     pub fn flush(&mut self, end: Option<u64>, mark: Mark, sink: &mut impl FnMut(Piece<'_>)) {
         while !self.waiting.is_empty() {
             self.skip_gap(sink);
@@ -211,7 +209,7 @@ impl Stream {
         }
     }
 
-    /// Declares lost what is missing before the first waiting segment, and passes on what follows.
+    /// Outputs a gap for the bytes missing before the first waiting segment, and then the segments that follow.
     fn skip_gap(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
         let first = self.waiting.first_key_value().map(|(position, waiting)| (*position, waiting.mark));
         if let (Some((position, mark)), Some(next)) = (first, self.next)
@@ -240,7 +238,7 @@ impl Stream {
         self.waiting_since = self.waiting.first_key_value().map(|(_, waiting)| waiting.mark.time);
     }
 
-    /// Passes on the part of a segment that is new. Its start is not after `next`.
+    /// Outputs the new part of a segment that starts at or before `next`.
     fn pass(&mut self, mark: Mark, payload: &[u8], missing: u64, cause: GapCause, sink: &mut impl FnMut(Piece<'_>)) {
         let next = self.next.unwrap_or(mark.position);
         let seen = next.saturating_sub(mark.position);
@@ -262,8 +260,8 @@ impl Stream {
 }
 
 impl<'a> Segment<'a> {
-    /// The share of a data event that moved bytes; `position` and `opposite` are those of the **call** and of the
-    /// opposite direction, extended.
+    /// Returns the part of the stream that a successful data event covers. `position` belongs to the **call**,
+    /// `opposite` to the opposite direction; both are extended.
     pub fn of(event: &wire::DataEvent, payload: &'a [u8], position: u64, opposite: u64) -> Self {
         let flags = event.header.flags;
         let moved = u64::try_from(event.result).unwrap_or(0);

@@ -7,7 +7,7 @@ fn segment(position: u64, payload: &[u8], missing: u64, time: u64) -> Segment<'_
     Segment { mark, payload, missing, cause: GapCause::CaptureLimit }
 }
 
-/// What comes out, as text: bytes, and gaps as `<length cause>`.
+/// Pushes a segment and appends the output as text: bytes, and gaps as `<length cause>`.
 fn push(stream: &mut Stream, segment: Segment<'_>, out: &mut String) {
     stream.push(segment, &mut |piece| show(piece, out));
 }

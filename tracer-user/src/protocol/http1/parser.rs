@@ -1,19 +1,20 @@
-//! Messages of one direction, out of pieces.
+//! Parser of the messages of one direction.
 //!
 //! ```text
-//!          first line seen           head whole            content over
+//!          first line seen           head complete          body ended
 //! Start ---------------------> Head ------------> Body -----------------> Start
 //!   |  not a message             |  gap             | gap in framing, of unknown extent
 //!   v                            v                  v
 //! Resync <-----------------------+------------------+      Resync -> Head: a message that begins a call
 //! ```
 //!
-//! A gap whose length leaves one reading is read so (`Doubt`: what follows confirms it). One call that moved more than
-//! is captured of it, and framing that is invalid, lose this message's framing alone (`Unframed`); who pairs the
-//! messages tells where it ends ([`MessageParser::cut_short`]).
+//! A gap that fits the framing in exactly one way is interpreted that way; `Doubt` waits for the bytes after it to
+//! confirm this. A call that moved more bytes than were captured, and invalid framing, lose the framing of the current
+//! message alone (`Unframed`). The caller, which pairs the messages, then determines the end of the message
+//! ([`MessageParser::cut_short`]).
 //!
-//! After a gap, or on joining late, a new message is looked for only at the first byte of a system call: HTTP text in
-//! the middle of a body is not a message.
+//! After a gap, or when tracing joins a connection late, the parser looks for a new message only at the first byte of a
+//! system call, as a body may contain HTTP text.
 
 use super::{
     chunked::{Chunked, Skip, Step},
@@ -26,37 +27,37 @@ use crate::{
     stream::{GapCause, Mark},
 };
 
-/// What comes out.
+/// Output of the parser.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Item<'a> {
-    /// All input is used up.
+    /// The input is used up.
     NeedMore,
-    /// A message begins here for certain.
+    /// A message certainly begins at this mark.
     Begin(Mark),
-    /// Its head is whole. [`MessageParser::begin_body`] must be called next.
+    /// The head is complete. The caller must call [`MessageParser::begin_body`] next.
     Head(Head),
-    /// Content.
+    /// Content bytes.
     Body(&'a [u8]),
-    /// Content that is missing.
+    /// Missing content: number of bytes and cause.
     BodyGap(u64, GapCause),
-    /// The message is over.
+    /// The message ended; the fields are its trailer section.
     End(Fields),
-    /// The current message, or the search for one, ends in bytes that are none: the first of them, and how many there
-    /// are.
+    /// The current message, or the search for one, ends in bytes that are no message: the first bytes, how many of them
+    /// are set, and the total number.
     Garbage([u8; 16], usize, u64),
-    /// The rest of the current message can't be told from what follows it, as bytes of it are missing or as its framing is
-    /// invalid. No other message is missing.
+    /// The end of the current message is unknown, as bytes are missing or its framing is invalid. No other message is
+    /// missing.
     Unframed {
-        /// Bytes are missing.
+        /// Whether bytes are missing; otherwise the framing is invalid.
         missing: bool,
     },
-    /// Bytes that no valid framing covers.
+    /// Number of bytes that no valid framing covers.
     Stray(u64),
     /// The message ends here, before its framing says so.
     Cut,
-    /// Framing is missing: the rest of the current message can't be known. Messages may be missing as well.
+    /// Framing is missing, so the end of the current message is unknown. Later messages may be missing as well.
     Broken,
-    /// Bytes passed over while looking for the start of a message.
+    /// Number of bytes skipped during the search for a message.
     Skipped(u64),
 }
 
@@ -70,48 +71,48 @@ enum State {
     Length(u64),
     Chunked(Chunked),
     UntilClose,
-    /// A gap was as long as the rest of the message: what follows tells.
+    /// A gap was as long as the rest of the message. The next bytes decide whether the message ended.
     Doubt(GapCause),
     Unframed(Unframed),
     Resync,
-    /// Not HTTP any more.
+    /// The connection has left HTTP.
     Switched,
 }
 
-/// Why the framing of a message is not known.
+/// Reason why the framing of a message is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unframed {
-    /// Chunks are missing: what comes is content and chunk framing.
+    /// Chunks are missing. The input is content mixed with chunk framing.
     Adrift,
-    /// It is invalid.
+    /// The framing is invalid.
     Invalid,
 }
 
-/// Parses the messages of one direction.
+/// Parser of the messages of one direction.
 #[derive(Debug)]
 pub struct MessageParser {
     kind: MessageKind,
     state: State,
-    /// The beginning of a head that came in parts.
+    /// Start of a head that arrived in several pieces.
     head: Vec<u8>,
-    /// Where it began.
+    /// Mark of the first byte of `head`.
     head_mark: Mark,
-    /// Whether that was the first byte of a call, and nothing before it is known.
+    /// Whether `head` began at the first byte of a call while the parser was in `Resync`, so it may be no message.
     tentative: bool,
-    /// Where the opposite direction stood when a request began that is none: what follows before that direction moves
-    /// is more of the same, however the calls cut it.
+    /// Position of the opposite direction when invalid bytes began in place of a request. Until that direction
+    /// advances, further bytes belong to them, in whatever calls they arrive.
     garbage_at: Option<u64>,
     searched: usize,
-    /// How far its request line was read.
+    /// Progress within the request line of `head`.
     line: RequestLine,
 }
 
-/// Bytes to parse, used up from the front.
+/// Bytes to parse, consumed from the front.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
-    /// What is left.
+    /// Bytes that are left.
     pub bytes: &'a [u8],
-    /// Where `bytes` stands; moves with it.
+    /// Mark of the first byte of `bytes`; advances with it.
     pub mark: Mark,
 }
 
@@ -128,7 +129,7 @@ impl<'a> Input<'a> {
 }
 
 impl MessageParser {
-    /// A parser; `joined` where the stream was under way before its first piece.
+    /// Creates a parser. `joined` means that the stream was in progress before its first piece.
     pub fn new(kind: MessageKind, joined: bool) -> Self {
         Self {
             kind,
@@ -142,17 +143,17 @@ impl MessageParser {
         }
     }
 
-    /// Whether it stands between two messages, with none begun.
+    /// Whether the parser is between two messages.
     pub fn at_start(&self) -> bool {
         matches!(self.state, State::Start | State::Resync)
     }
 
-    /// Whether it looks for the start of a message.
+    /// Whether the parser searches for the start of a message.
     pub fn in_resync(&self) -> bool {
         matches!(self.state, State::Resync)
     }
 
-    /// Bytes of content that are still to come, where a length says so.
+    /// Number of content bytes still expected, if a length states it.
     pub fn content_left(&self) -> Option<u64> {
         match self.state {
             State::Length(left) => Some(left),
@@ -160,7 +161,7 @@ impl MessageParser {
         }
     }
 
-    /// Bytes kept of a head or trailer section that is not whole.
+    /// Number of buffered bytes of an incomplete head or trailer section.
     pub fn held(&self) -> usize {
         self.head.len()
             + match &self.state {
@@ -169,81 +170,82 @@ impl MessageParser {
             }
     }
 
-    /// Gives up the current message because too much is held.
+    /// Abandons the current message because too many bytes are buffered.
     pub fn give_up(&mut self) -> Item<'static> {
         self.broken()
     }
 
-    /// Nothing more will come: frees what is held.
+    /// Frees the buffered bytes. The direction receives no more input.
     pub fn forget(&mut self) {
         if self.held() > 0 {
             self.broken();
         }
     }
 
-    /// From here on nothing is a message.
+    /// Leaves HTTP: the rest of the direction is skipped.
     pub fn switch(&mut self) {
         self.state = State::Switched;
         self.head = Vec::new();
     }
 
-    /// The current message is over, whatever its framing said: the next one begins here.
+    /// Ends the current message regardless of its framing. The next message begins here.
     pub fn cut_short(&mut self) {
         self.state = State::Start;
         self.head = Vec::new();
     }
 
-    /// What seems to begin, or to have ended, is no message, nor is what comes while the opposite direction stands at
-    /// `opposite`.
+    /// Rejects the message that seems to begin or to have ended, and all bytes until the opposite direction advances
+    /// beyond `opposite`.
     pub fn pass_over(&mut self, opposite: u64) {
         self.garbage_at = Some(opposite);
         self.state = State::Resync;
         self.head = Vec::new();
     }
 
-    /// Whether `bytes` begin a message for certain.
+    /// Whether `bytes` certainly begin a message.
     pub fn is_start(&self, bytes: &[u8]) -> bool {
         self.classify(bytes) == Verdict::Yes
     }
 
-    /// How many of `bytes`, which follow a message, are no other message and no empty line.
+    /// Returns how many of `bytes`, which follow a message, belong neither to another message nor to empty lines.
     pub fn stray(&self, bytes: &[u8]) -> u64 {
         let blank = blank(bytes);
         let rest = &bytes[blank..];
         if rest.is_empty() || self.classify(rest) != Verdict::No { 0 } else { rest.len() as u64 }
     }
 
-    /// Whether it is within the content of a message, and no close ends that.
+    /// Whether the parser is in content that does not end with the connection.
     pub fn in_content(&self) -> bool {
         matches!(self.state, State::Length(_) | State::Chunked(_) | State::Doubt(_) | State::Unframed(_))
     }
 
-    /// Whether it is within a message whose framing is not known any more.
+    /// Whether the parser is in a message of unknown framing.
     pub fn is_unframed(&self) -> bool {
         matches!(self.state, State::Unframed(_))
     }
 
-    /// Whether the content ends where the connection does.
+    /// Whether the content ends with the connection.
     pub fn until_close(&self) -> bool {
         matches!(self.state, State::UntilClose)
     }
 
-    /// Whether the message is perhaps over: see [`Self::settle`].
+    /// Whether the message may have ended: see [`Self::settle`].
     pub fn in_doubt(&self) -> bool {
         matches!(self.state, State::Doubt(_))
     }
 
-    /// What was in doubt is decided: the message is over.
+    /// Ends a message that may have ended.
     pub fn settle(&mut self) -> Item<'static> {
         if self.in_doubt() { self.end(Fields::default()) } else { Item::NeedMore }
     }
 
-    /// Whether the beginning of a head is held: where it began.
+    /// Mark of the start of an incomplete head, if one is buffered.
     pub fn head_begun(&self) -> Option<Mark> {
         matches!(self.state, State::Head { .. }).then_some(self.head_mark)
     }
 
-    /// The beginning of a start line that is held is one, for its message was answered. Gives where it began.
+    /// Accepts a buffered incomplete start line as the start of a message, because its response arrived. Returns its
+    /// mark.
     pub fn begin_held(&mut self) -> Option<Mark> {
         let State::Head { begun: false } = self.state else { return None };
         if self.tentative || !self.head.contains(&b' ') {
@@ -253,12 +255,12 @@ impl MessageParser {
         Some(self.head_mark)
     }
 
-    /// What a head that will not end says.
+    /// Parses the buffered part of a head that has ended incomplete.
     pub fn partial_head(&self) -> Option<Head> {
         if let State::Head { begun: true } = self.state { head::partial(self.kind, &self.head) } else { None }
     }
 
-    /// Says how the content after the head just given is framed.
+    /// Sets the framing of the content that follows the last head.
     pub fn begin_body(&mut self, framing: Framing) {
         self.state = match framing {
             Framing::Length(length) => State::Length(length),
@@ -268,7 +270,7 @@ impl MessageParser {
         };
     }
 
-    /// The next item of `input`.
+    /// Returns the next item of `input`.
     pub fn next<'a>(&mut self, input: &mut Input<'a>) -> Item<'a> {
         match &mut self.state {
             State::Start => self.start(input),
@@ -328,7 +330,7 @@ impl MessageParser {
         }
     }
 
-    /// The next item of a gap, of which `left` bytes remain; it is advanced by what was used.
+    /// Returns the next item of a gap of `left` bytes, and reduces `left` by the bytes used.
     pub fn gap(&mut self, left: &mut u64, cause: GapCause) -> Item<'static> {
         if let State::Length(0) = self.state {
             return self.end(Fields::default());
@@ -376,7 +378,7 @@ impl MessageParser {
         }
     }
 
-    /// The direction is over. Content that runs until the close is whole now.
+    /// Ends the direction. Content that runs until close is complete now.
     pub fn close(&mut self) -> Item<'static> {
         match self.state {
             State::UntilClose | State::Length(0) | State::Doubt(_) => self.end(Fields::default()),
@@ -384,8 +386,8 @@ impl MessageParser {
         }
     }
 
-    /// What is missing holds framing. Lost events may hold more than the rest of this message; what one call moved
-    /// beyond what is captured of it does not.
+    /// Handles a gap that contains framing. Lost events may contain more than the rest of this message; the uncaptured
+    /// part of one call does not.
     fn lose_framing(&mut self, cause: GapCause) -> Item<'static> {
         if cause == GapCause::Lost {
             return self.broken();
@@ -401,8 +403,8 @@ impl MessageParser {
         self.lose_framing(cause)
     }
 
-    /// Chunks of which some framing is missing: a call that begins with a chunk, or ends with the last one, shows where
-    /// they stand.
+    /// Handles chunked content with missing framing. A call that begins with a size line or ends with the last chunk
+    /// restores the position.
     fn drift<'a>(&mut self, input: &mut Input<'a>) -> Item<'a> {
         const LAST: &[u8] = b"\r\n0\r\n\r\n";
         if input.mark.boundary && begins_chunk(input.bytes) {
@@ -418,8 +420,7 @@ impl MessageParser {
     }
 
     fn start<'a>(&mut self, input: &mut Input<'a>) -> Item<'a> {
-        // RFC 9112 section 2.2: empty lines before a request line are to be ignored; old clients send them after a
-        // body.
+        // RFC 9112 section 2.2: empty lines before a request line are ignored. Old clients send them after a body.
         input.take(blank(input.bytes));
         if input.bytes.is_empty() {
             return Item::NeedMore;
@@ -428,7 +429,7 @@ impl MessageParser {
         self.open(input)
     }
 
-    /// A message may begin at the start of `input`.
+    /// Handles a possible start of a message at the start of `input`.
     fn open<'a>(&mut self, input: &mut Input<'a>) -> Item<'a> {
         self.garbage_at = None;
         self.head.clear();
@@ -455,7 +456,7 @@ impl MessageParser {
 
     fn continue_head<'a>(&mut self, input: &mut Input<'a>, begun: bool) -> Item<'a> {
         if self.head.is_empty() {
-            // Usual case: the whole head is in one piece and needs no copy.
+            // In the usual case the whole head is in one piece and is not copied.
             return match head::parse(self.kind, input.bytes) {
                 ParseResult::Complete(head, length) => {
                     input.take(length);
@@ -481,8 +482,8 @@ impl MessageParser {
         }
         let answered = self.kind == MessageKind::Request && input.mark.opposite != self.head_mark.opposite;
         if !begun && self.tentative && answered {
-            // What was held ("body", which may begin a method) was the end of a message, for an answer came after it.
-            // That has been told by the answer.
+            // The buffered bytes (such as "body", a possible start of a method) were the end of a message, as its
+            // response has arrived since. The response has already reported that message.
             self.state = State::Resync;
             self.head = Vec::new();
             return self.next(input);
@@ -526,8 +527,7 @@ impl MessageParser {
         }
     }
 
-    /// A head that is too long breaks. Where it has not begun for certain, it begins first: so it is said that a message
-    /// is lost.
+    /// Abandons a head that is too long. An uncertain head begins first, so that the loss of a message is reported.
     fn check_head_size(&mut self, begun: bool) -> Item<'static> {
         if self.head.len() <= MAX_HEAD {
             return Item::NeedMore;
@@ -554,7 +554,7 @@ impl MessageParser {
         Item::Broken
     }
 
-    /// Bytes that are no message. Where they only might have been one (joined late), they are passed over.
+    /// Rejects bytes that are no message. Tentative bytes are skipped without an error.
     fn garbage(&mut self, bytes: &[u8]) -> Item<'static> {
         self.state = State::Resync;
         self.head = Vec::new();
@@ -575,7 +575,8 @@ fn classify(kind: MessageKind, bytes: &[u8]) -> Verdict {
     start_line(kind, bytes, &mut RequestLine::default())
 }
 
-/// The same where the bytes come in parts; what is at the beginning of a status line is short.
+/// Classifies the start line in `bytes`, which arrive in several pieces. `line` saves reading a request line again; a
+/// status line is decided by its first bytes.
 fn start_line(kind: MessageKind, bytes: &[u8], line: &mut RequestLine) -> Verdict {
     match kind {
         MessageKind::Request => line.read(bytes),
@@ -583,12 +584,12 @@ fn start_line(kind: MessageKind, bytes: &[u8], line: &mut RequestLine) -> Verdic
     }
 }
 
-/// Length of the empty lines that `bytes` begin with.
+/// Returns the length of the empty lines at the start of `bytes`.
 fn blank(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
 }
 
-/// Whether `bytes` begin with the size line of a chunk, as all senders write it: digits and a line end.
+/// Whether `bytes` begin with the size line of a chunk as senders write it: digits and a line end.
 fn begins_chunk(bytes: &[u8]) -> bool {
     let digits = bytes.iter().take(9).take_while(|byte| byte.is_ascii_hexdigit()).count();
     (1..=8).contains(&digits) && bytes[digits..].starts_with(b"\r\n")

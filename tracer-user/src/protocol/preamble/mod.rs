@@ -1,41 +1,41 @@
-//! What may come before the first request of a connection, and is not HTTP: headers that a balancer or a proxy asks for.
+//! Headers that may precede the first request of a connection and that a load balancer or proxy needs.
 //!
-//! A reader takes the first bytes and says whether they are such a header, where it ends, and what it says. It keeps
-//! nothing and never guesses: what does not parse is no header.
+//! A reader gets the first bytes of the connection and reports whether they are such a header, where it ends, and its
+//! contents. Readers are stateless and do not guess: bytes that do not parse are no header.
 
 mod proxy;
 mod socks;
 
-/// What the bytes say.
+/// A header before the first request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Preamble {
-    /// Length of its part in the direction of requests. It may be longer than the bytes that decided.
+    /// Length of the header in the request direction. It may be longer than the bytes that decided.
     pub requests: u64,
-    /// Length of its part in the direction of responses.
+    /// Length of the header in the response direction.
     pub responses: u64,
-    /// Whom the connection was made for, where it says so.
+    /// Client on whose behalf the connection was made, if stated.
     pub client: Option<Box<str>>,
-    /// Where the connection leads, where it says so.
+    /// Destination of the connection, if stated.
     pub destination: Option<Box<str>>,
 }
 
-/// An answer from the first bytes.
+/// Result of reading the first bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It may be one; more bytes decide.
+    /// The bytes may be a header; more bytes decide.
     NeedMore,
-    /// It is one.
+    /// The bytes are a header.
     Done(Preamble),
-    /// It is none.
+    /// The bytes are no header.
     No,
 }
 
-/// Reads the first bytes of a connection: those that the client sends, and those that it gets.
+/// Reads the first bytes of a connection, those that the client sends and those that it receives.
 pub fn read(requests: &[u8], responses: &[u8]) -> Answer {
     match (requests.first().or(responses.first()), responses) {
         (Some(&socks::VERSION), _) => socks::read(requests, responses),
         (_, []) => proxy::read(requests),
-        // After a header of the PROXY protocol the server has nothing to say before it is whole.
+        // With the PROXY protocol, the server sends nothing before the header is complete.
         _ => Answer::No,
     }
 }

@@ -1,17 +1,17 @@
-//! The PROXY protocol of HAProxy (`doc/proxy-protocol.txt`), versions 1 and 2: a balancer puts the address of its own
-//! client before the first byte that it passes on.
+//! The PROXY protocol of HAProxy (`doc/proxy-protocol.txt`), versions 1 and 2. A load balancer sends the address of its
+//! client before the first byte that it forwards.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Answer, Preamble};
 
-/// Longest header of version 1, with its line end (section 2.1).
+/// Maximum length of a version 1 header, line end included (section 2.1).
 const MAX_LINE: usize = 107;
-/// What version 2 begins with (section 2.2): no valid beginning of another protocol.
+/// First bytes of version 2 (section 2.2). No other protocol begins with them.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// Signature, command, family, length.
+/// Length of signature, command, family and length.
 const FIXED: usize = 16;
-/// Addresses of version 2: two of IPv4 or IPv6 with ports, or two paths.
+/// Lengths of the version 2 address blocks: two IPv4 or IPv6 addresses with ports, or two paths.
 const INET_BYTES: usize = 12;
 const INET6_BYTES: usize = 36;
 const UNIX_BYTES: usize = 216;
@@ -47,7 +47,7 @@ fn line(bytes: &[u8]) -> Answer {
         _ => return Answer::No,
     }
     let Ok(said) = str::from_utf8(&bytes[NAME.len()..end]) else { return Answer::No };
-    // What follows UNKNOWN says nothing (section 2.1).
+    // The fields after UNKNOWN are ignored (section 2.1).
     if said == "UNKNOWN" || said.starts_with("UNKNOWN ") {
         return done(end + 2, None);
     }
@@ -57,7 +57,7 @@ fn line(bytes: &[u8]) -> Answer {
     }
 }
 
-/// The client of `TCP4 SOURCE DESTINATION PORT PORT`.
+/// Returns the client of `TCP4 SOURCE DESTINATION PORT PORT`.
 fn addresses(said: &str) -> Option<SocketAddr> {
     let mut fields = said.split(' ');
     let family = fields.next()?;
@@ -71,7 +71,7 @@ fn addresses(said: &str) -> Option<SocketAddr> {
     (fits && fields.next().is_none()).then(|| SocketAddr::new(source.to_canonical(), port))
 }
 
-/// Version 2: binary, with its length. What follows the addresses is skipped unread.
+/// Version 2: binary, with a length field. Bytes after the addresses are skipped.
 fn binary(bytes: &[u8]) -> Answer {
     let shared = bytes.len().min(SIGNATURE.len());
     if bytes[..shared] != SIGNATURE[..shared] {
@@ -81,7 +81,7 @@ fn binary(bytes: &[u8]) -> Answer {
     let (command, family) = (fixed[12], fixed[13]);
     let length = usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
     let end = FIXED + length;
-    // LOCAL: the balancer itself asks, mostly for a health check.
+    // LOCAL: the load balancer itself sends the request, mostly as a health check.
     if command == 0x20 {
         return done(end, None);
     }
@@ -99,7 +99,7 @@ fn binary(bytes: &[u8]) -> Answer {
     done(end, client(said))
 }
 
-/// The source of a block of addresses, which its length tells apart.
+/// Returns the source of an address block. The length of the block selects its type.
 fn client(said: &[u8]) -> Option<Box<str>> {
     let port = |at: usize| said.get(at..at + 2).map(|port| u16::from_be_bytes([port[0], port[1]]));
     let inet = |ip: IpAddr, port: u16| Some(SocketAddr::new(ip.to_canonical(), port).to_string().into());
@@ -122,7 +122,7 @@ mod tests {
         [&SIGNATURE[..], &[command, family], &length, said].concat()
     }
 
-    /// Every beginning needs more until enough is there, and what follows does not matter.
+    /// Asserts that each prefix shorter than `decides` needs more bytes, and that the bytes after it do not matter.
     fn check(header: &[u8], decides: usize, client: Option<&str>) {
         let expected = done(header.len(), client.map(Into::into));
         for length in 0..decides {
@@ -151,7 +151,7 @@ mod tests {
     fn binary_headers_are_read_wherever_they_are_cut() {
         let inet = [192, 0, 2, 1, 192, 0, 2, 2, 0xdc, 4, 0, 80];
         check(&binary(0x21, 0x11, &inet), 28, Some("192.0.2.1:56324"));
-        // What follows the addresses is skipped.
+        // Bytes after the addresses are skipped.
         check(&binary(0x21, 0x11, &[&inet[..], &[3; 4000]].concat()), 28, Some("192.0.2.1:56324"));
         let mut inet6 = [0; INET6_BYTES];
         (inet6[15], inet6[33]) = (1, 9);

@@ -1,19 +1,20 @@
-//! SOCKS5 (RFC 1928), also with user and password (RFC 1929): a client asks a proxy for a connection, and speaks to its
-//! destination on the same one.
+//! SOCKS5 (RFC 1928), with optional user and password (RFC 1929). A client requests a connection from a proxy, then
+//! uses the same connection to talk to the destination.
 //!
-//! Messages of both sides decide what comes next, so both are read together; a client may send ahead of the answers.
+//! The negotiation depends on the messages of both sides, so both are read together. A client may send ahead of the
+//! responses.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Answer, Preamble};
 
 pub(super) const VERSION: u8 = 5;
-/// Methods of RFC 1928 section 3.
+/// Authentication methods (RFC 1928 section 3).
 const NO_AUTHENTICATION: u8 = 0;
 const PASSWORD: u8 = 2;
-/// The version of the negotiation of RFC 1929.
+/// Version of the sub-negotiation (RFC 1929).
 const PASSWORD_VERSION: u8 = 1;
-/// The command after which the connection carries content (RFC 1928 section 4).
+/// Command after which the connection carries the client's data (RFC 1928 section 4).
 const CONNECT: u8 = 1;
 const SUCCEEDED: u8 = 0;
 
@@ -24,7 +25,7 @@ pub(super) fn read(requests: &[u8], responses: &[u8]) -> Answer {
     }
 }
 
-/// What one side has sent, and how much of it is read.
+/// Bytes that one side sent, and the number of them that were read.
 struct Side<'a>(&'a [u8], usize);
 
 impl<'a> Side<'a> {
@@ -42,13 +43,13 @@ impl<'a> Side<'a> {
         if self.byte()? == value { Ok(()) } else { Err(Answer::No) }
     }
 
-    /// A field with its length before it.
+    /// Reads a field that is preceded by its length.
     fn field(&mut self) -> Result<&'a [u8], Answer> {
         let length = self.byte()?;
         self.take(usize::from(length))
     }
 
-    /// Type, address and port (RFC 1928 section 5).
+    /// Reads type, address and port (RFC 1928 section 5).
     fn address(&mut self) -> Result<Box<str>, Answer> {
         let kind = self.byte()?;
         let host = match kind {
@@ -76,13 +77,14 @@ impl<'a> Side<'a> {
 }
 
 fn negotiation(client: &mut Side<'_>, proxy: &mut Side<'_>) -> Result<Preamble, Answer> {
-    // Of two sides that begin differently the one that was seen decides.
+    // One side that begins with another version suffices to rule out SOCKS5.
     if [&*client, &*proxy].iter().any(|side| side.0.first().is_some_and(|first| *first != VERSION)) {
         return Err(Answer::No);
     }
     client.expect(VERSION)?;
     let methods = client.field()?;
-    // Others come with an encapsulation of their own, or none of what was offered is taken.
+    // Other methods wrap the connection in an encapsulation of their own; a proxy that accepts no offered method
+    // refuses.
     if !methods.iter().any(|method| matches!(*method, NO_AUTHENTICATION | PASSWORD)) {
         return Err(Answer::No);
     }
@@ -106,7 +108,7 @@ fn negotiation(client: &mut Side<'_>, proxy: &mut Side<'_>) -> Result<Preamble, 
     proxy.expect(VERSION)?;
     proxy.expect(SUCCEEDED)?;
     proxy.expect(0)?;
-    // Some proxies give an empty name as their own address.
+    // Some proxies report an empty name as their own address.
     proxy.address()?;
     Ok(Preamble {
         requests: client.1 as u64,
@@ -178,11 +180,11 @@ mod tests {
             bytes[at] = value;
             bytes
         };
-        // Version, method, command, reserved byte, kind of address, a name that is none.
+        // Version, method, command, reserved byte, address type, an invalid name.
         for (at, value) in [(0, 4), (2, 1), (3, 4), (4, 2), (5, 1), (6, 2), (8, b' ')] {
             assert_eq!(read(&changed(&client, at, value), &proxy), Answer::No, "client {at}");
         }
-        // Version, a method not offered or none, a refusal, reserved byte, kind of address.
+        // Version, a method not offered, no acceptable method, a refusal, reserved byte, address type.
         for (at, value) in [(0, b'H'), (1, 2), (1, 0xff), (2, 4), (3, 1), (4, 1), (5, 9)] {
             assert_eq!(read(&client, &changed(&proxy, at, value)), Answer::No, "proxy {at}");
         }
