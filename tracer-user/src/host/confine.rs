@@ -1,11 +1,11 @@
-//! What each thread may still do once it is at its work.
+//! Reduction of the privileges of each thread.
 //!
-//! Capabilities, `no_new_privs` and Landlock are a thread's own. So each thread gives up what it does not need before it takes the
-//! first byte of a stranger, and threads that it starts inherit what is left. Threads share memory: this holds against a file
-//! name, a path or a program that ends up where it should not, not against code that a stranger gets to run.
+//! Capabilities, `no_new_privs` and Landlock apply per thread, and new threads inherit them. Each thread drops the
+//! privileges that it does not need before it handles the first untrusted byte. Threads share memory: this protects
+//! against a file name, path or program in the wrong place, not against code that an attacker can run.
 //!
-//! Landlock (Linux 5.13) is used where it is there. A thread under it may not look at processes that are not
-//! (`hook_ptrace_access_check` of `security/landlock/task.c`), so the thread that looks at them is not.
+//! Landlock (Linux 5.13) is used if available. A thread under Landlock may not inspect processes outside of it
+//! (`hook_ptrace_access_check` in `security/landlock/task.c`), so the thread that inspects targets does not use it.
 
 use std::{
     io,
@@ -22,61 +22,62 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
 
-/// What a thread does.
+/// Task of a thread, which determines its privileges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
-    /// Works with what is open already: results, recordings, signals, the command's output.
+    /// Uses only open files: results, recordings, signals, the command's output.
     Open,
     /// Uses the maps of the probes.
     Maps,
-    /// Asks `/proc` and `sock_diag` about the processes that are traced.
+    /// Queries `/proc` and `sock_diag` about the traced processes.
     Look,
-    /// Passes signals on to the command of `run`, which may be another user's.
+    /// Forwards signals to the command of `run`, which another user may own.
     Signal,
-    /// Has the screens, and saves files into the current folder.
+    /// Drives the screens, and saves files into the current directory.
     Screens,
-    /// Waits until somebody reads a named pipe, and opens it then.
+    /// Waits until a named pipe has a reader, then opens the pipe.
     Pipe,
-    /// Starts programs of the user's (a pager).
+    /// Starts programs of the user (a pager).
     Programs,
 }
 
-/// The first kernel that asks for `CAP_BPF` only where something is made (commit c8644cd0efe7); before it, each use of a map needs
-/// it where unprivileged use is off.
+/// First kernel that requires `CAP_BPF` only to create objects (commit c8644cd0efe7). Earlier kernels require it for
+/// each use of a map if unprivileged BPF is disabled.
 const MAPS_ARE_FREE: (u32, u32) = (5, 19);
 
 const POSSIBLE_PROCESSORS: &str = "/sys/devices/system/cpu/possible";
 
 impl Duty {
-    /// Each there is.
+    /// All duties.
     pub const ALL: [Self; 7] =
         [Self::Look, Self::Maps, Self::Signal, Self::Pipe, Self::Open, Self::Screens, Self::Programs];
 
-    /// What is kept, of what there was.
+    /// Capabilities that a thread with this duty keeps, if it has them.
     pub fn keeps(self) -> CapabilitySet {
         match self {
             Self::Open | Self::Screens | Self::Programs => CapabilitySet::empty(),
             Self::Maps if maps_are_free() => CapabilitySet::empty(),
             Self::Maps => CapabilitySet::BPF,
-            // In this order: whoever's processes; their folders and files in /proc, which are theirs alone; network namespaces.
+            // In this order: access to processes of other users; their directories and files in /proc; network
+            // namespaces.
             Self::Look => CapabilitySet::SYS_PTRACE | CapabilitySet::DAC_READ_SEARCH | CapabilitySet::SYS_ADMIN,
             Self::Signal => CapabilitySet::KILL,
-            // The folder may be another user's.
+            // Another user may own the directory.
             Self::Pipe => CapabilitySet::DAC_OVERRIDE,
         }
     }
 
-    /// What the calling thread lacks of that, by the names that `capabilities(7)` has; empty where nothing.
+    /// Names of the needed capabilities that the calling thread lacks, as in `capabilities(7)`; empty if none.
     pub fn missing(self) -> String {
         let had = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
         names(self.keeps() - had)
     }
 
-    /// Which files may be opened, of all: what, and below which path. `None` for all that the user may.
+    /// Permitted file accesses: path and rights below it. `None` for everything that the user may access.
     fn files(self) -> Option<Vec<(&'static str, BitFlags<AccessFs>)>> {
         match self {
             Self::Open | Self::Signal => Some(Vec::new()),
-            // Each look at a map with a part for each processor asks how many processors there can be.
+            // Each look-up in a per-CPU map reads the number of possible processors.
             Self::Maps => Some(vec![(POSSIBLE_PROCESSORS, AccessFs::ReadFile.into())]),
             Self::Screens => {
                 let both = AccessFs::ReadFile | AccessFs::WriteFile;
@@ -87,7 +88,7 @@ impl Duty {
     }
 }
 
-/// As `capabilities(7)` names them, with commas.
+/// Names of the capabilities as in `capabilities(7)`, separated by commas.
 pub fn names(capabilities: CapabilitySet) -> String {
     capabilities.iter_names().map(|(name, _)| format!("CAP_{name}")).collect::<Vec<_>>().join(", ")
 }
@@ -102,20 +103,20 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// The calling thread gives up all that it does not need for this, for good.
+/// Permanently drops all privileges of the calling thread that the duty does not need.
 ///
 /// # Errors
 ///
-/// What the kernel refuses.
+/// The error of the kernel if it refuses.
 pub fn enter(duty: Duty) -> io::Result<()> {
     let keeps = duty.keeps();
     clear_bounding_set();
-    // A kernel before 4.3 has none.
+    // Kernels before 4.3 have no ambient set.
     let _ = clear_ambient_capability_set();
     set_no_new_privs(true)?;
     if let Some(files) = duty.files() {
-        // Where it is refused (by seccomp in a container, or beyond 16 layers of it) the rest holds all the same: as on a kernel
-        // without it. `doctor` says so.
+        // If Landlock is refused (by seccomp in a container, or beyond 16 layers), the other restrictions still hold,
+        // as on a kernel without Landlock. `doctor` reports it.
         let _ = restrict(&files);
     }
     let kept = capabilities(None)?.permitted & keeps;
@@ -123,8 +124,8 @@ pub fn enter(duty: Duty) -> io::Result<()> {
     Ok(())
 }
 
-/// What an `exec` could give. Needs `CAP_SETPCAP`; without it `no_new_privs` does the same. [`enter`] does it too; before that only
-/// a thread needs it that gives up root first.
+/// Clears the capabilities that an `exec` could grant. This needs `CAP_SETPCAP`; without it, `no_new_privs` has the
+/// same effect. [`enter`] calls this function; only a thread that drops root before `enter` calls it directly.
 pub fn clear_bounding_set() {
     for number in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
@@ -135,21 +136,21 @@ pub fn clear_bounding_set() {
                 }
             }
             Ok(false) => {}
-            // There are no more.
+            // Past the last capability.
             Err(_) => return,
         }
     }
 }
 
-/// From now on the thread opens, makes, removes and executes nothing but this. Without Landlock, or with an older one, as much of
-/// it as there is; whether there is any.
+/// Restricts the thread to these files, as far as the kernel's Landlock supports it. Returns whether any restriction is
+/// enforced.
 fn restrict(files: &[(&str, BitFlags<AccessFs>)]) -> Result<bool, landlock::RulesetError> {
-    // Nothing newer: `ioctl` on the terminal is needed.
+    // ABI 4, as ABI 5 also restricts `ioctl` on the terminal, which is needed.
     let all = AccessFs::from_all(ABI::V4);
     let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(all)?;
     let mut ruleset = ruleset.create()?;
     for (path, access) in files {
-        // What is not there, or must not be reached, is not needed.
+        // A path that does not exist or is not reachable is not needed.
         if let Ok(path) = PathFd::new(path) {
             ruleset = ruleset.add_rule(PathBeneath::new(path, *access))?;
         }
@@ -157,11 +158,11 @@ fn restrict(files: &[(&str, BitFlags<AccessFs>)]) -> Result<bool, landlock::Rule
     Ok(ruleset.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
 }
 
-/// Whether a thread that needs no files can open none here, tried by one that ends.
+/// Tries in a temporary thread whether Landlock keeps threads from opening files.
 ///
 /// # Errors
 ///
-/// Why not.
+/// The reason why it does not.
 pub fn try_restricting() -> Result<(), String> {
     let tried =
         std::thread::spawn(|| {
@@ -178,7 +179,7 @@ pub fn try_restricting() -> Result<(), String> {
     tried.join().unwrap_or_else(|_| Err("the thread that tried it panicked".to_owned()))
 }
 
-/// An error with its causes, each once.
+/// Text of an error with its causes, each once.
 fn in_full(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     for cause in std::iter::successors(error.source(), |cause| cause.source()) {
@@ -190,17 +191,17 @@ fn in_full(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Starts a thread for a duty. When this returns, it has given up the rest.
+/// Starts a thread for a duty. After the return, the thread has dropped its other privileges.
 ///
 /// # Errors
 ///
-/// Where no thread can be started, or it cannot give up what it should.
+/// The error if the thread cannot be started or cannot drop its privileges.
 pub fn spawn(name: &str, duty: Duty, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let (sender, entered) = sync_channel(1);
     let thread = Builder::new().name(name.to_owned()).spawn(move || {
         let result = enter(duty);
         let is_confined = result.is_ok();
-        // The receiver waits.
+        // The receiver waits until this message arrives.
         let _ = sender.send(result);
         if is_confined {
             work();
@@ -216,10 +217,10 @@ mod tests {
 
     use super::*;
 
-    /// The line of `/proc/thread-self/status`, of a thread that has entered a duty.
+    /// Text of `/proc/thread-self/status` in a thread that has entered a duty.
     fn status(duty: Duty) -> String {
         std::thread::spawn(move || {
-            // Opened before: some may open nothing.
+            // Opened first, as some duties may open no files.
             let mut file = fs::File::open("/proc/thread-self/status").expect("there");
             enter(duty).expect("nothing refuses it");
             let mut text = String::new();
@@ -250,7 +251,7 @@ mod tests {
                 assert_eq!(set(&status, "CapBnd"), 0, "{duty:?}");
             }
         }
-        // Others are not touched.
+        // Other threads keep their capabilities.
         assert_eq!(capabilities(None).expect("own").permitted, had);
     }
 

@@ -1,7 +1,7 @@
-//! As which user a process runs that pidtap starts.
+//! User under which a process that pidtap starts runs.
 //!
-//! `sudo` is for pidtap: what it starts is for the user who called it, and runs with that user's ids and without a capability, so
-//! that files it makes are the user's and a fault of it is no fault of root.
+//! `sudo` is meant for pidtap. Processes that pidtap starts run with the IDs of the user who called `sudo` and without
+//! capabilities, so that their files belong to that user and their faults do not run as root.
 
 use std::{env, ffi::CString, fmt, path::PathBuf};
 
@@ -19,85 +19,85 @@ use thiserror::Error;
 
 use crate::{host::process::ExitClass, text::escape::Visible};
 
-/// Ids of a user, and what its environment says of it.
+/// IDs of a user and its entry in the user database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The ids.
+    /// User ID and group IDs.
     pub ids: Ids,
-    /// From the user database; nothing where it does not know the user.
+    /// Entry in the user database; `None` if the user has none.
     pub entry: Option<Entry>,
 }
 
-/// What a process is given.
+/// IDs that a process runs with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ids {
-    /// User.
+    /// User ID.
     pub uid: u32,
-    /// Group.
+    /// Primary group ID.
     pub gid: u32,
-    /// Supplementary groups.
+    /// IDs of the supplementary groups.
     pub groups: Vec<u32>,
 }
 
-/// An entry of the user database.
+/// Entry of the user database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Name.
+    /// Login name.
     pub name: String,
-    /// Home folder.
+    /// Home directory.
     pub home: PathBuf,
     /// Login shell.
     pub shell: PathBuf,
 }
 
-/// Why it is not known as whom to run something.
+/// Reason why the user for a process is unknown.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum IdentityError {
-    /// No such user.
+    /// The user does not exist.
     #[error("there is no user `{name}` (--user); `getent passwd` lists those there are")]
     Unknown {
-        /// As it was typed.
+        /// Name as typed.
         name: String,
     },
     /// The user database cannot be read.
     #[error("cannot look up the user `{name}`: {reason}; check the user database (`getent passwd {name}`)")]
     Database {
-        /// As it was typed, or its number.
+        /// Name as typed, or user ID.
         name: String,
-        /// What went wrong.
+        /// Error of the look-up.
         reason: String,
     },
-    /// What `sudo` leaves in the environment makes no sense.
+    /// A variable that `sudo` sets holds no ID.
     #[error(
         "{variable} is {value:?} and no id: it is not known for whom to run the command; say it with `--user NAME`"
     )]
     Environment {
-        /// The variable.
+        /// Name of the variable.
         variable: &'static str,
-        /// What it says.
+        /// Value of the variable.
         value: String,
     },
-    /// What `sudo` leaves in the environment contradicts itself, or the user database: somebody else wrote it.
+    /// The variables that `sudo` sets contradict each other or the user database, so `sudo` did not set them.
     #[error(
         "SUDO_UID, SUDO_GID and SUDO_USER are not what sudo sets together: {reason}; it is not known for whom to run the command; \
          say it with `--user NAME`"
     )]
     Contradiction {
-        /// What does not fit.
+        /// Description of the contradiction.
         reason: String,
     },
-    /// Only root becomes another user.
+    /// Only root can become another user.
     #[error(
         "cannot run a command as `{name}`: pidtap was not started by root; start it with `sudo`, or leave --user out"
     )]
     NotRoot {
-        /// As it was typed.
+        /// Name as typed.
         name: String,
     },
 }
 
 impl IdentityError {
-    /// What it means for the exit status.
+    /// Class of the error for the exit status.
     pub fn exit_class(&self) -> ExitClass {
         match self {
             Self::NotRoot { .. } => ExitClass::NotPermitted,
@@ -118,11 +118,11 @@ impl fmt::Display for Identity {
 }
 
 impl Identity {
-    /// As whom the command of `run` is to run; nothing where it runs as pidtap does.
+    /// User under which the command of `run` runs; `None` for pidtap's own user.
     ///
     /// # Errors
     ///
-    /// [`IdentityError`] for a user that is not known or may not be taken.
+    /// [`IdentityError`] if the user is unknown or not permitted.
     pub fn of_command(user: Option<&str>) -> Result<Option<Self>, IdentityError> {
         let Some(name) = user else { return Self::of_caller() };
         let identity = Self::of_entry(look_up(name)?)?;
@@ -136,14 +136,14 @@ impl Identity {
         Ok(Some(identity))
     }
 
-    /// Who called `sudo`; nothing where root did, or nobody. Only root is asked: for others the variables say nothing.
+    /// User who called `sudo`; `None` if root did, or if `sudo` was not used. Without root the variables mean nothing.
     ///
-    /// The variables may come from elsewhere (a service, `su -m`, a script): they are believed where they agree with each other and
-    /// with the user database.
+    /// The variables may have another source (a service, `su -m`, a script). They count only if they agree with each
+    /// other and with the user database.
     ///
     /// # Errors
     ///
-    /// [`IdentityError::Environment`] and [`IdentityError::Contradiction`] where they are there, and make no sense.
+    /// [`IdentityError::Environment`] and [`IdentityError::Contradiction`] if the variables are invalid.
     pub fn of_caller() -> Result<Option<Self>, IdentityError> {
         if !getuid().is_root() {
             return Ok(None);
@@ -157,7 +157,7 @@ impl Identity {
         let failed = |error: nix::Error| IdentityError::Database { name: uid.to_string(), reason: error.to_string() };
         let user = User::from_uid(uid.into()).map_err(failed)?;
         if let Some(name) = name.map(|name| name.to_string_lossy().into_owned()) {
-            // Several names may have one number.
+            // Several names may share one user ID.
             let named = if name.contains('\0') { None } else { User::from_name(&name).map_err(failed)? };
             let uid_of_name = named.map(|user| user.uid.as_raw());
             if uid_of_name != user.as_ref().map(|user| user.uid.as_raw()) {
@@ -184,9 +184,9 @@ impl Identity {
         }
     }
 
-    /// `nobody`: for what needs no user's rights.
+    /// The user `nobody`, for processes that need no rights of any user.
     pub fn nobody() -> Self {
-        /// The number that the kernel has for ids that have none (`DEFAULT_OVERFLOWUID` of `include/linux/highuid.h`).
+        /// User ID that the kernel uses for unmapped IDs (`DEFAULT_OVERFLOWUID` in `include/linux/highuid.h`).
         const NOBODY: u32 = 65_534;
         Self { ids: Ids { uid: NOBODY, gid: NOBODY, groups: Vec::new() }, entry: None }
     }
@@ -205,7 +205,7 @@ impl Identity {
         })
     }
 
-    /// What the environment says of the user. Where the database does not know it, nothing of root's is left.
+    /// Environment variables of the user. A user without an entry gets neutral values, so that none of root's remain.
     pub fn environment(&self) -> [(&'static str, PathBuf); 4] {
         let entry = self.entry.clone().unwrap_or_else(|| Entry {
             name: self.ids.uid.to_string(),
@@ -218,20 +218,20 @@ impl Identity {
     }
 }
 
-/// The number in a variable that `sudo` sets.
+/// ID in a variable that `sudo` sets.
 fn id(variable: &'static str) -> Result<Option<u32>, IdentityError> {
     let Some(value) = env::var_os(variable) else { return Ok(None) };
     let value = value.to_string_lossy();
     parse_id(&value).map(Some).ok_or_else(|| IdentityError::Environment { variable, value: value.into_owned() })
 }
 
-/// Digits alone. The highest number means no id to the kernel (`setresuid`: leave it).
+/// Parses digits. Rejects the highest number, which `setresuid` interprets as "unchanged".
 fn parse_id(text: &str) -> Option<u32> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|id| is_number && *id != u32::MAX)
 }
 
-/// By name first, as `chown` does, then by number.
+/// Looks up a user by name, as `chown` does, then by ID.
 fn look_up(name: &str) -> Result<User, IdentityError> {
     let failed = |error: nix::Error| IdentityError::Database { name: name.to_owned(), reason: error.to_string() };
     let unknown = || IdentityError::Unknown { name: name.to_owned() };
@@ -246,12 +246,12 @@ fn look_up(name: &str) -> Result<User, IdentityError> {
 }
 
 impl Ids {
-    /// The calling thread becomes this user for good: groups first, as it must not be root for them, the user last. Nothing of what
-    /// root may is left, and that is checked.
+    /// Permanently changes the calling thread to this user: groups first, as that needs root, the user last. Then
+    /// checks that no privileges of root remain.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses; `EPERM` also where afterwards something is left.
+    /// The error of the kernel; `EPERM` also if privileges remain.
     pub fn take(&self) -> io::Result<()> {
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
         let groups: Vec<Gid> = self.groups.iter().map(|group| Gid::from_raw(*group)).collect();
@@ -259,7 +259,7 @@ impl Ids {
         set_thread_res_gid(gid, gid, gid)?;
         set_thread_res_uid(uid, uid, uid)?;
         if !uid.is_root() {
-            // The kernel does it too, unless securebits forbid.
+            // The kernel does the same unless securebits prevent it.
             let _ = clear_ambient_capability_set();
             let none = CapabilitySet::empty();
             set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
@@ -282,7 +282,7 @@ impl Ids {
     }
 }
 
-/// As [`Ids`] stand on a command line: `UID:GID:GROUP,GROUP`.
+/// Form for the command line: `UID:GID:GROUP,GROUP`.
 impl fmt::Display for Ids {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let groups: Vec<String> = self.groups.iter().map(u32::to_string).collect();

@@ -1,18 +1,18 @@
-//! `pidtap run`: a command that starts only once the probes are live, so that not one byte of it is missed.
+//! `pidtap run`: starts a command only after the probes are attached, so that no byte is missed.
 //!
-//! pidtap starts itself once more with a hidden subcommand ([`HOLD_SUBCOMMAND`]). That process waits for one byte on a
-//! pipe and then becomes the command by `exec`: the process id to trace is known, and traced, before the command's
-//! first instruction. When pidtap ends before it writes the byte, the pipe ends and the command is never run.
+//! pidtap starts itself with a hidden subcommand ([`HOLD_SUBCOMMAND`]). That process waits for one byte on a pipe and
+//! then becomes the command by `exec`. Its process ID is thus known and traced before the first instruction of the
+//! command. If pidtap ends before it writes the byte, the pipe is closed and the command never runs.
 //!
-//! The held process reaches the pipe as `/proc/PIDTAP/fd/N`, not as an inherited descriptor: both ends stay
-//! close-on-exec, so that the command gets no descriptor that it did not have without pidtap, and no raw descriptor
-//! number has to be believed (which would need `unsafe`). A number may come to mean another file once pidtap has closed the
-//! pipe: the held process is told the pipe's inode as well, and reads from nothing else. A socket would do as well, but its byte
-//! would be the first traffic that the probes see.
+//! The held process opens the pipe as `/proc/PIDTAP/fd/N` and does not inherit it. Both ends stay close-on-exec, so the
+//! command gets no additional descriptor, and no raw descriptor number has to be trusted (which would need `unsafe`).
+//! The number may name another file once pidtap has closed the pipe, so the held process also gets the inode of the
+//! pipe and reads from nothing else. A socket would work too, but its byte would be the first traffic that the probes
+//! see.
 //!
-//! Signals: unless screens have the terminal, the command stays in pidtap's process group, so that Ctrl-C reaches both, as without pidtap. The command
-//! decides what it does; pidtap goes on until the command has ended (a second Ctrl-C does not change that: it reaches
-//! the command too). A `SIGTERM` or `SIGHUP` to pidtap alone is passed on with [`Launched::forward`].
+//! Signals: unless screens use the terminal, the command stays in pidtap's process group, so that Ctrl-C reaches both.
+//! The command decides how to react; pidtap continues until the command ends, also after a second Ctrl-C, which the
+//! command receives as well. [`Launched::forward`] forwards a `SIGTERM` or `SIGHUP` sent to pidtap alone.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -50,75 +50,75 @@ use crate::{
     text::escape::Foreign,
 };
 
-/// The hidden subcommand with which pidtap starts itself: `pidtap HOLD_SUBCOMMAND PIPE INODE -- CMD ARG...`.
+/// Name of the hidden subcommand: `pidtap hold-and-exec PIPE INODE -- CMD ARG...`.
 pub const HOLD_SUBCOMMAND: &str = "hold-and-exec";
 
-/// Exit status of a shell for a command that is not there.
+/// Exit status of a shell if the command is not found.
 pub const STATUS_NOT_FOUND: u8 = 127;
-/// Exit status of a shell for a command that cannot be executed.
+/// Exit status of a shell if the command cannot be executed.
 pub const STATUS_NOT_EXECUTABLE: u8 = 126;
 
-/// What the command's standard streams are.
+/// Standard streams of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Streams {
-    /// Those of pidtap.
+    /// The streams of pidtap.
     Own,
-    /// Its standard output is pidtap's standard error, as pidtap's standard output is for the results.
+    /// Standard output is pidtap's standard error, as pidtap's standard output carries the results.
     StdoutToStderr,
-    /// Those that are a terminal are pipes to pidtap, which needs it for itself, and nothing to read. The command is in a process
-    /// group of its own, so that keys which mean pidtap do not reach it.
+    /// Streams that are a terminal become pipes to pidtap, which uses the terminal itself; standard input is empty. The
+    /// command gets its own process group, so that keys meant for pidtap do not reach it.
     Piped,
 }
 
-/// Why a command was not started.
+/// Reason why a command did not start.
 #[derive(Debug, Error)]
 pub enum LaunchError {
-    /// No such program.
+    /// The program does not exist.
     #[error("cannot run `{command}`: there is no such {}; check the spelling{}", kind(command.raw()), advice(command.raw()))]
     NotFound {
-        /// As it was typed.
+        /// Command as typed.
         command: Foreign,
     },
-    /// It is there, and cannot be executed.
+    /// The program exists but cannot be executed.
     #[error("cannot run `{command}`: {path} is not an executable file; `chmod +x` it, or name its interpreter first")]
     NotExecutable {
-        /// As it was typed.
+        /// Command as typed.
         command: Foreign,
-        /// The file that was found.
+        /// File that was found.
         path: Foreign,
     },
-    /// The process that waits could not be started.
+    /// The held process could not be started.
     #[error(
         "cannot start `{command}`: {operation} failed ({source}); check the limits on processes and files (`ulimit -a`)"
     )]
     Start {
-        /// As it was typed.
+        /// Command as typed.
         command: Foreign,
-        /// What was tried.
+        /// Operation that failed.
         operation: &'static str,
-        /// What the kernel said.
+        /// Error from the kernel.
         source: io::Error,
     },
-    /// The process ended, or was ended, before the command began.
+    /// The held process ended before it became the command.
     #[error("`{command}` was not run: the process that was to become it ended first ({status})")]
     Ended {
-        /// As it was typed.
+        /// Command as typed.
         command: Foreign,
-        /// How it ended.
+        /// Exit status of the held process.
         status: ExitStatus,
     },
-    /// Its end could not be waited for.
+    /// Waiting for the process failed.
     #[error("cannot wait for process {pid}: {source}; it may run on, see `ps -p {pid}`")]
     Wait {
-        /// Its number.
+        /// Process ID.
         pid: u32,
-        /// What the kernel said.
+        /// Error from the kernel.
         source: io::Error,
     },
 }
 
 impl LaunchError {
-    /// The exit status that a shell would give: 127 not found, 126 not executable; 1 for the rest.
+    /// Exit status as a shell reports it: 127 not found, 126 not executable; 1 otherwise.
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::NotFound { .. } => STATUS_NOT_FOUND,
@@ -140,17 +140,17 @@ fn advice(command: &str) -> &'static str {
     }
 }
 
-/// A command that waits to be released, or runs. Dropped without [`Self::release`], it ends without running.
+/// A command that is held or runs. If dropped without [`Self::release`], the command never runs.
 #[derive(Debug)]
 pub struct Launched {
     child: Child,
-    /// By this it is signalled and waited for: unlike its number it cannot come to mean another process.
+    /// Used for signals and waiting; unlike the process ID, it cannot refer to another process.
     pidfd: OwnedFd,
-    /// The end of the pipe whose byte releases it; `None` once that is written.
+    /// Write end of the pipe whose byte releases the command; `None` once written.
     hold: Option<OwnedFd>,
-    /// The other end, kept until the held process has surely opened it.
+    /// Read end of the pipe, kept until the held process has certainly opened it.
     hold_read: Option<OwnedFd>,
-    /// Becomes true when it has ended; there once somebody waits.
+    /// Becomes true when the process ends; created by the first wait.
     ended: Option<watch::Receiver<bool>>,
     command: String,
 }
@@ -160,7 +160,7 @@ impl Launched {
     ///
     /// # Errors
     ///
-    /// [`LaunchError`]: the command is not there or cannot be executed, or no process could be started.
+    /// [`LaunchError`] if the command does not exist or cannot be executed, or if no process can be started.
     pub fn spawn(
         command: &OsStr,
         args: &[OsString],
@@ -169,7 +169,7 @@ impl Launched {
         limits: &Given,
     ) -> Result<Self, LaunchError> {
         let text = command.to_string_lossy().into_owned();
-        // Said now, before anything is loaded into the kernel; `exec` has the last word.
+        // Reported before anything is loaded into the kernel; `exec` decides finally.
         find_command(command)?;
         let failed = |operation| {
             let command = Foreign::from(text.as_str());
@@ -213,31 +213,31 @@ impl Launched {
         Ok(Self { child, pidfd, hold: Some(hold), hold_read: Some(hold_read), ended: None, command: text })
     }
 
-    /// Its process number, which `exec` keeps.
+    /// Process ID, which `exec` keeps.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Its standard output and standard error, where they are [`Streams::Piped`]; once.
+    /// Takes standard output and standard error if they are [`Streams::Piped`]. Works once.
     pub fn take_output(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
         (self.child.stdout.take(), self.child.stderr.take())
     }
 
-    /// The command's name as it was typed.
+    /// Name of the command as typed.
     pub fn command(&self) -> &str {
         &self.command
     }
 
-    /// Lets the command run. To be called once the probes are live.
+    /// Lets the command run. Call this once the probes are attached.
     ///
     /// # Errors
     ///
-    /// [`LaunchError::Ended`] where the held process is gone (Ctrl-C reaches it too).
+    /// [`LaunchError::Ended`] if the held process is gone (Ctrl-C reaches it too).
     pub fn release(&mut self) -> Result<(), LaunchError> {
         let Some(hold) = self.hold.take() else { return Ok(()) };
-        // The read end stays open here until the command has ended, so that this write can never meet a pipe without
-        // a reader, however late the held process opens it.
-        // Asked before the byte is written: after it, a quick command may have ended as it should.
+        // The read end stays open in this process until the command has ended, so this write always finds a reader,
+        // however late the held process opens the pipe. The status is read before the write, as a quick command may end
+        // normally right after it.
         if let Ok(Some(status)) = self.child.try_wait() {
             return Err(LaunchError::Ended { command: self.command.as_str().into(), status });
         }
@@ -248,11 +248,11 @@ impl Launched {
         })
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     ///
     /// # Errors
     ///
-    /// [`LaunchError::Wait`] where the kernel refuses.
+    /// [`LaunchError::Wait`] if the kernel refuses.
     pub fn wait(&mut self) -> Result<ExitStatus, LaunchError> {
         let pid = self.pid();
         let status = self.child.wait().map_err(|source| LaunchError::Wait { pid, source })?;
@@ -260,23 +260,23 @@ impl Launched {
         Ok(status)
     }
 
-    /// Waits for its end without blocking the runtime. Can be dropped and called again.
+    /// Waits for the end of the process without blocking the runtime. It can be cancelled and called again.
     ///
     /// # Errors
     ///
-    /// [`LaunchError::Wait`] where the kernel refuses.
+    /// [`LaunchError::Wait`] if the kernel refuses.
     pub async fn wait_async(&mut self) -> Result<ExitStatus, LaunchError> {
         let mut ended = match &self.ended {
             Some(ended) => ended.clone(),
             None => self.watch_end()?,
         };
-        // An error means that the thread is gone, which it is only after the end.
+        // An error means that the thread is gone, which happens only after the end of the process.
         let _ = ended.wait_for(|&ended| ended).await;
         self.wait()
     }
 
-    /// Starts the one thread that waits for the pidfd to become readable, as it does when the process ends. Not tokio's
-    /// `AsyncFd`, which has no safe constructor, and not its `process`, which would start the command for us.
+    /// Starts the thread that waits for the pidfd, which becomes readable when the process ends. tokio's `AsyncFd` has
+    /// no safe constructor, and its `process` module would have to start the command itself.
     fn watch_end(&mut self) -> Result<watch::Receiver<bool>, LaunchError> {
         let pid = self.pid();
         let failed = |source| LaunchError::Wait { pid, source };
@@ -293,11 +293,11 @@ impl Launched {
         Ok(receiver)
     }
 
-    /// Passes a signal on to the command. That it has ended meanwhile is no error.
+    /// Forwards a signal to the command. A command that has ended is not an error.
     ///
     /// # Errors
     ///
-    /// Where the kernel refuses: the command is another user's, and `CAP_KILL` is missing.
+    /// The error of the kernel: another user owns the command, and `CAP_KILL` is missing.
     pub fn forward(&self, signal: Signal) -> io::Result<()> {
         match pidfd_send_signal(&self.pidfd, signal) {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
@@ -307,7 +307,7 @@ impl Launched {
 }
 
 impl Drop for Launched {
-    /// A held process that is not released ends by itself when the pipe closes; it is not left a zombie.
+    /// A held process that is not released exits when the pipe closes; waiting for it avoids a zombie.
     fn drop(&mut self) {
         if self.hold.take().is_some() {
             self.hold_read = None;
@@ -316,7 +316,7 @@ impl Drop for Launched {
     }
 }
 
-/// The exit status that pidtap takes over from the command: its own, or 128 and the signal that ended it.
+/// Exit status of pidtap for the command's status: the same code, or 128 plus the signal that killed it.
 pub fn exit_status_of(status: ExitStatus) -> u8 {
     match (status.code(), status.signal()) {
         (Some(code), _) => code as u8,
@@ -325,26 +325,26 @@ pub fn exit_status_of(status: ExitStatus) -> u8 {
     }
 }
 
-/// What is to be known of the command, beside its words.
+/// Settings of a held command besides its arguments.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Held<'a> {
-    /// The pipe's own number, which nothing else has.
+    /// Inode of the pipe, which identifies it.
     pub inode: u64,
-    /// As whom, where that is not who runs pidtap.
+    /// IDs to run with, if they differ from pidtap's.
     pub ids: Option<&'a Ids>,
-    /// The limits that pidtap raised for itself.
+    /// Original values of the limits that pidtap raised for itself.
     pub limits: Option<&'a Given>,
 }
 
-/// The hidden subcommand: waits for the byte on the pipe at `path` (one in `/proc` of the parent) with the inode of
-/// `held`, then becomes the command. Comes back only when that fails: with the exit status, and the message where there is something to say.
+/// Implements the hidden subcommand: waits for the byte on the pipe at `path` (in `/proc` of the parent) with the inode
+/// of `held`, then becomes the command. Returns only on failure, with the exit status and an optional message.
 pub fn hold_and_exec(path: &Path, held: Held<'_>, command: &OsStr, args: &[OsString]) -> (u8, Option<String>) {
     if !is_of_parent(path) {
         return (2, Some(format!("`{HOLD_SUBCOMMAND}` is how `pidtap run` starts commands; use `pidtap run -- CMD`")));
     }
-    // pidtap is gone already, or goes before it is ready: nothing is run, and it has said why itself.
+    // pidtap has ended and has reported the reason itself.
     let Some(mut pipe) = open_pipe(path, held.inode) else { return (1, None) };
-    // After the pipe was opened, which is root's; before the wait, so that nothing is left to do when tracing has begun.
+    // After opening the pipe, which root owns; before the wait, so that no work remains once tracing has begun.
     if let Some(ids) = held.ids
         && let Err(error) = ids.take()
     {
@@ -359,36 +359,37 @@ pub fn hold_and_exec(path: &Path, held: Held<'_>, command: &OsStr, args: &[OsStr
         return (1, None);
     }
     drop(pipe);
-    // What pidtap was granted is not for the command. (Root's is: that is what `sudo` is for.)
+    // Capabilities granted to pidtap are not for the command. (Those of root are: the user ran `sudo` for that.)
     if !rustix::process::getuid().is_root() {
         let _ = clear_ambient_capability_set();
     }
     let mut process = Command::new(command);
     process.args(args);
-    // Last: with them, pidtap itself may not get far. What is refused here was so before pidtap raised it.
+    // Last, as pidtap itself may not get far with these limits. A refusal here concerns a value in effect before pidtap
+    // raised it.
     let _ = held.limits.map(Given::restore);
     let error = process.exec();
     let status = if error.kind() == io::ErrorKind::NotFound { STATUS_NOT_FOUND } else { STATUS_NOT_EXECUTABLE };
     let command = command.to_string_lossy();
     let user = held.ids.map_or_else(String::new, |ids| format!(" as user {}", ids.uid));
     let advice = match error.kind() {
-        // `execve` after a change of user (`PF_NPROC_EXCEEDED`).
+        // `execve` fails so after a change of user (`PF_NPROC_EXCEEDED`).
         io::ErrorKind::WouldBlock => "raise the limit of that user's processes (`ulimit -u`)",
         _ => limits::advice(&error).unwrap_or("check the file, its format and its interpreter"),
     };
     (status, Some(format!("cannot run `{command}`{user}: {error}; {advice}")))
 }
 
-/// The pipe, unless the number means something else by now.
+/// Opens the pipe; `None` if the number refers to another file.
 fn open_pipe(path: &Path, inode: u64) -> Option<File> {
     let pipe = File::open(path).or_else(|_| take_from_parent(path)).ok()?;
     let stat = fstat(&pipe).ok()?;
     (FileType::from_raw_mode(stat.st_mode) == FileType::Fifo && stat.st_ino == inode).then_some(pipe)
 }
 
-/// The parent's descriptor by its number. Its folder in `/proc` cannot be entered where the program file has capabilities and
-/// the user is not root: the files there are root's then, and this process has no `CAP_DAC_READ_SEARCH`. It has
-/// `CAP_SYS_PTRACE`, as the parent has.
+/// Copies a descriptor of the parent by number. If the program file has capabilities and the user is not root, the
+/// parent's directory in `/proc` belongs to root and cannot be entered without `CAP_DAC_READ_SEARCH`. This process has
+/// `CAP_SYS_PTRACE`, like the parent, which suffices for `pidfd_getfd`.
 fn take_from_parent(path: &Path) -> io::Result<File> {
     let number = path.file_name().and_then(OsStr::to_str).and_then(|number| number.parse().ok());
     let parent = i32::try_from(parent_id()).ok().and_then(Pid::from_raw);
@@ -397,8 +398,8 @@ fn take_from_parent(path: &Path) -> io::Result<File> {
     Ok(File::from(pidfd_getfd(parent, number, PidfdGetfdFlags::empty())?))
 }
 
-/// The pipes belong to the command's user, who may then open `/dev/stdout` as well. (Both ends have one inode.) Without that, the
-/// descriptors work all the same.
+/// Gives the pipes to the command's user, who can then also open `/dev/stdout`. (Both ends share one inode.) If this
+/// fails, the descriptors still work.
 fn give_pipes(child: &Child, ids: &Ids) {
     let pipes = [child.stdout.as_ref().map(AsFd::as_fd), child.stderr.as_ref().map(AsFd::as_fd)];
     for pipe in pipes.into_iter().flatten() {
@@ -406,14 +407,14 @@ fn give_pipes(child: &Child, ids: &Ids) {
     }
 }
 
-/// Whether the path is one of the parent's descriptors: the subcommand opens nothing else.
+/// Whether the path is a descriptor of the parent; the subcommand opens nothing else.
 fn is_of_parent(path: &Path) -> bool {
     path.to_str()
         .and_then(|path| path.strip_prefix(&format!("/proc/{}/fd/", parent_id())))
         .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The file that `exec` would run, searched as it does.
+/// Finds the file that `exec` would run, by the same search.
 fn find_command(command: &OsStr) -> Result<PathBuf, LaunchError> {
     let text = || Foreign::from_bytes(command.as_encoded_bytes());
     let candidates: Vec<PathBuf> = if command.as_encoded_bytes().contains(&b'/') {
@@ -467,7 +468,7 @@ mod tests {
         let own = format!("/proc/{}/fd/", parent_id());
         assert!(is_of_parent(Path::new(&format!("{own}7"))));
         for path in ["/etc/passwd", "/proc/1/fd/../mem", own.as_str(), &format!("{own}../mem")] {
-            // Process 1 may be the parent of a test in a container; its other files are refused all the same.
+            // Process 1 may be the parent of a test in a container; its other files are still refused.
             assert!(!is_of_parent(Path::new(path)), "{path}");
         }
     }

@@ -1,4 +1,4 @@
-//! The machine: probes, processes, sockets, files and privileges.
+//! Access to the machine: probes, processes, sockets, files and privileges.
 
 pub mod file;
 

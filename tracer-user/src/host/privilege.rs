@@ -1,5 +1,5 @@
-//! What pidtap may do here, and what this kernel can: asked before anything is loaded, so that the answer names what is
-//! missing instead of an error number.
+//! Privileges of pidtap and features of the kernel. They are checked before anything is loaded, so that an error names
+//! the missing capability or feature.
 
 use std::{fmt, fs, path::Path};
 
@@ -7,26 +7,23 @@ use thiserror::Error;
 
 use crate::host::process::ExitClass;
 
-/// A capability, by its number in `include/uapi/linux/capability.h`.
+/// A capability; the value is its number in `include/uapi/linux/capability.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
-    /// Enter a target's network namespace; reading any process's descriptors passes other checks.
-    NetAdmin = 12,
     /// Read `/proc/PID/fd`, `exe` and `root` of other users' processes.
     SysPtrace = 19,
-    /// Everything below on kernels before 5.8, and entering namespaces on all.
+    /// Enter namespaces; before Linux 5.8 it also covers the capabilities below.
     SysAdmin = 21,
-    /// Attach programs to raw tracepoints, read kernel memory from them.
+    /// Attach programs to raw tracepoints and read kernel memory in them.
     Perfmon = 38,
-    /// Load programs and make maps.
+    /// Load programs and create maps.
     Bpf = 39,
 }
 
 impl Capability {
-    /// The name that `setcap` takes.
+    /// Name that `setcap` accepts.
     pub fn name(self) -> &'static str {
         match self {
-            Self::NetAdmin => "cap_net_admin",
             Self::SysPtrace => "cap_sys_ptrace",
             Self::SysAdmin => "cap_sys_admin",
             Self::Perfmon => "cap_perfmon",
@@ -34,10 +31,9 @@ impl Capability {
         }
     }
 
-    /// What cannot be done without it.
+    /// Operation that needs the capability.
     pub fn purpose(self) -> &'static str {
         match self {
-            Self::NetAdmin => "reading socket marks and options of other users",
             Self::SysPtrace => "reading descriptors, program and libraries of other users' processes",
             Self::SysAdmin => "looking into the network namespace of a container",
             Self::Perfmon => "attaching probes and reading the payloads of system calls",
@@ -51,44 +47,44 @@ impl Capability {
 pub struct Capabilities(u64);
 
 impl Capabilities {
-    /// Of pidtap itself; none where `/proc` does not tell.
+    /// Capabilities of pidtap; none if `/proc` does not report them.
     pub fn own() -> Self {
         Self(fs::read_to_string("/proc/self/status").ok().and_then(|text| parse_effective(&text)).unwrap_or(0))
     }
 
-    /// Whether it has this one. `CAP_SYS_ADMIN` includes what was split off it in 5.8.
+    /// Whether the process has the capability. `CAP_SYS_ADMIN` includes those that were split off in Linux 5.8.
     pub fn has(self, capability: Capability) -> bool {
         let has = |capability: Capability| self.0 & (1 << capability as u32) != 0;
         let split_off = matches!(capability, Capability::Bpf | Capability::Perfmon);
         has(capability) || (split_off && has(Capability::SysAdmin))
     }
 
-    /// Those of `wanted` that are missing.
+    /// Capabilities of `wanted` that are missing.
     pub fn missing(self, wanted: &[Capability]) -> Vec<Capability> {
         wanted.iter().copied().filter(|&capability| !self.has(capability)).collect()
     }
 }
 
-/// The `CapEff` line of `/proc/PID/status`.
+/// Parses the `CapEff` line of `/proc/PID/status`.
 fn parse_effective(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-/// Without these nothing can be traced.
+/// Capabilities without which tracing is impossible.
 pub const NEEDED: [Capability; 3] = [Capability::Bpf, Capability::Perfmon, Capability::SysPtrace];
 
-/// Without these something is not seen.
+/// Capabilities without which some traffic is invisible.
 pub const USEFUL: [Capability; 1] = [Capability::SysAdmin];
 
-/// What is missing before anything can be traced.
+/// Reason why tracing is impossible.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum PrivilegeError {
-    /// Capabilities.
+    /// Capabilities are missing.
     #[error("not permitted to trace: {} {} missing ({}); {}", Names(missing), if missing.len() == 1 { "is" } else { "are" },
         purposes(missing), grant())]
     Capabilities {
-        /// Which.
+        /// The missing capabilities.
         missing: Vec<Capability>,
     },
     /// The program file has the setuid or setgid bit.
@@ -98,28 +94,28 @@ pub enum PrivilegeError {
         ids.1, grant()
     )]
     SetId {
-        /// Real and effective ids.
+        /// Real and effective IDs, as text.
         ids: (String, String),
     },
-    /// The kernel has no type information about itself.
+    /// The kernel has no BTF.
     #[error(
         "this kernel ({kernel}) has no BTF: /sys/kernel/btf/vmlinux is missing, so the layout of its structures is not \
          known; use a kernel built with CONFIG_DEBUG_INFO_BTF=y (all current distributions' are)"
     )]
     NoBtf {
-        /// Its release.
+        /// Kernel release.
         kernel: String,
     },
-    /// The kernel is from before what the probes need.
+    /// The kernel is older than the probes need.
     #[error(
         "this kernel ({kernel}) is too old: pidtap's probes need Linux 5.17 or later (bpf_loop); use a newer kernel, \
          or trace on another host"
     )]
     TooOld {
-        /// Its release.
+        /// Kernel release.
         kernel: String,
     },
-    /// The kernel refuses to let its memory be read.
+    /// Kernel lockdown prevents reading memory.
     #[error(
         "this kernel is locked down (`confidentiality`): it refuses to let probes read memory, whatever is granted; \
          boot with `lockdown=integrity` or without Secure Boot"
@@ -128,7 +124,7 @@ pub enum PrivilegeError {
 }
 
 impl PrivilegeError {
-    /// What it means for the exit status.
+    /// Class of the error for the exit status.
     pub fn exit_class(&self) -> ExitClass {
         match self {
             Self::Capabilities { .. } | Self::SetId { .. } => ExitClass::NotPermitted,
@@ -137,7 +133,7 @@ impl PrivilegeError {
     }
 }
 
-/// Names of capabilities, with commas.
+/// Names of capabilities, separated by commas.
 struct Names<'a>(&'a [Capability]);
 
 impl fmt::Display for Names<'_> {
@@ -154,9 +150,10 @@ fn purposes(missing: &[Capability]) -> String {
     missing.iter().map(|capability| capability.purpose()).collect::<Vec<_>>().join("; ")
 }
 
-/// How to get what is missing: both ways, the second for those who may not use `sudo` each time. Whoever may start a file with
-/// capabilities has them, so the advice has a group for it. In this order: a change of owner or group takes capabilities away
-/// (`should_remove_suid` and `security_inode_need_killpriv` in the kernel).
+/// Advice on getting the missing capabilities: `sudo`, or file capabilities for users without it. Every user who may
+/// execute a file with capabilities gets them, so the advice restricts the file to a group. `setcap` comes last, as a
+/// change of owner or group removes capabilities (`should_remove_suid` and `security_inode_need_killpriv` in the
+/// kernel).
 pub fn grant() -> String {
     let program = fs::read_link("/proc/self/exe")
         .map_or_else(|_| "\"$(command -v pidtap)\"".to_owned(), |path| quoted(&path.to_string_lossy()));
@@ -169,27 +166,27 @@ pub fn grant() -> String {
     )
 }
 
-/// As a shell takes it.
+/// Quotes a path for a shell.
 fn quoted(path: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
     if path.bytes().all(is_plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
-/// What this kernel is and allows.
+/// Properties of the running kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kernel {
-    /// `uname -r`.
+    /// Kernel release (`uname -r`).
     pub release: String,
-    /// Whether it describes its own types.
+    /// Whether the kernel has BTF.
     pub btf: bool,
-    /// `none`, `integrity` or `confidentiality`; `None` where it does not tell (no lockdown, or securityfs not mounted).
+    /// `none`, `integrity` or `confidentiality`; `None` if unknown (no lockdown, or securityfs is not mounted).
     pub lockdown: Option<String>,
-    /// `kernel.unprivileged_bpf_disabled`; for information, as pidtap's programs always need privilege.
+    /// Value of `kernel.unprivileged_bpf_disabled`; informational, as pidtap's programs always need privileges.
     pub unprivileged_bpf_disabled: Option<String>,
 }
 
 impl Kernel {
-    /// Of this machine.
+    /// Reads the properties of this machine's kernel.
     pub fn this() -> Self {
         let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
         Self {
@@ -200,42 +197,42 @@ impl Kernel {
         }
     }
 
-    /// Major and minor version, where the release begins with them.
+    /// Major and minor version, if the release begins with them.
     pub fn version(&self) -> Option<(u32, u32)> {
         let mut numbers = self.release.split(|byte: char| !byte.is_ascii_digit());
         Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
     }
 
-    /// Whether it has all that the probes call: the ring buffer (Linux 5.8), atomic operations that return a value
-    /// (5.12), `bpf_loop` (5.17). An unknown version is tried.
+    /// Whether the kernel has the features that the probes use: ring buffer (Linux 5.8), atomic operations that return
+    /// a value (5.12), `bpf_loop` (5.17). An unknown version passes.
     pub fn has_what_probes_need(&self) -> bool {
         self.version().is_none_or(|version| version >= (5, 17))
     }
 
-    /// Whether it refuses to let programs read memory at all.
+    /// Whether lockdown prevents programs from reading memory.
     pub fn is_confidential(&self) -> bool {
         self.lockdown.as_deref() == Some("confidentiality")
     }
 }
 
-/// The word in brackets of `none [integrity] confidentiality`.
+/// Returns the word in brackets of `none [integrity] confidentiality`.
 fn parse_lockdown(text: &str) -> Option<String> {
     let (_, rest) = text.split_once('[')?;
     Some(rest.split_once(']')?.0.to_owned())
 }
 
-/// Whether tracing can be tried at all.
+/// Checks whether tracing is possible.
 ///
 /// # Errors
 ///
-/// [`PrivilegeError`] naming what is missing. What the kernel lacks comes before what pidtap was not granted: granting
-/// would not help.
+/// [`PrivilegeError`] with the missing parts. Missing kernel features take precedence over missing capabilities, as
+/// granting capabilities would not help.
 pub fn check() -> Result<(), PrivilegeError> {
     judge(&Kernel::this(), Capabilities::own())
 }
 
-/// Whether pidtap runs with the ids of whoever started it. With others it does nothing at all: a command that it starts, a file
-/// that it writes would be of a user who did not ask for it.
+/// Checks that pidtap runs with the IDs of the user who started it. Otherwise commands and files that pidtap creates
+/// would belong to a user who did not start it.
 ///
 /// # Errors
 ///

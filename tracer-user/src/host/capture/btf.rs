@@ -1,28 +1,28 @@
-//! Finds members of kernel structures in the kernel's BTF.
+//! Look-up of kernel structure members in the kernel's BTF.
 //!
-//! Of the crates that parse BTF, one is LGPL (unfit to link into a MIT program), one keeps members private (aya's),
-//! and one takes 0.2 s to index the kernel's 160,000 types where this takes a few milliseconds: what is needed here
-//! is to pass over the types once and to look into few. Format: `Documentation/bpf/btf.rst`.
+//! This parser passes over all types once and decodes only the requested ones, in a few milliseconds. Of the existing
+//! crates, one is LGPL (unfit for a MIT program), one keeps members private (aya), and one takes 0.2 s to index the
+//! kernel's 160,000 types. Format: `Documentation/bpf/btf.rst`.
 
 use std::collections::HashMap;
 
 use thiserror::Error;
 
-/// Why BTF does not give an offset.
+/// Error of parsing BTF or looking up a member.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum BtfError {
-    /// Not BTF, or of a version that this does not know.
+    /// The data is not BTF, or has an unknown version or kind.
     #[error("it is not BTF of a known form ({0})")]
     Malformed(&'static str),
-    /// No such structure.
+    /// The structure does not exist.
     #[error("it has no struct {0}")]
     NoStructure(String),
-    /// No such member.
+    /// The structure has no such member.
     #[error("its struct {structure} has no member {member}")]
     NoMember {
-        /// The structure.
+        /// Name of the structure.
         structure: String,
-        /// The member.
+        /// Name of the member, with dots between nested members.
         member: String,
     },
 }
@@ -44,20 +44,20 @@ const KIND_DATASEC: u32 = 15;
 const KIND_DECL_TAG: u32 = 17;
 const KIND_TYPE_TAG: u32 = 18;
 const KIND_ENUM64: u32 = 19;
-/// Unnamed structures in unnamed structures, at most; modifiers in front of a type, at most.
+/// Maximum nesting of unnamed structures, and maximum number of modifiers in front of a type.
 const MAX_DEPTH: usize = 16;
 
-/// The kernel's BTF.
+/// Index of the kernel's BTF.
 pub(super) struct Btf<'a> {
     strings: &'a [u8],
-    /// Each type's bytes, by its id minus one, up to the end of the section.
+    /// Bytes of each type up to the end of the section, indexed by type ID minus one.
     types: Vec<&'a [u8]>,
     structures: HashMap<&'a str, u32>,
     functions: HashMap<&'a str, u32>,
 }
 
 impl<'a> Btf<'a> {
-    /// Passes over all types once. `wanted` are the structures and functions that will be asked for.
+    /// Parses BTF in one pass. Only the structures and functions named in `wanted` can be looked up later.
     pub(super) fn parse(data: &'a [u8], wanted: &[&str]) -> Result<Self, BtfError> {
         let short = BtfError::Malformed("too short");
         let magic = data.get(..2).ok_or(short.clone())?;
@@ -88,7 +88,7 @@ impl<'a> Btf<'a> {
                 && let Some(name) = word(rest, 0).and_then(|offset| btf.string(offset))
                 && wanted.contains(&name)
             {
-                // The first of a name: later ones are variants private to some file.
+                // Keep the first type of a name; later ones are variants private to some file.
                 let named = if kind(info) == KIND_STRUCT { &mut btf.structures } else { &mut btf.functions };
                 named.entry(name).or_insert(btf.types.len() as u32);
             }
@@ -97,17 +97,17 @@ impl<'a> Btf<'a> {
         Ok(btf)
     }
 
-    /// Number of a structure.
+    /// Type ID of a structure.
     pub(super) fn structure_named(&self, name: &str) -> Option<u32> {
         self.structures.get(name).copied()
     }
 
-    /// Number of a function.
+    /// Type ID of a function.
     pub(super) fn function(&self, name: &str) -> Option<u32> {
         self.functions.get(name).copied()
     }
 
-    /// Bytes from the start of `structure` to `member`, which may have dots.
+    /// Offset in bytes of `member` in `structure`. Dots separate nested members.
     pub(super) fn offset(&self, structure: &str, member: &str) -> Result<u32, BtfError> {
         let mut id = *self.structures.get(structure).ok_or_else(|| BtfError::NoStructure(structure.to_owned()))?;
         let mut offset = 0;
@@ -121,11 +121,11 @@ impl<'a> Btf<'a> {
         Ok(offset)
     }
 
-    /// Bit offset and type of a member of a structure or union, looking through unnamed ones.
+    /// Bit offset and type ID of a member of a structure or union. Descends into unnamed ones.
     fn member(&self, id: u32, name: &str, depth: usize) -> Option<(u32, u32)> {
         let bytes = self.structure(id)?;
         let info = word(bytes, 4)?;
-        // With the flag, the upper 8 bits of an offset are the width of a bit field.
+        // If the flag is set, the upper 8 bits of the offset are the width of a bit field.
         let mask = if info >> 31 == 1 { 0x00ff_ffff } else { u32::MAX };
         for index in 0..(info & 0xffff) as usize {
             let at = 12 + index * 12;
@@ -144,7 +144,7 @@ impl<'a> Btf<'a> {
         None
     }
 
-    /// The bytes of a structure or union, past modifiers and typedefs.
+    /// Bytes of a structure or union; follows modifiers and typedefs.
     fn structure(&self, mut id: u32) -> Option<&'a [u8]> {
         for _ in 0..MAX_DEPTH {
             let bytes = *self.types.get(id.checked_sub(1)? as usize)?;
@@ -172,7 +172,7 @@ fn kind(info: u32) -> u32 {
     info >> 24 & 0x1f
 }
 
-/// Bytes that follow the 12 that all types have.
+/// Number of bytes that follow the 12-byte header of a type.
 fn extra(info: u32) -> Option<usize> {
     let count = (info & 0xffff) as usize;
     Some(match kind(info) {

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Builds BTF as bytes.
+/// Builder of BTF sections.
 #[derive(Default)]
 struct Builder {
     types: Vec<u8>,
@@ -54,7 +54,7 @@ impl Builder {
     }
 }
 
-/// 1 an integer, 2 an unnamed union of it, 3 a struct with that union, 4 const 3, 5 a struct that holds 4.
+/// Types: 1 an integer, 2 an unnamed union of it, 3 a struct with that union, 4 const 3, 5 a struct that holds 4.
 fn sample() -> Vec<u8> {
     let mut builder = Builder::default();
     builder.words(&[0, KIND_INT << 24, 4, 0]);

@@ -1,21 +1,21 @@
-//! Puts a kernel function where the probes mean one.
+//! Replacement of a placeholder call in the probes by a kernel function.
 //!
-//! Kernel functions ("kfuncs") are called by their number in the kernel's BTF, which neither the compiler knows nor aya
-//! fills in. The object therefore calls a helper that does not exist, [`CAST_CALL`]; here its instruction is made the
-//! one that is meant, before aya sees the object.
+//! Kernel functions ("kfuncs") are called by their BTF ID in the running kernel. The compiler does not know the ID, and
+//! aya does not resolve it. The object therefore calls a helper that does not exist, [`CAST_CALL`]. This module
+//! rewrites these calls before aya loads the object.
 
 use object::{Object as _, ObjectSection as _, SectionKind};
 use tracer_common::control::CAST_CALL;
 use zerocopy::IntoBytes as _;
 
-/// Code of a call: `BPF_JMP | BPF_CALL`.
+/// Opcode of a call: `BPF_JMP | BPF_CALL`.
 const CALL: u8 = 0x85;
-/// `BPF_PSEUDO_KFUNC_CALL`: the call's number is that of a kernel function.
+/// `BPF_PSEUDO_KFUNC_CALL`: the immediate is the BTF ID of a kernel function.
 const KERNEL_FUNCTION: u8 = 2;
-/// Bytes of an instruction: code, registers (destination in the low half), 16-bit offset, 32-bit number.
+/// Length of an instruction in bytes: opcode, registers (destination in the low half), 16-bit offset, 32-bit immediate.
 const INSTRUCTION: usize = 8;
 
-/// An object file in memory, aligned as ELF wants it.
+/// An object file in memory with the alignment of ELF.
 pub(super) struct Resolved {
     words: Vec<u64>,
     length: usize,
@@ -27,8 +27,8 @@ impl Resolved {
     }
 }
 
-/// The object with every [`CAST_CALL`] made a call of the kernel function with this BTF number. Without one, such calls
-/// stay as they are: the verifier must find that they are never reached. None where `object` is no ELF object.
+/// Returns a copy of the object in which each [`CAST_CALL`] calls the kernel function of BTF ID `function`. Without an
+/// ID the calls stay, and the verifier must find them unreachable. Returns `None` if `object` is no ELF object.
 pub(super) fn resolve(object: &[u8], function: Option<u32>) -> Option<Resolved> {
     let mut words = vec![0_u64; object.len().div_ceil(size_of::<u64>())];
     let bytes = words.as_mut_bytes();
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn every_call_of_the_cast_becomes_one_of_the_kernel_function() {
         if !load::carries_probes() {
-            // Built without a linker for eBPF; the tests with root refuse that.
+            // Built without an eBPF linker. The tests with root reject such a build.
             return;
         }
         let cast = CAST_CALL.cast_unsigned();

@@ -1,4 +1,4 @@
-//! The thread that takes events out of the ring.
+//! Thread that drains the ring buffer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,34 +22,35 @@ use super::{
 };
 use crate::event::Event;
 
-/// Time between two TICK events.
+/// Interval of TICK events.
 const TICK: Duration = Duration::from_millis(40);
-/// How long the thread sleeps after it found [`MANY`] bytes of events. The probes do not wake it unless the ring gets fuller than it
-/// should, so this is the delay of an event at most. Where target and client fill the processors, each time that pidtap
-/// runs, one of them waits, and then the other for it: few long turns cost them less than many short ones.
+/// Sleep after a look that found at least [`MANY`] bytes. The probes wake the thread earlier only if the ring fills
+/// beyond its mark, so this is the maximum delay of an event. If target and client use all processors, each run of
+/// pidtap delays one of them, and then the other waits for the first. Few long runs cost them less than many short
+/// ones.
 const BUSY_WAIT: Duration = Duration::from_millis(100);
-/// How long it sleeps after it found fewer, so that a quiet service is seen without delay.
+/// Sleep after a look that found fewer bytes, so that events of a quiet service appear without delay.
 const QUIET_WAIT: Duration = Duration::from_millis(20);
-/// Some hundred exchanges.
+/// Size in bytes of a few hundred exchanges.
 const MANY: usize = 128 << 10;
 
-/// What one look into the ring found.
+/// Amount of data that one look into the ring found.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
     Few,
     Many,
-    /// The batch is full before the ring is empty.
+    /// The batch is full; the ring may hold more.
     Full,
 }
 
-/// Losses as the map holds them.
+/// Value type of the loss map.
 pub(super) type LossWords = [u64; 2 * loss::CAUSES];
 
 /// State of the thread.
 pub(super) struct Drain {
     ring: RingBuf<MapData>,
     losses: PerCpuArray<MapData, LossWords>,
-    /// What they said at the last look.
+    /// Counters at the last successful read.
     lost_events: [u64; loss::CAUSES],
     lost_bytes: [u64; loss::CAUSES],
     sender: BatchSender,
@@ -67,7 +68,7 @@ impl Drain {
         shared: Arc<Shared>,
     ) -> Result<Self, CaptureError> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(CaptureError::wait)?;
-        // Edge-triggered: only a wake-up that the probes ask for ends a sleep, not the mere presence of events.
+        // Edge-triggered: only a wake-up by the probes ends a sleep, not the presence of events.
         epoll::add(&epoll, ring.as_fd(), epoll::EventData::new_u64(0), epoll::EventFlags::IN | epoll::EventFlags::ET)
             .map_err(CaptureError::wait)?;
         let batch = sender.buffer();
@@ -75,11 +76,11 @@ impl Drain {
         Ok(Self { ring, losses, lost_events, lost_bytes, sender, shared, epoll, batch, last_tick: 0 })
     }
 
-    /// Runs until the capture is stopped or nobody takes batches any more.
+    /// Runs until the capture is stopped or the receiver of batches is gone.
     pub(super) fn run(mut self) {
         let mut filled = false;
         loop {
-            // Asked first: what was sent before the stop is in the ring by now.
+            // Read the flag before the ring, so that events sent before the stop are drained.
             let stopping = self.shared.stopping();
             let now = monotonic_ns();
             let found = self.take();
@@ -98,10 +99,10 @@ impl Drain {
             if !self.batch.is_empty() && !self.flush() {
                 return;
             }
-            // What is left after a full batch is few, but there was much.
+            // Little data after a full batch is the rest of much data.
             let much = std::mem::replace(&mut filled, found == Found::Full);
             match found {
-                // More may be waiting.
+                // The ring may hold more.
                 Found::Full => {}
                 Found::Few if !much => self.wait(QUIET_WAIT),
                 Found::Few | Found::Many => self.wait(BUSY_WAIT),
@@ -109,20 +110,20 @@ impl Drain {
         }
     }
 
-    /// Takes what is in the ring, up to a full batch.
+    /// Moves events from the ring into the batch until the batch is full.
     fn take(&mut self) -> Found {
         while self.batch.len() < BATCH_SIZE {
             let Some(record) = self.ring.next() else {
                 return if self.batch.len() < MANY { Found::Few } else { Found::Many };
             };
-            // The record has slack at its end, by its size class.
+            // The record is as long as its size class; the event may be shorter.
             let length = EventHeader::ref_from_prefix(&record).map_or(0, |(header, _)| header.length as usize);
             self.batch.extend_from_slice(record.get(..length).unwrap_or(&record));
         }
         Found::Full
     }
 
-    /// Sends the batch, waiting for room. False where nobody receives any more.
+    /// Sends the batch and waits for room in the queue. Returns `false` if the receiver is gone.
     fn flush(&mut self) -> bool {
         let next = self.sender.buffer();
         self.sender.send(std::mem::replace(&mut self.batch, next))
@@ -131,11 +132,11 @@ impl Drain {
     fn wait(&self, time: Duration) {
         let mut events = Vec::with_capacity(1);
         let timeout = Timespec { tv_sec: 0, tv_nsec: time.as_nanos() as _ };
-        // An interrupted wait is a short one.
+        // An interrupted wait counts as a short one.
         let _ = epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout));
     }
 
-    /// A TICK or DETACHED event with what was lost up to now.
+    /// Creates a TICK or DETACHED event with the current loss counters.
     fn tick(&mut self, time_ns: u64) -> TickEvent {
         let flags = match self.losses.get(&0, 0) {
             Ok(processors) => {
@@ -150,7 +151,7 @@ impl Drain {
                 (self.lost_events, self.lost_bytes) = (lost_events, lost_bytes);
                 0
             }
-            // The last counts stand. They run on in the kernel: the next time that they can be read, nothing is missing.
+            // Report the last counters. The kernel keeps counting, so the next successful read includes everything.
             Err(_) => flag::OUTDATED,
         };
         let header = EventHeader { time_ns, kind: 0, flags, length: 0, tgid: 0, tid: 0 };
@@ -158,7 +159,7 @@ impl Drain {
     }
 }
 
-/// The clock of the events.
+/// Current time of the clock that the events use.
 pub(super) fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64

@@ -1,4 +1,4 @@
-//! Why tracing cannot begin.
+//! Errors of starting a capture.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::{btf::BtfError, refusal::VerifierLog};
 use crate::host::limits;
 
-/// Why the probes could not be loaded or attached. Each message says what was tried, what failed, and what to do.
+/// The probes could not be loaded or attached. Each message states the operation, the failure and the remedy.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CaptureError {
@@ -19,7 +19,7 @@ pub enum CaptureError {
     /// No target was given.
     #[error("cannot start tracing: no process was named; give a PID or a name")]
     NoTarget,
-    /// An option is out of range.
+    /// The size of the ring is out of range.
     #[error("cannot make a ring buffer of {0} bytes: its size must be a power of two of at least 4096")]
     RingSize(u32),
     /// The kernel's type information cannot be read.
@@ -28,49 +28,49 @@ pub enum CaptureError {
          CONFIG_DEBUG_INFO_BTF, and /sys mounted"
     )]
     NoBtf {
-        /// What reading gave.
+        /// Error of reading the file.
         source: io::Error,
     },
-    /// The kernel's type information lacks something.
+    /// The kernel's type information lacks a structure or member.
     #[error(
         "cannot find what the probes read in the kernel's type information, /sys/kernel/btf/vmlinux: {source}; this \
          kernel is laid out in a way that this version of pidtap does not know: please report it with `uname -r`"
     )]
     Btf {
-        /// What is missing.
+        /// The missing part.
         source: BtfError,
     },
-    /// No permission.
+    /// The kernel denied permission.
     #[error(
         "cannot {operation}: the kernel does not permit it (missing here: {missing}); run pidtap with `sudo`; \
          `pidtap doctor` names the capabilities that it can be given instead, and how"
     )]
     Permission {
-        /// What was tried.
+        /// Operation that was denied.
         operation: String,
-        /// Capabilities that this process lacks, or what else may be the reason.
+        /// Capabilities that this process lacks, or another possible reason.
         missing: String,
     },
-    /// No ring buffer.
+    /// The ring buffer could not be created.
     #[error(
         "cannot create the ring buffer of {size} bytes: {source}; pidtap needs Linux 5.17 or later, and memory for the \
          ring (a smaller one may fit)"
     )]
     NoRingBuffer {
-        /// Bytes.
+        /// Requested size in bytes.
         size: u32,
-        /// What the kernel said.
+        /// Error from the kernel.
         source: io::Error,
     },
-    /// Descriptors or memory are short.
+    /// Descriptors or memory are exhausted.
     #[error("cannot {operation}: {source}; {}", limits::advice(source).unwrap_or("check the limits (`ulimit -a`)"))]
     Shortage {
-        /// What was tried.
+        /// Operation that failed.
         operation: String,
-        /// What the kernel said.
+        /// Error from the kernel.
         source: io::Error,
     },
-    /// The verifier refused a program.
+    /// The verifier rejected a program.
     #[error(
         "cannot load the probe {program}: the kernel's verifier refused it ({source}); this is a fault of pidtap on this \
          kernel: please report it with `uname -r` and the verifier's log, {log}"
@@ -78,12 +78,12 @@ pub enum CaptureError {
     Verifier {
         /// Name of the program.
         program: &'static str,
-        /// What the kernel said.
+        /// Error from the kernel.
         source: io::Error,
-        /// What the verifier wrote.
+        /// Log of the verifier.
         log: VerifierLog,
     },
-    /// A tracepoint that is needed is missing.
+    /// A required tracepoint is missing.
     #[error(
         "cannot attach to the raw tracepoint {tracepoint}: {source}; pidtap needs a kernel with tracepoints for system \
          calls and processes (CONFIG_FTRACE_SYSCALLS)"
@@ -91,27 +91,27 @@ pub enum CaptureError {
     NoTracepoint {
         /// Name of the tracepoint.
         tracepoint: &'static str,
-        /// What the kernel said.
+        /// Error from the kernel.
         source: io::Error,
     },
-    /// Something else of loading.
+    /// Loading failed for another reason.
     #[error("cannot {operation}: {reason}; `pidtap doctor` checks what this machine has")]
     Load {
-        /// What was tried.
+        /// Operation that failed.
         operation: String,
-        /// What failed.
+        /// Error with its causes.
         reason: String,
     },
-    /// The reading thread cannot wait for events.
+    /// The drain thread cannot wait for events.
     #[error("cannot wait for events of the ring buffer: {source}; check the limit of open files (`ulimit -n`)")]
     Wait {
-        /// What the kernel said.
+        /// Error from the kernel.
         source: io::Error,
     },
-    /// The reading thread cannot be started.
+    /// The drain thread cannot be started.
     #[error("cannot start the thread that reads events: {source}; check the limit of processes (`ulimit -u`)")]
     Thread {
-        /// What the system said.
+        /// Error from the operating system.
         source: io::Error,
     },
 }

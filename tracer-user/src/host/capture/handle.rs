@@ -1,4 +1,4 @@
-//! Control of a running capture, from any thread.
+//! Control of a running capture from any thread.
 
 use std::{
     fmt,
@@ -17,19 +17,19 @@ use zerocopy::transmute;
 
 use crate::event::{Event, SocketInode, wire::direction};
 
-/// `BPF_NOEXIST`.
+/// `BPF_NOEXIST`: insert only if the key is absent.
 const NO_EXIST: u64 = 1;
 
-/// How much less is wanted of a connection.
+/// Degree to which a connection is muted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mute {
-    /// Each call still gives an event, without payload (`LENGTH_ONLY`).
+    /// Each call still produces an event, without payload (`LENGTH_ONLY`).
     Payload,
-    /// Calls that move bytes give no event; errors and ends of stream do. Positions go on.
+    /// Calls that move bytes produce no event; errors and ends of stream do. Positions advance.
     Everything,
 }
 
-/// Maps that steer the probes. Values are arrays of words, which need no `unsafe` to pass.
+/// Maps that control the probes. Values are arrays of integers, which need no `unsafe` to pass.
 pub(super) struct Maps {
     pub(super) connections: HashMap<MapData, u64, [u64; 3]>,
     pub(super) restraints: HashMap<MapData, u64, [u64; 3]>,
@@ -39,39 +39,39 @@ pub(super) struct Maps {
 }
 
 impl Maps {
-    /// Before the probes run, when nobody else changes the filter.
+    /// Adds a target before the probes run, while nothing else changes the filter.
     pub(super) fn add_first_target(&mut self, tgid: u32) -> Result<(), MapError> {
         let slot = filter_slot(u64::from(tgid));
         let value = if self.target_filter.get(&slot, 0)? == 0 { alone(tgid) } else { MANY_TARGETS };
         self.add(tgid, slot, value)
     }
 
-    /// While the probes run and count for themselves.
+    /// Adds a target while the probes run and update the filter.
     fn add_target(&mut self, tgid: u32) -> Result<(), MapError> {
         self.add(tgid, filter_slot(u64::from(tgid)), MANY_TARGETS)
     }
 
-    /// The filter first, as above: while it has this target alone, the hash is not asked.
+    /// Removes a target. The filter changes first: while the slot holds this target alone, the probes skip the hash.
     fn remove_target(&mut self, tgid: u32) -> Result<(), MapError> {
         self.target_filter.set(filter_slot(u64::from(tgid)), MANY_TARGETS, 0)?;
         match self.targets.remove(&tgid) {
-            // The probes were faster.
+            // The probes removed the target already.
             Err(MapError::KeyNotFound) => Ok(()),
             Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             other => other,
         }
     }
 
-    /// The filter first: a set slot without a target is harmless, the reverse is not.
+    /// The filter changes first: a set slot without a target is harmless, a target without its slot is missed.
     fn add(&mut self, tgid: u32, slot: u32, value: u64) -> Result<(), MapError> {
         self.target_filter.set(slot, value, 0)?;
         self.targets.insert(tgid, 1, 0)
     }
 }
 
-/// What the handles and the drain thread share.
+/// State that the handles and the drain thread share.
 pub(super) struct Shared {
-    /// Holds the links: dropping it detaches and unloads the programs.
+    /// Owns the links; dropping it detaches and unloads the programs.
     ebpf: Mutex<Option<Ebpf>>,
     maps: Mutex<Maps>,
     injected: Mutex<Vec<u8>>,
@@ -95,7 +95,7 @@ impl Shared {
     }
 }
 
-/// Controls a capture. Cheap to clone; outliving the capture is harmless.
+/// Control of a capture. Cheap to clone; calls after the end of the capture have no effect.
 #[derive(Clone, Debug)]
 pub struct Handle {
     shared: Arc<Shared>,
@@ -123,35 +123,35 @@ impl Handle {
         self.shared.stopping.store(true, Ordering::Release);
     }
 
-    /// Appends an event that was born in user space. It comes with the next batch.
+    /// Appends an event created in user space to the next batch.
     pub fn inject(&self, event: &Event<'_>) {
         event.encode(&mut lock(&self.shared.injected));
     }
 
-    /// Traces one more process (thread group). Children are followed as those of the first targets are. Has no effect
-    /// where the capture was started for a single process without its children.
+    /// Adds a target process (thread group). Its children are followed like those of the first targets. Has no effect
+    /// if the capture was started for a single process without children.
     ///
     /// # Errors
     ///
-    /// [`MapError`] where the kernel refuses: there are too many targets.
+    /// [`MapError`] if the kernel refuses, because there are too many targets.
     pub fn add_target(&self, tgid: u32) -> Result<(), MapError> {
         lock(&self.shared.maps).add_target(tgid)
     }
 
-    /// Traces a process no further.
+    /// Stops tracing a process.
     ///
     /// # Errors
     ///
-    /// [`MapError`] where the kernel refuses; that it was no target is none.
+    /// [`MapError`] if the kernel refuses. A process that is no target is not an error.
     pub fn remove_target(&self, tgid: u32) -> Result<(), MapError> {
         lock(&self.shared.maps).remove_target(tgid)
     }
 
-    /// Has state changes of a connection reported although it has not spoken yet. Traffic announces it all the same.
+    /// Makes the probes report state changes of a connection before its first traffic. The traffic still announces it.
     ///
     /// # Errors
     ///
-    /// [`MapError`] where the kernel refuses; a connection that is known already is none.
+    /// [`MapError`] if the kernel refuses. A known connection is not an error.
     pub fn watch(&self, inode: SocketInode) -> Result<(), MapError> {
         let value: [u64; 3] = transmute!(Connection::default());
         match lock(&self.shared.maps).connections.insert(inode.0, value, NO_EXIST) {
@@ -160,11 +160,11 @@ impl Handle {
         }
     }
 
-    /// Stops copying what a connection moves, for good. Positions and the kernel's counts go on.
+    /// Permanently stops the capture of a connection's payload. Positions and kernel counters advance.
     ///
     /// # Errors
     ///
-    /// [`MapError`] where the kernel refuses: then payloads keep coming.
+    /// [`MapError`] if the kernel refuses; payload continues to arrive.
     pub fn mute(&self, inode: SocketInode, mute: Mute) -> Result<(), MapError> {
         let bit = match mute {
             Mute::Payload => restraint::MUTED,
@@ -173,12 +173,13 @@ impl Handle {
         self.restrain(inode, |restraint| restraint.flags |= bit)
     }
 
-    /// Stops copying what a connection moves in one direction (of [`direction`]) up to the position `until`: calls that
-    /// end at or before it give events without payload, a call across it one that begins there.
+    /// Stops the capture of payload in one direction (of [`direction`]) up to the position `until`. Calls that end at
+    /// or before it produce events without payload; a call that crosses it produces an event with payload from there
+    /// on.
     ///
     /// # Errors
     ///
-    /// [`MapError`] where the kernel refuses: then payloads keep coming.
+    /// [`MapError`] if the kernel refuses; payload continues to arrive.
     pub fn skip(&self, inode: SocketInode, way: u8, until: u64) -> Result<(), MapError> {
         self.restrain(inode, |restraint| {
             let (bit, index) =
@@ -202,7 +203,7 @@ impl Handle {
     }
 }
 
-/// A lock whose holder panicked still guards good data: every change under it is a single step.
+/// Locks a mutex and ignores poisoning: every change under these locks is a single step, so the data is consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

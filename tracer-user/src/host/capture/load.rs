@@ -1,4 +1,4 @@
-//! Loads the probes into the kernel and attaches them.
+//! Loading and attaching of the probes.
 
 use std::{error::Error, io};
 
@@ -18,13 +18,13 @@ use super::{
 };
 use crate::host::limits;
 
-/// The eBPF object; empty where it could not be built.
+/// The eBPF object; empty if it could not be built.
 pub(super) static PROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pidtap-probes"));
 
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// Programs, by the tracepoints that they are named after. `sys_exit` is last: as it begins to send, the others
-/// already keep the set of targets.
+/// Programs, named after their tracepoints. `sys_exit` is last: when it starts to send events, the others already
+/// maintain the set of targets.
 const PROGRAMS: [(&str, Need); 8] = [
     ("sched_process_fork", Need::Must),
     ("sched_process_exec", Need::Must),
@@ -38,24 +38,24 @@ const PROGRAMS: [(&str, Need); 8] = [
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Need {
-    /// Tracing makes no sense without it.
+    /// Tracing is impossible without the program.
     Must,
-    /// Kernels may lack it, and little is lost.
+    /// Kernels may lack the tracepoint, and tracing loses little without it.
     May,
 }
 
-/// Probes that run.
+/// Loaded and attached probes.
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     pub(super) ring: RingBuf<MapData>,
     pub(super) losses: PerCpuArray<MapData, LossWords>,
     pub(super) maps: Maps,
     pub(super) missing: Vec<&'static str>,
-    /// Kernel memory is loaded, not read by helper calls.
+    /// Whether the probes load kernel memory directly instead of by helper calls.
     pub(super) direct: bool,
 }
 
-/// Whether this program was built with the probes in it.
+/// Whether this program was built with the probes.
 pub fn carries_probes() -> bool {
     !PROBES.is_empty()
 }
@@ -71,7 +71,7 @@ pub(super) fn load(options: &CaptureOptions) -> Result<Loaded, CaptureError> {
         return Err(CaptureError::RingSize(options.ring_size));
     }
     let kernel = Kernel::look()?;
-    // Loads are cheaper; kernels before 6.2 have no such cast, and then each read is a helper call.
+    // Direct loads are cheaper. Kernels before 6.2 lack the cast, so each read is a helper call.
     let helper_reads = Kernel { cast: None, ..kernel.clone() };
     let loaded = if options.helper_reads || kernel.cast.is_none() {
         load_with(options, &helper_reads)
@@ -89,21 +89,21 @@ pub(super) fn load(options: &CaptureOptions) -> Result<Loaded, CaptureError> {
     })
 }
 
-/// What the kernel's BTF tells.
+/// Properties of the running kernel, from its BTF.
 #[derive(Clone)]
 struct Kernel {
-    /// Where the kernel keeps what the probes read.
+    /// Offset in bytes for each read-only global.
     offsets: Vec<(&'static str, u32)>,
-    /// How the probes can load it without a helper call.
+    /// Support for direct loads, if the kernel has the cast.
     cast: Option<Cast>,
 }
 
-/// BTF numbers for `bpf_rdonly_cast`.
+/// BTF IDs for `bpf_rdonly_cast`.
 #[derive(Clone, Copy)]
 struct Cast {
-    /// The function itself.
+    /// ID of the function.
     function: u32,
-    /// A structure that begins with a 64-bit number.
+    /// ID of a structure that begins with a 64-bit integer.
     word: u32,
 }
 
@@ -146,10 +146,10 @@ fn load_with(options: &CaptureOptions, kernel: &Kernel) -> Result<Loaded, Captur
     Ok(Loaded { ebpf, ring, losses, maps, missing, direct: kernel.cast.is_some() })
 }
 
-/// Creates the maps, with all read-only numbers set.
+/// Creates the maps and sets all read-only globals.
 fn load_object(options: &CaptureOptions, kernel: &Kernel) -> Result<Ebpf, CaptureError> {
     let single = match options.targets[..] {
-        // Where an owner is given, the probes must be able to let go of it.
+        // With an owner, the probes must be able to drop the target.
         [only] if !options.follow && options.owner.is_none() => only,
         _ => 0,
     };
@@ -191,7 +191,7 @@ fn load_object(options: &CaptureOptions, kernel: &Kernel) -> Result<Ebpf, Captur
     })
 }
 
-/// Loads and attaches the programs. Gives those that this kernel has no tracepoint for.
+/// Loads and attaches the programs. Returns those whose tracepoint this kernel lacks.
 fn attach(ebpf: &mut Ebpf) -> Result<Vec<&'static str>, CaptureError> {
     let mut missing = Vec::new();
     for (name, _) in PROGRAMS {
@@ -217,7 +217,7 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, CaptureError> {
     ebpf.take_map(name).ok_or_else(|| incomplete(&format!("the map {name}")))
 }
 
-/// The object is not the one that this code belongs to.
+/// Error for an object that does not match this code.
 fn incomplete(what: &str) -> CaptureError {
     CaptureError::Load {
         operation: "prepare the probes".to_owned(),
@@ -238,12 +238,12 @@ fn unusable(error: MapError) -> CaptureError {
 fn load_error(program: &'static str, error: ProgramError) -> CaptureError {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
-            // Not from the verifier: descriptors and memory are asked for before and after it.
+            // Not from the verifier: the kernel allocates descriptors and memory before and after it runs.
             if let Some(shortage) = shortage(&io_error, || format!("load the probe {program}")) {
                 return shortage;
             }
             let log = verifier_log.to_string();
-            // The verifier, too, says EPERM or EACCES; but only it leaves a log.
+            // The verifier also returns EPERM or EACCES, but only the verifier leaves a log.
             if is_permission(&io_error) && log.trim().is_empty() {
                 return permission(format!("load the probe {program}"));
             }
@@ -266,13 +266,13 @@ fn attach_error(tracepoint: &'static str, error: ProgramError) -> CaptureError {
     }
 }
 
-/// An error that comes from a limit, and says nothing about the kernel or the probes.
+/// Returns the error of a resource limit, which says nothing about the kernel or the probes.
 fn shortage(error: &io::Error, operation: impl FnOnce() -> String) -> Option<CaptureError> {
     let copy = || error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
     limits::is_shortage(error).then(|| CaptureError::Shortage { operation: operation(), source: copy() })
 }
 
-/// Something that has no kind of its own.
+/// Error without a variant of its own.
 fn failed(operation: &str, error: &(dyn Error + 'static)) -> CaptureError {
     let mut next = Some(error);
     while let Some(cause) = next {
@@ -294,9 +294,9 @@ fn permission(operation: String) -> CaptureError {
     CaptureError::Permission { operation, missing: missing_capabilities() }
 }
 
-/// Which of the capabilities that the probes need this process lacks.
+/// Names the capabilities that the probes need and this process lacks.
 fn missing_capabilities() -> String {
-    /// Bits in `/proc/self/status`; either of the last two serves for both.
+    /// Bits in `/proc/self/status`. `CAP_SYS_ADMIN` includes both.
     const NEEDED: [(u32, &str); 2] = [(39, "CAP_BPF"), (38, "CAP_PERFMON")];
     const CAP_SYS_ADMIN: u32 = 21;
     let effective = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| {
@@ -312,7 +312,7 @@ fn missing_capabilities() -> String {
     missing.join(" and ")
 }
 
-/// An error with its causes.
+/// Text of an error with its causes.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

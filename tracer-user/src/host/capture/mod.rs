@@ -1,8 +1,8 @@
-//! Loads the probes, and takes their events out of the ring.
+//! Loads the probes and drains their events from the ring.
 //!
-//! A thread of its own drains the ring into batches, so that nothing that is done with the events can hold it up; the
-//! queue of batches is bounded, and when it is full the thread waits: then the ring fills, and what does not fit
-//! there is counted by the probes, in one place and by cause.
+//! A dedicated thread drains the ring into batches, so that event processing cannot delay it. The queue of batches is
+//! bounded. If the queue is full, the thread waits, the ring fills, and the probes count the events that do not fit, by
+//! cause.
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -25,24 +25,24 @@ use tracer_common::limit;
 use self::{drain::Drain, queue::BatchReceiver};
 use crate::host::confine::{self, Duty};
 
-/// What to capture.
+/// Options of a capture.
 #[derive(Clone, Debug)]
 pub struct CaptureOptions {
-    /// Processes (thread groups, as the initial PID namespace numbers them).
+    /// Target processes (thread group IDs of the initial PID namespace).
     pub targets: Vec<u32>,
-    /// Children of targets become targets.
+    /// Whether children of targets become targets.
     pub follow: bool,
-    /// Bytes of the ring: a power of two, at least a page.
+    /// Size of the ring in bytes: a power of two, at least a page.
     pub ring_size: u32,
-    /// Bytes copied of one call at most; what exceeds it is counted.
+    /// Maximum number of bytes copied of one call; further bytes are counted.
     pub call_capture: u32,
-    /// User and group of all targets: one that executes a program with other ids or with capabilities is traced no further.
+    /// User and group of all targets. A target that executes a program with other IDs or with capabilities is dropped.
     pub owner: Option<(u32, u32)>,
-    /// Read kernel memory by helper calls alone, as kernels before 6.2 need. They are recognised without this.
+    /// Read kernel memory by helper calls only. Kernels before 6.2 do so without this option.
     pub helper_reads: bool,
 }
 
-/// Ring that holds about a third of a second of a service that serves 100,000 small requests a second.
+/// Default size of the ring in bytes. It holds about a third of a second of 100,000 small requests per second.
 pub const DEFAULT_RING_SIZE: u32 = 32 << 20;
 
 impl Default for CaptureOptions {
@@ -58,10 +58,10 @@ impl Default for CaptureOptions {
     }
 }
 
-/// Live probes. Dropping it removes them; so does the end of the process, however it comes.
+/// Running probes. The kernel removes them when this value is dropped or the process ends in any way.
 #[derive(Debug)]
 pub struct Capture {
-    // Declared first, so dropped first: a thread that waits for room in the queue then ends.
+    // Dropped first, so that a thread that waits for room in the queue ends.
     batches: Option<BatchReceiver>,
     handle: Handle,
     thread: Option<JoinHandle<()>>,
@@ -70,11 +70,11 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Loads and attaches the probes. When this returns, every call of the targets is seen.
+    /// Loads and attaches the probes. After the return, the probes see every call of the targets.
     ///
     /// # Errors
     ///
-    /// [`CaptureError`], which says what was tried, what failed and what to do.
+    /// [`CaptureError`] with operation, failure and remedy.
     pub fn start(options: &CaptureOptions) -> Result<Self, CaptureError> {
         let loaded = load::load(options)?;
         let (sender, batches) = queue::bounded();
@@ -91,45 +91,45 @@ impl Capture {
         })
     }
 
-    /// Optional tracepoints that this kernel does not have.
+    /// Optional tracepoints that this kernel lacks.
     pub fn missing_tracepoints(&self) -> &[&'static str] {
         &self.missing
     }
 
-    /// Whether the probes load kernel memory by themselves. Otherwise the kernel is older than 6.2, or its verifier
-    /// refused that, and each read is a helper call: the target pays about 1 microsecond more for a request.
+    /// Whether the probes load kernel memory directly. Otherwise the kernel is older than 6.2 or its verifier rejected
+    /// the loads, and each read is a helper call, which costs the target about 1 microsecond per request.
     pub fn loads_directly(&self) -> bool {
         self.direct
     }
 
-    /// A handle to control the capture from anywhere.
+    /// Returns a handle that controls the capture from any thread.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Waits for a batch: events that follow each other directly. None after the last one, which ends with DETACHED.
+    /// Waits for a batch of consecutive events. Returns `None` after the last batch, which ends with DETACHED.
     pub fn recv(&self) -> Option<Vec<u8>> {
         self.batches.as_ref().and_then(BatchReceiver::recv)
     }
 
-    /// Waits for a batch, but not longer than `timeout`.
+    /// Waits for a batch for at most `timeout`.
     pub fn recv_timeout(&self, timeout: Duration) -> Received {
         self.batches.as_ref().map_or(Received::Ended, |batches| batches.recv_timeout(timeout))
     }
 
-    /// Gives a batch back, so that its memory is used again.
+    /// Returns the memory of a batch for reuse.
     pub fn recycle(&self, batch: Vec<u8>) {
         if let Some(batches) = &self.batches {
             batches.recycle(batch);
         }
     }
 
-    /// Appends an event that was born in user space.
+    /// Appends an event created in user space to the next batch.
     pub fn inject(&self, event: &crate::event::Event<'_>) {
         self.handle.inject(event);
     }
 
-    /// Removes the probes. What they had sent still comes through [`Self::recv`], then DETACHED, then none.
+    /// Removes the probes. [`Self::recv`] still returns the events sent before, then DETACHED, then `None`.
     pub fn stop(&self) {
         self.handle.stop();
     }
@@ -140,7 +140,7 @@ impl Drop for Capture {
         self.handle.stop();
         self.batches = None;
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread was printed as it happened.
+            // The panic hook has already printed a panic of the thread.
             let _ = thread.join();
         }
     }

@@ -1,34 +1,34 @@
-//! The bounded queue of batches, whose buffers go round.
+//! Bounded queue of batches with recycled buffers.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     time::Duration,
 };
 
-/// Batches that wait to be taken, at most. With [`BATCH_SIZE`] this bounds the memory between ring and engine.
+/// Maximum number of queued batches. Together with [`BATCH_SIZE`] it bounds the memory between ring and engine.
 const DEPTH: usize = 8;
-/// Bytes at which a batch is full.
+/// Size in bytes at which a batch is full.
 pub(super) const BATCH_SIZE: usize = 512 * 1024;
 
-/// What [`super::Capture::recv_timeout`] gives.
+/// Result of [`super::Capture::recv_timeout`].
 #[derive(Debug)]
 pub enum Received {
     /// A batch of events.
     Batch(Vec<u8>),
-    /// None came in time.
+    /// No batch arrived within the timeout.
     Timeout,
-    /// None will come.
+    /// The capture has ended.
     Ended,
 }
 
-/// The drain thread's end.
+/// Sending half, used by the drain thread.
 #[derive(Debug)]
 pub(super) struct BatchSender {
     batches: SyncSender<Vec<u8>>,
     spare: Receiver<Vec<u8>>,
 }
 
-/// The engine's end.
+/// Receiving half, used by the engine thread.
 #[derive(Debug)]
 pub(super) struct BatchReceiver {
     batches: Receiver<Vec<u8>>,
@@ -45,12 +45,12 @@ pub(super) fn bounded() -> (BatchSender, BatchReceiver) {
 }
 
 impl BatchSender {
-    /// An empty buffer, used before if there is one.
+    /// Returns an empty buffer, recycled if possible.
     pub(super) fn buffer(&self) -> Vec<u8> {
         self.spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(BATCH_SIZE))
     }
 
-    /// Waits for room and sends. False where nobody receives any more.
+    /// Waits for room and sends a batch. Returns `false` if the receiver is gone.
     pub(super) fn send(&self, batch: Vec<u8>) -> bool {
         self.batches.send(batch).is_ok()
     }
@@ -72,7 +72,7 @@ impl BatchReceiver {
     pub(super) fn recycle(&self, mut batch: Vec<u8>) {
         batch.clear();
         match self.spare.try_send(batch) {
-            // Enough of them are waiting, or nobody wants any: this one is freed.
+            // Enough buffers are spare, or the sender is gone: free this one.
             Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
         }
     }

@@ -1,6 +1,7 @@
-//! What the kernel's verifier wrote about a program that it refused.
+//! Log of the kernel's verifier for a rejected program.
 //!
-//! The log has thousands of lines, and nobody can get it later. So it goes into a file, and the message names the file.
+//! The log has thousands of lines and cannot be retrieved later. It is written to a file, and the message names the
+//! file.
 
 use std::{
     fmt,
@@ -13,9 +14,9 @@ use crate::{
     text::escape::{Foreign, Visible},
 };
 
-/// Lines that are shown where no file could be written, in one: the objection stands at the end.
+/// Number of last lines in the message if no file could be written. The rejection is at the end of the log.
 const LAST_LINES: usize = 8;
-/// Files of the same name that are stepped over, before it is given up.
+/// Number of file names to try before giving up.
 const ATTEMPTS: u32 = 100;
 
 /// The verifier's log. Its text form continues a sentence that ends with "the verifier's log,".
@@ -30,7 +31,7 @@ impl VerifierLog {
         Self { text, saved: None }
     }
 
-    /// Writes the log into the folder for temporary files.
+    /// Writes the log into the directory for temporary files.
     pub(super) fn save(&mut self, program: &str) {
         self.saved = Some(write(&std::env::temp_dir(), program, &self.text));
     }
@@ -52,7 +53,7 @@ impl fmt::Display for VerifierLog {
     }
 }
 
-/// Writes a file that did not exist: the folder is everybody's, and a link that waits there must not be followed.
+/// Creates a new file. The directory is writable by everybody, so existing files and symbolic links are not followed.
 fn write(folder: &Path, program: &str, text: &str) -> io::Result<PathBuf> {
     let names = (0..ATTEMPTS).map(|number| format!("pidtap-verifier-{program}-{}-{number}.log", std::process::id()));
     let (mut file, path) = file::create_new(folder, names)?;

@@ -1,8 +1,8 @@
-//! The search of an executable, in a process of its own.
+//! Search of an executable in a separate process.
 //!
-//! To read an executable is to ask its file system, and one that another process or host serves (FUSE, NFS) may never answer. Who waits
-//! for it cannot be ended, not even by a signal. So pidtap starts itself once more for that, waits for a bounded time, and leaves
-//! behind what does not come back.
+//! Reading an executable may block forever if another process or host serves its file system (FUSE, NFS). No signal
+//! ends a process that waits for such a file system. pidtap therefore starts itself again for the search, waits for a
+//! bounded time, and abandons a process that does not return.
 
 use std::{
     fs::File,
@@ -18,18 +18,20 @@ use std::{
 use super::program::{MARKS, Marks, search};
 use crate::host::process::{Permit, Target};
 
-/// The hidden subcommand: `pidtap SEARCH_SUBCOMMAND PID`.
+/// Name of the hidden subcommand: `pidtap search-executable PID`.
 pub const SEARCH_SUBCOMMAND: &str = "search-executable";
 
-/// Enough for the largest executables from a slow disk.
+/// Maximum duration of a search. It suffices for the largest executables on a slow disk.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What it answers: a byte for each mark, by its place, one that all was searched, and one that it is at the end.
+/// Encoding of the output: a byte for each mark found, by index, a byte if the whole file was searched, and an end
+/// byte.
 const FIRST_MARK: u8 = b'0';
 const WHOLE: u8 = b'+';
 const END: u8 = b'\n';
 
-/// Searches the executable of a process, by this program or the one that runs. An error says why it was not searched.
+/// Searches the executable of a process with the program `searcher`, or with the running program. An error states why
+/// the search failed.
 pub(super) fn marks(pid: u32, searcher: Option<&Path>) -> io::Result<Marks> {
     let program = searcher.unwrap_or(Path::new("/proc/self/exe"));
     ask(Command::new(program).arg0("pidtap").args([SEARCH_SUBCOMMAND, &pid.to_string()]), PATIENCE)
@@ -42,17 +44,17 @@ fn ask(command: &mut Command, patience: Duration) -> io::Result<Marks> {
     thread::Builder::new().name("search".to_owned()).spawn(move || {
         let mut bytes = Vec::new();
         let result = output.read_to_end(&mut bytes).map(|_| bytes);
-        // Nobody waits any more.
+        // The receiver may have timed out.
         let _ = sender.send(result);
     })?;
     match answer.recv_timeout(patience) {
         Ok(answer) => {
-            // It has closed its output: it is at its end.
+            // The process has closed its output and is about to exit.
             child.wait()?;
             decode(&answer?).ok_or_else(|| io::Error::other("it cannot be read"))
         }
         Err(RecvTimeoutError::Timeout) => {
-            // It goes once its file system lets it; that is not waited for.
+            // The process ends once its file system lets it; pidtap does not wait for that.
             let _ = child.kill();
             Err(io::Error::other(format!("its file system did not answer for {} s", patience.as_secs())))
         }
@@ -60,15 +62,15 @@ fn ask(command: &mut Command, patience: Duration) -> io::Result<Marks> {
     }
 }
 
-/// The hidden subcommand. Whoever types it may search what `doctor` would search for them.
+/// Implements the hidden subcommand. It checks the same permissions as `doctor`.
 ///
 /// # Errors
 ///
-/// Where there is no such process, it may not be looked at, or its executable cannot be read.
+/// [`io::Error`] if the process does not exist, may not be inspected, or its executable cannot be read.
 pub fn search_executable(pid: u32) -> io::Result<Vec<u8>> {
     let target = Target::find(pid).map_err(io::Error::other)?;
     Permit::this().and_then(|permit| permit.check(&target)).map_err(io::Error::other)?;
-    // Through /proc, so that it is found in any mount namespace, and when it was deleted.
+    // Opened through /proc, which works in any mount namespace and for a deleted file.
     search(File::open(format!("/proc/{pid}/exe"))?).map(|marks| encode(&marks))
 }
 

@@ -33,7 +33,7 @@ pub(super) fn checks(options: &DoctorOptions<'_>) -> Vec<Check> {
     }
     let hopeful = checks.iter().all(|check| !matches!(check.status, Status::Fail(_)));
     if let Some(trial) = options.trial {
-        // Raw tracepoints and the ring buffer are there or not: only trying tells for certain.
+        // Only a trial load shows whether raw tracepoints and the ring buffer are available.
         checks.push(match hopeful.then(trial) {
             None => Check::info("trial load", "not tried: it needs what is missing above"),
             Some(Ok(found)) => Check::ok("trial load", found),
@@ -43,7 +43,7 @@ pub(super) fn checks(options: &DoctorOptions<'_>) -> Vec<Check> {
     checks
 }
 
-/// What `ulimit` allows.
+/// Checks the resource limits.
 fn limits(lacking: &[Shortage]) -> Vec<Check> {
     if lacking.is_empty() {
         return vec![Check::ok("limits", "open files, memory, stack and processes suffice")];
@@ -51,7 +51,8 @@ fn limits(lacking: &[Shortage]) -> Vec<Check> {
     lacking.iter().map(|shortage| Check::new("limits", LACKS, shortage.found(), shortage.remedy())).collect()
 }
 
-/// What pidtap does not give up once it traces: of each duty, who has it. A new duty does not compile without its place here.
+/// Describes the capabilities that pidtap keeps while it traces, and the threads that have them. A new duty does not
+/// compile without an entry here.
 fn kept() -> String {
     let who = |duty: Duty| match duty {
         Duty::Look => Some("the thread that looks at processes"),
@@ -67,7 +68,7 @@ fn kept() -> String {
     format!("of its capabilities, while it traces: {}; by all other threads none", kept.collect::<Vec<_>>().join("; "))
 }
 
-/// Whether threads that open no files are kept from it.
+/// Checks whether Landlock keeps threads from opening files.
 fn landlock(tried: Result<(), String>) -> Check {
     match tried {
         Ok(()) => Check::ok("Landlock", "threads of pidtap that need no files can open none"),

@@ -1,7 +1,7 @@
-//! `pidtap doctor [PID]`: what this machine and this target allow, what is missing, and how to get it.
+//! `pidtap doctor [PID]`: checks of this machine and a target, with remedies.
 //!
-//! The result is data; [`Report::write`] makes it text. Nothing here loads anything into the kernel: the trial is a
-//! function that the caller gives, so that this module needs nothing of `capture`.
+//! The result is data; [`Report::write`] formats it. The module itself loads nothing into the kernel. The caller passes
+//! the trial load as a function, so that this module does not depend on `capture`.
 
 mod apart;
 mod machine;
@@ -17,29 +17,29 @@ use crate::{
     text::escape::Visible,
 };
 
-/// How a check came out.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// As it should be.
+    /// The check passed.
     Ok,
-    /// Tracing works, and something will not be seen or may surprise.
+    /// Tracing works, but some traffic may be invisible or surprising.
     Warn,
-    /// Tracing does not work. What that means for the exit status.
+    /// Tracing does not work; the class selects the exit status.
     Fail(ExitClass),
-    /// A fact, neither good nor bad.
+    /// A neutral fact.
     Info,
 }
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What was looked at.
+    /// Subject of the check.
     pub name: &'static str,
-    /// How it came out.
+    /// Result.
     pub status: Status,
-    /// What was found.
+    /// Finding, as text.
     pub found: String,
-    /// What to do, or what follows; empty where there is nothing.
+    /// Remedy or consequence; empty if there is none.
     pub remedy: String,
 }
 
@@ -52,7 +52,7 @@ impl Check {
         Self::new(name, Status::Ok, found, "")
     }
 
-    /// It could not be found out.
+    /// Creates a check whose subject could not be read.
     fn unreadable(name: &'static str, error: &str, remedy: &str) -> Self {
         Self::new(name, Status::Warn, format!("{UNREADABLE} ({error})"), remedy)
     }
@@ -68,34 +68,35 @@ impl Check {
 
 const UNREADABLE: &str = "cannot be read";
 
-/// A trial load of the probes: what loaded, or what failed (with its own remedy).
+/// Trial load of the probes. Returns a description of the loaded probes, or the error with its remedy.
 pub type Trial<'a> = &'a dyn Fn() -> Result<String, String>;
 
-/// What to look at.
+/// Options of [`examine`].
 #[derive(Clone, Copy, Default)]
 pub struct DoctorOptions<'a> {
-    /// The target as it was typed: a number or a name; several processes of a name are all looked at.
+    /// Target as typed: a PID or a name. All processes of a name are checked.
     pub target: Option<&'a str>,
     /// Whether this binary carries the probes.
     pub carries_probes: bool,
-    /// Bytes of the ring that a trace would have.
+    /// Size in bytes of the ring that a trace would use.
     pub ring_size: u32,
-    /// The pidtap that searches executables, in a process of its own ([`SEARCH_SUBCOMMAND`]). `None` where it is the program that runs.
+    /// Path of the pidtap that searches executables in a separate process ([`SEARCH_SUBCOMMAND`]); `None` for the
+    /// running program.
     pub searcher: Option<&'a Path>,
-    /// Loads the probes and takes them out again. Only tried where nothing else stands in the way.
+    /// Loads the probes and removes them again. Runs only if no other check failed.
     pub trial: Option<Trial<'a>>,
 }
 
-/// All that was found.
+/// Results of all checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Of the machine.
+    /// Checks of the machine.
     pub machine: Vec<Check>,
-    /// Of each target, with a title.
+    /// Title and checks of each target.
     pub targets: Vec<(String, Vec<Check>)>,
 }
 
-/// Looks at everything.
+/// Runs all checks.
 pub fn examine(options: &DoctorOptions<'_>) -> Report {
     let mut machine = machine::checks(options);
     let mut targets = Vec::new();
@@ -106,7 +107,7 @@ pub fn examine(options: &DoctorOptions<'_>) -> Report {
                     (format!("process {} ({})", target.pid, target.name), target::checks(target, options.searcher))
                 }));
             }
-            // Said once, by the check of the machine.
+            // The check of the machine already reports this.
             Err(ProcessError::InsidePidNamespace) => {}
             Err(error) => {
                 machine.push(Check::new("target", Status::Fail(error.exit_class()), error.to_string(), ""));
@@ -117,8 +118,8 @@ pub fn examine(options: &DoctorOptions<'_>) -> Report {
 }
 
 impl Report {
-    /// What the worst of it means for the exit status; `None` where tracing works. What the kernel lacks stands before
-    /// what was not granted, as granting would not help.
+    /// Class of the worst failure for the exit status; `None` if tracing works. Missing kernel features take precedence
+    /// over missing permissions, as granting permissions would not help.
     pub fn exit_class(&self) -> Option<ExitClass> {
         let failed = |class| self.checks().any(|check| check.status == Status::Fail(class));
         [ExitClass::NotSupported, ExitClass::NotPermitted, ExitClass::NoProcess, ExitClass::Usage]
@@ -130,11 +131,11 @@ impl Report {
         self.machine.iter().chain(self.targets.iter().flat_map(|(_, checks)| checks))
     }
 
-    /// Writes it as text: a line for each check, its remedy below it.
+    /// Writes the report as text: a line for each check, with its remedy below it.
     ///
     /// # Errors
     ///
-    /// Those of the writer.
+    /// The error of the writer.
     pub fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
         write_section(out, "this machine", &self.machine)?;
         for (title, checks) in &self.targets {
@@ -153,15 +154,16 @@ impl Report {
     }
 }
 
-/// What no machine and no target changes.
+/// Traffic that is invisible on every machine.
 const NEVER_SEEN: &str =
     "calls over TLS, HTTP/2 and HTTP/3, and bytes that io_uring moves; it says on which connections";
 
-/// Checks of a target that say what would not be seen of it.
+/// Names of target checks that reveal invisible traffic.
 const BLIND: [&str; 5] = ["TLS", "io_uring", "UDP", "system calls", "sockets"];
 
 impl Report {
-    /// That it works, and at the end what would not be seen all the same: a trace without calls is no all-clear.
+    /// Writes that tracing works, and which traffic would be invisible: an empty trace does not prove that there were
+    /// no calls.
     fn write_blind(&self, out: &mut dyn io::Write) -> io::Result<()> {
         writeln!(out, "\npidtap can trace here. It would not see")?;
         writeln!(out, "  {:<22} {NEVER_SEEN}", "anywhere:")?;
@@ -189,7 +191,7 @@ impl Report {
 }
 
 fn write_section(out: &mut dyn io::Write, title: &str, checks: &[Check]) -> io::Result<()> {
-    // Names and paths are the target's: escape sequences in them must not reach the terminal.
+    // Names and paths come from the target; their escape sequences must not reach the terminal.
     writeln!(out, "{}", Visible(title))?;
     for check in checks {
         let mark = match check.status {

@@ -1,5 +1,4 @@
-//! What a program is made of: its runtime and its TLS library, from the names of what it has mapped and from marks in
-//! its executable.
+//! Runtime and TLS library of a program, derived from its mapped files and from marks in its executable.
 
 use std::{
     collections::BTreeSet,
@@ -8,25 +7,26 @@ use std::{
 
 use memchr::memmem;
 
-/// How much of an executable is searched. The largest in common use (Node with its ICU data) have about 100 MiB.
+/// Maximum number of bytes searched in an executable. The largest in common use (Node with its ICU data) have about 100
+/// MiB.
 const SEARCH_LIMIT: u64 = 128 * 1024 * 1024;
-/// How much is read at a time.
+/// Number of bytes read at a time.
 const BLOCK: usize = 1024 * 1024;
 
-/// A mark in an executable, and what it shows.
+/// A byte string in an executable that identifies a runtime or library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mark {
-    /// The header of Go's build information.
+    /// Header of Go's build information.
     Go,
-    /// A path of Rust's own build, in the messages of its library.
+    /// Path of Rust's own build in messages of its standard library.
     Rust,
-    /// A function of Go's crypto/tls.
+    /// Symbol of a function in Go's crypto/tls.
     GoTls,
     /// BoringSSL's version text.
     BoringSsl,
-    /// A path of OpenSSL's handshake, in its error messages; programs that use the shared library do not have it.
+    /// Path of OpenSSL's handshake code in error messages. Programs that use the shared library do not contain it.
     OpenSsl,
-    /// A path of rustls.
+    /// Source path of rustls.
     Rustls,
 }
 
@@ -39,11 +39,11 @@ pub(super) const MARKS: [(Mark, &[u8]); 6] = [
     (Mark::Rustls, b"/rustls-"),
 ];
 
-/// What the search of an executable gave.
+/// Result of searching an executable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marks {
     pub(super) found: BTreeSet<Mark>,
-    /// Whether it was searched to its end.
+    /// Whether the whole file was searched.
     pub(super) whole: bool,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn search(file: impl Read) -> io::Result<Marks> {
                 marks.found.insert(*mark);
             }
         }
-        // A mark may lie across two blocks.
+        // A mark may cross two blocks.
         let end = bytes.len();
         kept = end.min(longest - 1);
         block.copy_within(end - kept..end, 0);
@@ -85,7 +85,7 @@ pub(super) fn mapped_files(maps: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-/// The runtime, by program name, mapped libraries and marks, with what it was told by.
+/// Runtime of a program, by its name, mapped libraries and marks, and the evidence for it.
 pub(super) fn runtime(program: &str, files: &BTreeSet<&str>, marks: &Marks) -> (&'static str, String) {
     let mapped = |prefix: &str| files.iter().find(|file| file.starts_with(prefix));
     let libraries = [
@@ -118,7 +118,7 @@ pub(super) fn runtime(program: &str, files: &BTreeSet<&str>, marks: &Marks) -> (
     ];
     for (prefix, name) in programs {
         let rest = program.strip_prefix(prefix);
-        // "python3.11", not "nodemon" or "javaws-like".
+        // Matches "python3.11", but not "nodemon" or "javaws-like".
         if rest.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'))) {
             return (name, format!("its program is called {program}"));
         }
@@ -135,7 +135,7 @@ pub(super) fn runtime(program: &str, files: &BTreeSet<&str>, marks: &Marks) -> (
     ("C or another compiled language", "no mark of another".to_owned())
 }
 
-/// TLS libraries, each with where it was found.
+/// TLS libraries of a program, each with its location.
 pub(super) fn tls(files: &BTreeSet<&str>, marks: &Marks) -> Vec<String> {
     let libraries = [
         ("libssl.so", "OpenSSL"),

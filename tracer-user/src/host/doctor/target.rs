@@ -16,7 +16,8 @@ use crate::{
     text::escape::Foreign,
 };
 
-/// What is read of the list of what a process has mapped: 65,530 lines (`vm.max_map_count`) of the usual length have a third of it.
+/// Maximum number of bytes read of `/proc/PID/maps`. 65,530 lines (`vm.max_map_count`) of usual length take a third of
+/// it.
 const MAPS_LIMIT: u64 = 32 * 1024 * 1024;
 
 pub(super) fn checks(target: &Target, searcher: Option<&Path>) -> Vec<Check> {
@@ -77,7 +78,7 @@ fn unreadable(name: &'static str, error: &str) -> Check {
     Check::unreadable(name, error, remedy)
 }
 
-/// In which namespaces of its own it lives, and which kind of container that seems to be.
+/// Checks which namespaces the target does not share with pidtap, and guesses the container runtime.
 fn namespaces(pid: u32) -> Check {
     let (theirs, ours) = (Namespaces::of(pid), Namespaces::own());
     if theirs.net == 0 {
@@ -99,7 +100,7 @@ fn namespaces(pid: u32) -> Check {
         found.push_str("; by its control group in a container of ");
         found.push_str(kind);
     }
-    // Within a mount namespace of its own the root is shown as `/` all the same.
+    // Inside a separate mount namespace the root is still shown as `/`.
     if let Ok(root) = fs::read_link(format!("/proc/{pid}/root"))
         && root.as_os_str() != "/"
     {
@@ -109,7 +110,7 @@ fn namespaces(pid: u32) -> Check {
     Check::ok("namespaces", found)
 }
 
-/// The kind of container that a control group's path speaks of.
+/// Container runtime that the path of a control group indicates.
 fn container(cgroup: &str) -> Option<&'static str> {
     [
         ("kubepods", "Kubernetes"),
@@ -125,7 +126,7 @@ fn container(cgroup: &str) -> Option<&'static str> {
     .map(|(_, kind)| kind)
 }
 
-/// Kinds of sockets by count, and io_uring.
+/// Checks the kinds of open sockets, with counts, and the use of io_uring.
 fn sockets(pid: u32, is_readable: bool) -> Vec<Check> {
     let mut seen = false;
     let mut inodes = HashSet::new();
@@ -140,7 +141,7 @@ fn sockets(pid: u32, is_readable: bool) -> Vec<Check> {
     if let Err(error) = result {
         return vec![unreadable("sockets", &error.to_string())];
     }
-    // The folder may be readable where what it links to is not.
+    // The directory may be readable although the targets of its links are not.
     if !seen && !is_readable {
         return vec![unreadable("sockets", "the links in /proc/PID/fd")];
     }
@@ -209,10 +210,10 @@ struct UnixSocket {
     is_connected_stream: bool,
 }
 
-/// Anybody's socket is in it, with a name of any bytes, line ends among them: what is no line is passed over, and the name is not
-/// looked at.
+/// Parses `/proc/net/unix`. Names are chosen by their owners and may contain any byte, also line feeds. Lines that do
+/// not parse are skipped, and names are ignored.
 fn unix_sockets(table: &[u8]) -> impl Iterator<Item = UnixSocket> {
-    /// `SOCK_STREAM`, `SS_CONNECTED`.
+    /// `SOCK_STREAM` and `SS_CONNECTED`.
     const CONNECTED_STREAM: (&str, &str) = ("0001", "03");
     table.split(|byte| *byte == b'\n').filter_map(|line| {
         let end = line.len().min(80);
@@ -224,7 +225,7 @@ fn unix_sockets(table: &[u8]) -> impl Iterator<Item = UnixSocket> {
     })
 }
 
-/// The TLS libraries, and that what they carry is not seen.
+/// Checks for TLS libraries, whose traffic pidtap cannot decode.
 fn tls(libraries: &[String], marks: &Marks, unreadable_maps: bool) -> Check {
     if unreadable_maps {
         return unreadable("TLS", "/proc/PID/maps");

@@ -1,71 +1,71 @@
-//! Why a file cannot be written, and what to do.
+//! Errors of creating a file, with remedies.
 
 use std::io;
 
 use rustix::io::Errno;
 use thiserror::Error;
 
-/// Why a file cannot be written.
+/// Reason why a file cannot be written.
 #[derive(Debug, Error)]
 pub enum FileError {
-    /// It holds something.
+    /// The file is not empty.
     #[error("the file exists and is not empty; remove it, name another, or overwrite it with --force")]
     NotEmpty,
-    /// It is another user's, who can read all that is written to it.
+    /// Another user owns the file and could read what is written to it.
     #[error(
         "the file belongs to another user (uid {user}), who could read it; remove it, name another, or replace it with \
          --force"
     )]
     OthersFile {
-        /// The owner.
+        /// User ID of the owner.
         user: u32,
     },
-    /// It is another user's pipe.
+    /// Another user owns the named pipe.
     #[error(
         "the named pipe belongs to another user (uid {user}), who can read it; make your own, or use it with --force"
     )]
     OthersPipe {
-        /// The owner.
+        /// User ID of the owner.
         user: u32,
     },
-    /// It has a further name, which may be anywhere.
+    /// The file has further hard links, which may be anywhere.
     #[error("the file has several names (hard links); remove it, name another, or replace it with --force")]
     Names,
-    /// It is being written already.
+    /// pidtap already writes to the file.
     #[error("{by} there; name another file")]
     Taken {
-        /// What goes there.
+        /// The existing use of the file, for the message.
         by: &'static str,
     },
-    /// A link on the way is another user's, who can lead it anywhere.
+    /// Another user owns a symbolic link in the path and could redirect it.
     #[error("{link} is a link that belongs to another user (uid {user}); name the folder that it leads to")]
     OthersLink {
-        /// The link's path as far as it was followed.
+        /// Path of the link as far as it was followed.
         link: String,
-        /// The owner.
+        /// User ID of the owner.
         user: u32,
     },
-    /// The path ends with no name.
+    /// The path ends without a file name.
     #[error("the path names no file; end it with the name of one")]
     NoName,
-    /// Something else than a file.
+    /// The name refers to something else than a file.
     #[error(transparent)]
     Other(#[from] Other),
-    /// Somebody puts other things under the name.
+    /// The object under the name keeps changing, so another process writes there.
     #[error("what is under that name keeps changing: somebody else writes there; use a folder of your own")]
     Changing,
-    /// The system refuses.
+    /// The operating system returned an error.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// What stands under the name.
+/// Kind of an object that is not written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Other {
     /// A symbolic link.
     #[error("it is a symbolic link, which is not followed; name the file itself")]
     Link,
-    /// A folder.
+    /// A directory.
     #[error("it is a folder; name a file in it")]
     Folder,
     /// A block device.
@@ -74,7 +74,7 @@ pub enum Other {
     /// A socket.
     #[error("it is a socket, which cannot be opened; name a file or a named pipe")]
     Socket,
-    /// What the kernel has no name for.
+    /// A type that the kernel does not name.
     #[error("it is no file; name one")]
     Unknown,
 }

@@ -1,4 +1,4 @@
-//! The way to the folder of a file.
+//! Resolution of the directory of a path.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -14,16 +14,17 @@ use rustix::{
 
 use super::{FileError, is_ours, kind};
 
-/// As the kernel has it (`MAXSYMLINKS`).
+/// Maximum number of symbolic links, as in the kernel (`MAXSYMLINKS`).
 const LINKS: u32 = 40;
 
 const FLAGS: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
-/// Opens the folder of a path, and gives the last component. Links on the way are followed where root or we made them: another
-/// user's link leads, at the moment that he chooses, to a folder that he could not write to.
+/// Opens the directory of a path and returns it with the last component. Follows only links owned by root or by
+/// pidtap's user: the owner of any other link could redirect it at any moment to a directory that the owner cannot
+/// write to.
 pub(super) fn open(path: &Path) -> Result<(OwnedFd, &OsStr), FileError> {
     let name = path.file_name().ok_or(FileError::NoName)?;
-    // `a/` and `a/.` are folders.
+    // `a/` and `a/.` are directories.
     if path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.as_os_str().as_encoded_bytes().ends_with(b"/.") {
         return Err(FileError::NoName);
     }
@@ -43,7 +44,7 @@ pub(super) fn open(path: &Path) -> Result<(OwnedFd, &OsStr), FileError> {
     Ok((way.folder, name))
 }
 
-/// Components that are still to be gone, the next one last.
+/// Pushes the components of `path` onto the stack `rest`, so that the first one is on top.
 fn push(rest: &mut Vec<OsString>, path: &Path) {
     let components = path.components().rev().filter(|component| *component != Component::CurDir);
     rest.extend(components.map(|component| component.as_os_str().to_owned()));
@@ -55,13 +56,13 @@ struct Way {
 }
 
 impl Way {
-    /// Goes into a folder; gives what a link says.
+    /// Enters a directory, or returns the target of a link.
     fn step(&mut self, component: OsString) -> Result<Option<PathBuf>, FileError> {
         let next = openat(&self.folder, &component, FLAGS | OFlags::NOFOLLOW, Mode::empty())?;
         let stat = fstat(&next)?;
         match kind(&stat) {
             FileType::Directory => self.folder = next,
-            // Links of the kernel's, some of which lead where their text does not (`/proc/PID/root`).
+            // Links of procfs; some lead elsewhere than their text (`/proc/PID/root`).
             FileType::Symlink if fstatfs(&self.folder)?.f_type == PROC_SUPER_MAGIC => {
                 self.folder = openat(&self.folder, &component, FLAGS | OFlags::DIRECTORY, Mode::empty())?;
             }

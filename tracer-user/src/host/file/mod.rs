@@ -1,10 +1,10 @@
-//! Files that pidtap writes. pidtap is often run as root, and the folder may belong to somebody else, who can put anything
-//! under the name at any moment.
+//! Files that pidtap writes. pidtap often runs as root, and another user may own the directory and replace the file at
+//! any moment.
 //!
-//! So a name is judged by what was opened, never by its path: the last component is no link, links on the way belong to root or
-//! to us, and `fstat` of the descriptor says what the file is. Nothing is truncated. A new file is made with `O_EXCL` and mode
-//! 0600; one that replaces another is made under a temporary name and renamed over it, so that whoever has the old file open
-//! reads nothing of the new one.
+//! A file is therefore judged by its descriptor, never by its path: the last component is not followed as a link, links
+//! in the path must belong to root or to pidtap's user, and `fstat` determines the type. Nothing is truncated. A new
+//! file is created with `O_EXCL` and mode 0600. A replacement is created under a temporary name and renamed over the
+//! old file, so that a process that has the old file open cannot read the new one.
 
 mod error;
 mod folder;
@@ -28,12 +28,12 @@ use rustix::{
     termios::isatty,
 };
 
-/// Results hold what a service and its users say to each other: nobody else's business.
+/// Results contain the traffic of a service and its users, so only the owner may read them.
 const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
-/// Names that are tried for a temporary file, and how often what stands under the name may change meanwhile.
+/// Maximum number of temporary names to try, and of changes under the name to tolerate.
 const ATTEMPTS: u32 = 100;
 
-/// Which file it is, whatever its name.
+/// Device and inode of a file, independent of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     device: u64,
@@ -41,7 +41,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of a file in which what two write gets mixed; `None` for devices that are no terminal (`/dev/null`).
+    /// Identity of a file in which two writers would mix their output; `None` for devices other than terminals
+    /// (`/dev/null`).
     pub fn of(file: impl AsFd) -> Option<Self> {
         let stat = fstat(&file).ok()?;
         let mixes = kind(&stat) != FileType::CharacterDevice || isatty(&file);
@@ -54,12 +55,13 @@ impl Identity {
     }
 }
 
-/// How a file is made.
+/// Options of [`create`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'a> {
-    /// Replace a file that holds something or is another's; write to others' pipes and to disks.
+    /// Whether to replace a file that is not empty or belongs to another user, and to write to pipes of others and to
+    /// disks.
     pub force: bool,
-    /// Files that are in use already, each with what goes there.
+    /// Files already in use, each with a description of the use.
     pub taken: &'a [(Identity, &'static str)],
 }
 
@@ -72,21 +74,21 @@ impl Options<'_> {
     }
 }
 
-/// What was opened.
+/// Result of [`create`].
 #[derive(Debug)]
 pub enum Opened {
-    /// It takes bytes.
+    /// A file that accepts writes.
     File(File),
-    /// A named pipe that nobody reads yet.
+    /// A named pipe that has no reader yet.
     Pipe(Unread),
 }
 
 impl Opened {
-    /// The file, once it takes bytes: [`Unread::wait`].
+    /// Returns the file, and waits for a reader first if it is a pipe.
     ///
     /// # Errors
     ///
-    /// Those of [`Unread::wait`].
+    /// The errors of [`Unread::wait`].
     pub fn wait(self) -> Result<File, FileError> {
         match self {
             Self::File(file) => Ok(file),
@@ -104,16 +106,16 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// Which pipe it is.
+    /// Identity of the pipe.
     pub fn identity(&self) -> Identity {
         self.identity
     }
 
-    /// Waits for a reader, for as long as it takes: the business of a thread that nobody waits for.
+    /// Waits for a reader without a time limit, so it needs a dedicated thread.
     ///
     /// # Errors
     ///
-    /// [`FileError`] where the pipe is another one by then, or cannot be opened.
+    /// [`FileError`] if another pipe has replaced it, or it cannot be opened.
     pub fn wait(self) -> Result<File, FileError> {
         let opened = loop {
             match openat(&self.folder, &self.name, OFlags::WRONLY | BASE, Mode::empty()) {
@@ -131,15 +133,15 @@ impl Unread {
 
 const BASE: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NOCTTY);
 
-/// Opens a file to be written, for its owner alone. One that holds something is not replaced unless that is wanted; devices and
-/// pipes are written to as they are.
+/// Opens a file for writing, accessible to its owner only. Replaces a file with content only if the options allow it.
+/// Opens devices and pipes as they are.
 ///
 /// # Errors
 ///
-/// [`FileError`], which says what to do.
+/// [`FileError`] with a remedy.
 pub fn create(path: &Path, options: Options<'_>) -> Result<Opened, FileError> {
     let opened = open_or_make(path, options)?;
-    // Regular files were judged before anything was done to them.
+    // Regular files were already checked before they were changed.
     let identity = match &opened {
         Opened::File(file) => Identity::of(file),
         Opened::Pipe(pipe) => Some(pipe.identity),
@@ -160,7 +162,7 @@ fn open_or_make(path: &Path, options: Options<'_>) -> Result<Opened, FileError> 
             Err(error) => return Err(error.into()),
         };
         match attempt {
-            // It went, or came, after it was looked at.
+            // The object was removed or created after the look-up.
             Err(FileError::Changing) => {}
             Err(FileError::Io(error))
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {}
@@ -170,11 +172,11 @@ fn open_or_make(path: &Path, options: Options<'_>) -> Result<Opened, FileError> 
     Err(FileError::Changing)
 }
 
-/// Makes a file in `folder` under the first of `names` that is free, and gives its path.
+/// Creates a file in `folder` under the first free name of `names`, and returns it with its path.
 ///
 /// # Errors
 ///
-/// Those of making it; `AlreadyExists` where no name is free.
+/// The error of creating it; `AlreadyExists` if no name is free.
 pub fn create_new(folder: &Path, names: impl IntoIterator<Item = String>) -> io::Result<(File, PathBuf)> {
     for name in names {
         let path = folder.join(name);
@@ -191,8 +193,8 @@ fn make(folder: impl AsFd, name: &OsStr) -> Result<File, FileError> {
     Ok(openat(folder, name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | BASE, OWNER_ONLY)?.into())
 }
 
-/// A descriptor that pidtap was started with, by one of the names that Linux has for it, or `-`. Whoever passed it on has chosen what it
-/// is.
+/// Opens a descriptor that pidtap inherited, named by `-` or a path that Linux has for descriptors. The caller of
+/// pidtap chose the file, so it is not judged like a path.
 fn given(path: &Path, options: Options<'_>) -> Result<Option<File>, FileError> {
     match path.to_str() {
         Some("-" | "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => {
@@ -208,7 +210,7 @@ fn given(path: &Path, options: Options<'_>) -> Result<Option<File>, FileError> {
         return Ok(None);
     };
     let Some(number) = number.to_str().and_then(|number| number.parse::<u32>().ok()) else { return Ok(None) };
-    // These are links of the kernel's, and lead to what is open.
+    // Links of procfs, which lead to the open file.
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let file = openat(rustix::fs::CWD, format!("/proc/self/fd/{number}"), flags, Mode::empty())?;
     let stat = fstat(&file)?;
@@ -220,7 +222,7 @@ fn given(path: &Path, options: Options<'_>) -> Result<Option<File>, FileError> {
     Ok(Some(file.into()))
 }
 
-/// Opens what was found under the name.
+/// Opens the object found under the name.
 fn existing(folder: &OwnedFd, name: &OsStr, found: &Stat, options: Options<'_>) -> Result<Opened, FileError> {
     match kind(found) {
         FileType::RegularFile => {
@@ -239,7 +241,7 @@ fn existing(folder: &OwnedFd, name: &OsStr, found: &Stat, options: Options<'_>) 
     }
 }
 
-/// Whether a regular file may be replaced.
+/// Checks whether a regular file may be replaced.
 fn judge(stat: &Stat, options: Options<'_>) -> Result<(), FileError> {
     options.check(Identity::in_stat(stat))?;
     if options.force {
@@ -258,17 +260,17 @@ fn judge(stat: &Stat, options: Options<'_>) -> Result<(), FileError> {
     }
 }
 
-/// Puts a new file in the place of another.
+/// Replaces a file by a new one.
 fn replace(folder: &OwnedFd, name: &OsStr, found: &Stat, options: Options<'_>) -> Result<File, FileError> {
     let (file, temporary) = match temporary(folder) {
         Ok(made) => made,
-        // A folder that takes no new files.
+        // The directory does not admit new files.
         Err(FileError::Io(error)) if is_refusal(&error) => return in_place(folder, name, found, options, error),
         Err(error) => return Err(error),
     };
     let renamed = renameat(folder, &temporary, folder, name);
     if let Err(error) = renamed {
-        // It is empty, and ours unless somebody put another in its place.
+        // The temporary file is empty; it is still ours unless another process replaced it.
         let _ = unlinkat(folder, &temporary, rustix::fs::AtFlags::empty());
         let error = io::Error::from(error);
         return if is_refusal(&error) { in_place(folder, name, found, options, error) } else { Err(error.into()) };
@@ -291,13 +293,14 @@ fn temporary(folder: &OwnedFd) -> Result<(File, String), FileError> {
     Err(FileError::Changing)
 }
 
-/// What a folder says that takes no new files, or a name that something is mounted on.
+/// Whether the error means that the directory admits no new files, or that the name is a mount point.
 fn is_refusal(error: &io::Error) -> bool {
     use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
     matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | ResourceBusy)
 }
 
-/// Empties a file of ours that cannot be replaced. Whoever has opened it before reads on, so this comes last.
+/// Truncates an own file that cannot be replaced. A process that has it open can read the new content, so this is the
+/// last resort.
 fn in_place(
     folder: &OwnedFd,
     name: &OsStr,
@@ -319,7 +322,7 @@ fn in_place(
     Ok(file.into())
 }
 
-/// Opens a device or a pipe, without waiting for anybody.
+/// Opens a device or a pipe without blocking.
 fn open(folder: &OwnedFd, name: &OsStr, found: &Stat) -> Result<Opened, FileError> {
     let identity = Identity::in_stat(found);
     let file = match openat(folder, name, OFlags::WRONLY | OFlags::NONBLOCK | BASE, Mode::empty()) {
@@ -332,7 +335,7 @@ fn open(folder: &OwnedFd, name: &OsStr, found: &Stat) -> Result<Opened, FileErro
     if Identity::in_stat(&fstat(&file)?) != identity {
         return Err(FileError::Changing);
     }
-    // A thread of its own writes, and may wait.
+    // A dedicated thread writes and may block.
     fcntl_setfl(&file, OFlags::empty())?;
     Ok(Opened::File(file.into()))
 }
@@ -341,7 +344,7 @@ fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-/// What belongs to root is as good as ours: root can do anything anyway.
+/// Whether root or pidtap's user owns the file. Root could replace any file anyway.
 fn is_ours(stat: &Stat) -> bool {
     stat.st_uid == 0 || stat.st_uid == geteuid().as_raw()
 }

@@ -143,7 +143,7 @@ fn another_pipe_in_the_place_of_one_gets_nothing() {
 #[test]
 fn a_folder_that_takes_no_new_files_keeps_those_that_are_there() {
     if geteuid().is_root() {
-        // Root may do anything; the tests of the program do this as somebody else.
+        // Root may do everything; the tests of the program cover this as another user.
         return;
     }
     let folder = folder();
@@ -169,13 +169,13 @@ fn descriptors_that_were_given_are_written_to() {
     create(Path::new("/dev/fd/9999"), FORCE).expect_err("none such");
 }
 
-/// Somebody who may do nothing.
+/// A user ID without privileges.
 const NOBODY: u32 = 65_534;
-/// The folder of the attack.
+/// Environment variable with the directory of the attack.
 const FOLDER: &str = "PIDTAP_TEST_FOLDER";
 
-/// The unprivileged process puts files of its own, and links to files of root, under the name that root is about to write, as fast
-/// as it can.
+/// As an unprivileged process, puts files and links to root's files under the name that root is about to write, as fast
+/// as possible.
 fn attack(folder: &Path) {
     assert!(!geteuid().is_root());
     let (name, next) = (folder.join("name"), folder.join("next"));
@@ -190,12 +190,12 @@ fn attack(folder: &Path) {
     }
 }
 
-/// Ends a process that this test started.
+/// Kills a process of this test on drop.
 struct Ends(Child);
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -204,7 +204,7 @@ impl Drop for Ends {
 #[test]
 fn two_thousand_tries_of_a_swap_lead_root_nowhere() {
     const TRIES: usize = 2_000;
-    // The attacker is this test as well, started again by itself.
+    // The attacker is this test itself, started again.
     if let Some(folder) = env::var_os(FOLDER) {
         return attack(Path::new(&folder));
     }
@@ -222,7 +222,8 @@ fn two_thousand_tries_of_a_swap_lead_root_nowhere() {
     fs::write(path("roots/full"), "keep").expect("written");
     fs::write(path("roots/empty"), "").expect("written");
     let program = path("tests");
-    // By a process of its own: what is open for writing in a child that another test forks cannot be executed (ETXTBSY).
+    // A separate process copies the file: a file open for writing in a child that another test forks cannot be executed
+    // (ETXTBSY).
     let copied = Command::new("cp").arg(env::current_exe().expect("known")).arg(&program).status().expect("cp runs");
     assert!(copied.success());
     let attacker = Command::new("setpriv")

@@ -1,10 +1,10 @@
-//! What to do about an error of the system that a limit is the reason for.
+//! Advice for errors that a resource limit causes.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// Which limit an error comes from, and how it is raised; `None` for all other errors.
+/// Names the limit that causes an error, and how to raise it; `None` for other errors.
 pub fn advice(error: &io::Error) -> Option<&'static str> {
     if error.kind() == io::ErrorKind::OutOfMemory {
         return Some(MEMORY);
@@ -20,7 +20,7 @@ pub fn advice(error: &io::Error) -> Option<&'static str> {
 
 const MEMORY: &str = "free some memory, or raise its limit (`ulimit -v`, `ulimit -d`, or that of the control group)";
 
-/// Whether descriptors or memory are short, here or on this machine.
+/// Whether descriptors or memory are exhausted, in this process or on the machine.
 pub fn is_shortage(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::OutOfMemory
         || matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))

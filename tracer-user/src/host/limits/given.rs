@@ -1,4 +1,4 @@
-//! The limits that pidtap was started with, where it raised them for itself.
+//! Original values of the limits that pidtap raised.
 
 use std::{fmt, io, str::FromStr};
 
@@ -6,12 +6,13 @@ use rustix::process::getrlimit;
 
 use super::{Limit, set, soft};
 
-/// Soft limits as they were. On a command line: `n=20,s=65536`.
+/// Original soft limits. Form for the command line: `n=20,s=65536`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given(Vec<(Limit, u64)>);
 
 impl Given {
-    /// Raises a soft limit to `wanted`, or as near as the hard one allows. Gives what is allowed then; `None` for no limit.
+    /// Raises a soft limit to `wanted`, or as close as the hard limit permits. Returns the resulting soft limit; `None`
+    /// if there is no limit.
     pub(super) fn raise(&mut self, limit: Limit, wanted: u64) -> Option<u64> {
         let current = soft(limit)?;
         let most = getrlimit(limit.resource()).maximum.map_or(wanted, |hard| hard.min(wanted));
@@ -24,16 +25,16 @@ impl Given {
         Some(most)
     }
 
-    /// Whether nothing was raised.
+    /// Whether no limit was raised.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Lowers them to what they were. To be called where nothing is left to do but `exec`.
+    /// Restores the original limits. Call this only right before `exec`.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// The error of the kernel.
     pub fn restore(&self) -> io::Result<()> {
         self.0.iter().try_for_each(|(limit, value)| set(*limit, Some(*value)))
     }

@@ -1,9 +1,9 @@
-//! Resource limits (`ulimit`), looked at before anything needs them.
+//! Resource limits (`ulimit`), checked before they are needed.
 //!
-//! What fails for want of a descriptor, a stack or memory fails at a place that nobody can foretell: in a library that panics, in
-//! the allocator, in the kernel's verifier. So a soft limit that is too low is raised as far as the hard limit allows, and where
-//! that does not suffice, one line names the limit before the first file is opened. The command of `run` gets back what its user
-//! gave: [`Given`].
+//! A lack of descriptors, stack or memory would fail in unpredictable places: a library that panics, the allocator, the
+//! kernel's verifier. pidtap therefore raises a soft limit that is too low up to the hard limit. If that does not
+//! suffice, an error names the limit before the first file is opened. The command of `run` gets the original limits
+//! back: [`Given`].
 
 mod advice;
 mod given;
@@ -21,24 +21,24 @@ pub use self::{advice::advice, advice::is_shortage, given::Given};
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// What the first thread needs. In a program built for debugging, the command line alone takes some 150 KiB; arguments and
-/// environment lie on the stack as well.
+/// Stack in bytes that the first thread needs. In a debug build the command line alone takes about 150 KiB; arguments
+/// and environment are on the stack as well.
 const STACK: u64 = MIB;
-/// Shells and system managers give so many descriptors without being asked.
+/// Number of descriptors that shells and system managers permit by default.
 const USUAL_FILES: u64 = 1024;
 
-/// A limit that can be too low.
+/// A resource limit that can be too low.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// Descriptors.
+    /// Open file descriptors.
     Files,
-    /// The first thread's stack.
+    /// Stack of the first thread.
     Stack,
-    /// Memory of its own, stacks of threads included.
+    /// Private memory, including the stacks of threads.
     Data,
-    /// All that is mapped.
+    /// Mapped address space.
     AddressSpace,
-    /// Threads of the user's.
+    /// Threads of the user.
     Processes,
 }
 
@@ -55,7 +55,7 @@ impl Limit {
         }
     }
 
-    /// Its option of the shell's `ulimit`.
+    /// Option of the shell's `ulimit`.
     fn option(self) -> char {
         match self {
             Self::Files => 'n',
@@ -66,7 +66,7 @@ impl Limit {
         }
     }
 
-    /// `ulimit` counts memory in KiB.
+    /// Unit of `ulimit`, which counts memory in KiB.
     fn unit(self) -> u64 {
         match self {
             Self::Files | Self::Processes => 1,
@@ -74,7 +74,7 @@ impl Limit {
         }
     }
 
-    /// `64 open files`.
+    /// An amount in words, such as `64 open files`.
     fn amount(self, amount: u64) -> String {
         match self {
             Self::Files => format!("{amount} open files"),
@@ -85,11 +85,11 @@ impl Limit {
         }
     }
 
-    /// What is in use of it already.
+    /// Amount that is in use now.
     fn used(self) -> u64 {
         match self {
             Self::Files => open_files(),
-            // The stack is looked at as a whole; of the user's other processes, `/proc` may hide some.
+            // The stack is checked as a whole. `/proc` may hide other processes of the user.
             Self::Stack | Self::Processes => 0,
             Self::AddressSpace => pages(0),
             Self::Data => pages(5),
@@ -97,10 +97,10 @@ impl Limit {
     }
 }
 
-/// What something needs beyond what is in use.
+/// Resources that an operation needs in addition to those in use.
 #[derive(Clone, Copy, Debug)]
 pub struct Need {
-    /// Who needs it.
+    /// Name of the operation, for the message.
     what: &'static str,
     files: u64,
     data: u64,
@@ -109,19 +109,19 @@ pub struct Need {
 }
 
 impl Need {
-    /// The command line, its help, and what needs no more than that.
+    /// Command line, help, and commands that need no more than these.
     pub const WORDS: Self = Self { what: "pidtap", files: 1, data: 512 * KIB, address_space: 512 * KIB, processes: 0 };
-    /// Looking at this machine.
+    /// `pidtap doctor`.
     pub const LOOK: Self =
         Self { what: "`pidtap doctor`", files: 8, data: 16 * MIB, address_space: 48 * MIB, processes: 2 };
     /// Showing a recording. Each thread reserves 64 MiB of address space for its heap (`HEAP_MAX_SIZE` of glibc).
     pub const OPEN: Self =
         Self { what: "showing a recording", files: 24, data: 128 * MIB, address_space: 640 * MIB, processes: 7 };
-    /// Tracing. Maps, programs and their links are a descriptor each.
+    /// Tracing. Each map, program and link takes a descriptor.
     pub const TRACE: Self =
         Self { what: "tracing", files: 61, data: 256 * MIB, address_space: 1024 * MIB, processes: 14 };
 
-    /// With a ring of this size, which is mapped twice.
+    /// Adds a ring of `bytes` bytes, which is mapped twice.
     #[must_use]
     pub fn with_ring(self, bytes: u32) -> Self {
         Self { address_space: self.address_space + 2 * u64::from(bytes), ..self }
@@ -150,7 +150,7 @@ pub struct Shortage {
 }
 
 impl Shortage {
-    /// What is too low, and what is needed.
+    /// Describes the limit and the need.
     pub fn found(&self) -> String {
         let used = match self.limit {
             Limit::Files => format!(", of which {} are open", self.used),
@@ -166,7 +166,7 @@ impl Shortage {
         )
     }
 
-    /// How to raise it.
+    /// Describes how to raise the limit.
     pub fn remedy(&self) -> String {
         let (option, value) = (self.limit.option(), self.needed.div_ceil(self.limit.unit()));
         let all = if self.limit == Limit::Processes { "; it counts all of this user's" } else { "" };
@@ -174,16 +174,17 @@ impl Shortage {
     }
 }
 
-/// The first thing that the program does. Raises the soft limit of the stack, which grows as it is used, and looks whether there
-/// is room for the command line. From now on a file that reaches `ulimit -f` ends a write, not the process: a handler does
-/// nothing; `exec` takes it away, and a signal that is ignored would reach the command of `run`.
+/// Runs first in the program. Raises the soft limit of the stack, which grows with use, and checks that memory suffices
+/// for the command line. Also installs an empty handler, so that a file that reaches `ulimit -f` fails the write
+/// instead of ending the process. `exec` removes a handler, while an ignored signal would stay ignored in the command
+/// of `run`.
 ///
 /// # Errors
 ///
 /// [`Shortage`] of memory.
 pub fn at_first() -> Result<Given, Shortage> {
     let file_size = rustix::process::Signal::XFSZ.as_raw();
-    // It cannot fail for a number that is a signal's.
+    // Registration cannot fail for a valid signal number.
     let _ = signal_hook::flag::register(file_size, std::sync::Arc::default());
     let mut given = Given::default();
     given.raise(Limit::Stack, STACK);
@@ -193,11 +194,11 @@ pub fn at_first() -> Result<Given, Shortage> {
     Ok(given)
 }
 
-/// Does what needs a stack of the usual size: on a thread that has one, where the first thread has not.
+/// Runs `work` with a stack of usual size: on a new thread if the first thread's stack is too small.
 ///
 /// # Errors
 ///
-/// [`Shortage`] where there can be no such thread.
+/// [`Shortage`] if the thread cannot be created.
 pub fn with_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Shortage> {
     let Some(allowed) = soft(Limit::Stack).filter(|&allowed| allowed < STACK) else { return Ok(work()) };
     thread::scope(|scope| {
@@ -207,18 +208,18 @@ pub fn with_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Shortag
     })
 }
 
-/// Raises soft limits to what is needed, as far as the hard limits allow.
+/// Raises soft limits to the need, as far as the hard limits permit.
 ///
 /// # Errors
 ///
-/// The first [`Shortage`] that is left.
+/// The first [`Shortage`] that remains.
 pub fn prepare(need: Need, given: &mut Given) -> Result<(), Shortage> {
     Limit::ALL.into_iter().try_for_each(|limit| meet(limit, need, given))
 }
 
-/// What would be too low, were it needed.
+/// Limits that would be too low for the need.
 pub fn lacking(need: Need) -> Vec<Shortage> {
-    // Nothing that is restored later: whoever asks starts no command.
+    // Discarded, as the caller starts no command that needs the original limits.
     let mut given = Given::default();
     Limit::ALL.into_iter().filter_map(|limit| meet(limit, need, &mut given).err()).collect()
 }
@@ -228,7 +229,7 @@ fn meet(limit: Limit, need: Need, given: &mut Given) -> Result<(), Shortage> {
         return Ok(());
     }
     if limit == Limit::Files {
-        // Counting needs one, too.
+        // Counting the open files also needs a descriptor.
         given.raise(limit, USUAL_FILES);
     }
     let Some(allowed) = soft(limit) else { return Ok(()) };
@@ -244,39 +245,39 @@ fn shortage(limit: Limit, need: Need, allowed: u64, used: u64) -> Shortage {
     Shortage { what: need.what, limit, allowed, used, needed: used.saturating_add(need.of(limit)) }
 }
 
-/// The soft limit; `None` where there is none.
+/// The soft limit; `None` if unlimited.
 fn soft(limit: Limit) -> Option<u64> {
     getrlimit(limit.resource()).current
 }
 
-/// Sets the soft limit alone.
+/// Sets the soft limit and keeps the hard limit.
 fn set(limit: Limit, value: Option<u64>) -> io::Result<()> {
     let maximum = getrlimit(limit.resource()).maximum;
     Ok(setrlimit(limit.resource(), Rlimit { current: value, maximum })?)
 }
 
-/// `copy_process` of `kernel/fork.c` counts neither for root nor for these capabilities.
+/// The kernel does not enforce the limit for root or with these capabilities (`copy_process` in `kernel/fork.c`).
 fn has_no_limit_of_processes() -> bool {
     let exempt = CapabilitySet::SYS_RESOURCE | CapabilitySet::SYS_ADMIN;
     getuid().is_root() || capabilities(None).is_ok_and(|sets| sets.effective.intersects(exempt))
 }
 
-/// Open descriptors, without the one by which they are counted. All that there may be, where not even that can be opened.
+/// Number of open descriptors, without the one used for counting. Returns the limit if not even that one can be opened.
 fn open_files() -> u64 {
     match fs::read_dir("/proc/self/fd") {
         Ok(entries) => {
-            // Those above the limit take no room below it.
+            // Descriptors above the limit take no room below it.
             let allowed = soft(Limit::Files).unwrap_or(u64::MAX);
             let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse::<u64>().ok();
             (entries.filter_map(number).filter(|&number| number < allowed).count() as u64).saturating_sub(1)
         }
         Err(error) if is_shortage(&error) => soft(Limit::Files).unwrap_or(0),
-        // Without `/proc`: the standard streams.
+        // Without `/proc`, assume the standard streams.
         Err(_) => 3,
     }
 }
 
-/// A number of pages in `/proc/self/statm` (`proc_pid_statm` of `fs/proc/array.c`), in bytes.
+/// A field of `/proc/self/statm` in bytes (`proc_pid_statm` in `fs/proc/array.c`).
 fn pages(field: usize) -> u64 {
     let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: u64 = text.split_ascii_whitespace().nth(field).and_then(|pages| pages.parse().ok()).unwrap_or(0);
@@ -307,7 +308,7 @@ mod tests {
     fn what_is_in_use_is_counted() {
         let before = open_files();
         let file = fs::File::open("/dev/null").expect("there");
-        // Other tests open files, too.
+        // Other tests open files as well.
         assert!(before >= 3 && open_files() >= 4, "{before}");
         drop(file);
         assert!(pages(0) > pages(5) && pages(5) > 0);

@@ -1,4 +1,4 @@
-//! What can be wrong with a target, and what to do about it.
+//! Errors of a target, with remedies.
 
 use std::fmt;
 
@@ -7,101 +7,101 @@ use thiserror::Error;
 use super::CONFIGURATION;
 use crate::text::escape::Foreign;
 
-/// What an error means for the exit status of the program.
+/// Class of an error for the exit status of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitClass {
-    /// The command line asks for what makes no sense (status 2).
+    /// The command line is invalid (status 2).
     Usage,
-    /// There is no such process (status 3).
+    /// The process does not exist (status 3).
     NoProcess,
-    /// Not permitted (status 4).
+    /// Permission is missing (status 4).
     NotPermitted,
-    /// The kernel, or where pidtap runs, lacks something (status 5).
+    /// The kernel or the environment lacks a feature (status 5).
     NotSupported,
 }
 
-/// Why a target cannot be traced.
+/// Reason why a target cannot be traced.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ProcessError {
-    /// Nothing was named.
+    /// No target was named.
     #[error("no process was named; give a PID or a program name, as in `pidtap nginx`")]
     NothingNamed,
-    /// No process has this number.
+    /// No process has this ID.
     #[error("there is no process {pid}{}; `ps -e` lists those there are", Hint(hint))]
     NoSuchPid {
-        /// As it was typed.
+        /// PID as typed.
         pid: Foreign,
-        /// What may have been meant, empty where nothing is near.
+        /// Suggestion; empty if there is none.
         hint: String,
     },
     /// No process has this name.
     #[error("no process is called `{name}`{}; `ps -e` lists those there are", Hint(hint))]
     NoSuchName {
-        /// As it was typed.
+        /// Name as typed.
         name: Foreign,
-        /// What may have been meant, empty where nothing is near.
+        /// Suggestion; empty if there is none.
         hint: String,
     },
-    /// It was there when it was looked up, and is not any more.
+    /// The process ended between look-up and tracing.
     #[error("process {pid} ({name}) ended before tracing began; look it up again, or trace it by name")]
     Vanished {
-        /// Its number.
+        /// Process ID.
         pid: u32,
-        /// Its name.
+        /// Process name.
         name: Foreign,
     },
-    /// A thread of the kernel.
+    /// The process is a kernel thread.
     #[error(
         "{pid} ({name}) is a thread of the kernel: it makes no system calls, so there is nothing to trace; \
          name the program whose traffic you want to see"
     )]
     KernelThread {
-        /// Its number.
+        /// Process ID.
         pid: u32,
-        /// Its name.
+        /// Process name.
         name: Foreign,
     },
-    /// It ended, and its parent has not taken notice yet.
+    /// The process is a zombie.
     #[error(
         "process {pid} ({name}) has ended already: it is a zombie until its parent {parent} ({parent_name}) \
          asks how it ended; trace the parent, or the process that took its place"
     )]
     Zombie {
-        /// Its number.
+        /// Process ID.
         pid: u32,
-        /// Its name.
+        /// Process name.
         name: Foreign,
-        /// Number of its parent.
+        /// Process ID of the parent.
         parent: u32,
-        /// Name of its parent.
+        /// Name of the parent.
         parent_name: Foreign,
     },
-    /// It belongs to another user, and pidtap was not started by root.
+    /// Another user owns the process, and root did not start pidtap.
     #[error(
         "process {pid} ({name}) belongs to {owner}, and pidtap was started by user {uid}: its capabilities are for that \
          user's own processes; run it with `sudo`, or root writes the line `any-user` into {CONFIGURATION}, for all who may \
          start this pidtap"
     )]
     OfAnother {
-        /// Its number.
+        /// Process ID.
         pid: u32,
-        /// Its name.
+        /// Process name.
         name: Foreign,
-        /// Whose it is.
+        /// Owner, as text.
         owner: String,
-        /// The real user of pidtap.
+        /// Real user ID of pidtap.
         uid: u32,
     },
-    /// The configuration cannot be believed.
+    /// The configuration file is not trustworthy or not valid.
     #[error("{CONFIGURATION} is refused: {reason}; root mends or removes it (`ls -l {CONFIGURATION}`)")]
     Configuration {
-        /// Why.
+        /// Reason of the refusal.
         reason: String,
     },
-    /// pidtap itself.
+    /// The process is pidtap itself.
     #[error("{pid} is this pidtap itself, which cannot trace itself; name another process")]
     Itself {
-        /// Its number.
+        /// Process ID.
         pid: u32,
     },
     /// pidtap does not run in the initial PID namespace.
@@ -114,13 +114,13 @@ pub enum ProcessError {
     /// `/proc` is missing or not readable.
     #[error("/proc cannot be read ({reason}); mount it with `mount -t proc proc /proc`")]
     NoProc {
-        /// What the kernel said.
+        /// Error of reading it.
         reason: String,
     },
 }
 
 impl ProcessError {
-    /// What it means for the exit status.
+    /// Class of the error for the exit status.
     pub fn exit_class(&self) -> ExitClass {
         match self {
             Self::NothingNamed | Self::Itself { .. } => ExitClass::Usage,
@@ -135,7 +135,7 @@ impl ProcessError {
     }
 }
 
-/// A hint in brackets, or nothing.
+/// Displays a hint in parentheses, or nothing if it is empty.
 struct Hint<'a>(&'a str);
 
 impl fmt::Display for Hint<'_> {

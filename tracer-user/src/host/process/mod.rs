@@ -1,8 +1,9 @@
-//! Processes: from what was typed (numbers and names) to targets that are certain.
+//! Processes: resolves the words of the command line (PIDs and names) to targets.
 //!
-//! `/proc` is parsed by the `procfs` crate where a file has a grammar of its own (`stat` with its parentheses, `status`). It is
-//! not read by it: the crate refuses a file that is not UTF-8, and so a process could hide by its name. Descriptors are read plainly (see [`crate::sockdiag`]): a target may have tens of
-//! thousands, and the crate makes three system calls of each where one does.
+//! The `procfs` crate parses files of `/proc` that have a grammar (`stat` with its parentheses, `status`), but does not
+//! read them: the crate rejects files that are not UTF-8, so a process could hide by its name. Descriptors are read
+//! without the crate (see [`crate::host::sockdiag`]): a target may have tens of thousands, and the crate makes three
+//! system calls for each instead of one.
 
 mod error;
 mod namespace;
@@ -32,67 +33,69 @@ use crate::{
     text::escape::Foreign,
 };
 
-/// `PF_KTHREAD` of `include/linux/sched.h`: the flag of a thread of the kernel in `/proc/PID/stat`.
+/// `PF_KTHREAD` of `include/linux/sched.h`: the flag of a kernel thread in `/proc/PID/stat`.
 const PF_KTHREAD: u32 = 0x0020_0000;
 
-/// One process to trace.
+/// A process to trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Process (thread group) id, in the initial PID namespace.
+    /// Process ID (thread group ID) in the initial PID namespace.
     pub pid: u32,
-    /// Its name (`comm`).
+    /// Process name (`comm`).
     pub name: Foreign,
-    /// Start time in clock ticks since boot: with `pid`, what tells this process from a later one of the same number.
+    /// Start time in clock ticks since boot. Together with `pid` it distinguishes the process from later ones with the
+    /// same PID.
     pub start_time: u64,
-    /// Its parent, 0 where it has none (or none that is seen).
+    /// Process ID of the parent; 0 if there is none or it is not visible.
     pub parent: u32,
 }
 
 impl Target {
-    /// The process with this number now.
+    /// Finds the process with this PID.
     ///
     /// # Errors
     ///
-    /// [`ProcessError`] where there is none, or none that can be traced: a thread of the kernel, a zombie.
+    /// [`ProcessError`] if it does not exist or cannot be traced (a kernel thread or a zombie).
     pub fn find(pid: u32) -> Result<Self, ProcessError> {
         resolve::traceable(pid).map(|(target, _)| target)
     }
 
-    /// Whether the process is still the one that was found. Called again once the probes are live: a process that
-    /// ended before that gives no event.
+    /// Checks that the process is still the one that was found. Called again once the probes are attached, as a process
+    /// that ended before produces no event.
     ///
     /// # Errors
     ///
-    /// [`ProcessError::Vanished`] where it ended, or another has its number now.
+    /// [`ProcessError::Vanished`] if it has ended, also if another process has the PID now.
     pub fn confirm(&self) -> Result<(), ProcessError> {
         let vanished = || ProcessError::Vanished { pid: self.pid, name: self.name.clone() };
         let stat = stat(self.pid).ok_or_else(vanished)?;
-        // The start time is the test: state Z with other threads is a process whose first thread ended.
+        // The start time decides: state Z with other threads is a process whose first thread ended.
         if stat.starttime != self.start_time || is_dead(&stat) {
             return Err(vanished());
         }
         Ok(())
     }
 
-    /// A descriptor of the process, readable when it ends; certain to be of this process and no later one.
+    /// Opens a pidfd of the process, which becomes readable when the process ends. The pidfd certainly refers to this
+    /// process, not to a later one.
     ///
     /// # Errors
     ///
-    /// [`ProcessError::Vanished`] where it is not there any more.
+    /// [`ProcessError::Vanished`] if it has ended.
     pub fn open(&self) -> Result<OwnedFd, ProcessError> {
         let vanished = || ProcessError::Vanished { pid: self.pid, name: self.name.clone() };
         let pid = Pid::from_raw(self.pid as i32).ok_or_else(vanished)?;
         let descriptor = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| vanished())?;
-        // Open first, compare after: once the descriptor exists, it cannot come to mean another process.
+        // Open before the check: an open pidfd cannot come to refer to another process.
         self.confirm()?;
         Ok(descriptor)
     }
 
-    /// Appends the PROCESS event (`FOUND`) of this process. `named` is whether the user asked for it (it is not a
-    /// child that is followed).
+    /// Appends the PROCESS event (`FOUND`) of this process. `named` means that the user named it, as opposed to a
+    /// followed child.
     pub fn encode_found(&self, time: Timestamp, named: bool, buffer: &mut Vec<u8>) {
         let mut name = [0; 16];
-        // comm has at most 15 bytes; the last stays zero.
+        // `comm` has at most 15 bytes; the last one stays zero.
         for (to, from) in name[..15].iter_mut().zip(self.name.raw().bytes()) {
             *to = from;
         }
@@ -124,13 +127,13 @@ impl Target {
     }
 }
 
-/// [`Target::confirm`] for several: those that are still there, and what is to be said of the others. Where a name means
-/// many processes, one that ends in this moment (a worker that is replaced) is no reason not to trace the rest.
+/// Confirms several targets ([`Target::confirm`]). Returns the existing ones and the errors of the others. If a name
+/// matches many processes, one that ends right now (a replaced worker) does not prevent the trace of the others.
 ///
 /// # Errors
 ///
-/// [`ProcessError::Vanished`] where none is left; also where another process has the number of one by now, which would
-/// be traced in its place.
+/// [`ProcessError::Vanished`] if none is left, or if another process has the PID of one, as that process would be
+/// traced instead.
 pub fn confirm_all(targets: Vec<Target>) -> Result<(Vec<Target>, Vec<ProcessError>), ProcessError> {
     let mut there = Vec::with_capacity(targets.len());
     let mut gone = Vec::new();
@@ -146,23 +149,23 @@ pub fn confirm_all(targets: Vec<Target>) -> Result<(Vec<Target>, Vec<ProcessErro
     if there.is_empty() { Err(gone.pop().unwrap_or(ProcessError::NothingNamed)) } else { Ok((there, gone)) }
 }
 
-/// Name (`comm`) of a process, for what has to be said of a process that is not a target.
+/// Name (`comm`) of any process, for messages.
 pub fn name(pid: u32) -> Option<Foreign> {
     let bytes = fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(Foreign::from_bytes(bytes.strip_suffix(b"\n").unwrap_or(&bytes)))
 }
 
-/// All processes that descend from `roots` now, parents before children, without the roots themselves. For following
-/// children that were there before tracing began; those started later are followed in the kernel.
+/// All current descendants of `roots`, parents before children, without the roots. This covers children that exist when
+/// tracing begins; the kernel side follows later ones.
 ///
-/// Whoever traces the own shell does not mean pidtap: it is left out, with all that it started and what started it alone (`sudo`).
-/// The probes leave it out as well, and so follow none of its children.
+/// If pidtap itself is a descendant, as in a trace of the own shell, the result excludes pidtap, its children, and the
+/// processes that only started it (`sudo`). The probes also exclude pidtap and therefore follow none of its children.
 pub fn descendants(roots: &[u32]) -> Vec<Target> {
     let stats: Vec<Stat> = all_stats().collect();
     let own = resolve::own_family(&stats);
     let mut children: HashMap<u32, Vec<Target>> = HashMap::new();
     for stat in stats {
-        // Whose parent is pidtap is found only where pidtap is a root.
+        // Skipping pidtap also skips its children, unless pidtap is a root.
         if !is_dead(&stat) && stat.pid as u32 != std::process::id() {
             let target = Target::from_stat(stat);
             children.entry(target.parent).or_default().push(target);
@@ -174,36 +177,36 @@ pub fn descendants(roots: &[u32]) -> Vec<Target> {
         found.extend(children.remove(&parent).unwrap_or_default());
         next += 1;
     }
-    // What `sudo` started beside pidtap stays.
+    // Other children of `sudo` stay in the result.
     found.retain(|target| !roots.contains(&target.pid) && !own.contains(&target.pid));
     found
 }
 
-/// `/proc/PID/stat` of one process (not of a thread that is not a process's first).
+/// Parsed `/proc/PID/stat` of a process.
 fn stat(pid: u32) -> Option<Stat> {
     read_lossy(pid, "stat")
 }
 
-/// Every process there is. Those that end during the look are left out.
+/// All processes, without those that end during the scan.
 fn all_stats() -> impl Iterator<Item = Stat> {
     all_pids().filter_map(stat)
 }
 
-/// The numbers of all processes.
+/// The PIDs of all processes.
 pub(crate) fn all_pids() -> impl Iterator<Item = u32> {
     fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// A file of a process in `/proc`, whatever bytes the process has for its name.
+/// Reads and parses a file of a process in `/proc`; bytes of the name that are not UTF-8 are replaced.
 fn read_lossy<T: FromRead>(pid: u32, file: &str) -> Option<T> {
     let bytes = fs::read(format!("/proc/{pid}/{file}")).ok()?;
     T::from_read(String::from_utf8_lossy(&bytes).as_bytes()).ok()
 }
 
-/// A zombie with no thread left that runs, or one being removed.
+/// Whether the process is a zombie without a running thread, or is being removed.
 fn is_dead(stat: &Stat) -> bool {
-    // When only the first thread ended, the process is shown as Z although the others run on; they count in
-    // num_threads beside the first.
+    // If only the first thread has ended, the state is Z although other threads run. They count in num_threads besides
+    // the first.
     matches!(stat.state, 'Z' | 'X' | 'x') && stat.num_threads <= 1
 }
 

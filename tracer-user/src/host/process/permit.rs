@@ -1,9 +1,10 @@
-//! Whose processes may be traced by whoever started pidtap.
+//! Permission to trace processes, depending on the user who started pidtap.
 //!
-//! Root may trace all. A program file with capabilities (`setcap`) is started by other users as well, and pidtap with its
-//! capabilities could read everybody's traffic. So where the real user is not root, a target must be one that this user
-//! may read without pidtap: the rule is that of the kernel's `__ptrace_may_access` with the real ids of the caller
-//! (`kernel/ptrace.c`) and of `cap_ptrace_access_check` (`security/commoncap.c`). Root lifts it in [`CONFIGURATION`].
+//! Root may trace all processes. Other users can start a program file with capabilities (`setcap`), and pidtap could
+//! then read everybody's traffic. If the real user is not root, a target must therefore be a process that this user may
+//! inspect without pidtap, by the rules of the kernel's `__ptrace_may_access` with the real IDs of the caller
+//! (`kernel/ptrace.c`) and of `cap_ptrace_access_check` (`security/commoncap.c`). Root can lift the restriction in
+//! [`CONFIGURATION`].
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,35 +18,35 @@ use rustix::fs::OFlags;
 
 use super::{ProcessError, Target, read_lossy};
 
-/// What root configures. Only root may write it, or it is refused.
+/// Configuration file. It is rejected if others than root can write it.
 pub const CONFIGURATION: &str = "/etc/pidtap.conf";
 
-/// The line in [`CONFIGURATION`] with which any user may trace processes of any user.
+/// Line in [`CONFIGURATION`] that permits all users to trace processes of all users.
 const ANY_USER: &str = "any-user";
 
-/// A configuration of more bytes is none.
+/// Maximum size of the configuration file in bytes.
 const CONFIGURATION_LIMIT: u64 = 64 * 1024;
 
-/// Whose processes may be traced.
+/// Set of processes that may be traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permit {
-    /// Everybody's: pidtap was started by root, or root allows it, or the kernel alone decides, as pidtap has no capability.
+    /// All processes: root started pidtap, or root permits it, or pidtap has no capabilities and the kernel decides.
     Any,
-    /// Those of one user.
+    /// The processes of one user.
     Own {
-        /// The real user.
+        /// Real user ID of pidtap.
         uid: u32,
-        /// The real group.
+        /// Real group ID of pidtap.
         gid: u32,
     },
 }
 
 impl Permit {
-    /// What holds for this pidtap.
+    /// Determines the permit of this pidtap.
     ///
     /// # Errors
     ///
-    /// [`ProcessError::Configuration`] where [`CONFIGURATION`] is there and cannot be believed.
+    /// [`ProcessError::Configuration`] if [`CONFIGURATION`] exists and is not trustworthy.
     pub fn this() -> Result<Self, ProcessError> {
         let (uid, gid) = (rustix::process::getuid(), rustix::process::getgid());
         if uid.is_root() || !has_capabilities() {
@@ -55,7 +56,7 @@ impl Permit {
         Ok(if any { Self::Any } else { Self::Own { uid: uid.as_raw(), gid: gid.as_raw() } })
     }
 
-    /// User and group of all targets, where they must be of one.
+    /// User and group of all targets, if they must have one owner.
     pub fn owner(&self) -> Option<(u32, u32)> {
         match *self {
             Self::Any => None,
@@ -63,12 +64,12 @@ impl Permit {
         }
     }
 
-    /// Whether the process may be traced. Asked again once the probes have it as a target: from then on they look at each
-    /// `exec` themselves.
+    /// Checks whether a process may be traced. Called again once the process is a target of the probes; from then on
+    /// the probes check each `exec`.
     ///
     /// # Errors
     ///
-    /// [`ProcessError::OfAnother`] where it may not; also where the process has ended, which nobody owns.
+    /// [`ProcessError::OfAnother`] if it may not, also if the process has ended.
     pub fn check(&self, target: &Target) -> Result<(), ProcessError> {
         let Self::Own { uid, gid } = *self else { return Ok(()) };
         let refused =
@@ -77,8 +78,8 @@ impl Permit {
         if !is_owned(&status, uid, gid) {
             return refused(owner(&status));
         }
-        // Files of a process that must not be dumped belong to root (`task_dump_owner` of `fs/proc/base.c`): it runs a program
-        // that its user must not read, or guards its memory.
+        // Files of a process that must not be dumped belong to root (`task_dump_owner` in `fs/proc/base.c`): its
+        // program is not readable for its user, or it protects its memory.
         match fs::metadata(format!("/proc/{}/status", target.pid)) {
             Ok(meta) if meta.uid() == uid => Ok(()),
             _ => refused(format!("user {uid}, but guards its memory")),
@@ -86,14 +87,14 @@ impl Permit {
     }
 }
 
-/// Whether all ids of the process are those of the user, and it has no capability that the user has not.
+/// Whether all IDs of the process are those of the user and it has no capabilities.
 fn is_owned(status: &Status, uid: u32, gid: u32) -> bool {
     [status.ruid, status.euid, status.suid] == [uid; 3]
         && [status.rgid, status.egid, status.sgid] == [gid; 3]
         && status.capprm == 0
 }
 
-/// Whose it is, as far as it is not the user's.
+/// Owner of the process, with the difference to the user.
 fn owner(status: &Status) -> String {
     match (status.ruid, status.euid) {
         (0, 0) => "root".to_owned(),
@@ -104,16 +105,16 @@ fn owner(status: &Status) -> String {
 }
 
 fn status(pid: u32) -> Option<Status> {
-    // Whatever the process is called.
+    // The name may contain any byte.
     read_lossy(pid, "status")
 }
 
-/// Whether pidtap has any capability. Where `/proc` does not tell, it may.
+/// Whether pidtap has any capability; true if `/proc` is not readable.
 fn has_capabilities() -> bool {
     Process::myself().and_then(|own| own.status()).map_or(true, |status| status.capeff != 0)
 }
 
-/// Whether the configuration has the line. Judged by its descriptor, so that what is read is what was judged.
+/// Whether the configuration contains the line. The check uses the descriptor that is then read.
 fn allows_any_user(path: &Path) -> Result<bool, String> {
     let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK).bits();
     let file = match OpenOptions::new().read(true).custom_flags(flags as i32).open(path) {
@@ -127,7 +128,7 @@ fn allows_any_user(path: &Path) -> Result<bool, String> {
     parse(&text)
 }
 
-/// Only its owner may have written it.
+/// Checks that only the owner can have written the file.
 fn judge(file: &File, owner: u32) -> Result<(), String> {
     let meta = file.metadata().map_err(|error| format!("it cannot be looked at ({error})"))?;
     if !meta.is_file() {
@@ -145,7 +146,7 @@ fn judge(file: &File, owner: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// Lines with one word, blank lines, and comments behind `#`.
+/// Parses lines with one word, blank lines, and comments after `#`.
 fn parse(text: &str) -> Result<bool, String> {
     let mut any = false;
     for (number, line) in (1..).zip(text.lines()) {

@@ -1,4 +1,4 @@
-//! From words of the command line to targets.
+//! Resolution of command line words to targets.
 
 use std::{cmp::Reverse, collections::HashSet, fmt::Write as _, process};
 
@@ -11,28 +11,28 @@ use super::{
 };
 use crate::text::escape::{Foreign, Visible};
 
-/// How many near misses an error lists: enough to find the right one, few enough for one line.
+/// Maximum number of similar processes in an error message; they fit on one line.
 const HINTS: usize = 4;
 
-/// Programs that start pidtap with the rights it needs; they are never meant by a name when they are its ancestors.
+/// Programs that start pidtap with privileges. A name never selects them if they are ancestors of pidtap.
 const STARTERS: [&str; 6] = ["sudo", "su", "doas", "pkexec", "run0", "pidtap"];
 
-/// What the words of the command line mean.
+/// Result of [`resolve`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// The targets, each once, in the order of the words.
+    /// The targets without duplicates, in the order of the words.
     pub targets: Vec<Target>,
-    /// What should be said of how they were found: which processes a name matched, that a number was a thread's.
+    /// Messages about the resolution: the processes that a name matched, or the process of a thread ID.
     pub notes: Vec<String>,
 }
 
-/// Resolves process numbers and names. A name means every process of that name (`comm`, or base name of `argv[0]` or
-/// of the executable), except pidtap and what started it.
+/// Resolves PIDs and names. A name selects every process of that name (`comm`, or base name of `argv[0]` or of the
+/// executable), except pidtap and the programs that started it.
 ///
 /// # Errors
 ///
-/// [`ProcessError`] for the first word that means no process that can and may be traced; also where pidtap itself does not
-/// run in the initial PID namespace.
+/// [`ProcessError`] for the first word without a process that can and may be traced, and if pidtap does not run in the
+/// initial PID namespace.
 pub fn resolve(words: &[String], permit: &Permit) -> Result<Resolved, ProcessError> {
     check_initial_pid_namespace()?;
     if words.is_empty() {
@@ -40,7 +40,7 @@ pub fn resolve(words: &[String], permit: &Permit) -> Result<Resolved, ProcessErr
     }
     let mut resolved = Resolved { targets: Vec::new(), notes: Vec::new() };
     for word in words {
-        // ASCII alone: a name may begin or end with any other white space.
+        // Only ASCII white space is trimmed, as a name may begin or end with any other white space.
         let word = word.trim_matches(|char: char| char.is_ascii_whitespace());
         if word.is_empty() {
             return Err(ProcessError::NothingNamed);
@@ -62,7 +62,7 @@ pub fn resolve(words: &[String], permit: &Permit) -> Result<Resolved, ProcessErr
     Ok(resolved)
 }
 
-/// Those of a name that may be traced, and what is to be said of the others.
+/// Returns the targets of a name that may be traced, and a message about the others.
 fn permitted(word: &str, targets: Vec<Target>, permit: &Permit) -> Result<(Vec<Target>, Option<String>), ProcessError> {
     let mut first = None;
     let mut left_out = 0;
@@ -85,7 +85,7 @@ fn permitted(word: &str, targets: Vec<Target>, permit: &Permit) -> Result<(Vec<T
 fn by_number(word: &str) -> Result<(Target, Option<String>), ProcessError> {
     let missing = || ProcessError::NoSuchPid { pid: word.into(), hint: hint_for_number(word) };
     match word.parse::<i32>() {
-        // 0 is the idle task, which has no number in /proc.
+        // PID 0 is the idle task, which is not in /proc.
         Ok(pid) if pid > 0 => traceable(pid as u32).map_err(|error| match error {
             ProcessError::NoSuchPid { .. } => missing(),
             other => other,
@@ -94,7 +94,7 @@ fn by_number(word: &str) -> Result<(Target, Option<String>), ProcessError> {
     }
 }
 
-/// The process that a number means, and what is to be said of that; the number may be a thread's.
+/// Finds the process of a PID or thread ID, and a message if it was a thread ID.
 pub(super) fn traceable(pid: u32) -> Result<(Target, Option<String>), ProcessError> {
     let missing = || ProcessError::NoSuchPid { pid: pid.to_string().into(), hint: String::new() };
     let status = read_lossy::<Status>(pid, "status").ok_or_else(missing)?;
@@ -110,7 +110,7 @@ pub(super) fn traceable(pid: u32) -> Result<(Target, Option<String>), ProcessErr
     Ok((target, note))
 }
 
-/// Whether the process can be traced at all.
+/// Checks that the process can be traced.
 fn check(stat: &Stat) -> Result<(), ProcessError> {
     let (pid, name_of) = (stat.pid as u32, Foreign::from(stat.comm.as_str()));
     if is_kernel_thread(stat) {
@@ -142,7 +142,7 @@ fn by_name(word: &str, permit: &Permit) -> Result<(Vec<Target>, Vec<String>), Pr
         let words = command_line(pid);
         let program = program_name(pid);
         if !is_called(word, &stat.comm, words.first().map(String::as_str), program.as_deref()) {
-            // Those that started pidtap have its arguments in theirs: `sudo`, a shell's `-c`, `timeout`.
+            // Ancestors of pidtap (`sudo`, a shell's `-c`, `timeout`) have pidtap's arguments in their command lines.
             if !ancestors.contains(&pid) && is_near(word, &stat.comm, &words) {
                 let closeness =
                     stat.comm.bytes().zip(word.bytes()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
@@ -158,7 +158,7 @@ fn by_name(word: &str, permit: &Permit) -> Result<(Vec<Target>, Vec<String>), Pr
         }
     }
     if targets.is_empty() {
-        // The closest first: the list is cut.
+        // The closest match first, as the list is cut.
         near.sort_by_key(|(closeness, _)| *closeness);
         let near: Vec<String> = near.into_iter().map(|(_, text)| text).collect();
         let missing = || ProcessError::NoSuchName { name: word.into(), hint: list("similar: ", &near) };
@@ -170,7 +170,7 @@ fn by_name(word: &str, permit: &Permit) -> Result<(Vec<Target>, Vec<String>), Pr
     Ok((targets, left_out.into_iter().chain([note]).collect()))
 }
 
-/// Which processes a name meant.
+/// Message about the processes that a name selected.
 fn note_of_name(word: &str, targets: &[Target]) -> String {
     let shown = Visible(word);
     match targets {
@@ -183,7 +183,7 @@ fn note_of_name(word: &str, targets: &[Target]) -> String {
     }
 }
 
-/// Whether a process goes by this name.
+/// Whether a process has this name.
 pub(super) fn is_called(word: &str, comm: &str, first_word: Option<&str>, program: Option<&str>) -> bool {
     let base = |path: &str| {
         // Servers rewrite their title: "nginx: master process /usr/sbin/nginx", "postgres: writer".
@@ -195,20 +195,20 @@ pub(super) fn is_called(word: &str, comm: &str, first_word: Option<&str>, progra
     comm == word || program == Some(word) || first_word.is_some_and(|first| base(first) || first == word)
 }
 
-/// Whether a process may be what was meant by a name that no process has.
+/// Whether a process resembles a name that no process has.
 fn is_near(word: &str, comm: &str, command_line: &[String]) -> bool {
     let word = word.to_lowercase();
     let contains = |text: &str| text.to_lowercase().contains(&word);
     let comm_lower = comm.to_lowercase();
-    // Part of the name or of the command line ("app.py"), a name that goes on (a version), or one slip of the finger.
+    // A part of the name or of the command line ("app.py"), a longer name (with a version), or one typing error.
     contains(comm)
         || (comm_lower.len() >= 3 && word.starts_with(&comm_lower))
         || (word.len() >= 3 && command_line.iter().any(|text| contains(text)))
         || one_edit_apart(&word, &comm_lower)
 }
 
-/// Whether one letter added, left out, changed, or two exchanged make one word of the other. Words under four letters
-/// are all near to each other.
+/// Whether inserting, deleting or changing one letter, or swapping two adjacent ones, turns one word into the other.
+/// False for words of fewer than four letters, which are all close to each other.
 pub(super) fn one_edit_apart(left: &str, right: &str) -> bool {
     let (left, right) = (left.as_bytes(), right.as_bytes());
     let (short, long) = if left.len() <= right.len() { (left, right) } else { (right, left) };
@@ -228,7 +228,7 @@ pub(super) fn one_edit_apart(left: &str, right: &str) -> bool {
     same < short.len() && (short[same + 1..] == long[same + 1..] || exchanged())
 }
 
-/// pidtap's own process, and its ancestors as far as they only started it (sudo and the like).
+/// PIDs of pidtap and of its ancestors that only started it (`sudo` and similar).
 pub(super) fn own_family(stats: &[Stat]) -> HashSet<u32> {
     let ancestors = ancestors(stats);
     let own = process::id();
@@ -240,11 +240,11 @@ pub(super) fn own_family(stats: &[Stat]) -> HashSet<u32> {
     stats.iter().filter(only_started).map(|stat| stat.pid as u32).chain([own]).collect()
 }
 
-/// pidtap's own process, and all above it.
+/// PIDs of pidtap and all its ancestors.
 fn ancestors(stats: &[Stat]) -> HashSet<u32> {
     let mut ancestors = HashSet::new();
     let mut pid = process::id();
-    // A parent that changes meanwhile must not make a circle.
+    // `insert` ends the loop if a changing parent closes a cycle.
     while ancestors.insert(pid)
         && let Some(stat) = stats.iter().find(|stat| stat.pid as u32 == pid)
     {
@@ -253,7 +253,7 @@ fn ancestors(stats: &[Stat]) -> HashSet<u32> {
     ancestors
 }
 
-/// What a number may have meant that no process has: a container's number of a process of it.
+/// Suggestion for a PID that no process has: processes with that PID inside their container.
 fn hint_for_number(word: &str) -> String {
     let Ok(wanted) = word.parse::<i32>() else { return String::new() };
     let inside: Vec<String> = all_pids()
@@ -264,7 +264,7 @@ fn hint_for_number(word: &str) -> String {
     list("inside its container, that is the number of: ", &inside)
 }
 
-/// The first few entries, and how many more there are.
+/// Lists the first entries and the number of the others.
 fn list(title: &str, entries: &[String]) -> String {
     if entries.is_empty() {
         return String::new();

@@ -1,4 +1,4 @@
-//! Tests of what needs no particular machine; processes of their own making where one is needed.
+//! Tests that need no particular machine. They start processes where one is needed.
 
 use std::process::{Child, Command, Stdio};
 
@@ -9,7 +9,7 @@ use super::{
     *,
 };
 
-/// A child that is ended when the test ends.
+/// A child that is killed on drop.
 struct Sleeper(Child);
 
 impl Sleeper {
@@ -50,7 +50,7 @@ fn a_name_may_hold_spaces_and_brackets() {
 fn kernel_threads_and_zombies_are_told_from_the_line() {
     assert!(is_kernel_thread(&parse_stat(&stat_line("kworker/0:1", 'I', 0x0420_8060, 1))));
     assert!(is_dead(&parse_stat(&stat_line("gone", 'Z', 0, 1))));
-    // Only the first thread has ended: the process lives.
+    // Only the first thread has ended, so the process lives.
     assert!(!is_dead(&parse_stat(&stat_line("lives", 'Z', 0, 3))));
 }
 
@@ -87,7 +87,7 @@ fn a_number_and_its_life() {
     assert!(descendants(&[std::process::id()]).contains(target));
 
     sleeper.0.kill().expect("it can be ended");
-    // Not waited for yet: a zombie. Its state changes a moment after the signal.
+    // Not reaped yet, so it is a zombie. Its state changes shortly after the signal.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
     let zombie = loop {
         match resolve(&[pid.to_string()], &Permit::Any) {
@@ -122,7 +122,7 @@ fn one_of_many_may_end_before_tracing_begins() {
     let (there, gone) = confirm_all(targets.clone()).expect("one is there");
     assert_eq!((there.as_slice(), gone.as_slice()), (&targets[1..], std::slice::from_ref(&vanished)));
     assert_eq!(confirm_all(targets[..1].to_vec()), Err(vanished));
-    // Another process has the number by now: the probes would trace that one.
+    // Another process has the PID, and the probes would trace it.
     let mut other = targets[1].clone();
     other.start_time -= 1;
     assert!(matches!(confirm_all(vec![targets[1].clone(), other]), Err(ProcessError::Vanished { .. })));
@@ -142,7 +142,7 @@ fn words_that_mean_nothing_are_refused() {
 
 #[test]
 fn a_thread_number_means_its_process() {
-    // The thread of the test is not the first of its process; its process is pidtap itself, which says so.
+    // The test thread is not the first of its process, and its process is pidtap itself.
     let tid = rustix::thread::gettid().as_raw_nonzero().to_string();
     assert_eq!(resolve(&[tid], &Permit::Any), Err(ProcessError::Itself { pid: std::process::id() }));
 }

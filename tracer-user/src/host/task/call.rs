@@ -1,4 +1,4 @@
-//! What the system call that a thread is in waits on.
+//! Object that a thread's system call waits on.
 
 use std::fs;
 
@@ -11,13 +11,13 @@ use crate::{
     host::sockdiag::descriptor::parse_socket,
 };
 
-/// Descriptors of one `poll` or `select` that are looked at: those with more are event loops, of which one more or less
-/// tells nothing.
+/// Maximum number of descriptors inspected of one `poll` or `select`. Calls with more belong to event loops, for which
+/// further descriptors add no information.
 const MAX_POLLED: usize = 32;
-/// `struct pollfd`: descriptor, events, returned events.
+/// Size in bytes of `struct pollfd`: descriptor, events, returned events.
 const POLLFD: usize = 8;
 
-/// What a call's arguments say of what it waits on.
+/// Form of a call's arguments, as far as they name an object to wait on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// The first argument is a descriptor.
@@ -27,7 +27,7 @@ enum Form {
     /// `select(highest, reads, writes)`.
     Select,
     Futex,
-    /// A wait for a child process.
+    /// The call waits for a child process.
     Child,
     Other,
 }
@@ -46,19 +46,19 @@ fn form(call: Sysno) -> Form {
     }
 }
 
-/// Whether the call waits for something to come.
+/// Whether the call waits for input.
 pub(super) fn receives(call: i32) -> bool {
     let name = usize::try_from(call).ok().and_then(Sysno::new).map(|call| call.name());
     matches!(name, Some("recvfrom" | "recvmsg" | "recvmmsg" | "read" | "poll" | "ppoll" | "select" | "pselect6"))
 }
 
-/// The child that a thread waits for.
+/// Process ID of the child that a thread waits for.
 pub(super) fn child(event: &ThreadEvent) -> Option<u32> {
     let call = usize::try_from(event.call).ok().and_then(Sysno::new)?;
     (form(call) == Form::Child && event.argument != 0).then_some(event.argument as u32)
 }
 
-/// Names the call, and what it waits on.
+/// Fills in the name of the call and the object that it waits on.
 pub(super) fn explain(event: &mut ThreadEvent, pid: u32, wanted: &FxHashSet<u64>, memory: &mut Option<Memory>) {
     let Some(call) = usize::try_from(event.call).ok().and_then(Sysno::new) else { return };
     event.call_name = task::padded(call.name().as_bytes());
@@ -71,16 +71,16 @@ pub(super) fn explain(event: &mut ThreadEvent, pid: u32, wanted: &FxHashSet<u64>
             several(event, pid, &descriptors, wanted);
         }
         Form::Futex => {
-            // `futex(address, operation, value, time-out)`: an address of a time, or none.
+            // `futex(address, operation, value, timeout)`: the timeout is an address or null.
             let timed = task::arguments(pid, event.header.tid).is_some_and(|arguments| arguments[3] != 0);
             event.timed = timed.into();
         }
-        // `waitid(P_PID, pid)`
+        // `waitid(P_PID, pid)` names a process; other ID types do not.
         Form::Child if call.name() == "waitid" => {
             let [kind, child, ..] = task::arguments(pid, event.header.tid).unwrap_or_default();
             event.argument = if kind == 1 { child } else { 0 };
         }
-        // `wait4(pid)`: not positive for any.
+        // `wait4(pid)` waits for any child if `pid` is not positive.
         Form::Child if (event.argument as i32) <= 0 => event.argument = 0,
         Form::Child | Form::Other => {}
     }
@@ -89,7 +89,7 @@ pub(super) fn explain(event: &mut ThreadEvent, pid: u32, wanted: &FxHashSet<u64>
     }
 }
 
-/// Of several descriptors, the one that is wanted, else the first socket.
+/// Selects one of several descriptors: a wanted socket, otherwise the first socket.
 fn several(event: &mut ThreadEvent, pid: u32, descriptors: &[i32], wanted: &FxHashSet<u64>) {
     let all: Vec<(u8, u64)> = descriptors.iter().map(|fd| descriptor(pid, *fd)).collect();
     (event.waits_on, event.connection) = match all.as_slice() {
@@ -103,7 +103,7 @@ fn several(event: &mut ThreadEvent, pid: u32, descriptors: &[i32], wanted: &FxHa
     };
 }
 
-/// What a descriptor names; the inode where it is a socket.
+/// Kind of object that a descriptor names, and the inode number if it is a socket.
 fn descriptor(pid: u32, fd: i32) -> (u8, u64) {
     let Ok(link) = fs::read_link(format!("/proc/{pid}/fd/{fd}")) else { return (waits_on::NOTHING, 0) };
     let link = link.as_os_str().as_encoded_bytes();
@@ -119,7 +119,7 @@ fn descriptor(pid: u32, fd: i32) -> (u8, u64) {
     (kind, 0)
 }
 
-/// The descriptors of a `poll` or `select`, from the process's memory.
+/// Reads the descriptors of a `poll` or `select` from the process's memory.
 fn polled(pid: u32, tid: u32, form: Form, memory: &mut Option<Memory>) -> Option<Vec<i32>> {
     let [first, second, third, ..] = task::arguments(pid, tid)?;
     if memory.is_none() {
@@ -131,7 +131,7 @@ fn polled(pid: u32, tid: u32, form: Form, memory: &mut Option<Memory>) -> Option
         memory.read(&mut bytes, first)?;
         return Some(of_poll(&bytes));
     }
-    // `fd_set` is whole words.
+    // `fd_set` consists of whole words.
     let mut sets = [[0; 128]; 2];
     let length = (first as usize).div_ceil(64).saturating_mul(8).min(sets[0].len());
     for (set, address) in sets.iter_mut().zip([second, third]) {
@@ -144,12 +144,12 @@ fn polled(pid: u32, tid: u32, form: Form, memory: &mut Option<Memory>) -> Option
 
 fn of_poll(bytes: &[u8]) -> Vec<i32> {
     let (entries, _) = bytes.as_chunks::<POLLFD>();
-    // A negative descriptor is to be passed over.
+    // `poll` ignores negative descriptors.
     entries.iter().map(|[a, b, c, d, ..]| i32::from_ne_bytes([*a, *b, *c, *d])).filter(|fd| *fd >= 0).collect()
 }
 
 fn of_select(reads: &[u8], writes: &[u8]) -> Vec<i32> {
-    // On little-endian machines a set's bytes are in the order of its bits; the supported ones are.
+    // The bytes of a set are in bit order on little-endian machines, as all supported ones are.
     let bits = reads.iter().zip(writes).map(|(read, write)| read | write).enumerate();
     bits.flat_map(|(index, byte)| {
         (0..8).filter(move |bit| byte >> bit & 1 != 0).map(move |bit| (index * 8 + bit) as i32)

@@ -1,37 +1,37 @@
-//! The memory of a process, where reading it waits for nobody.
+//! Non-blocking reads of a process's memory.
 //!
-//! To read a page that is not there is to fault it in. A process may have mapped a file there whose file system is a process of its own
-//! (FUSE) that never answers; whoever waits for that cannot be ended. So only pages are read that are there, or in swap, and are no
-//! file's. A page that is exchanged between the look and the read is a race that its owner can win, and gains a thread that
-//! asks no more.
+//! Reading an absent page faults it in. A process may have mapped a file there whose file system (FUSE) never answers,
+//! and a reader that waits for it cannot be killed. Only pages that are present or in swap and belong to no file are
+//! read. The owner of the memory can replace a page between check and read; the only gain is one blocked thread of
+//! pidtap.
 
 use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 use rustix::param::page_size;
 
-/// Of `Documentation/admin-guide/mm/pagemap.rst`.
+/// Bits of `Documentation/admin-guide/mm/pagemap.rst`.
 const PRESENT: u64 = 1 << 63;
 const SWAPPED: u64 = 1 << 62;
 const FILE_OR_SHARED: u64 = 1 << 61;
-/// An entry of `/proc/PID/pagemap`.
+/// Size in bytes of an entry of `/proc/PID/pagemap`.
 const ENTRY: usize = 8;
-/// More is not asked for.
+/// Maximum number of pages of one read.
 const MAX_PAGES: usize = 4;
 
-/// Opened once, and kept for a few reads.
+/// Open memory of a process; serves a few reads.
 pub(super) struct Memory {
     memory: File,
     pages: File,
 }
 
 impl Memory {
-    /// That of a process.
+    /// Opens the memory of a process.
     pub(super) fn open(pid: u32) -> io::Result<Self> {
         let open = |name| File::open(format!("/proc/{pid}/{name}"));
         Ok(Self { memory: open("mem")?, pages: open("pagemap")? })
     }
 
-    /// Fills the buffer from an address. `None` where not all of it can be read without waiting.
+    /// Fills the buffer from `address`. Returns `None` if a part cannot be read without blocking.
     pub(super) fn read(&self, buffer: &mut [u8], address: u64) -> Option<()> {
         if buffer.is_empty() {
             return Some(());

@@ -1,10 +1,9 @@
-//! What the threads of a process do at this moment: which system call each is in, on what, and whether it runs.
+//! Current state of the threads of a process: its system call, the object it waits on, and whether it runs.
 //!
-//! Read from `/proc/PID/task/TID/{stat,schedstat,syscall,wchan}`; the descriptor that a call waits on is looked up in
-//! `/proc/PID/fd`, those of `poll` and `select` in the process's memory, which is read only. Nothing is stopped and
-//! nothing is changed.
+//! The sources are `/proc/PID/task/TID/{stat,schedstat,syscall,wchan}`. A descriptor is looked up in `/proc/PID/fd`;
+//! those of `poll` and `select` are read from the process's memory. Nothing is stopped or modified.
 //!
-//! Cost: about 15 us of CPU for each thread looked at; see [`look`].
+//! Cost: about 15 us of CPU per thread; see [`look`].
 
 mod call;
 mod memory;
@@ -17,36 +16,36 @@ use rustc_hash::FxHashSet;
 
 use crate::event::{Timestamp, wire};
 
-/// Threads of one process that are looked at, at most.
+/// Maximum number of threads inspected per process.
 pub const MAX_THREADS: usize = 64;
 
-/// Children of one process that are looked at because its threads wait for them, at most.
+/// Maximum number of awaited children inspected per process.
 const MAX_CHILDREN: usize = 4;
 
-/// Which threads matter.
+/// Selection of the threads to inspect.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// Threads that are looked at before all others.
+    /// Threads that come before all others.
     pub tids: &'a [u32],
-    /// Sockets that are named before others where a thread waits on several.
+    /// Sockets (inode numbers) that are preferred if a thread waits on several.
     pub connections: &'a FxHashSet<u64>,
-    /// From which of the other threads on: those after it, in the order of their numbers, then from the first again.
-    /// Looks with rising values see all threads of a process in turn.
+    /// Thread ID after which the other threads begin, in ascending order and then from the first again. Successive
+    /// looks with rising values cover all threads of a process.
     pub after: u32,
 }
 
-/// Looks at a process's threads: those that are wanted, the first, and others, [`MAX_THREADS`] in all. The last event
-/// has [`wire::flag::LOOKED`], and is of the process itself: children that its threads wait for come before. Empty where the
-/// process has ended, or must not be looked at.
+/// Inspects threads of a process: the wanted ones, the first, and others, up to [`MAX_THREADS`]. Awaited children come
+/// first. The last event has [`wire::flag::LOOKED`] and belongs to the process itself. The result is empty if the
+/// process has ended or may not be inspected.
 ///
-/// Costs one listing of the threads, and 10 to 15 system calls for each that is looked at.
+/// The cost is one listing of the threads, and 10 to 15 system calls per inspected thread.
 pub fn look(pid: u32, wanted: Wanted<'_>, time: Timestamp) -> Vec<wire::ThreadEvent> {
     let Ok(folder) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let mut all: Vec<u32> = folder.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     let threads = all.len() as u32;
     sort(&mut all, pid, wanted);
     all.truncate(MAX_THREADS);
-    // Opened once, and only where a thread is in a call whose arguments are in memory.
+    // Opened on first use, by a thread whose call has arguments in memory.
     let mut memory: Option<Memory> = None;
     let mut events: Vec<wire::ThreadEvent> = all
         .into_iter()
@@ -57,8 +56,7 @@ pub fn look(pid: u32, wanted: Wanted<'_>, time: Timestamp) -> Vec<wire::ThreadEv
             Some(event)
         })
         .collect();
-    // The children that they wait for: what they are called, and what they do. Of a child, one thread is looked at: that
-    // is no look at all of it.
+    // Awaited children: one thread of each, for its name and state. This is no complete look at the child.
     let children: Vec<wire::ThreadEvent> = events
         .iter()
         .filter_map(call::child)
@@ -76,15 +74,15 @@ pub fn look(pid: u32, wanted: Wanted<'_>, time: Timestamp) -> Vec<wire::ThreadEv
     events
 }
 
-/// Why it cannot be known what the threads of a process wait on, where that is forbidden.
+/// Error if inspecting the threads of a process is forbidden.
 pub fn refused(pid: u32) -> Option<io::Error> {
     let error = fs::read(format!("/proc/{pid}/task/{pid}/syscall")).err()?;
     (error.kind() == io::ErrorKind::PermissionDenied).then_some(error)
 }
 
-/// Threads of a process that wait for something to come on a single socket: [`MAX_THREADS`] are looked at, from `after` on
-/// in turn. Also gives the last that was looked at. Costs 3 system calls a thread, and what [`look`] does for those that
-/// wait so.
+/// Finds threads of a process that wait for input on a single socket. Inspects [`MAX_THREADS`] threads after `after`,
+/// in turn, and also returns the last inspected thread ID. The cost is 3 system calls per thread, plus that of [`look`]
+/// for the matching ones.
 pub fn receiving(pid: u32, after: u32, time: Timestamp) -> (Vec<wire::ThreadEvent>, u32) {
     let Ok(folder) = fs::read_dir(format!("/proc/{pid}/task")) else { return (Vec::new(), 0) };
     let mut all: Vec<u32> = folder.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
@@ -106,7 +104,7 @@ pub fn receiving(pid: u32, after: u32, time: Timestamp) -> (Vec<wire::ThreadEven
     (receiving.collect(), last)
 }
 
-/// Wanted ones first, then the process's first thread, then the others in turn.
+/// Orders the wanted threads first, then the first thread of the process, then the others in turn.
 fn sort(all: &mut [u32], pid: u32, wanted: Wanted<'_>) {
     all.sort_unstable_by_key(|tid| {
         let place = if wanted.tids.contains(tid) {

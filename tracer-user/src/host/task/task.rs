@@ -1,4 +1,4 @@
-//! `/proc/PID/task/TID`: state, name, time on a processor, system call.
+//! Parsers of `/proc/PID/task/TID`: state, name, CPU time, system call.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::event::{
     wire::{EventHeader, ThreadEvent},
 };
 
-/// What a thread does, but for what its call waits on. `None` where it has ended.
+/// Reads the state of a thread, without the object that it waits on. `None` if the thread has ended.
 pub(super) fn read(pid: u32, tid: u32, time: Timestamp) -> Option<ThreadEvent> {
     let file = |name: &str| fs::read(format!("/proc/{pid}/task/{tid}/{name}"));
     let stat = file("stat").ok()?;
@@ -26,20 +26,21 @@ pub(super) fn read(pid: u32, tid: u32, time: Timestamp) -> Option<ThreadEvent> {
     }
     if let Some((call, argument)) = file("syscall").ok().and_then(|bytes| parse_syscall(&bytes)) {
         (event.call, event.argument) = (call, argument);
-        // Without rights, and while it runs, the file says 0.
+        // Without permission, and while the thread runs, the file contains 0.
         event.wait_channel = file("wchan").ok().filter(|name| name != b"0").map_or([0; 32], |name| padded(&name));
     }
     Some(event)
 }
 
-/// Name and state: `12 (a name) S ...`. The name may hold anything, parentheses too.
+/// Parses name and state of `12 (a name) S ...`. The name may contain any byte, also parentheses.
 fn parse_stat(stat: &[u8]) -> Option<(&[u8], u8)> {
     let open = stat.iter().position(|byte| *byte == b'(')?;
     let close = stat.iter().rposition(|byte| *byte == b')')?;
     Some((stat.get(open + 1..close)?, *stat.get(close + 2)?))
 }
 
-/// Nanoseconds on a processor, and how often it was put on one. Zeros from a kernel that does not count them.
+/// Parses CPU time in nanoseconds and the number of times the thread was scheduled. Both are 0 if the kernel does not
+/// count them.
 fn parse_schedstat(text: &[u8]) -> (u64, u64) {
     let mut numbers = std::str::from_utf8(text).unwrap_or_default().split_whitespace().map(str::parse);
     match (numbers.next(), numbers.next(), numbers.next()) {
@@ -48,7 +49,7 @@ fn parse_schedstat(text: &[u8]) -> (u64, u64) {
     }
 }
 
-/// Number and first argument. `None` where the thread runs, or waits outside of a call (`-1`).
+/// Parses call number and first argument. `None` if the thread runs or waits outside of a call (`-1`).
 fn parse_syscall(text: &[u8]) -> Option<(i32, u64)> {
     let mut words = std::str::from_utf8(text).ok()?.split_whitespace();
     let number = words.next()?.parse().ok().filter(|number| *number >= 0)?;
@@ -62,7 +63,7 @@ pub(super) fn call(pid: u32, tid: u32) -> Option<i32> {
     parse_syscall(&text).map(|(call, _)| call)
 }
 
-/// All arguments of the call that a thread is in: asked for where the first does not tell.
+/// All arguments of the call that a thread is in, for calls whose first argument does not suffice.
 pub(super) fn arguments(pid: u32, tid: u32) -> Option<[u64; 6]> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
     let mut words = text.split_whitespace().skip(1);
@@ -73,7 +74,7 @@ pub(super) fn arguments(pid: u32, tid: u32) -> Option<[u64; 6]> {
     Some(arguments)
 }
 
-/// The child that a thread has, where it is a single one (`CONFIG_PROC_CHILDREN`).
+/// The child of a thread, if it has exactly one (`CONFIG_PROC_CHILDREN`).
 pub(super) fn only_child(pid: u32, tid: u32) -> Option<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/children")).ok()?;
     let mut children = text.split_whitespace();
@@ -81,7 +82,7 @@ pub(super) fn only_child(pid: u32, tid: u32) -> Option<u32> {
     only.filter(|_| children.next().is_none())
 }
 
-/// Text in a field of fixed size, cut off where it is longer; a line's end is not part of it.
+/// Copies text into a field of fixed size: drops a final line feed, and truncates longer text.
 pub(super) fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let mut field = [0; N];

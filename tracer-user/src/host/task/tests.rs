@@ -1,4 +1,4 @@
-//! This process's own threads, looked at.
+//! Tests on the threads of this process.
 
 use std::{
     net::UdpSocket,
@@ -16,17 +16,17 @@ fn look_at(tids: &[u32]) -> Vec<ThreadEvent> {
     look(std::process::id(), Wanted { tids, connections: &connections, after: 0 }, Timestamp(1))
 }
 
-/// What this thread does.
+/// State of the thread `tid`.
 fn look_at_one(tid: u32) -> ThreadEvent {
     look_at(&[tid]).into_iter().find(|event| event.header.tid == tid).expect("it runs")
 }
 
-/// The thread once it is in this call.
+/// State of the thread once it is in this call.
 fn in_call(tid: u32, call: &str) -> ThreadEvent {
     let end = Instant::now() + Duration::from_secs(30);
     loop {
         let event = look_at_one(tid);
-        // `poll` is made by `ppoll`, `recv` by `recvfrom`.
+        // `poll` is implemented by `ppoll`, `recv` by `recvfrom`.
         if String::from_utf8_lossy(&event.call_name).contains(call) {
             return event;
         }
@@ -35,7 +35,7 @@ fn in_call(tid: u32, call: &str) -> ThreadEvent {
     }
 }
 
-/// A thread that does something until `work` returns; gives its number.
+/// Starts a thread that runs `work`; returns its ID.
 fn start(work: impl FnOnce() + Send + 'static) -> (u32, thread::JoinHandle<()>) {
     let (sender, receiver) = mpsc::channel();
     let thread = thread::spawn(move || {
@@ -82,7 +82,7 @@ fn a_polled_socket_is_found_in_memory() {
 fn a_thread_that_waits_for_a_lock_does_not_run() {
     let (sender, receiver) = mpsc::channel::<()>();
     let (tid, thread) = start(move || {
-        // Ends with an error when the sender goes.
+        // Ends with an error when the sender is dropped.
         let _ = receiver.recv();
     });
     let first = in_call(tid, "futex");
@@ -130,6 +130,6 @@ fn the_last_ends_the_look_and_all_have_their_turn() {
     let mut threads = vec![5, 10, 7, 20, 3];
     sort(&mut threads, 10, Wanted { tids: &[20], connections: &connections, after: 5 });
     assert_eq!(threads, [20, 10, 7, 3, 5]);
-    // No process has so large a number.
+    // No process has a PID this high.
     assert!(look(1 << 23, Wanted { tids: &[], connections: &connections, after: 0 }, Timestamp(1)).is_empty());
 }
