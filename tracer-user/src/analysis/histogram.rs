@@ -1,18 +1,18 @@
-//! How durations are spread, in little room: counts by buckets whose width grows with the duration.
+//! Compact histogram of durations, with buckets whose width grows with the duration.
 //!
-//! A quantile is the upper end of its bucket: it is too long by a share of `2^(1/steps) - 1` at most (19 % with four
-//! steps to an octave, 4.4 % with sixteen), and never too short.
+//! A quantile is the upper end of its bucket. It is at most a factor of `2^(1/steps)` too long (19 % with four steps
+//! per octave, 4.4 % with sixteen) and never too short.
 
-/// Which buckets there are, and how long is remembered.
+/// Buckets of a histogram, and the weight of old values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
-    /// Upper end of the first bucket, nanoseconds: what is shorter counts as that.
+    /// Upper end of the first bucket in nanoseconds; shorter durations count in it.
     pub unit_ns: u64,
-    /// Buckets of an octave.
+    /// Number of buckets per octave.
     pub steps: u32,
-    /// Buckets at most: what is longer counts in the last.
+    /// Maximum number of buckets; longer durations count in the last.
     pub buckets: u16,
-    /// When so many are counted, all count half: what is long past weighs less.
+    /// Count at which all counts are halved, so that old values lose weight.
     pub limit: u32,
 }
 
@@ -25,34 +25,34 @@ impl Scale {
         ((octaves * f64::from(self.steps)).ceil() as u16).min(self.buckets.saturating_sub(1))
     }
 
-    /// Upper end, nanoseconds.
+    /// Upper end of a bucket in nanoseconds.
     fn value(&self, bucket: usize) -> u64 {
         ((bucket as f64 / f64::from(self.steps)).exp2() * self.unit_ns as f64) as u64
     }
 }
 
-/// See the module. Takes room for the buckets between the shortest and the longest duration alone.
+/// Histogram that allocates only the buckets between the shortest and the longest duration.
 #[derive(Clone, Debug)]
 pub struct Histogram {
     scale: &'static Scale,
     count: u32,
-    /// Number of the first bucket in `counts`.
+    /// Index of the bucket of `counts[0]`.
     first: u16,
     counts: Vec<u32>,
 }
 
 impl Histogram {
-    /// An empty one.
+    /// Creates an empty histogram.
     pub fn new(scale: &'static Scale) -> Self {
         Self { scale, count: 0, first: 0, counts: Vec::new() }
     }
 
-    /// How many are counted; those that are long past by half, or less.
+    /// Sum of the counts. Halving reduces it.
     pub fn count(&self) -> u32 {
         self.count
     }
 
-    /// Takes one.
+    /// Adds a duration.
     pub fn add(&mut self, nanoseconds: u64) {
         *self.slot(self.scale.bucket(nanoseconds)) += 1;
         self.count += 1;
@@ -61,7 +61,7 @@ impl Histogram {
         }
     }
 
-    /// Takes all that another of the same scale has.
+    /// Adds the counts of another histogram of the same scale.
     pub fn add_all(&mut self, other: &Self) {
         debug_assert_eq!(self.scale, other.scale, "buckets differ");
         for (bucket, count) in (other.first..).zip(&other.counts).filter(|(_, count)| **count > 0) {
@@ -73,13 +73,13 @@ impl Histogram {
         }
     }
 
-    /// Forgets all.
+    /// Removes all counts.
     pub fn clear(&mut self) {
         self.counts.clear();
         self.count = 0;
     }
 
-    /// What the given share of all is no longer than; the unit where there are none.
+    /// Duration that a fraction `share` of all durations does not exceed; the unit if the histogram is empty.
     pub fn quantile(&self, share: f64) -> u64 {
         let [found] = quantiles(&[self], [share]);
         found
@@ -92,7 +92,7 @@ impl Histogram {
         &mut self.counts[usize::from(bucket - self.first)]
     }
 
-    /// Makes room for a bucket.
+    /// Allocates the buckets up to `bucket`.
     #[cold]
     fn widen(&mut self, bucket: u16) {
         if self.counts.is_empty() {
@@ -116,8 +116,8 @@ impl Histogram {
     }
 }
 
-/// What the given shares, in rising order, of all that several histograms of one scale have are no longer than; the unit
-/// where there are none.
+/// Durations that the fractions `shares`, in ascending order, do not exceed in the sum of several histograms of one
+/// scale; the unit if all are empty.
 pub fn quantiles<const N: usize>(parts: &[&Histogram], shares: [f64; N]) -> [u64; N] {
     let Some(scale) = parts.first().map(|part| part.scale) else { return [0; N] };
     let used = parts.iter().filter(|part| !part.counts.is_empty());

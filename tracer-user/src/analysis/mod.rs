@@ -1,4 +1,4 @@
-//! Conclusions from exchanges and connections: incidents, correlation of calls, distributions of durations.
+//! Analysis of exchanges and connections: incidents, correlation of calls, distributions of durations.
 
 pub mod histogram;
 

@@ -1,4 +1,4 @@
-//! The upstream that fails and recovers: a card gateway with moods.
+//! Upstream that fails and recovers: a card gateway with changing moods.
 
 use std::{
     net::TcpStream,
@@ -14,23 +14,23 @@ use serde_json::json;
 
 use super::http::{Connection, Message};
 
-/// How the gateway behaves at a time.
+/// Behaviour of the gateway at a given time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mood {
-    /// Answers at once.
+    /// Responds at once.
     Healthy,
-    /// 429 with `Retry-After: 1`.
+    /// Responds with 429 and `Retry-After: 1`.
     Throttling,
-    /// 503.
+    /// Responds with 503.
     Overloaded,
-    /// Answers after the caller has stopped waiting, now and then just before.
+    /// Responds after the caller has timed out, sometimes just before.
     Slow,
-    /// Takes the request and resets the connection.
+    /// Reads the request and resets the connection.
     Resetting,
 }
 
-/// One turn: moods with how long they last. It starts well, so that a person first sees what normal is, and trouble
-/// begins within the first seconds of looking. Some bursts outlast all retries (the caller gets 502), some do not.
+/// Cycle of moods and their durations. It begins healthy, so that the viewer first sees the normal state, and trouble
+/// begins within seconds. Some failures outlast all retries (the caller gets 502), others do not.
 const TURN: [(Mood, Duration); 7] = [
     (Mood::Healthy, Duration::from_secs(2)),
     (Mood::Throttling, Duration::from_secs(1)),
@@ -41,10 +41,10 @@ const TURN: [(Mood, Duration); 7] = [
     (Mood::Resetting, Duration::from_secs(3)),
 ];
 
-/// How long a slow answer takes; the payments service waits 1.5 s.
+/// Delays of slow responses; the timeout of the payments service is 1.5 s.
 const SLOW: [Duration; 3] = [Duration::from_millis(1_200), Duration::from_secs(3), Duration::from_millis(2_200)];
 
-/// The mood at `elapsed` since the start.
+/// Mood at `elapsed` since the start.
 pub(super) fn mood_at(elapsed: Duration) -> Mood {
     let turn: Duration = TURN.iter().map(|(_, length)| *length).sum();
     let mut into = Duration::from_nanos((elapsed.as_nanos() % turn.as_nanos()) as u64);
@@ -57,10 +57,10 @@ pub(super) fn mood_at(elapsed: Duration) -> Mood {
     Mood::Healthy
 }
 
-/// The service.
+/// The gateway service.
 #[derive(Debug)]
 pub(super) struct Gateway {
-    /// Tests hold it in one mood.
+    /// Mood that tests fix.
     fixed: Mutex<Option<Mood>>,
     started: Instant,
     charges: AtomicU64,
@@ -100,10 +100,10 @@ impl Gateway {
                     }
                     continue;
                 }
-                // Not waiting for anything: this is what being slow is.
+                // Deliberate sleep: it simulates a slow service.
                 Mood::Slow => thread::sleep(SLOW[number as usize % SLOW.len()]),
                 Mood::Resetting => {
-                    // Zero linger makes the close an RST.
+                    // Zero linger turns the close into an RST.
                     let _ = rustix::net::sockopt::set_socket_linger(connection.stream(), Some(Duration::ZERO));
                     return;
                 }

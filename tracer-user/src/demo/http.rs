@@ -1,4 +1,4 @@
-//! As much HTTP/1.1 as the demo speaks: messages with `Content-Length` on kept-alive connections.
+//! Minimal HTTP/1.1 of the demo: messages with `Content-Length` on persistent connections.
 
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
@@ -8,17 +8,17 @@ use std::{
 
 use serde_json::Value;
 
-/// A head larger than this is refused; the demo's own are below 1 KiB.
+/// Maximum size of a head in bytes; heads of the demo are below 1 KiB.
 const MAX_HEAD: usize = 16 * 1024;
-/// A body larger than this is refused.
+/// Maximum size of a body in bytes.
 const MAX_BODY: usize = 64 * 1024;
-/// Header lines that a message may have.
+/// Maximum number of header lines.
 const MAX_HEADERS: usize = 32;
 
-/// Names and values, as sent.
+/// Header names and values, as sent.
 pub(super) type Headers = Vec<(String, String)>;
 
-/// What a message begins with.
+/// Start line of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Start {
     Request { method: String, path: String },
@@ -108,7 +108,7 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// A stream with what was read ahead.
+/// A stream and the bytes read ahead of it.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
@@ -135,7 +135,7 @@ impl Connection {
         self.stream.write_all(&message.encode())
     }
 
-    /// The next message, `None` where the stream ends between two.
+    /// Reads the next message; `None` if the stream ends between messages.
     pub(super) fn read(&mut self, requests: bool) -> io::Result<Option<Message>> {
         let (mut message, head_length) = loop {
             if let Some(parsed) = parse(&self.ahead, requests)? {
@@ -177,7 +177,7 @@ fn invalid(what: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what)
 }
 
-/// The head at the start of `bytes` with its length, `None` where it is not all there yet.
+/// Parses a head at the start of `bytes` and returns it with its length; `None` if it is incomplete.
 fn parse(bytes: &[u8], request: bool) -> io::Result<Option<(Message, usize)>> {
     let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let bad = |error: httparse::Error| io::Error::new(ErrorKind::InvalidData, error.to_string());

@@ -1,4 +1,4 @@
-//! The healthy upstream: books holds and entries, and closes the books of a day, which takes long.
+//! Healthy upstream: books holds and entries. Closing the books of a day takes long.
 
 use std::{
     net::TcpStream,
@@ -11,10 +11,10 @@ use serde_json::json;
 
 use super::http::{Connection, Message, Start};
 
-/// How long it takes to close a day: longer than pidtap lets a call be silent before it looks into it.
+/// Time to close a day; longer than the silence after which pidtap investigates a call.
 const CLOSING: Duration = Duration::from_secs(11);
 
-/// Always answers, nearly always at once.
+/// Service that always responds, nearly always at once.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     entries: AtomicU64,
@@ -43,7 +43,7 @@ impl Ledger {
                 Message::response(201, &answer)
             }
             ("POST", "/v1/settlements") => {
-                // Not waiting for anything: this is what a long transaction is.
+                // Deliberate sleep: it simulates a long transaction.
                 thread::sleep(CLOSING);
                 Message::response(200, &json!({ "day": body["day"], "status": "closed" }))
             }

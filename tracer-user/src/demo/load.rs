@@ -1,4 +1,4 @@
-//! The load: a few customers who pay, over kept-alive connections, and a back office that closes days.
+//! Load of the demo: a few customers who pay over persistent connections, and a back office that closes days.
 
 use std::{
     net::SocketAddr,
@@ -10,28 +10,28 @@ use serde_json::json;
 
 use super::http::{Connection, Headers, Message};
 
-/// Customers that pay at the same time; with the pause below, at most about four requests a second.
+/// Number of concurrent customers. With the pause below they send at most about four requests a second.
 const CUSTOMERS: u64 = 3;
-/// From the end of one payment to the next.
+/// Time from the end of one payment to the start of the next.
 const PAUSE: Duration = Duration::from_millis(700);
-/// When the back office closes its first day, and how long it waits after each.
+/// Time until the back office closes the first day, and pause after each day.
 const SETTLE_FIRST: Duration = Duration::from_millis(1_300);
 const SETTLE_PAUSE: Duration = Duration::from_secs(20);
-/// The payments service answers within its attempts and their backoff.
+/// Timeout of a payment; longer than all attempts of the payments service and their backoff.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The demo ends by itself after this, should it ever be forgotten.
+/// Maximum run time, in case the demo is forgotten.
 const LONGEST: Duration = Duration::from_hours(24);
 
 const CURRENCIES: [&str; 3] = ["EUR", "USD", "SEK"];
 
-/// Pays until the time is up; the process usually ends before.
+/// Sends load until the maximum run time; the process usually ends before.
 pub(super) fn run(payments: SocketAddr) {
     let end = Instant::now() + LONGEST;
     thread::scope(|scope| {
         scope.spawn(move || settle_repeatedly(payments, end));
         for customer in 0..CUSTOMERS {
             scope.spawn(move || {
-                // Spread, so that the customers do not pay in step.
+                // Different offsets keep the customers out of step.
                 thread::sleep(PAUSE / CUSTOMERS as u32 * customer as u32);
                 pay_repeatedly(payments, customer, end);
             });
@@ -50,7 +50,7 @@ fn pay_repeatedly(payments: SocketAddr, customer: u64, end: Instant) {
         };
         if let Some(mut open) = open {
             let request = if number % 10 == 0 { health(payments) } else { payment(payments, customer, number) };
-            // A connection that failed is dropped; the next payment makes a new one.
+            // A failed connection is dropped; the next payment opens a new one.
             if open.write(&request).is_ok() && matches!(open.read(false), Ok(Some(_))) {
                 connection = Some(open);
             }
@@ -67,7 +67,7 @@ fn settle_repeatedly(payments: SocketAddr, end: Instant) {
         if let Ok(mut connection) = Connection::connect(payments, TIMEOUT)
             && connection.write(&settlement(payments, day)).is_ok()
         {
-            // What it was told does not matter: tomorrow is another day.
+            // The result does not matter.
             let _ = connection.read(false);
         }
         thread::sleep(SETTLE_PAUSE);
@@ -93,7 +93,7 @@ fn health(payments: SocketAddr) -> Message {
 }
 
 pub(super) fn payment(payments: SocketAddr, customer: u64, number: u64) -> Message {
-    // Spread over the id without a source of randomness: the demo need not surprise itself.
+    // Spreads the IDs without a source of randomness.
     let id = (customer << 32 | number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let headers: Headers = vec![
         host(payments),

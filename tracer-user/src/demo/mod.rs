@@ -1,13 +1,13 @@
-//! A small flaky payments service that ships with pidtap, so that there is something to look at on any machine.
+//! A small, flaky payments service that ships with pidtap, as a target on any machine.
 //!
 //! ```text
-//! load --> payments --> ledger     healthy, but takes its time over the books of a day
-//!                  \--> gateway    fails and recovers: throttles, 503 bursts, slow answers, resets
+//! load --> payments --> ledger     healthy, but closing the books of a day takes long
+//!                  \--> gateway    fails and recovers: throttling, bursts of 503, slow responses, resets
 //! ```
 //!
-//! Each part is a process of its own (this same program with a hidden subcommand) on an ephemeral loopback port, so
-//! that what is traced is a real process with real sockets. A part reads its standard input and ends when that ends:
-//! the pipe's other end is here, so the kernel ends the demo with pidtap, however pidtap ends.
+//! Each part is a separate process (this program with a hidden subcommand) on an ephemeral loopback port, so the target
+//! is a real process with real sockets. A part ends when its standard input does. pidtap holds the other end of that
+//! pipe, so the kernel ends the demo together with pidtap in every case.
 
 mod gateway;
 mod http;
@@ -33,44 +33,44 @@ use thiserror::Error;
 
 use crate::host::confine::{self, Duty};
 
-/// The hidden subcommand under which this program is a part of the demo: `pidtap __demo-role ROLE ARG...`.
+/// Name of the hidden subcommand for a part of the demo: `pidtap __demo-role ROLE ARG...`.
 pub const HIDDEN_COMMAND: &str = "__demo-role";
 
-/// How long a part may take to say where it listens.
+/// Time limit for a part to print its address.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why the demo could not start.
+/// Error of starting the demo.
 #[derive(Debug, Error)]
 pub enum DemoError {
-    /// The program does not find itself.
+    /// The path of the program is unknown.
     #[error("cannot start the demo: this program's own path is not known ({0}); start pidtap from a file that exists")]
     OwnPath(#[source] io::Error),
     /// A part could not be started.
     #[error("cannot start the demo's {role}: running {program:?} failed: {source}")]
     Spawn {
-        /// Which part.
+        /// Name of the part.
         role: &'static str,
-        /// What was run.
+        /// Program that was started.
         program: PathBuf,
-        /// Why it failed.
+        /// Error from the operating system.
         source: io::Error,
     },
-    /// The load has ended before it began.
+    /// The load process ended before it was released.
     #[error("the demo's load did not begin ({0}); start the demo again")]
     Begin(#[source] io::Error),
-    /// A part did not say where it listens.
+    /// A part did not print its address.
     #[error(
         "the demo's {role} did not start: it said {said:?} instead of its address; check that 127.0.0.1 can be bound"
     )]
     NotListening {
-        /// Which part.
+        /// Name of the part.
         role: &'static str,
-        /// Its first line.
+        /// First line of its output.
         said: String,
     },
 }
 
-/// The running demo. Dropping it ends every part.
+/// The running demo. Dropping it ends all parts.
 #[derive(Debug)]
 pub struct Demo {
     load: Part,
@@ -80,11 +80,12 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Starts ledger, gateway, payments and load, in this order; returns when all of them run. The load waits.
+    /// Starts ledger, gateway, payments and load, in this order, and returns when all of them run. The load waits for
+    /// [`Self::begin`].
     ///
     /// # Errors
     ///
-    /// [`DemoError`] with the part that did not start; parts that did are ended.
+    /// [`DemoError`] with the part that did not start; the other parts are ended.
     pub fn start() -> Result<Self, DemoError> {
         let program = std::env::current_exe().map_err(DemoError::OwnPath)?;
         let ledger = Part::start(&program, "ledger", &[])?;
@@ -95,26 +96,26 @@ impl Demo {
         Ok(Self { load, services: vec![payments, gateway, ledger], payments_pid, payments_address })
     }
 
-    /// Lets the load begin: once the service is traced, so that what goes wrong in it is seen from its beginning.
+    /// Starts the load. Call this once the service is traced, so that the trace covers all failures.
     ///
     /// # Errors
     ///
-    /// [`DemoError::Begin`] where the load has ended.
+    /// [`DemoError::Begin`] if the load process has ended.
     pub fn begin(&mut self) -> Result<(), DemoError> {
         self.load.lifeline.write_all(b"\n").map_err(DemoError::Begin)
     }
 
-    /// The process to look at: it answers the load and calls the upstreams.
+    /// Process ID of the payments service, the target: it serves the load and calls the upstreams.
     pub fn payments_pid(&self) -> u32 {
         self.payments_pid
     }
 
-    /// Where the payments service listens.
+    /// Address on which the payments service listens.
     pub fn payments_address(&self) -> SocketAddr {
         self.payments_address
     }
 
-    /// Process ids of all parts.
+    /// Process IDs of all parts.
     pub fn pids(&self) -> Vec<u32> {
         std::iter::once(&self.load).chain(&self.services).map(|part| part.child.id()).collect()
     }
@@ -125,7 +126,7 @@ impl Demo {
 struct Part {
     child: Child,
     address: SocketAddr,
-    /// Open as long as the part shall run.
+    /// Standard input of the part; closing it ends the part.
     lifeline: ChildStdin,
 }
 
@@ -146,9 +147,9 @@ impl Part {
             return Err(spawn_error(io::Error::other("its pipes are missing")));
         };
         let (sender, line) = mpsc::channel();
-        // Only a thread bounds the wait for a line; it ends with the pipe.
+        // A thread is needed to bound the wait for a line; it ends with the pipe.
         thread::spawn(move || {
-            // What the demo says is as good as a stranger's; where nothing can be given up, the line is read all the same.
+            // The output counts as untrusted. If no privileges can be dropped, the line is still read.
             let _ = confine::enter(Duty::Open);
             let mut line = String::new();
             let _ = BufReader::new(output).read_line(&mut line);
@@ -169,7 +170,7 @@ impl Drop for Part {
     }
 }
 
-/// Kills and reaps. Errors mean that it has ended by itself.
+/// Kills and reaps a child. Errors mean that it has already ended.
 fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();

@@ -1,4 +1,4 @@
-//! The service to look at: answers the load, calls ledger and gateway, retries the gateway with exponential backoff.
+//! Target of the demo: serves the load, calls ledger and gateway, retries the gateway with exponential backoff.
 
 use std::{
     io,
@@ -15,15 +15,15 @@ use serde_json::{Value, json};
 
 use super::http::{Connection, Headers, Message, Start};
 
-/// Calls to the gateway for one payment, the first one included.
+/// Maximum number of calls to the gateway for one payment, including the first.
 const ATTEMPTS: u32 = 5;
-/// Wait before the second attempt; doubles from there.
+/// Backoff before the second attempt; doubles with each attempt.
 const BACKOFF_BASE: Duration = Duration::from_millis(200);
-/// A `Retry-After` longer than this is cut: the caller waits too.
+/// Maximum `Retry-After` in seconds that is honoured, as the caller waits too.
 const RETRY_AFTER_MAX: u64 = 2;
-/// How long an upstream may stay silent.
+/// Timeout of upstream calls.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// The same while the ledger closes a day: whoever set it was generous.
+/// Timeout of the call that closes a day; generous on purpose.
 const SETTLEMENT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// An upstream with its idle connections.
@@ -55,12 +55,12 @@ impl Upstream {
     }
 }
 
-/// The service.
+/// The payments service.
 #[derive(Debug)]
 pub(super) struct Payments {
     ledger: Upstream,
     gateway: Upstream,
-    /// The ledger again, for calls that take long.
+    /// The ledger with the timeout for long calls.
     books: Upstream,
     backoff_base: Duration,
     accepted: AtomicU64,
@@ -77,7 +77,7 @@ impl Payments {
         }
     }
 
-    /// The same without waiting, for tests.
+    /// Service without backoff, for tests.
     #[cfg(test)]
     pub(super) fn impatient(ledger: SocketAddr, gateway: SocketAddr) -> Self {
         Self { backoff_base: Duration::ZERO, ..Self::new(ledger, gateway) }
@@ -103,7 +103,7 @@ impl Payments {
         }
     }
 
-    /// Closes a day: the ledger does it.
+    /// Closes a day by a call to the ledger.
     fn settle(&self, request: &Message) -> Message {
         let mut headers: Headers = vec![("User-Agent".to_owned(), "payments/1.4".to_owned())];
         headers.extend(request.header("traceparent").map(|parent| ("traceparent".to_owned(), parent.to_owned())));
@@ -151,7 +151,7 @@ impl Payments {
         }
     }
 
-    /// Charges the card; tries again after 429, 5xx, timeout and reset.
+    /// Charges the card. Retries after 429, 5xx, timeout and reset.
     fn charge(&self, headers: &Headers, body: &Value) -> Result<Value, String> {
         let mut why = String::new();
         for attempt in 0..ATTEMPTS {
@@ -168,7 +168,7 @@ impl Payments {
                 Err(error) => why = error.to_string(),
             }
             if attempt + 1 < ATTEMPTS {
-                // Not waiting for anything: this is what backoff is.
+                // Deliberate sleep: the backoff.
                 thread::sleep(wait);
             }
         }

@@ -1,4 +1,4 @@
-//! The hidden subcommand: one part of the demo, in a process of its own.
+//! Hidden subcommand: runs one part of the demo in its own process.
 
 use std::{
     ffi::CString,
@@ -16,29 +16,29 @@ use thiserror::Error;
 
 use super::{gateway::Gateway, ledger::Ledger, load, payments::Payments};
 
-/// Connections that a part serves at a time; more are closed at once. The demo's own load needs a handful.
+/// Maximum number of concurrent connections of a part; further ones are closed at once. The load needs a handful.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Why a part ended.
+/// Error that ends a part.
 #[derive(Debug, Error)]
 pub enum RoleError {
-    /// No such part, or not its arguments.
+    /// The part does not exist, or its arguments are invalid.
     #[error("{0:?} is not a part of the demo with its arguments; it is started by `pidtap demo` alone")]
     Usage(Vec<String>),
-    /// No listening socket.
+    /// No listening socket could be created.
     #[error("cannot listen on 127.0.0.1 for the demo: {0}; check that the loopback interface is up")]
     Listen(#[source] io::Error),
-    /// Standard output is gone: so is pidtap.
+    /// Standard output is closed, so pidtap has ended.
     #[error("cannot say where the demo's part listens: {0}")]
     Announce(#[source] io::Error),
 }
 
-/// Runs one part until standard input ends, which ends the process. Prints the part's address as its first line. The load
-/// begins with the first byte of standard input.
+/// Runs one part until standard input ends, which ends the process. Prints the part's address as its first line. The
+/// load begins with the first byte of standard input.
 ///
 /// # Errors
 ///
-/// [`RoleError`] where it cannot begin.
+/// [`RoleError`] if the part cannot start.
 pub fn run_role(role: &str, args: &[String]) -> Result<(), RoleError> {
     let usage = || RoleError::Usage(std::iter::once(role.to_owned()).chain(args.iter().cloned()).collect());
     let addresses: Vec<SocketAddr> =
@@ -59,7 +59,7 @@ pub fn run_role(role: &str, args: &[String]) -> Result<(), RoleError> {
         }),
         _ => return Err(usage()),
     };
-    // Threads inherit the name, and `ps` and pidtap show it instead of the program's own. Without it, all works too.
+    // Threads inherit the name, and `ps` and pidtap show it. A failure does not matter.
     if let Ok(name) = CString::new(role) {
         let _ = rustix::thread::set_name(&name);
     }
@@ -67,7 +67,7 @@ pub fn run_role(role: &str, args: &[String]) -> Result<(), RoleError> {
     run()
 }
 
-/// The lifeline: a process that nobody holds any more must not stay. Each byte that comes through it is passed on.
+/// Ends the process when standard input ends, so that no orphan stays. Forwards each byte as a message.
 fn end_with_standard_input(bytes: Sender<()>) {
     thread::spawn(move || {
         let mut byte = [0];
@@ -90,7 +90,7 @@ fn listen<S: Send + Sync + 'static>(service: Arc<S>, serve: fn(&S, TcpStream)) -
     Ok(())
 }
 
-/// A thread for each connection, up to the limit.
+/// Serves each connection in its own thread, up to the limit.
 pub(super) fn accept<S: Send + Sync + 'static>(listener: &TcpListener, service: Arc<S>, serve: fn(&S, TcpStream)) {
     let open = Arc::new(AtomicUsize::new(0));
     for stream in listener.incoming().flatten() {

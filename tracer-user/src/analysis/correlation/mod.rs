@@ -1,8 +1,8 @@
-//! Which exchange was made for which: what a process was asked for, and what it asked others for meanwhile.
+//! Correlation of inbound exchanges of a process with its outbound calls.
 //!
-//! Nothing in HTTP says it, unless the program passes a trace or request id on. So each link has a [`Certainty`], and
-//! where several inbound exchanges could be the one, none is named. The retry detector goes by the same rules while
-//! exchanges happen; here they are applied to what is remembered.
+//! HTTP does not express this relation, unless the program propagates a trace or request ID. Each link therefore has a
+//! [`Certainty`], and no link is reported if several inbound exchanges are equally plausible. The retry detector
+//! applies the same rules to open exchanges; this module applies them to stored ones.
 
 use std::sync::Arc;
 
@@ -14,26 +14,26 @@ use crate::{
     },
 };
 
-/// Calls that are named of one inbound exchange.
+/// Maximum number of calls reported for one inbound exchange.
 const MOST_CALLS: usize = 200;
-/// Calls that are looked at for one inbound exchange.
+/// Maximum number of calls examined for one inbound exchange.
 const MOST_LOOKED_AT: usize = 1_000;
-/// Inbound exchanges that a call is compared with. With more at once, only a thread or an id could tell anyway.
+/// Maximum number of inbound exchanges compared with a call. Among more, only a thread or an ID could decide.
 const MOST_INBOUND: usize = 2_000;
 
-/// How sure a link is.
+/// Certainty of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Certainty {
-    /// There was no other at that time; but a process also does things on its own.
+    /// The inbound exchange was the only open one; but a process may also make calls on its own.
     Possible,
-    /// The same thread handled the one and made the other, and handled no other at that time.
+    /// The same thread handled the inbound exchange and made the call, and handled no other exchange at that time.
     Likely,
-    /// The program says so.
+    /// The program states the relation.
     Certain,
 }
 
 impl Certainty {
-    /// In a word.
+    /// Name of the certainty, for display.
     pub fn name(self) -> &'static str {
         match self {
             Self::Possible => "possible",
@@ -46,28 +46,28 @@ impl Certainty {
 /// A link to another exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// The other.
+    /// The linked exchange.
     pub exchange: ExchangeId,
-    /// How sure it is.
+    /// Certainty of the link.
     pub certainty: Certainty,
-    /// Why.
+    /// Reason, for display.
     pub why: &'static str,
 }
 
-/// What is linked with an exchange.
+/// Exchanges linked with one exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Causes {
-    /// The inbound exchange that this call was made for.
+    /// The inbound exchange that caused this call.
     pub caused_by: Option<Link>,
-    /// Calls that were made for this inbound exchange, in the order in which they began.
+    /// Calls that this inbound exchange caused, in the order of their start.
     pub caused: Vec<Link>,
-    /// There were more than can be named.
+    /// Whether further calls exist beyond the limits.
     pub more: bool,
-    /// The same exchange, seen at the other end of its connection.
+    /// The same exchange as seen at the other end of its connection.
     pub other_end: Option<ExchangeId>,
 }
 
-/// Looks for what is linked with `exchange` among `others`, which it may be one of.
+/// Finds the exchanges among `others` that are linked with `exchange`. `others` may contain `exchange`.
 pub fn of<'a>(exchange: &Exchange, others: impl Iterator<Item = &'a Arc<Exchange>>) -> Causes {
     let mut causes = Causes::default();
     let mut inbound = Vec::new();
@@ -75,7 +75,7 @@ pub fn of<'a>(exchange: &Exchange, others: impl Iterator<Item = &'a Arc<Exchange
     let end = exchange.end();
     let mut other_end: Option<&Arc<Exchange>> = None;
     let (trace, request) = marks(exchange);
-    // Later ones count only if the program itself says so.
+    // Calls after the end of the exchange count only if the program states the relation.
     let is_marked = |call: &Exchange| {
         (trace.is_some() || request.is_some()) && {
             let (its_trace, its_request) = marks(call);
@@ -122,7 +122,7 @@ pub fn of<'a>(exchange: &Exchange, others: impl Iterator<Item = &'a Arc<Exchange
     causes
 }
 
-/// What a process was asked for.
+/// Inbound exchange of a process, as far as the comparison needs it.
 #[derive(Clone, Copy, Debug)]
 struct Inbound<'a> {
     id: ExchangeId,
@@ -145,7 +145,7 @@ impl<'a> Inbound<'a> {
     }
 }
 
-/// Which of them the call was made for.
+/// Finds the inbound exchange that caused a call.
 fn cause_of(call: &Exchange, inbound: &[Inbound<'_>]) -> Option<Link> {
     let (trace, request) = marks(call);
     let earlier = || inbound.iter().filter(|inbound| inbound.started <= call.started);
@@ -166,7 +166,7 @@ fn cause_of(call: &Exchange, inbound: &[Inbound<'_>]) -> Option<Link> {
             Found::Several | Found::None => return None,
         },
     };
-    // What says that it belongs to something else, does.
+    // Different trace IDs rule out the link.
     let other = inbound.iter().find(|inbound| inbound.id == exchange)?;
     let contradicts = |own: Option<&[u8]>, other: Option<&[u8]>| own.is_some() && other.is_some() && own != other;
     (!contradicts(trace, other.trace)).then_some(Link { exchange, certainty, why })
@@ -186,8 +186,8 @@ fn only<'a>(mut inbound: impl Iterator<Item = &'a Inbound<'a>>) -> Found {
     }
 }
 
-/// The only one that says the same; of several (a trace may come to a process more than once), the only one that was
-/// open when the call began.
+/// Returns the only matching inbound exchange. Of several (a trace may reach a process more than once), returns the
+/// only one that was open when the call started.
 fn alone<'a>(inbound: impl Iterator<Item = &'a Inbound<'a>> + Clone, call: &Exchange) -> Option<ExchangeId> {
     match only(inbound.clone()) {
         Found::One(id) => Some(id),
@@ -199,7 +199,7 @@ fn alone<'a>(inbound: impl Iterator<Item = &'a Inbound<'a>> + Clone, call: &Exch
     }
 }
 
-/// Ids of the trace (W3C Trace Context, B3) and of the request, where a request has them.
+/// Trace ID (W3C Trace Context or B3) and request ID of a request, if present.
 fn marks(exchange: &Exchange) -> (Option<&[u8]>, Option<&[u8]>) {
     let Some(request) = &exchange.request else { return (None, None) };
     let trace = request.headers.get("traceparent").and_then(|value| value.get(3..35));
@@ -207,7 +207,7 @@ fn marks(exchange: &Exchange) -> (Option<&[u8]>, Option<&[u8]>) {
     (trace, request.headers.get("x-request-id"))
 }
 
-/// Both ends of a connection are traced, and this is what the other end saw of the same request.
+/// Whether both ends of the connection are traced and `other` is the same exchange at the other end.
 fn is_other_end(exchange: &Exchange, other: &Exchange) -> bool {
     let (own, its) = (&exchange.connection, &other.connection);
     exchange.role != other.role

@@ -4,7 +4,7 @@ use crate::{
     model::{connection::ConnectionInfo, exchange::Outcome},
 };
 
-/// An exchange of process 1, from and to so many milliseconds.
+/// An exchange of process 1 with start and end in milliseconds.
 fn exchange(id: u64, role: Role, tid: u32, (from, to): (u64, Option<u64>)) -> Exchange {
     let at = |ms: u64| Timestamp(START.0 + ms * 1_000_000);
     let mut exchange = fixture::exchange();
@@ -33,7 +33,7 @@ use Role::{Client, Server};
 
 fn cause(call: &Arc<Exchange>, all: &[Arc<Exchange>]) -> Option<(u64, &'static str, &'static str)> {
     let link = of(call, all.iter()).caused_by?;
-    // What is said of the one end must be said of the other.
+    // A link must exist in both directions.
     let inbound = all.iter().find(|inbound| inbound.id == link.exchange).expect("it is one of them");
     let back = of(inbound, all.iter()).caused;
     assert!(back.contains(&Link { exchange: call.id, ..link }), "{back:?}");
@@ -47,7 +47,7 @@ fn the_thread_tells() {
         plain(exchange(2, Server, 11, (0, None))),
         plain(exchange(3, Client, 10, (5, Some(20)))),
         plain(exchange(4, Client, 11, (50, None))),
-        // Its thread handles nothing then.
+        // Its thread handles no exchange at that time.
         plain(exchange(5, Client, 10, (150, None))),
         plain(exchange(6, Client, 12, (60, None))),
     ];
@@ -79,9 +79,9 @@ fn ids_are_certain() {
         with(exchange(2, Server, 10, (1, Some(100))), "X-Request-Id", "r-1"),
         with(exchange(3, Client, 12, (5, Some(20))), "traceparent", &trace("b9c7c989f97918e1")),
         with(exchange(4, Client, 12, (6, Some(20))), "x-request-id", "r-1"),
-        // After the answer, but of the same trace.
+        // After the response, but with the same trace ID.
         with(exchange(5, Client, 12, (500, Some(600))), "traceparent", &trace("c9c7c989f97918e1")),
-        // Of another trace, on a thread of its own: not of the only one that is open.
+        // With another trace ID and on its own thread, so not caused by the only open exchange.
         with(exchange(6, Server, 13, (700, Some(900))), "traceparent", &trace("00f067aa0ba902b7").replace('4', "5")),
         with(exchange(7, Client, 13, (701, Some(800))), "traceparent", &trace("00f067aa0ba902b7").replace('4', "6")),
     ];

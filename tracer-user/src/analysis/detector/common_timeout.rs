@@ -1,50 +1,50 @@
-//! The time-out that calls have in common.
+//! Client timeout that several calls have in common.
 //!
 //! ```text
-//! request                 time-out         close, next request
+//! request                 timeout          close, next request
 //!    |------- waits ---------|---- backoff ----|
 //! ```
 //!
-//! A call that times out has failed when its client stops waiting. Some clients hold the socket until their backoff is
-//! over, and close it just before the next attempt. Then the time from start to close has the backoff in it: the time-out is
-//! what these times have in common. Where they are all the same, nothing tells the two apart.
+//! A call that times out has failed when its client stops waiting. Some clients keep the socket open during their
+//! backoff and close it just before the next attempt, so the time from start to close includes the backoff. The timeout
+//! is the common part of these times. If all times are equal, it cannot be separated from the backoff.
 
-/// Who closes and makes the next call within this time held the socket until then.
+/// A client that makes the next call within this time (nanoseconds) after the close kept the socket open until then.
 pub(super) const FOLLOWS_AT_ONCE_NS: u64 = 20_000_000;
-/// Time-outs are the same within a twentieth, or this.
+/// Two timeouts are equal if they differ by at most a twentieth, or by this many nanoseconds.
 const SAME_NS: u64 = 20_000_000;
-/// No client waits for so short a time.
+/// Shortest plausible timeout in nanoseconds.
 const SHORTEST_NS: u64 = 50_000_000;
-/// Factors of backoffs, which programs are given as round numbers.
+/// Usual factors of exponential backoff.
 const FACTORS: [f64; 4] = [1.5, 2.0, 3.0, 4.0];
 
-/// A call that its client gave up.
+/// A call that its client abandoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GivenUp {
-    /// From its start, or what moved last, to the close, in nanoseconds.
+    /// Nanoseconds from its start, or from the last moved byte, to the close.
     pub(super) lasted: u64,
-    /// The next call followed at once.
+    /// Whether the next call followed at once.
     pub(super) followed: bool,
 }
 
-/// What the times have in common.
+/// Result of [`common`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CommonTimeout {
-    /// Nanoseconds.
+    /// Timeout in nanoseconds.
     pub(super) timeout: u64,
-    /// More than one call says so, or one that nothing followed at once.
+    /// Whether several calls agree, or one that no call followed at once.
     pub(super) sure: bool,
 }
 
-/// Whether two times are of the same time-out.
+/// Whether two times belong to the same timeout.
 pub(super) fn same(one: u64, other: u64) -> bool {
     one.abs_diff(other) <= SAME_NS.max(one.max(other) / 20)
 }
 
-/// Finds the time-out of calls, the oldest first. `None` where they have none in common.
+/// Finds the common timeout of calls, given oldest first. `None` if there is none.
 pub(super) fn common(calls: &[GivenUp]) -> Option<CommonTimeout> {
     let least = calls.iter().map(|call| call.lasted).min()?;
-    // Nothing came after it: no backoff is in it.
+    // A call that no other follows at once contains no backoff.
     let clean = calls.iter().filter(|call| !call.followed).map(|call| call.lasted).min();
     if let Some(clean) = clean {
         let shortest = same(clean, least) || clean < least;
@@ -53,13 +53,13 @@ pub(super) fn common(calls: &[GivenUp]) -> Option<CommonTimeout> {
     if calls.iter().all(|call| same(call.lasted, least)) {
         return Some(CommonTimeout { timeout: least, sure: calls.len() >= 2 });
     }
-    // The first retry may come at once: then the shortest has no backoff in it.
+    // If the first retry comes at once, the shortest time contains no backoff.
     let by_least = backoff(calls, least);
     let by_growth =
         calls.windows(3).filter_map(growth).find(|timeout| *timeout <= least && backoff(calls, *timeout).is_some());
     let grown_by = |timeout| backoff(calls, timeout).is_some_and(is_round);
     match by_growth {
-        // Each lasts longer by the same factor: the time-out itself grows.
+        // Each time is longer by the same factor, so the timeout itself grows.
         Some(timeout) if timeout < SHORTEST_NS.max(least / 10) => {
             (calls.len() < 3).then_some(CommonTimeout { timeout: least, sure: false })
         }
@@ -71,7 +71,7 @@ pub(super) fn common(calls: &[GivenUp]) -> Option<CommonTimeout> {
     }
 }
 
-/// The time-out below three times, if what is above it grows by one factor.
+/// Computes the timeout of three times if the parts above it grow by one factor.
 fn growth(calls: &[GivenUp]) -> Option<u64> {
     let [first, second, third] = [calls[0], calls[1], calls[2]].map(|call| call.lasted as f64);
     let factor = (third - second) / (second - first);
@@ -79,7 +79,7 @@ fn growth(calls: &[GivenUp]) -> Option<u64> {
     (second > first && factor > 1.15 && factor.is_finite()).then(|| (first - base).max(0.0) as u64)
 }
 
-/// The factor by which the times above the time-out grow, up to a cap; 1 where they are all the same, or grow by a step.
+/// Factor by which the times above the timeout grow, up to a cap; 1 if they are constant or grow by a constant step.
 fn backoff(calls: &[GivenUp], timeout: u64) -> Option<f64> {
     let near = |one: f64, other: f64| (one - other).abs() <= 0.1 * one.max(other) + 5e6;
     let mut gaps: Vec<f64> = calls.iter().map(|call| call.lasted.saturating_sub(timeout) as f64).collect();
@@ -89,7 +89,7 @@ fn backoff(calls: &[GivenUp], timeout: u64) -> Option<f64> {
     let [first, second, ..] = gaps[..] else { return None };
     let (factor, step) = (second / first, second - first);
     let last = gaps.last().copied().unwrap_or_default();
-    // Up to a cap, which the last two have reached.
+    // The last two have reached the cap.
     let is_capped = gaps.len() > 2 && near(gaps[gaps.len() - 2], last);
     let capped = |pair: &[f64]| {
         is_capped && near(pair[1], last) && pair[1] >= 0.9 * pair[0] && pair[1] <= pair[0] * factor * 1.1
@@ -124,12 +124,12 @@ mod tests {
         assert_eq!(of(&[500, 1300], None), Some((500, false)));
         assert_eq!(of(&[500, 1300, 2100], None), Some((500, false)));
         assert_eq!(of(&[500, 1300, 2100, 3700], None), Some((500, true)));
-        // It does not.
+        // The first retry comes after a backoff.
         assert_eq!(of(&[900, 1300, 2100], None), Some((500, false)));
         assert_eq!(of(&[900, 1300, 2100, 3700], None), Some((500, true)));
-        // Up to a cap.
+        // The backoff reaches a cap.
         assert_eq!(of(&[900, 1300, 2100, 2500, 2500], None), Some((500, true)));
-        // The last is closed at once.
+        // The last call is closed at once.
         assert_eq!(of(&[900, 1300], Some(500)), Some((500, true)));
         assert_eq!(of(&[1500, 1500, 1500], Some(500)), Some((500, true)));
         assert_eq!(of(&[700, 2200, 1100], Some(500)), Some((500, true)), "jitter");

@@ -1,4 +1,4 @@
-//! What calls have in common: endpoints and upstreams, by name.
+//! Endpoints and upstreams: grouping of similar calls by name.
 
 use std::hash::{Hash as _, Hasher as _};
 
@@ -9,29 +9,29 @@ use crate::{
     text::redact::Redactor,
 };
 
-/// Bytes of a name that are kept to be shown.
+/// Maximum length in bytes of a name kept for display.
 const TEXT_LIMIT: usize = 256;
 
-/// Method, host and path of calls that are alike; numbers and the like in the path are folded.
+/// Method, host and path of similar calls. Path segments that are IDs are folded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// What the target is in them.
+    /// Role of the target in the calls.
     pub role: Role,
-    /// Method, as on the wire.
+    /// Method, as sent.
     pub method: Box<str>,
-    /// Whom the calls are for.
+    /// Host and optional port that the calls are addressed to.
     pub authority: Box<str>,
-    /// Path without query; segments that name one thing of many are `{}`.
+    /// Path without query; segments that are IDs are `{}`.
     pub path: Box<str>,
 }
 
-/// Addresses that are kept of calls that are alike, or names of one address.
+/// Maximum number of addresses kept of similar calls, or of names of one address.
 pub const NAMES: usize = 8;
 
-/// What a segment is folded to.
+/// Replacement of a folded segment.
 pub const FOLDED: &str = "{}";
 
-/// Whom a call is for: the authority, else the address.
+/// Authority of a call; the address if the request has none.
 pub fn authority(exchange: &Exchange) -> &str {
     let connection = &exchange.connection;
     exchange.request.as_ref().and_then(|request| request.authority()).unwrap_or(match exchange.role {
@@ -40,10 +40,10 @@ pub fn authority(exchange: &Exchange) -> &str {
     })
 }
 
-/// A segment that is a number, a UUID, a hash, or has digits among few letters.
+/// Whether a segment is an ID: a number, a UUID, a hash, or digits with few letters.
 fn names_one_of_many(segment: &str) -> bool {
     let digits = segment.bytes().filter(u8::is_ascii_digit).count();
-    // `v1`, `p3` and `oauth2` name no single thing: letters, and a digit or two.
+    // `v1`, `p3` and `oauth2` are no IDs: letters followed by one or two digits.
     let numbered = digits <= 2
         && segment.len() > digits
         && segment.bytes().take(segment.len() - digits).all(|byte| byte.is_ascii_alphabetic());
@@ -53,7 +53,7 @@ fn names_one_of_many(segment: &str) -> bool {
         && !(segment.len() <= 3 && segment.starts_with(['v', 'V']))
 }
 
-/// A path without its query.
+/// Path without query and fragment.
 pub fn bare(path: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or(path)
 }
@@ -62,13 +62,13 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
     bare(path).split('/').map(|segment| if names_one_of_many(segment) { FOLDED } else { segment })
 }
 
-/// The path of an endpoint: without query, segments that name one thing of many folded.
+/// Path of an endpoint: without query, with folded segments.
 pub fn fold(path: &str) -> String {
     let segments: Vec<&str> = segments(path).collect();
     segments.join("/")
 }
 
-/// The endpoint of an exchange as a number; cheap enough for every exchange. `None` where its request was not seen.
+/// Hash of the endpoint of an exchange, cheap enough for every exchange. `None` if its request was not seen.
 pub fn key(exchange: &Exchange) -> Option<u64> {
     let request = exchange.request.as_ref()?;
     let mut hasher = FxHasher::default();
@@ -82,17 +82,17 @@ pub fn key(exchange: &Exchange) -> Option<u64> {
     Some(hasher.finish())
 }
 
-/// As much of a name as is kept.
+/// Copies a name up to the maximum length.
 pub fn cut(text: &str) -> Box<str> {
     cut_str(text).into()
 }
 
-/// The same, borrowed.
+/// Truncates a name to the maximum length.
 pub fn cut_str(text: &str) -> &str {
     &text[..text.floor_char_boundary(TEXT_LIMIT)]
 }
 
-/// Counts a name among those that are kept.
+/// Counts a name in a list of up to [`NAMES`] names.
 pub fn count(list: &mut Vec<(Box<str>, u64)>, name: &str) {
     if let Some((_, count)) = list.iter_mut().find(|(known, _)| **known == *name) {
         *count += 1;
@@ -101,8 +101,8 @@ pub fn count(list: &mut Vec<(Box<str>, u64)>, name: &str) {
     }
 }
 
-/// Other names of what is `told` already, to follow it: ` (10.0.0.7:8080 and 2 more)`; nothing where there are none. All
-/// titles name both authority and address where they differ: behind one name may be several addresses, of which one is bad.
+/// Suffix with the names that differ from `told`: ` (10.0.0.7:8080 and 2 more)`; empty if there are none. Titles show
+/// authority and address if they differ, as one of several addresses behind a name may be at fault.
 pub fn others<'a>(names: impl IntoIterator<Item = &'a str>, told: &str, redactor: Redactor) -> String {
     let mut others = names.into_iter().filter(|name| *name != told && !name.is_empty());
     let Some(first) = others.next() else { return String::new() };
@@ -112,13 +112,13 @@ pub fn others<'a>(names: impl IntoIterator<Item = &'a str>, told: &str, redactor
     }
 }
 
-/// The names of a list that counts them.
+/// Names of a list of counted names.
 pub fn names(list: &[(Box<str>, u64)]) -> impl Iterator<Item = &str> {
     list.iter().map(|(name, _)| &**name)
 }
 
 impl Endpoint {
-    /// That of an exchange whose request was seen.
+    /// Endpoint of an exchange; `None` if its request was not seen.
     pub fn of(exchange: &Exchange) -> Option<Self> {
         let request = exchange.request.as_ref()?;
         Some(Self {
@@ -129,7 +129,7 @@ impl Endpoint {
         })
     }
 
-    /// Method, authority, path, and the addresses that differ.
+    /// Method, authority and path, with the addresses that differ from the authority.
     pub fn named<'a>(&self, addresses: impl IntoIterator<Item = &'a str>, redactor: Redactor) -> String {
         let Self { method, authority, path, .. } = self;
         let addresses = others(addresses, authority, redactor);

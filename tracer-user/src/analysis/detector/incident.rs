@@ -1,7 +1,7 @@
-//! Incidents: what detectors find, from when it shows to when it is over.
+//! Incidents: findings of detectors, from their opening to their close.
 //!
 //! ```text
-//! open -> update -> ... -> closed        an incident that is not over when tracing ends stays as it was said last
+//! open -> update -> ... -> closed        an incident that is open when tracing ends keeps its last state
 //! ```
 
 use std::{collections::VecDeque, sync::Arc};
@@ -17,19 +17,19 @@ use crate::{
     },
 };
 
-/// Where in its life an incident is.
+/// State of an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Said for the first time.
+    /// First report.
     Open,
-    /// More is known.
+    /// Report with new information.
     Update,
-    /// It is over. (One that turns out to go on is updated again.)
+    /// The incident is over. An incident that resumes is updated again.
     Closed,
 }
 
 impl State {
-    /// The name in JSON.
+    /// Name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -39,19 +39,19 @@ impl State {
     }
 }
 
-/// How sure a finding is, and why.
+/// Confidence in a finding, with reasons.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Confidence {
-    /// What the traced programs or the kernel said themselves.
+    /// Facts that the traced programs or the kernel stated.
     pub explicit: Vec<&'static str>,
-    /// What was concluded.
+    /// Conclusions.
     pub inferred: Vec<&'static str>,
-    /// Other explanations of what was seen remain.
+    /// Whether other explanations remain.
     pub doubtful: bool,
 }
 
 impl Confidence {
-    /// `certain` where it was said, `likely` where it was concluded, `possible` where there is doubt.
+    /// `certain` for stated facts, `likely` for conclusions alone, `possible` in case of doubt.
     pub fn level(&self) -> &'static str {
         match (self.doubtful, self.explicit.is_empty()) {
             (true, _) => "possible",
@@ -61,89 +61,89 @@ impl Confidence {
     }
 }
 
-/// What a detector says about an incident.
+/// Contents of an incident, supplied by its detector.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Exchanges that it rests on, oldest first. Bounded: what matters are the first and the latest.
+    /// Exchanges that it is based on, oldest first. Bounded: the first and the latest matter.
     pub exchanges: Vec<ExchangeId>,
-    /// The connection, where it is about one.
+    /// The connection, if the incident concerns a single one.
     pub connection: Option<Arc<ConnectionInfo>>,
-    /// Whose it is.
+    /// Process that the incident concerns.
     pub process: ProcessRef,
-    /// How sure it is.
+    /// Confidence in the finding.
     pub confidence: Confidence,
-    /// What was seen.
+    /// Evidence of the finding.
     pub evidence: Evidence,
 }
 
-/// An incident, as it stands.
+/// An incident in its current state.
 #[derive(Clone, Debug)]
 pub struct Incident {
-    /// Number in this trace.
+    /// Sequence number in this trace.
     pub id: IncidentId,
-    /// Where in its life it is.
+    /// State of the incident.
     pub state: State,
-    /// When it was first said.
+    /// Time of the first report.
     pub opened: Timestamp,
-    /// When this was said.
+    /// Time of this report.
     pub updated: Timestamp,
-    /// When it was over.
+    /// Time at which the incident ended; `None` while it is open.
     pub closed: Option<Timestamp>,
-    /// What is said.
+    /// Contents.
     pub report: Report,
 }
 
 impl Incident {
-    /// What kind it is.
+    /// Kind of the incident.
     pub fn kind(&self) -> Kind {
         self.report.evidence.kind()
     }
 }
 
-/// An incident that was opened, in the hands of its detector.
+/// Handle of an open incident, kept by its detector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// Its number.
+    /// ID of the incident.
     pub id: IncidentId,
-    /// Since when.
+    /// Time of the first report.
     pub since: Timestamp,
 }
 
-/// What a detector wants to know of the kernel. It may come late, or never: a recording holds only what was asked for
-/// when it was made.
+/// A query of a detector to the kernel. The result may come late or never: a recording contains only the results of the
+/// queries made while it was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// What of this connection?
+    /// Kernel state of this connection.
     Connection(SocketInode),
-    /// What do the threads of this process do?
+    /// State of the threads of this process.
     Threads {
-        /// The process.
+        /// Process ID.
         pid: u32,
-        /// A thread that matters most; 0 for none.
+        /// Thread to prefer; 0 for none.
         tid: u32,
     },
 }
 
-/// What detectors say, until it is fetched.
+/// Output of detectors until it is fetched.
 #[derive(Debug, Default)]
 pub struct Findings {
     opened: u64,
     incidents: VecDeque<Incident>,
     memberships: Vec<IncidentId>,
     asks: Vec<Ask>,
-    /// When open incidents were said last, and how many calls they had then.
+    /// For open incidents: time of the last report, and the value of `seen` in [`Self::keep`] at that time.
     said: FxHashMap<IncidentId, (Timestamp, Option<u64>)>,
-    /// The endpoint of the exchange that was asked about last.
+    /// Exchange of the last [`Self::endpoint_key`], with the result.
     endpoint: Option<(ExchangeId, Option<u64>)>,
 }
 
-/// What goes on is said again after so long, where something is new. A person who looks at it sees nothing older.
+/// Minimum time in nanoseconds between two reports of an ongoing incident; bounds the age of the displayed data.
 pub(super) const REFRESH_NS: u64 = 4_000_000_000;
-/// Open incidents that are kept up to date.
+/// Maximum number of open incidents that are kept up to date.
 const MAX_SAID: usize = 4096;
 
 impl Findings {
-    /// Something was found.
+    /// Opens an incident.
     pub fn open(&mut self, now: Timestamp, report: Report) -> Opened {
         self.opened += 1;
         let opened = Opened { id: IncidentId(self.opened), since: now };
@@ -151,13 +151,13 @@ impl Findings {
         opened
     }
 
-    /// More is known of it.
+    /// Reports new information on an incident.
     pub fn update(&mut self, opened: Opened, now: Timestamp, report: Report) {
         self.say(State::Update, opened, now, None, report);
     }
 
-    /// It goes on: says it again where [`REFRESH_NS`] have passed since it was said, and `seen` (calls, failures,
-    /// connections: whatever grows) is not what it was then.
+    /// Updates an ongoing incident if [`REFRESH_NS`] have passed since its last report and `seen` (a count of calls,
+    /// failures or connections) has changed since then.
     pub fn keep(&mut self, opened: Opened, now: Timestamp, seen: u64, report: impl FnOnce() -> Report) {
         let Some((time, before)) = self.said.get(&opened.id).copied() else { return };
         if now.since(time) >= REFRESH_NS && before != Some(seen) {
@@ -166,7 +166,7 @@ impl Findings {
         }
     }
 
-    /// The endpoint of an exchange as a number, made once for all detectors.
+    /// Hash of the endpoint of an exchange, computed once for all detectors.
     pub fn endpoint_key(&mut self, exchange: &Exchange) -> Option<u64> {
         match self.endpoint {
             Some((id, key)) if id == exchange.id => key,
@@ -178,7 +178,7 @@ impl Findings {
         }
     }
 
-    /// It was over at `closed`, which is known `now`.
+    /// Closes an incident. It ended at `closed`, which is known since `now`.
     pub fn close(&mut self, opened: Opened, now: Timestamp, closed: Timestamp, report: Report) {
         self.say(State::Closed, opened, now, Some(closed), report);
     }
@@ -193,12 +193,12 @@ impl Findings {
         self.incidents.push_back(Incident { id, state, opened: since, updated: now, closed, report });
     }
 
-    /// The exchange of this observation, which is [`super::Observation::Finished`], belongs to an incident.
+    /// Assigns the exchange of the current observation, which is [`super::Observation::Finished`], to an incident.
     pub fn belongs(&mut self, opened: Opened) {
         self.memberships.push(opened.id);
     }
 
-    /// Something is to be asked of the kernel. Only heard when time has passed ([`super::Observation::Tick`]).
+    /// Queues a query to the kernel. Queries are only collected after a [`super::Observation::Tick`].
     pub fn ask(&mut self, ask: Ask) {
         self.asks.push(ask);
     }
@@ -216,7 +216,7 @@ impl Findings {
     }
 
     pub(super) fn take_memberships(&mut self) -> Vec<IncidentId> {
-        // Nothing is allocated where there are none.
+        // An empty vector takes no allocation.
         std::mem::take(&mut self.memberships)
     }
 
@@ -225,24 +225,24 @@ impl Findings {
     }
 }
 
-/// A fact of the evidence.
+/// Value of a fact.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Not known, or not there.
+    /// Unknown or absent.
     Null,
-    /// Yes or no.
+    /// A boolean.
     Flag(bool),
-    /// A whole number.
+    /// An integer.
     Count(u64),
-    /// Another number; shown with as many places as it needs, three at most.
+    /// Another number; shown with up to three decimal places.
     Decimal(f64),
-    /// Text, secrets hidden.
+    /// Text with secrets hidden.
     Text(String),
-    /// A moment.
+    /// A point in time.
     Time(Timestamp),
-    /// Several.
+    /// Several values.
     List(Vec<Value>),
-    /// Facts with names.
+    /// Named values.
     Object(Facts),
 }
 
@@ -250,17 +250,17 @@ pub enum Value {
 pub type Facts = Vec<(&'static str, Value)>;
 
 impl Value {
-    /// Whole milliseconds of so many nanoseconds.
+    /// Rounds nanoseconds to whole milliseconds.
     pub fn milliseconds(nanoseconds: u64) -> Self {
         Self::Count(nanoseconds.saturating_add(500_000) / 1_000_000)
     }
 
-    /// A list.
+    /// Creates a list with a value for each item.
     pub fn list<T>(items: impl IntoIterator<Item = T>, value: impl FnMut(T) -> Self) -> Self {
         Self::List(items.into_iter().map(value).collect())
     }
 
-    /// Addresses or authorities, with how often each.
+    /// Creates a list of addresses or authorities with their counts.
     pub fn counted(list: &[(Box<str>, u64)], name: &'static str, redactor: crate::text::redact::Redactor) -> Self {
         Self::list(list, |(what, count)| {
             let what = redactor.authority(what).into_owned();

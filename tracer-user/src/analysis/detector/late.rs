@@ -1,12 +1,13 @@
-//! Answers that come too late: callers of this process close their connections before the first byte of the answer.
+//! Late responses: callers of this process close their connections before the first byte of the response.
 //!
 //! ```text
-//! request   FIN of the caller      answer, which nobody reads
-//! |<--- the caller's time-out --->|
-//! |<------------- how long the answer took ------------>|
+//! request   FIN of the caller      response, which nobody reads
+//! |<--- timeout of the caller --->|
+//! |<------------- time to respond ---------------------->|
 //! ```
 //!
-//! It is the server's side of a time-out. One caller may go for reasons of its own; several of all are told.
+//! This is the server's view of a timeout. One caller may close for its own reasons, so several are needed for an
+//! incident.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -26,7 +27,7 @@ use crate::{
 };
 
 thresholds! {
-    /// What the late-answers detector goes by.
+    /// Thresholds of the detector `late-answers`.
     pub struct LateThresholds {
         /// So many callers had gone before their answer
         callers: u32 = 3,
@@ -39,46 +40,46 @@ thresholds! {
     }
 }
 
-/// Connections whose caller has gone while a call was open; beyond it others are not counted.
+/// Maximum number of connections whose caller closed during a call; further ones are not counted.
 const MAX_CONNECTIONS: usize = 65_536;
-/// Processes, and calls of each, that are looked at.
+/// Maximum number of processes, and of recent calls kept of each.
 const MAX_PROCESSES: usize = 256;
 const MAX_CALLS: usize = 1024;
 const SHOWN: usize = 8;
-/// Calls that are answered in time, before it is said that they are.
+/// Number of calls answered in time after which the incident is over.
 const RECOVERED: u64 = 3;
 
-/// Whether answers come too late.
+/// Course of an incident of late responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LateCourse {
-    /// They do.
+    /// Responses come too late.
     Ongoing,
-    /// Answers come in time again.
+    /// Responses come in time again.
     Recovered,
-    /// No more calls are over: whether they would be answered in time is not known.
+    /// No more calls end, so it is unknown whether responses would come in time.
     Stopped,
-    /// The process has ended.
+    /// The process exited.
     Ended,
 }
 
-/// What late answers rest on.
+/// Evidence of late responses.
 #[derive(Clone, Debug)]
 pub struct LateEvidence {
-    /// The endpoint of the latest such call, where its request was seen.
+    /// Endpoint of the latest late call, if its request was seen.
     pub endpoint: Option<Endpoint>,
-    /// The first caller went then.
+    /// Time at which the first caller closed.
     pub since: Timestamp,
-    /// Callers that had gone, since then.
+    /// Number of callers that closed early since then.
     pub gone: u64,
-    /// Calls since then.
+    /// Number of calls since then.
     pub total: u64,
-    /// How long those that went had waited: the shortest and the longest of the latest, nanoseconds.
+    /// Shortest and longest waiting time of the latest such callers, in nanoseconds.
     pub waited: (u64, u64),
-    /// How long the answers took that came all the same, likewise; `None` where none came.
+    /// Shortest and longest time of the responses that were still sent, in nanoseconds; `None` if there were none.
     pub took: Option<(u64, u64)>,
-    /// The latest call was over then.
+    /// Time at which the latest call ended.
     pub last_call: Timestamp,
-    /// Whether it goes on.
+    /// Course of the incident.
     pub course: LateCourse,
 }
 
@@ -93,40 +94,40 @@ struct Gone {
 #[derive(Debug)]
 struct Process {
     who: ProcessRef,
-    /// Calls of the window: when each was over, and whether its caller had gone.
+    /// Recent calls: time of the end, and details if the caller closed early.
     calls: VecDeque<(Timestamp, Option<Gone>)>,
     endpoint: Option<Endpoint>,
     exchanges: Vec<ExchangeId>,
     since: Timestamp,
     gone: u64,
     total: u64,
-    /// Calls answered in time since the last that was not.
+    /// Number of calls answered in time since the last late one.
     well: u64,
-    /// When the latest late call, and the latest of all, was over.
+    /// Times at which the latest late call and the latest call ended.
     last: Timestamp,
     last_call: Timestamp,
-    /// Of the calls of the window that were late, or of the last window with some.
+    /// Ranges over the late calls of the window, or of the last window that had some.
     ranges: Ranges,
     told: Option<(Opened, LateCourse)>,
 }
 
-/// What late calls have in common.
+/// Ranges over late calls.
 #[derive(Clone, Copy, Debug, Default)]
 struct Ranges {
     waited: (u64, u64),
     took: Option<(u64, u64)>,
-    /// All were reset by their callers.
+    /// Whether the callers reset all of them.
     reset: bool,
 }
 
-/// The caller of a connection sends no more.
+/// The caller has shut down sending or reset the connection.
 #[derive(Clone, Copy, Debug)]
 struct Closing {
     time: Timestamp,
     reset: bool,
 }
 
-/// Finds answers that nobody waits for any more.
+/// Detects responses that nobody waits for any more.
 #[derive(Debug)]
 pub struct Late {
     thresholds: LateThresholds,
@@ -156,7 +157,7 @@ impl Detect for Late {
             Observation::PeerClosed(connection) if connection.open > 0 && self.closed.len() < MAX_CONNECTIONS => {
                 self.closed.insert(connection.info.id, Closing { time: now, reset: false });
             }
-            // After a FIN it is still the FIN that says when the caller went.
+            // After a FIN, the FIN still determines the time at which the caller closed.
             Observation::PeerReset(connection)
                 if connection.open > 0
                     && (self.closed.len() < MAX_CONNECTIONS || self.closed.contains_key(&connection.info.id)) =>
@@ -175,7 +176,7 @@ impl Detect for Late {
 }
 
 impl Late {
-    /// When the caller went, and how long it had waited, if that was before the first byte of its answer.
+    /// Details of a caller that closed before the first byte of its response, if it did.
     fn gone(&self, exchange: &Exchange) -> Option<Gone> {
         let timing = &exchange.timing;
         let Closing { time, reset } = *self.closed.get(&exchange.connection.id)?;
@@ -193,7 +194,7 @@ impl Late {
         let gone = if exchange.outcome == Outcome::InFlight { return } else { self.gone(exchange) };
         let pid = exchange.process.pid;
         let Some(process) = self.processes.get_mut(&pid) else {
-            // Before the first that went, nothing is counted.
+            // Counting begins with the first caller that closes early.
             if let Some(gone) = gone {
                 self.make_room(now);
                 if self.processes.len() < MAX_PROCESSES {
@@ -260,7 +261,7 @@ impl Late {
         }
     }
 
-    /// The number of a process that has ended may be given to another.
+    /// Removes a process that exited, as its PID may be reused.
     fn ended(&mut self, pid: u32, now: Timestamp, findings: &mut Findings) {
         let Some(mut process) = self.processes.remove(&pid) else { return };
         if let Some((opened, _)) = process.told.take() {
@@ -269,7 +270,7 @@ impl Late {
         }
     }
 
-    /// At the limit, processes of which no caller has gone within the window give way.
+    /// At the limit, removes processes without an incident and without late calls in the window.
     fn make_room(&mut self, now: Timestamp) {
         if self.processes.len() >= MAX_PROCESSES {
             let window = self.thresholds.window.as_nanos() as u64;
@@ -310,7 +311,7 @@ impl Process {
         self.exchanges.push(exchange.id);
     }
 
-    /// Where no late call is left in the window, those of the last window that had some stand.
+    /// Updates the ranges. Without late calls in the window, the previous ranges stay.
     fn look_at_ranges(&mut self) {
         let all = || self.calls.iter().filter_map(|(_, gone)| *gone);
         let range = |numbers: &mut dyn Iterator<Item = u64>| {
@@ -365,10 +366,10 @@ impl LateCourse {
     }
 }
 
-/// As people say it.
+/// Formats a range of times.
 fn seconds((least, most): (u64, u64)) -> String {
     let number = |nanoseconds: u64| nanoseconds as f64 / 1e9;
-    // A tenth is what scheduling makes of one time-out.
+    // Scheduling spreads a single timeout by up to a tenth.
     if most - least <= most / 10 {
         format!("{:.1} s", number(most))
     } else {

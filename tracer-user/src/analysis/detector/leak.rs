@@ -1,7 +1,7 @@
-//! Connections to one upstream that only grow: each is used once, none is used again, none is closed.
+//! Connections to one upstream whose number only grows: each is used once, then neither reused nor closed.
 //!
 //! ```text
-//! open connections   . : | |  never fewer, for long; nearly all have carried one exchange and idle
+//! open connections   . : | |  never fewer for a long time; nearly all have carried one exchange and are idle
 //! ```
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -23,7 +23,7 @@ use crate::{
 };
 
 thresholds! {
-    /// What the connection-leak detector goes by.
+    /// Thresholds of the detector `connection-leak`.
     pub struct LeakThresholds {
         /// So many connections that were used once are open
         connections: u32 = 50,
@@ -34,45 +34,46 @@ thresholds! {
     }
 }
 
-/// Connections that are counted at once; beyond it new ones are not.
+/// Maximum number of counted connections; further ones are ignored.
 const MAX_CONNECTIONS: usize = 65_536;
-/// All that is open is looked at so often.
+/// Interval in nanoseconds of checks of unread responses.
 const LOOK_NS: u64 = 1_000_000_000;
-/// An answer that lies unread for so long is forgotten.
+/// Time in nanoseconds after which an unread response counts as forgotten.
 const FORGOTTEN_NS: u64 = 5_000_000_000;
-/// In place of a number of exchanges: the answer to the first lies unread.
+/// Value of [`Carried::exchanges`] for a connection whose first response is unread.
 const FORGOTTEN: u8 = u8::MAX;
-/// Upstreams; likewise.
+/// Maximum number of upstreams; further ones are ignored.
 const MAX_UPSTREAMS: usize = 1024;
 
-/// What a leak rests on.
+/// Evidence of a leak.
 #[derive(Clone, Debug)]
 pub struct LeakEvidence {
-    /// Where the connections go.
+    /// Remote address of the connections.
     pub remote: Box<str>,
-    /// How many are open that were made while tracing.
+    /// Number of open connections that were made while tracing.
     pub open: u64,
-    /// Those of them that carried one exchange, and no other.
+    /// Number of those that carried exactly one exchange.
     pub used_once: u64,
-    /// Those of them whose answer has come and lies unread.
+    /// Number of those whose response has arrived and is unread.
     pub unread: u64,
-    /// Since when none was closed.
+    /// Time since which none was closed.
     pub since: Timestamp,
-    /// So long, nanoseconds.
+    /// Time since then in nanoseconds.
     pub growing: u64,
-    /// When there were closes again.
+    /// Whether connections are closed again.
     pub over: bool,
 }
 
-/// A process, and where its connections go.
+/// Process ID and remote address.
 type Key = (u32, Box<str>);
 
-/// A connection that is counted.
+/// A counted connection.
 #[derive(Debug, Default)]
 struct Carried {
-    /// Exchanges: 0, 1, or more (2).
+    /// Number of exchanges: 0, 1, 2 for more, or [`FORGOTTEN`].
     exchanges: u8,
-    /// Where it was counted. Another process may close it than has used it, or use it than has made it.
+    /// Upstream in which the connection is counted. The process that closes or uses it may differ from the one that
+    /// made it.
     upstream: Option<Arc<Key>>,
 }
 
@@ -80,26 +81,26 @@ struct Carried {
 struct Upstream {
     open: u64,
     used_once: u64,
-    /// Those of them whose answer lies unread.
+    /// Number of those whose response is unread.
     unread: u64,
-    /// The first connection after the last close.
+    /// Time of the first connection after the last close.
     since: Option<Timestamp>,
-    /// The incident, how many were open when it was said, and one of them.
+    /// The incident, the number of open connections at its last report, and one of them.
     told: Option<(Opened, u64, Arc<ConnectionInfo>, ProcessRef)>,
-    /// The latest whose answer lies unread.
+    /// The latest connection with an unread response.
     latest: Option<(Arc<ConnectionInfo>, ProcessRef)>,
 }
 
-/// Finds connections that are made and forgotten.
+/// Detects connections that are made and abandoned.
 #[derive(Debug)]
 pub struct Leak {
     thresholds: LeakThresholds,
     upstreams: FxHashMap<Arc<Key>, Upstream>,
     connections: FxHashMap<ConnectionId, Carried>,
-    /// Connections with bytes that were not read, by when those may have been forgotten, with their inodes.
+    /// Connections with unread bytes: time at which they count as forgotten, ID, and inode.
     unread: BTreeSet<(Timestamp, ConnectionId, u64)>,
     suspected: FxHashSet<ConnectionId>,
-    /// Upstreams with an incident.
+    /// Number of upstreams with an incident.
     told: u32,
     next_look: Timestamp,
 }
@@ -131,8 +132,8 @@ impl Detect for Leak {
 
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
         match observation {
-            // Where to is known only once the call that connects has returned, which may be after it is up: so it counts
-            // from its first exchange on.
+            // The address is known only after `connect` has returned, possibly after the connection is established. A
+            // connection is therefore counted from its first exchange on.
             Observation::Connected(connection) if self.connections.len() < MAX_CONNECTIONS => {
                 self.connections.insert(connection.info.id, Carried::default());
             }
@@ -167,7 +168,7 @@ impl Detect for Leak {
     }
 }
 
-/// From when on an answer that lies unread has been forgotten, if nothing is read or comes until then. `None` where there is no
+/// Time from which on an unread response counts as forgotten, if no byte is read or arrives before. `None` without a
 /// call.
 fn forgotten_from(connection: &OpenConnection<'_>) -> Option<Timestamp> {
     let open = connection.open_since?;
@@ -187,7 +188,7 @@ impl Leak {
         upstream.open = upstream.open.saturating_sub(1);
         upstream.used_once = upstream.used_once.saturating_sub(u64::from(exchanges == 1 || exchanges == FORGOTTEN));
         upstream.unread = upstream.unread.saturating_sub(u64::from(exchanges == FORGOTTEN));
-        // Tracing ends, or pidtap forgets the connection: nobody has closed it.
+        // Tracing ends or pidtap evicts the connection, so nobody has closed it.
         if connection.ending.is_none_or(|ending| ending == Ending::Unfinished) {
             return;
         }
@@ -208,7 +209,7 @@ impl Leak {
         match (carried.exchanges, upstream) {
             (0, _) => {}
             (FORGOTTEN, upstream) => {
-                // It was read after all: used once, as it was counted.
+                // The response was read after all: the connection stays counted as used once.
                 carried.exchanges = 1;
                 if let Some(upstream) = upstream {
                     upstream.unread = upstream.unread.saturating_sub(1);
@@ -228,7 +229,7 @@ impl Leak {
         self.used_once(&exchange.connection, &exchange.process, now, findings);
     }
 
-    /// One more connection that was used once.
+    /// Counts another connection that was used once.
     fn used_once(
         &mut self,
         connection: &Arc<ConnectionInfo>,
@@ -268,7 +269,7 @@ impl Leak {
         }
     }
 
-    /// Calls whose answers have come and lie unread: they are not over, and hold their connections.
+    /// Checks calls whose responses are unread: such calls have not ended and hold their connections.
     fn look(&mut self, live: &dyn Live, now: Timestamp, findings: &mut Findings) {
         let mut forgotten = Vec::new();
         while let Some((due, id, inode)) = self.unread.first().copied()
@@ -297,7 +298,7 @@ impl Leak {
                 }
             }
         }
-        // In the order in which they were made, not that of a hash table.
+        // Sorted by creation, as the order must not depend on a hash table.
         forgotten.sort_unstable_by_key(|(id, ..)| *id);
         for (id, info, process) in forgotten {
             if let Some(carried) = self.connections.get_mut(&id) {
@@ -310,7 +311,7 @@ impl Leak {
                 upstream.latest = Some((info, process));
             }
         }
-        // A pool that idles is no leak; answers that lie unread are one though no call is added.
+        // An idle pool is no leak. Unread responses are a leak even if no call is added.
         let many = u64::from(self.thresholds.connections);
         for upstream in self.upstreams.values_mut() {
             if upstream.told.is_none()
@@ -413,12 +414,12 @@ mod tests {
         let told = Scenario::told(text);
         let of = told.incidents().into_iter().filter(|incident| incident.kind() == Kind::Leak);
         let mut states: Vec<State> = of.map(|incident| incident.state).collect();
-        // How often it is said meanwhile is no matter.
+        // The number of updates does not matter.
         states.dedup();
         states
     }
 
-    /// A connection for each call, which stays.
+    /// Calls with a connection each, which stays open.
     fn calls(count: u32, gap: u32) -> String {
         (0..count).map(|number| format!("+{gap} t1 GET /a on=c{number} > 200\n")).collect::<Vec<_>>().concat()
     }
@@ -445,7 +446,7 @@ mod tests {
 
     #[test]
     fn what_is_no_leak() {
-        // A pool that is used again; a few; quick; closed after each call.
+        // A reused pool; too few; too fast; closed after each call.
         let pool: Vec<String> = (0..200).map(|call| format!("+300 t1 GET /a on=c{} > 200\n", call % 60)).collect();
         let closed = "*100 +700 t1 GET /a > 200\n".to_owned();
         for text in [pool.concat(), calls(40, 1000), calls(60, 100), closed] {

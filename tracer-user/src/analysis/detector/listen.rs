@@ -1,12 +1,12 @@
-//! Connections that wait to be accepted: the listen queue of this process.
+//! Listen queue of the process: connections that wait for `accept`.
 //!
 //! ```text
-//! a connection is made by the kernel -> listen queue (its length, its limit) -> accept -> the process knows of it
+//! the kernel completes a connection -> listen queue (its length, its limit) -> accept -> the process sees it
 //! ```
 //!
-//! What waits there is seen by no call of the process. The kernel is asked for it once a second while a trace runs. A
-//! length alone does not say that anybody waits for long: a busy server has some in its queue at every look. The queue is
-//! first in, first out, so that those of one look are all accepted once as many were taken as waited then.
+//! No call of the process reveals the queue, so a trace queries the kernel once a second. The length alone does not
+//! prove that connections wait for long: a busy server has some in the queue at every query. The queue is first in,
+//! first out, so the connections of one query have all been accepted once that many were taken.
 
 use std::time::Duration;
 
@@ -26,40 +26,40 @@ use crate::{
 };
 
 thresholds! {
-    /// What the listen-queue detector goes by.
+    /// Thresholds of the detector `listen-queue`.
     pub struct ListenThresholds {
         /// Connections that waited at one look have not all been accepted for so long
         lasting: Duration = Duration::from_secs(2),
     }
 }
 
-/// A process that held the socket has ended: for so long another may be found that holds it, too. The kernel is asked once
-/// a second.
+/// Time after the exit of a process in which another holder of the socket may still be found. The kernel is queried
+/// once a second.
 const HEIR: Duration = Duration::from_secs(3);
-/// Listening sockets that are watched, at most.
+/// Maximum number of watched listening sockets.
 const MAX_LISTENERS: usize = 1024;
 
-/// What a listen queue that fills rests on.
+/// Evidence of a listen queue that is not emptied.
 #[derive(Clone, Debug)]
 pub struct ListenEvidence {
-    /// Where the process listens.
+    /// Address on which the process listens.
     pub address: Box<str>,
-    /// Connections that wait, the most there were, and how many may.
+    /// Number of connections that wait now.
     pub waiting: u32,
-    /// The most that waited.
+    /// Highest number of waiting connections.
     pub most: u32,
-    /// How many may.
+    /// Maximum length of the queue (backlog).
     pub limit: u32,
-    /// Since when some wait.
+    /// Time since which connections wait.
     pub since: Timestamp,
-    /// How long that is, nanoseconds.
+    /// Time since then in nanoseconds.
     pub lasting: u64,
-    /// Descriptors of the process, and how many it may have; 0 where that is not known.
+    /// Open descriptors of the process and their limit; 0 if unknown.
     pub descriptors: (u32, u32),
-    /// Connections that were taken from the queue since then: calls of `accept` that were seen, and by how much it shrank
-    /// beyond them.
+    /// Number of connections taken from the queue since then: observed `accept` calls, and further decreases of the
+    /// length.
     pub accepted: u64,
-    /// None waits for long any more.
+    /// Whether the incident is over.
     pub over: bool,
 }
 
@@ -68,16 +68,16 @@ struct Listener {
     evidence: ListenEvidence,
     process: ProcessRef,
     local: Address,
-    /// When that process ended.
+    /// Time at which the process exited.
     ended: Option<Timestamp>,
-    /// A look, and how many of those that waited then are not accepted.
+    /// Time of a query, and number of the connections waiting then that are not accepted yet.
     mark: (Timestamp, u64),
-    /// Accepted since the last look.
+    /// Number of connections accepted since the last query.
     lately: u64,
     told: Option<Opened>,
 }
 
-/// Finds connections that are not accepted.
+/// Detects connections that are not accepted.
 #[derive(Debug)]
 pub struct Listen {
     thresholds: ListenThresholds,
@@ -111,7 +111,7 @@ impl Detect for Listen {
                     listener.taken(1);
                 }
             }
-            // Others may hold the socket, too: the workers of a server that forks.
+            // Other processes may also hold the socket, such as the workers of a forking server.
             Observation::ProcessEnded(pid) => {
                 for listener in self.listeners.values_mut().filter(|listener| listener.process.pid == *pid) {
                     listener.ended.get_or_insert(now);
@@ -127,7 +127,7 @@ impl Detect for Listen {
 }
 
 impl Listen {
-    /// Those whose process has ended, and that no other was found to hold.
+    /// Removes listeners whose process exited `after` or more nanoseconds ago without another holder.
     fn bury(&mut self, now: Timestamp, after: u64, findings: &mut Findings) {
         self.listeners.retain(|_, listener| {
             let Some(ended) = listener.ended.filter(|ended| now.since(*ended) >= after) else { return true };
@@ -173,13 +173,13 @@ impl Listen {
         if listener.process.pid != process.pid {
             (listener.process, listener.ended) = (process.clone(), None);
         }
-        // Taken by calls that were not seen (io_uring, a process that is not traced).
+        // Connections taken by unseen calls (io_uring, or a process that is not traced).
         let shrunk = u64::from(listener.evidence.waiting.saturating_sub(event.waiting));
         let unseen = shrunk.saturating_sub(std::mem::take(&mut listener.lately));
         listener.taken(unseen);
         let lasting = self.thresholds.lasting.as_nanos() as u64;
         if listener.mark.1 == 0 {
-            // Those that wait now came after.
+            // The connections that wait now arrived after the last mark.
             let brief = now.since(listener.mark.0) < lasting;
             listener.mark = (now, event.waiting.into());
             match listener.told {
@@ -215,13 +215,13 @@ impl Listen {
 }
 
 impl Listener {
-    /// So many were taken from the queue.
+    /// Records that `number` connections were taken from the queue.
     fn taken(&mut self, number: u64) {
         self.evidence.accepted += number;
         self.mark.1 = self.mark.1.saturating_sub(number);
     }
 
-    /// Whether what is accepted there may come from this queue.
+    /// Whether a connection accepted at `local` may come from this queue.
     fn takes_for(&self, local: &Address) -> bool {
         match (&self.local, local) {
             (Address::Inet(queue), Address::Inet(local)) => {
@@ -252,12 +252,13 @@ impl Listener {
 }
 
 impl ListenEvidence {
-    /// The kernel takes one more than the limit (`sk_acceptq_is_full`, `include/net/sock.h`).
+    /// Whether the queue is full. The kernel admits one connection more than the limit (`sk_acceptq_is_full` in
+    /// `include/net/sock.h`).
     pub fn is_full(&self) -> bool {
         self.waiting > self.limit
     }
 
-    /// The process can open no more descriptors, so that `accept` fails with EMFILE.
+    /// Whether the process has no free descriptor, so that `accept` fails with EMFILE.
     pub fn no_descriptors(&self) -> bool {
         self.descriptors.1 > 0 && self.descriptors.0 >= self.descriptors.1
     }
@@ -367,9 +368,9 @@ mod tests {
 
     #[test]
     fn a_busy_server_has_some_in_its_queue_at_every_look() {
-        // Those of each look are accepted before the next.
+        // The connections of each query are accepted before the next.
         assert!(found(&"+0 t1 queue=3/128\n*50 +20 t1 in accept\n".repeat(8)).is_empty());
-        // Also where the calls of `accept` are not seen, as far as the lengths say so.
+        // The decrease of the length also counts, even if the `accept` calls are not seen.
         assert!(found("+1000 t1 queue=1/128\n+1000 t1 queue=9/128\n").is_empty());
     }
 
@@ -379,10 +380,10 @@ mod tests {
         let said = found(&text);
         assert_eq!(said[0].1.accepted, 4);
         assert!(title(&said[0].1).ends_with("128 may: they are accepted more slowly than they come (4 since then)"));
-        // Accepted elsewhere is nothing to it; a shorter queue is.
+        // An accept at another address does not count; a shorter queue does.
         let said = found("+0 t1 queue=40/128\n+1000 t1 queue=35/128\n+1000 t1 queue=35/128");
         assert_eq!(said[0].1.accepted, 5);
-        // It keeps up again, with some in the queue at every look.
+        // The server keeps up again, with some connections in the queue at every query.
         let text =
             text + "*60 +10 t1 in accept\n+0 t1 queue=2/128\n" + &"*3 +200 t1 in accept\n+0 t1 queue=2/128\n".repeat(3);
         let said = found(&text);
@@ -398,7 +399,7 @@ mod tests {
         let said = states(&(waits.to_owned() + "+900 t9 queue=3/128\n*4 +1000 t9 queue=3/128"));
         assert!(!said.contains(&State::Closed), "{said:?}");
         assert_eq!(said.iter().filter(|state| **state == State::Open).count(), 1);
-        // Nobody else holds it.
+        // No other process holds the socket.
         for text in [waits.to_owned() + "+4000", waits.to_owned() + "+10"] {
             let said = found(&text);
             assert_eq!(said.last().map(|(state, _)| *state), Some(State::Closed), "{said:?}");

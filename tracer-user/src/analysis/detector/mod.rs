@@ -1,16 +1,16 @@
-//! Detectors: what goes wrong, found in the life of connections and exchanges as it passes by.
+//! Detectors: find problems in the stream of observations of connections and exchanges.
 //!
 //! ```text
 //! engine --Observation--> detectors --Findings--> Incident (opened, updated, closed)
 //! ```
 //!
-//! A detector is pure: it knows the time from the observations alone, so that a recording gives the incidents that the
-//! live trace gave. It sees borrowed views; what it wants to remember, it copies, within bounds that are its own: the
-//! bytes come from the wire, and a hostile peer must not make a trace grow. Observations come for every exchange: what
-//! is done for one that is in order counts in nanoseconds.
+//! A detector is pure: observations are its only clock, so a recording produces the same incidents as the live trace.
+//! Observations are borrowed views. A detector copies what it has to remember, and bounds that state itself, as a
+//! hostile peer must not make it grow. Observations arrive for every exchange, so the work for a normal one must take
+//! only nanoseconds.
 //!
-//! A new detector is a file here with a type that is [`Detect`], and a line in the list below. It does not compile
-//! without a scenario that shows it (`detector/tests.rs`).
+//! To add a detector, add a file with a type that implements [`Detect`], and a line in the list below. The crate does
+//! not compile until `detector/tests.rs` has a scenario for it.
 
 mod common_timeout;
 mod duplicate;
@@ -60,86 +60,85 @@ use crate::{
     text::redact::Redactor,
 };
 
-/// What a person is told of a detector.
+/// Description of a detector for the user.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
-    /// What it looks for.
+    /// Problem that the detector looks for.
     pub looks_for: &'static str,
-    /// What it says when it finds it.
+    /// Example of a title.
     pub example: &'static str,
 }
 
 /// A detector.
 pub trait Detect: fmt::Debug {
-    /// What it goes by.
+    /// Thresholds of the detector.
     type Thresholds: Thresholds;
-    /// What its findings rest on.
+    /// Evidence of its incidents.
     type Evidence: Explain;
-    /// What a person is told of it.
+    /// Description for the user.
     const ABOUT: About;
 
-    /// A new one.
+    /// Creates the detector without history.
     fn new(thresholds: Self::Thresholds) -> Self;
 
-    /// Whether it wants to be shown this step of exchanges. Nothing is made of what nobody wants, so one that looks at
-    /// [`Observation::Exchange`] must say so here.
+    /// Whether the detector requests this step of exchanges. Steps that no detector requests are never built, so a
+    /// detector that handles [`Observation::Exchange`] must return true here.
     fn wants(&self, _step: Step, _role: Role) -> bool {
         false
     }
 
-    /// Something was seen at `now`.
+    /// Handles an observation made at `now`.
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings);
 }
 
-/// Evidence, put into words. Bytes from the wire are in it as they are: whoever shows it to a terminal makes it
-/// harmless.
+/// Conversion of evidence to text. Evidence contains raw bytes from the wire; the caller escapes them for a terminal.
 pub trait Explain: Clone + fmt::Debug {
-    /// One line: what happens, to which call.
+    /// One line that names the problem and the call.
     fn title(&self, redactor: Redactor) -> String;
 
-    /// The same where the output has a clock: times of day are put in.
+    /// Title for outputs with a clock: includes times of day.
     fn timed_title(&self, redactor: Redactor, _clock: &dyn Fn(Timestamp) -> String) -> String {
         self.title(redactor)
     }
 
-    /// What a person may do about it.
+    /// Advice for the user.
     fn advice(&self) -> String;
 
-    /// All of it, in the order in which it is shown; times in milliseconds end in `_ms`.
+    /// All facts in display order. Names of times in milliseconds end in `_ms`.
     fn facts(&self, redactor: Redactor) -> Facts;
 }
 
 macro_rules! detectors {
     ($($(#[doc = $doc:literal])+ $Kind:ident($field:ident: $Detector:ty) = $name:literal;)*) => {
-        /// What kind of incident it is, and which detector finds it.
+        /// Kind of an incident, which is also the detector that finds it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kind {
             $($(#[doc = $doc])+ $Kind,)*
         }
 
         impl Kind {
-            /// All of them.
+            /// All kinds.
             pub const ALL: &[Self] = &[$(Self::$Kind,)*];
 
-            /// The name, in JSON and on the command line.
+            /// Name in JSON and on the command line.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$Kind => $name,)* }
             }
 
-            /// What a person is told of the detector.
+            /// Description of the detector for the user.
             pub fn about(self) -> About {
                 match self { $(Self::$Kind => <$Detector as Detect>::ABOUT,)* }
             }
         }
 
-        /// What an incident rests on.
+        /// Evidence of an incident.
         #[derive(Clone, Debug)]
         pub enum Evidence {
             $($(#[doc = $doc])+ $Kind(Box<<$Detector as Detect>::Evidence>),)*
         }
 
         impl Evidence {
-            /// Which detector's it is.
+            /// Kind of the incident.
             pub fn kind(&self) -> Kind {
                 match self { $(Self::$Kind(_) => Kind::$Kind,)* }
             }
@@ -173,19 +172,19 @@ macro_rules! detectors {
             }
         )*
 
-        /// Which detectors look, and by what they go.
+        /// Switches and thresholds of all detectors.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct DetectorOptions {
             $($(#[doc = $doc])+ pub $field: Tuned<<$Detector as Detect>::Thresholds>,)*
         }
 
         impl DetectorOptions {
-            /// Whether the detector looks.
+            /// Whether the detector is on.
             pub fn is_on(&self, kind: Kind) -> bool {
                 match kind { $(Kind::$Kind => self.$field.on,)* }
             }
 
-            /// What the detector goes by.
+            /// Thresholds of the detector.
             pub fn thresholds(&self, kind: Kind) -> &dyn Thresholds {
                 match kind { $(Kind::$Kind => &self.$field.thresholds,)* }
             }
@@ -199,7 +198,7 @@ macro_rules! detectors {
             }
         }
 
-        /// The detectors that look.
+        /// The active detectors.
         #[derive(Debug)]
         pub struct Detectors {
             $($field: Option<$Detector>,)*
@@ -207,7 +206,7 @@ macro_rules! detectors {
         }
 
         impl Detectors {
-            /// Those that the options switch on.
+            /// Creates the detectors that the options switch on.
             pub fn new(options: &DetectorOptions) -> Self {
                 Self {
                     $($field: options.$field.on.then(|| Detect::new(options.$field.thresholds.clone())),)*
@@ -215,12 +214,12 @@ macro_rules! detectors {
                 }
             }
 
-            /// Whether any of them wants this step of an exchange.
+            /// Whether any detector requests this step of an exchange.
             pub fn want(&self, step: Step, role: Role) -> bool {
                 $(self.$field.as_ref().is_some_and(|detector| detector.wants(step, role)))||*
             }
 
-            /// Something was seen at `now`.
+            /// Passes an observation made at `now` to all detectors.
             pub fn observe(&mut self, observation: &Observation<'_>, now: Timestamp) {
                 $(
                     if let Some(detector) = &mut self.$field {
@@ -233,25 +232,25 @@ macro_rules! detectors {
 }
 
 detectors! {
-    /// A call that failed is made again.
+    /// A failed call is repeated.
     Retry(retry: retry::Retry) = "retry";
-    /// A call is open and does not move.
+    /// An open call makes no progress.
     Hang(hang: hang::Hang) = "hang";
-    /// Many calls fail of late.
+    /// Many calls fail within a short time.
     ErrorBurst(error_burst: errors::ErrorBurst) = "error-burst";
-    /// An endpoint is slow against its own past.
+    /// An endpoint is slow compared to its own history.
     Slow(slow: slow::Slow) = "slow";
-    /// The same request twice at once.
+    /// The same request is sent twice at once.
     Duplicate(duplicate: duplicate::Duplicate) = "duplicate";
-    /// A kept connection failed after it had idled.
+    /// A reused connection failed after an idle period.
     Stale(stale: stale::Stale) = "stale-connection";
-    /// Connections only grow.
+    /// The number of connections only grows.
     Leak(leak: leak::Leak) = "connection-leak";
     /// Callers wait for a connection of a pool.
     Pool(pool: pool::Pool) = "pool-exhaustion";
-    /// Callers go before their answer comes.
+    /// Callers close their connections before the response.
     Late(late: late::Late) = "late-answers";
-    /// Connections wait to be accepted.
+    /// Connections wait in a listen queue.
     Listen(listen: listen::Listen) = "listen-queue";
 }
 
@@ -262,27 +261,27 @@ impl Default for Detectors {
 }
 
 impl Detectors {
-    /// The next incident that was opened, updated or closed.
+    /// Returns the next incident that was opened, updated or closed.
     pub fn poll(&mut self) -> Option<Incident> {
         self.findings.poll()
     }
 
-    /// There is nothing to poll.
+    /// Whether no incident is pending.
     pub fn is_silent(&self) -> bool {
         self.findings.is_empty()
     }
 
-    /// Incidents that the exchange of the last observation belongs to.
+    /// Takes the incidents that the exchange of the last observation belongs to.
     pub fn take_memberships(&mut self) -> Vec<IncidentId> {
         self.findings.take_memberships()
     }
 
-    /// What is to be asked of the kernel.
+    /// Takes the pending queries to the kernel.
     pub fn take_asks(&mut self) -> Vec<Ask> {
         self.findings.take_asks()
     }
 
-    /// Incidents opened until now.
+    /// Number of incidents opened so far.
     pub fn opened(&self) -> u64 {
         self.findings.opened()
     }

@@ -1,4 +1,4 @@
-//! What detectors are shown.
+//! Observations: the input of detectors.
 
 use std::{fmt, sync::Arc};
 
@@ -14,76 +14,77 @@ use crate::{
     protocol::http1::pairing::Ending,
 };
 
-/// Something that was seen. Borrowed: nothing is copied for an observation that nobody wants.
+/// An observation. It borrows its data, so observations that no detector requests cost nothing.
 #[derive(Clone, Copy, Debug)]
 pub enum Observation<'a> {
-    /// An open exchange went a step further.
+    /// An open exchange made a step.
     Exchange(Step, &'a OpenExchange<'a>),
-    /// An exchange is over; also one that was only a connect, which failed.
+    /// An exchange ended. A failed connect without a request is also reported this way.
     Finished(&'a Exchange),
-    /// The target begins to connect; shown once where to is known, which for a blocking `connect` is at its end.
+    /// The target starts to connect. Reported once, when the address is known; for a blocking `connect` that is at its
+    /// end.
     Connecting(&'a OpenConnection<'a>),
-    /// The connection is up.
+    /// The connection is established.
     Connected(&'a OpenConnection<'a>),
-    /// The connection is over, or is forgotten.
+    /// The connection ended or was evicted.
     Closed(&'a OpenConnection<'a>),
-    /// What the kernel says of a connection.
+    /// Kernel state of a connection.
     Probe(&'a ProbeEvent, &'a OpenConnection<'a>),
-    /// What waits in a listen queue of this process.
+    /// State of a listen queue of this process.
     Listener(&'a ListenerEvent, &'a ProcessRef),
-    /// The peer of a connection that the target accepted sends no more.
+    /// The peer of an accepted connection has shut down sending.
     PeerClosed(&'a OpenConnection<'a>),
-    /// The peer of a connection that the target accepted has reset it; shown before its open exchanges end.
+    /// The peer of an accepted connection has reset it. Reported before the open exchanges of the connection end.
     PeerReset(&'a OpenConnection<'a>),
     /// The target accepted a connection.
     Accepted(&'a OpenConnection<'a>),
-    /// What a thread of a traced process does.
+    /// State of a thread of a traced process.
     Thread(&'a ThreadEvent),
-    /// A process has made a child.
+    /// A process forked.
     ProcessForked {
-        /// The process.
+        /// Process ID of the parent.
         parent: u32,
-        /// Its child.
+        /// Process ID of the child.
         child: u32,
     },
-    /// A process has ended.
+    /// A process exited.
     ProcessEnded(u32),
-    /// Time has passed; what is open can be looked at.
+    /// Time has passed; gives access to the open exchanges and connections.
     Tick(&'a dyn Live),
-    /// Tracing ends; what is open stays so.
+    /// Tracing ends. Open exchanges and connections stay open.
     End,
 }
 
-/// What is open now. Order is that of a hash table: the same for the same events, and of no meaning.
+/// Access to the open exchanges and connections. The order is that of a hash table: deterministic, but without meaning.
 pub trait Live {
-    /// Shows every exchange that is not over.
+    /// Visits every open exchange.
     fn exchanges(&self, visit: &mut dyn FnMut(&OpenExchange<'_>));
 
-    /// Shows every connection that is not over.
+    /// Visits every open connection.
     fn connections(&self, visit: &mut dyn FnMut(&OpenConnection<'_>));
 
-    /// Shows every connection that was over a moment ago; who looks several times a second misses none, and sees most
-    /// more than once.
+    /// Visits every connection that ended a moment ago. A caller that visits several times a second misses none, and
+    /// sees most of them more than once.
     fn closed(&self, visit: &mut dyn FnMut(&OpenConnection<'_>));
 
-    /// Connections that are remembered: what it costs to show them all.
+    /// Number of known connections, which determines the cost of visiting all.
     fn size(&self) -> usize;
 
-    /// Events until now.
+    /// Number of events so far.
     fn events(&self) -> u64;
 
-    /// Shows one connection, where it is not over, with the oldest exchange on it that is not over and of which something was
-    /// seen.
+    /// Visits one connection if it is open, with the oldest open exchange on it of which some part was seen.
     fn look_at(&self, inode: u64, visit: &mut dyn FnMut(&OpenConnection<'_>, Option<&OpenExchange<'_>>));
 
-    /// Gives the connections on which something happened since they were given last, and those that were to be given again
-    /// by `now`. There is one who takes them.
+    /// Takes the connections with activity since the last call, and those whose [`Self::look_again`] time has come by
+    /// `now`. There is a single consumer.
     fn take_queued(&self, now: Timestamp, take: &mut dyn FnMut(u64));
 
-    /// The connection is to be given again at a time, or when more happens on it than that bytes move.
+    /// Queues the connection for `at`, or for its next activity other than moved bytes.
     fn look_again(&self, inode: u64, at: Timestamp);
 
-    /// Shows connections that were there when tracing began and of which nothing was seen: of very many, some at a time.
+    /// Visits connections that existed when tracing began and have had no traffic since. Of very many, each call visits
+    /// a part.
     fn found(&self, visit: &mut dyn FnMut(&OpenConnection<'_>));
 }
 
@@ -93,48 +94,47 @@ impl fmt::Debug for dyn Live + '_ {
     }
 }
 
-/// What moved in one direction of a connection.
+/// Bytes that moved in one direction of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Bytes, from where tracing began.
+    /// Number of bytes since tracing began.
     pub bytes: u64,
-    /// When the last of them moved, as far as it was seen.
+    /// Time at which the last of them moved, if it was seen.
     pub last: Option<Timestamp>,
 }
 
-/// Bytes that moved in one direction, without any in the other between them.
+/// A run of bytes in one direction without bytes in the other direction between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// Which way, seen from the target: `direction::SEND` or `RECEIVE`.
+    /// Direction as seen from the target: `direction::SEND` or `RECEIVE`.
     pub direction: u8,
-    /// When the first of them moved.
+    /// Time at which the first byte of the run moved.
     pub since: Timestamp,
-    /// The thread that moved the last of them.
+    /// Thread that moved the last byte.
     pub tid: u32,
-    /// How many turns there were, this one included.
+    /// Number of turns so far, including this one.
     pub number: u32,
 }
 
-/// What the kernel said of a TCP connection.
+/// Kernel state of a TCP connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelView {
-    /// When.
+    /// Time of the query.
     pub time: Timestamp,
-    /// TCP state, as in `include/net/tcp_states.h`.
+    /// TCP state as in `include/net/tcp_states.h`.
     pub state: u8,
     /// Bytes that the peer has not acknowledged.
     pub send_queue: u32,
     /// Bytes that the target has not read.
     pub receive_queue: u32,
-    /// Segments that were sent again, since the connection began.
+    /// Segments retransmitted since the connection opened.
     pub retransmits: u32,
-    /// How often the retransmission that is due was put off: the peer does not answer.
+    /// Number of times that the retransmission timer doubled, because the peer does not acknowledge.
     pub backoff: u32,
 }
 
-/// Bytes that the target has not read. A FIN that it has not read takes one position in the sequence, which the kernel
-/// counts as a byte of the queue (`tcp_fin` moves `rcv_nxt`, and the queue is `rcv_nxt - copied_seq`). A Unix socket has
-/// none.
+/// Bytes that the target has not read. An unread FIN takes one sequence number, which the kernel counts as a byte of
+/// the queue (`tcp_fin` advances `rcv_nxt`, and the queue is `rcv_nxt - copied_seq`). A Unix socket has no FIN.
 pub(super) fn unread(event: &ProbeEvent) -> u32 {
     let tcp = event.header.flags & flag::UNIX == 0;
     let fin = tcp && matches!(event.state, tcp_state::CLOSE_WAIT | tcp_state::LAST_ACK | tcp_state::CLOSING);
@@ -154,51 +154,52 @@ impl From<&ProbeEvent> for KernelView {
     }
 }
 
-/// A connection as it is now.
+/// Current state of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenConnection<'a> {
-    /// What outputs say of it.
+    /// Addresses and other properties for output.
     pub info: &'a Arc<ConnectionInfo>,
-    /// Who opened it, or was first seen to use it.
+    /// Process that opened the connection, or the first one seen to use it.
     pub process: &'a ProcessRef,
-    /// When the target began to connect, where it did.
+    /// Time at which the target started to connect, if it did.
     pub connect_start: Option<Timestamp>,
-    /// It is up. Known of connections that the target made or accepted while it was traced; others are up as well.
+    /// Whether the connection is known to be established. Set for connections that the target made or accepted while
+    /// traced; older connections are established too.
     pub connected: bool,
-    /// What the target sent.
+    /// Bytes that the target sent.
     pub sent: Traffic,
-    /// What it received.
+    /// Bytes that the target received.
     pub received: Traffic,
-    /// The peer sends no more.
+    /// Whether the peer has shut down sending.
     pub peer_closed: bool,
-    /// Bytes sent and received that the kernel counts and no call has returned yet.
+    /// Bytes sent and received that the kernel counts but no call has returned yet.
     pub under_way: [u64; 2],
-    /// Bytes sent and received that went past the traced calls, by what the kernel counts.
+    /// Bytes sent and received that bypassed the traced calls, derived from kernel counts.
     pub unseen: [u64; 2],
-    /// What the target is on it, where that is known.
+    /// Role of the target on the connection, if known.
     pub role: Option<Role>,
-    /// Who moves bytes now, as far as it was seen.
+    /// Current run of bytes, if any was seen.
     pub turn: Option<Turn>,
-    /// It was there when tracing began, and was found by looking.
+    /// Whether the connection existed when tracing began and was found by a scan.
     pub found: bool,
-    /// How it ended, once it has; `Unfinished` where tracing ended first, or it was forgotten.
+    /// How the connection ended; `Unfinished` if tracing ended first or the connection was evicted; `None` while open.
     pub ending: Option<Ending>,
-    /// When that was.
+    /// Time at which it ended.
     pub over: Option<Timestamp>,
-    /// It could not be made.
+    /// Whether connecting failed.
     pub failed: bool,
-    /// Exchanges that are over.
+    /// Number of ended exchanges.
     pub carried: u64,
-    /// Exchanges that are not.
+    /// Number of open exchanges.
     pub open: u32,
-    /// When the oldest of them began.
+    /// Start of the oldest open exchange.
     pub open_since: Option<Timestamp>,
-    /// What the kernel said last.
+    /// Kernel state of the last query.
     pub kernel: Option<KernelView>,
 }
 
 impl OpenConnection<'_> {
-    /// The target connects, and is not through yet.
+    /// Whether the target is connecting.
     pub fn is_connecting(&self) -> bool {
         self.connect_start.is_some() && !self.connected
     }

@@ -1,15 +1,15 @@
-//! Switching detectors and setting their thresholds: `retry=off`, `retry.window=30s`.
+//! Switches of detectors and values of thresholds, as text: `retry=off`, `retry.window=30s`.
 
 use thiserror::Error;
 
 use super::{DetectorOptions, Kind};
 
-/// A detector's switch and thresholds.
+/// Switch and thresholds of a detector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tuned<T> {
-    /// It looks.
+    /// Whether the detector is on.
     pub on: bool,
-    /// By what it goes.
+    /// Thresholds of the detector.
     pub thresholds: T,
 }
 
@@ -19,32 +19,32 @@ impl<T: Default> Default for Tuned<T> {
     }
 }
 
-/// Why text tunes nothing.
+/// Error of [`DetectorOptions::tune`].
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum TuneError {
-    /// Neither `NAME=on|off` nor `NAME.THRESHOLD=VALUE`.
+    /// The text is neither `NAME=on|off` nor `NAME.THRESHOLD=VALUE`.
     #[error("NAME=on, NAME=off or NAME.THRESHOLD=VALUE is needed, as in retry=off; `pidtap detectors` lists them all")]
     Form,
-    /// No such detector.
+    /// The detector does not exist.
     #[error("there is no detector {0:?}; `pidtap detectors` lists them all")]
     Detector(String),
-    /// No such threshold.
+    /// The detector has no such threshold.
     #[error("the detector {0} has no threshold {1:?}; `pidtap detectors` lists them all")]
     Threshold(&'static str, String),
-    /// Not a value.
+    /// The value is invalid: value, threshold, expected form.
     #[error("{0:?} is no value of {1}: {2}")]
     Value(String, String, String),
 }
 
-/// What stands for all detectors.
+/// Name that refers to all detectors.
 const ALL: &str = "all";
 
 impl DetectorOptions {
-    /// Does what the text says.
+    /// Applies a setting in text form.
     ///
     /// # Errors
     ///
-    /// See [`TuneError`].
+    /// [`TuneError`] if the text is not a valid setting.
     pub fn tune(&mut self, text: &str) -> Result<(), TuneError> {
         let (name, value) = text.split_once('=').ok_or(TuneError::Form)?;
         let find = |name: &str| Kind::ALL.iter().copied().find(|kind| kind.name() == name);

@@ -1,10 +1,11 @@
-//! An endpoint that is slow against its own past.
+//! Endpoints that are slow compared to their own history.
 //!
-//! What counts is the time a call waits for the first byte of its answer: how long a body takes depends on its size.
+//! The measure is the wait from the end of the request to the first byte of the response, as the duration of a body
+//! depends on its size.
 //!
 //! ```text
-//! the median of the last calls is far above what is usual, and above nearly all that was -> open
-//! it is near the usual again -> closed
+//! median of the last calls is far above the usual median, and above the usual 95th percentile -> open
+//! median is near the usual again -> closed
 //! ```
 
 use std::{collections::VecDeque, time::Duration};
@@ -27,7 +28,7 @@ use crate::{
 };
 
 thresholds! {
-    /// What the slow detector goes by.
+    /// Thresholds of the detector `slow`.
     pub struct SlowThresholds {
         /// The median of the last calls is so many times the usual one
         times: f64 = 3.0,
@@ -40,33 +41,33 @@ thresholds! {
     }
 }
 
-/// Endpoints that are watched; beyond it all that are in order are forgotten.
+/// Maximum number of watched endpoints. At the limit, those without an incident are removed.
 const MAX_ENDPOINTS: usize = 1024;
-/// The most of the last calls that are kept.
+/// Upper bound of the threshold `last`.
 const MAX_LAST: usize = 100;
-/// In place of that of an address: inbound, or there were too many.
+/// Address index for inbound calls, and for addresses beyond the limit.
 const NO_ADDRESS: u8 = u8::MAX;
-/// What is usual is what was of late.
+/// Scale of the history; halving gives recent calls more weight.
 static USUAL: Scale = Scale { unit_ns: 1_000, steps: 4, buckets: 140, limit: 10_000 };
 
-/// What a slow endpoint rests on.
+/// Evidence of a slow endpoint.
 #[derive(Clone, Debug)]
 pub struct SlowEvidence {
-    /// Which calls.
+    /// Endpoint of the calls.
     pub endpoint: Endpoint,
-    /// Addresses that answered late since it began, as far as they are kept, with how often; none of inbound calls.
+    /// Addresses of slow responses since the incident began, with counts; bounded, and empty for inbound calls.
     pub addresses: Vec<(Box<str>, u64)>,
-    /// Median wait of the last calls, nanoseconds.
+    /// Median wait of the last calls in nanoseconds.
     pub now: u64,
-    /// Median and 95th percentile of the calls before.
+    /// Median and 95th percentile of the calls before, in nanoseconds.
     pub usual: (u64, u64),
-    /// Calls that the usual rests on.
+    /// Number of calls in the history.
     pub history: u32,
-    /// Calls since it began.
+    /// Number of calls since the incident began.
     pub calls: u64,
-    /// The longest wait since it began.
+    /// Longest wait since the incident began, in nanoseconds.
     pub longest: u64,
-    /// It is no longer slow.
+    /// Whether the endpoint is no longer slow.
     pub over: bool,
 }
 
@@ -74,9 +75,9 @@ pub struct SlowEvidence {
 struct Watched {
     endpoint: Endpoint,
     history: Histogram,
-    /// Waits of the last calls, which enter the history as they leave here, and the place of their address.
+    /// Waits of the last calls and the indices of their addresses. A call enters the history when it leaves this queue.
     last: VecDeque<(u64, u8)>,
-    /// Addresses of the last calls, with the number of these, and of earlier ones.
+    /// Addresses with the number of the last calls to each.
     addresses: Vec<(Box<str>, u32)>,
     slow: Option<Slowness>,
 }
@@ -92,12 +93,12 @@ struct Slowness {
     process: ProcessRef,
 }
 
-/// Finds endpoints that have become slow.
+/// Detects endpoints that have become slow.
 #[derive(Debug)]
 pub struct Slow {
     thresholds: SlowThresholds,
     endpoints: FxHashMap<u64, Box<Watched>>,
-    /// Those that are slow.
+    /// Keys of the endpoints that are slow.
     degraded: Vec<u64>,
 }
 
@@ -126,7 +127,7 @@ impl Detect for Slow {
     }
 }
 
-/// From the end of the request to the first byte of the answer.
+/// Time from the end of the request to the first byte of the response, in nanoseconds; `None` for failed calls.
 fn wait(exchange: &Exchange) -> Option<u64> {
     let timing = &exchange.timing;
     if exchange.outcome != Outcome::Complete || exchange.response.as_ref()?.status >= 500 {
@@ -183,7 +184,7 @@ impl Watched {
         self.last.push_back((wait, place));
     }
 
-    /// Takes the oldest of the last calls.
+    /// Removes the oldest of the last calls and returns its wait.
     fn oldest(&mut self) -> Option<u64> {
         let (wait, place) = self.last.pop_front()?;
         if let Some((_, calls)) = self.addresses.get_mut(usize::from(place)) {
@@ -192,7 +193,7 @@ impl Watched {
         Some(wait)
     }
 
-    /// The place of an address, with one call more. It takes that of one that none of the last calls went to.
+    /// Index of an address, with its count increased. A new address may reuse an index whose count is 0.
     fn place(&mut self, address: &str) -> u8 {
         let address = endpoint::cut_str(address);
         let known = self.addresses.iter().position(|(known, _)| **known == *address);
@@ -210,7 +211,7 @@ impl Watched {
         place as u8
     }
 
-    /// The addresses of the last calls that waited for longer than is usual.
+    /// Addresses of the last calls that waited longer than `usual`.
     fn late(&self, usual: u64) -> Vec<(Box<str>, u64)> {
         let mut late = Vec::new();
         for (_, place) in self.last.iter().filter(|(wait, _)| *wait > usual) {
@@ -221,7 +222,7 @@ impl Watched {
         late
     }
 
-    /// Median and 95th percentile of what is usual.
+    /// Median and 95th percentile of the history.
     fn usual(&self) -> (u64, u64) {
         (self.history.quantile(0.5), self.history.quantile(0.95))
     }
@@ -238,7 +239,7 @@ impl Watched {
         self.keep(wait, exchange);
         if self.last.len() > size
             && let Some(old) = self.oldest()
-            // What is slow is not what is usual.
+            // Slow calls do not enter the history.
             && self.slow.is_none()
         {
             self.history.add(old);
@@ -288,7 +289,7 @@ impl Watched {
                     self.slow = Some(slow);
                 }
             }
-            // Half the way back is back, so that it does not swing.
+            // Closes halfway between the usual and the threshold, as hysteresis.
             Some(_) if median < usual.0 + (more.max(((thresholds.times - 1.0) * usual.0 as f64) as u64)) / 2 => {
                 if let Some(slow) = self.slow.take() {
                     findings.close(slow.opened, now, now, self.report(&slow, median, usual, true));
@@ -323,7 +324,7 @@ impl Watched {
     }
 }
 
-/// As people say it.
+/// Formats a duration in a readable unit.
 fn words(nanoseconds: u64) -> String {
     let milliseconds = nanoseconds as f64 / 1e6;
     if milliseconds >= 1000.0 {
@@ -336,7 +337,7 @@ fn words(nanoseconds: u64) -> String {
 }
 
 impl SlowEvidence {
-    /// Which calls, in words; authority and address where they differ.
+    /// Endpoint in words, with the addresses that differ from the authority.
     pub fn subject(&self, redactor: Redactor) -> String {
         self.endpoint.named(endpoint::names(&self.addresses), redactor)
     }
@@ -423,7 +424,7 @@ mod tests {
     #[test]
     fn what_is_not_slow() {
         for text in [
-            // Too little is known; a few; always so; a little longer; large answers.
+            // Too short a history; too few; always slow; slightly slower; large responses.
             "*20 +20 t1 GET /a keep > 200 took=10\n*12 +20 t1 GET /a keep > 200 took=200".to_owned(),
             format!("{USUAL}*3 +20 t1 GET /o/2 keep > 200 took=900\n{USUAL}"),
             "*100 +20 t1 GET /a keep > 200 took=300\n*20 +20 t1 GET /a keep > 200 took=400".to_owned(),

@@ -1,12 +1,12 @@
-//! A failure on a kept connection that had idled: the other side had closed it, or somebody between had forgotten it.
+//! Failures on idle reused connections that the server had closed, or that a device on the path had dropped.
 //!
 //! ```text
-//! connection: request, answer, ... idle ..., request, RST or FIN without a byte of an answer
-//! another:    request, answer               the upstream itself is well
+//! connection: request, response, ... idle ..., request, RST or FIN without a byte of a response
+//! another:    request, response               the upstream itself is healthy
 //! ```
 //!
-//! An upstream that is down drops its connections as well, idle or not. So it is held back until the next call to the
-//! same upstream has ended: well, and it is said; dropped too, and it is not.
+//! An upstream that is down also drops its connections, idle or not. A failure is therefore held back until the next
+//! call to the same upstream ends: it is reported if that call succeeds, and discarded if that call is dropped too.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,7 +26,7 @@ use crate::{
 };
 
 thresholds! {
-    /// What the stale-connection detector goes by.
+    /// Thresholds of the detector `stale-connection`.
     pub struct StaleThresholds {
         /// The connection had been idle for so long
         idle: Duration = Duration::from_secs(1),
@@ -39,29 +39,29 @@ thresholds! {
     }
 }
 
-/// Connections whose last exchange is remembered; beyond it those of all are forgotten.
+/// Maximum number of connections whose last exchange is remembered. At the limit, all are removed.
 const MAX_CONNECTIONS: usize = 65_536;
-/// Upstreams with an incident, at most.
+/// Maximum number of upstreams with an incident.
 const MAX_UPSTREAMS: usize = 256;
-/// Idle times and exchanges that are kept to be shown.
+/// Maximum number of idle times and exchanges kept for display.
 const SHOWN: usize = 8;
 
-/// What a stale connection rests on.
+/// Evidence of stale connections.
 #[derive(Clone, Debug)]
 pub struct StaleEvidence {
-    /// Whom the calls were for.
+    /// Authority of the calls.
     pub authority: Box<str>,
-    /// Addresses where they failed, as far as they are kept, with how often.
+    /// Addresses of the failures, with counts; bounded.
     pub addresses: Vec<(Box<str>, u64)>,
-    /// Failures.
+    /// Number of failures.
     pub failures: u64,
-    /// How long the connections had been idle, the latest ones, nanoseconds.
+    /// Idle times before the failures in nanoseconds: the first and the latest.
     pub idle: Vec<u64>,
-    /// The shortest of all.
+    /// Shortest idle time in nanoseconds.
     pub shortest: u64,
-    /// How the latest failed.
+    /// Outcome of the latest failure.
     pub outcome: &'static str,
-    /// The latest request may have been carried out.
+    /// Whether the latest request is idempotent (neither POST nor PATCH).
     pub idempotent: bool,
 }
 
@@ -72,18 +72,18 @@ struct Upstream {
     exchanges: Vec<ExchangeId>,
     connection: Arc<ConnectionInfo>,
     process: ProcessRef,
-    /// Nothing tells that the upstream was well.
+    /// Whether no later call has shown that the upstream is healthy.
     doubtful: bool,
     evidence: StaleEvidence,
 }
 
-/// Finds failures of connections that had idled.
+/// Detects failures of idle connections.
 #[derive(Debug)]
 pub struct Stale {
     thresholds: StaleThresholds,
-    /// When the last exchange of a connection ended well.
+    /// Time at which the last successful exchange of a connection ended.
     ended: FxHashMap<ConnectionId, Timestamp>,
-    /// Failures of which it is not known yet whether the upstream is well.
+    /// Failures that wait for the next call to their upstream.
     held: Vec<Held>,
     upstreams: FxHashMap<Box<str>, Upstream>,
 }
@@ -143,7 +143,7 @@ impl Stale {
         }
         let before = self.ended.remove(&exchange.connection.id);
         let (Some(before), Some(asked)) = (before, exchange.timing.request_start) else {
-            // Fails on a connection that had never worked: so does the upstream.
+            // A failure on a connection that never worked is a failure of the upstream.
             return self.next_call(exchange, false, now, findings);
         };
         let idle = asked.since(before);
@@ -176,7 +176,7 @@ impl Stale {
         }
     }
 
-    /// A call to an upstream has ended that may be well.
+    /// Decides the held failures of an upstream by the next call to it.
     fn next_call(&mut self, exchange: &Exchange, well: bool, now: Timestamp, findings: &mut Findings) {
         let authority = endpoint::cut(endpoint::authority(exchange));
         let (of, others) = std::mem::take(&mut self.held).into_iter().partition(|held| held.authority == authority);
@@ -248,7 +248,7 @@ impl Stale {
     }
 }
 
-/// The first stays, of the others the latest.
+/// Appends an item. Beyond the limit the first item and the latest ones stay.
 fn keep<T>(list: &mut Vec<T>, item: T) {
     if list.len() >= SHOWN {
         list.remove(1);
@@ -275,7 +275,7 @@ impl Upstream {
 }
 
 impl StaleEvidence {
-    /// Whom the calls were for; authority and address where they differ.
+    /// Authority of the calls, with the addresses that differ from it.
     pub fn upstream(&self, redactor: Redactor) -> String {
         let addresses = endpoint::others(endpoint::names(&self.addresses), &self.authority, redactor);
         format!("{}{addresses}", redactor.authority(&self.authority))
@@ -361,14 +361,14 @@ mod tests {
 
     #[test]
     fn what_is_not_stale() {
-        // At once; a first request; an answer; long after the request; given up by the client.
+        // Failed at once; a first request; a partial response; long after the request; abandoned by the client.
         for text in [
             "+0 t1 GET /a keep > 200\n+10 t1 GET /a keep > reset",
             "+0 t1 GET /a keep > reset",
             "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > 500",
             "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > reset took=3000",
             "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > timeout",
-            // The upstream drops new connections as well.
+            // The upstream also drops new connections.
             "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > reset\n+100 t1 GET /a keep > reset\n+100 t1 GET /a keep > 200",
         ] {
             assert!(found(text).is_empty(), "{text}");

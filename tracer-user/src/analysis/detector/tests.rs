@@ -1,9 +1,10 @@
-//! Every detector has scenarios that show it, and some that do not: a kind without them does not compile.
+//! Scenarios of all detectors: each kind needs one that triggers it and one that does not, or this module does not
+//! compile.
 
 use super::{Kind, State};
 use crate::engine::tests::scenario::{Scenario, Told};
 
-/// One scenario that the detector finds something in, and one that looks much like it and has nothing.
+/// A scenario in which the detector finds an incident, and a similar one in which it does not.
 fn scenarios(kind: Kind) -> (String, String) {
     let (positive, negative) = match kind {
         Kind::ErrorBurst => {
@@ -66,7 +67,7 @@ fn every_detector_finds_what_it_is_for_and_nothing_else() {
         let told = Scenario::told(&positive);
         assert!(found(&told, *kind).contains(&State::Open), "{}: nothing found", kind.name());
         assert!(found(&Scenario::told(&negative), *kind).is_empty(), "{}: found where nothing is", kind.name());
-        // In JSON and as lines, without a mark that is missing.
+        // Incidents also appear in JSON and as lines, without missing values.
         let summary = told.updates.last().expect("there is a summary");
         let crate::engine::Update::Summary(summary) = summary else { panic!("{summary:?} is no summary") };
         assert!(summary.incidents > 0);
@@ -90,7 +91,7 @@ fn ten_minutes_of_healthy_traffic_have_no_incident() {
     for second in 0..600 {
         text.push(format!("+300 t1 keep GET /feed > 200\n+100 t2 GET /items/{} > 200\n", second % 7));
         text.push(format!("+50 t3 keep POST /events body=e{second} > 202\n+50 t4 GET /healthz > 200\n"));
-        // Now and then something fails, and nobody minds.
+        // Occasional failures, which are normal.
         if second % 40 == 7 {
             text.push(format!("+20 t2 GET /items/x{second} > 500\n+10 t2 GET /items/y{second} > 404\n"));
         }
@@ -101,7 +102,7 @@ fn ten_minutes_of_healthy_traffic_have_no_incident() {
             text.push("+10 t5 GET /private > 401\n+5 t5 GET /private Authorization=Basic > 200\n".to_owned());
         }
         text.push("+480 t6 GET /l?page=1 > 200\n".to_owned());
-        // Users of its own, two of whom post the same form; connections that are opened for a while.
+        // Independent users, two of whom post the same form, and connections that stay open for a while.
         text.push(format!("+2 t7 in POST /form body=subscribe{}\n+9 t7 in > 200\n", second / 2));
         text.push(format!("+1 t8 GET /p/{second} on=c{} > 200 took={}\n", second % 20, 3 + second % 9));
     }

@@ -1,45 +1,45 @@
-//! Thresholds: numbers with names, that have defaults and can be set from text.
+//! Thresholds: named numbers with defaults that can be set from text.
 
 use std::{fmt, time::Duration};
 
-/// A threshold, as a person is told of it.
+/// Description of a threshold for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Threshold {
-    /// Its name: `give-up-after`.
+    /// Name, such as `give-up-after`.
     pub name: String,
-    /// Its value, as it can be typed.
+    /// Value in the form that can be typed.
     pub value: String,
-    /// What it decides.
+    /// Effect of the threshold.
     pub what: &'static str,
 }
 
 /// The thresholds of one detector.
 pub trait Thresholds: fmt::Debug {
-    /// Sets one. `Ok(false)`: there is none of this name.
+    /// Sets a threshold. Returns `Ok(false)` if the name is unknown.
     ///
     /// # Errors
     ///
-    /// The text is not a value of this threshold; says what is.
+    /// A description of the expected value if `value` is invalid.
     fn set(&mut self, name: &str, value: &str) -> Result<bool, String>;
 
-    /// All of them, as they are set.
+    /// All thresholds with their current values.
     fn list(&self) -> Vec<Threshold>;
 }
 
-/// A type of thresholds.
+/// Type of a threshold.
 pub trait Setting: Sized {
-    /// From what a person typed.
+    /// Parses a typed value.
     ///
     /// # Errors
     ///
-    /// What is needed instead.
+    /// A description of the expected value.
     fn parse(text: &str) -> Result<Self, String>;
 
-    /// As [`Self::parse`] takes it.
+    /// Formats the value so that [`Self::parse`] accepts it.
     fn show(&self) -> String;
 }
 
-/// Longer than any trace.
+/// Maximum duration; longer than any trace.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 impl Setting for Duration {
@@ -91,12 +91,12 @@ impl Setting for f64 {
     }
 }
 
-/// The name on the command line of a field.
+/// Name of a field on the command line.
 pub(super) fn kebab(field: &str) -> String {
     field.replace('_', "-")
 }
 
-/// A struct of thresholds: each with what it decides, its type and its default.
+/// Declares a struct of thresholds, each with its description, type and default.
 macro_rules! thresholds {
     (
         $(#[$meta:meta])*

@@ -1,4 +1,4 @@
-//! What is said of a burst of errors.
+//! Evidence of an error burst, and its wording.
 
 use super::failure;
 use crate::{
@@ -14,82 +14,82 @@ use crate::{
     text::redact::Redactor,
 };
 
-/// How the share of failures develops.
+/// Development of the share of failures within the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trend {
-    /// More than in the first half of the window.
+    /// The share is higher than in the first half of the window.
     Worse,
-    /// About as in the first half, or the halves cannot be compared.
+    /// The share is about the same, or the halves have too few calls to compare.
     Steady,
-    /// Less.
+    /// The share is lower than in the first half of the window.
     Better,
 }
 
-/// Which calls a burst is about.
+/// Calls that a burst covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All to this authority; of a server, all inbound calls of the process (the name is empty).
+    /// All calls to this authority; for a server, all inbound calls of the process (the name is empty).
     Upstream(Box<str>),
-    /// Those to this address alone.
+    /// The calls to this address.
     Address(Box<str>),
-    /// Those of this endpoint alone.
+    /// The calls of this endpoint.
     Endpoint(Endpoint),
 }
 
-/// Whether a burst goes on.
+/// Course of a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Course {
-    /// Calls fail.
+    /// Calls still fail.
     Ongoing,
     /// Calls succeed again.
     Recovered,
-    /// No more calls are made: whether they would fail is not known.
+    /// No more calls are made, so it is unknown whether they would fail.
     Stopped,
 }
 
-/// What a burst of errors rests on.
+/// Evidence of a burst of errors.
 #[derive(Clone, Debug)]
 pub struct ErrorBurstEvidence {
-    /// What the target is in the calls.
+    /// Role of the target in the calls.
     pub role: Role,
-    /// Which calls.
+    /// Calls that the burst covers.
     pub scope: Scope,
-    /// Addresses of the calls that failed, as far as they are kept, with how many failed there.
+    /// Addresses of the failed calls, with counts; bounded.
     pub addresses: Vec<(Box<str>, u64)>,
-    /// Authorities of the calls that failed, likewise; a connect that failed has none.
+    /// Authorities of the failed calls, with counts; bounded. A failed connect has none.
     pub authorities: Vec<(Box<str>, u64)>,
-    /// When the first of the failures happened.
+    /// Time of the first failure.
     pub onset: Timestamp,
-    /// No call had succeeded before: since when they fail is not known.
+    /// Whether no call succeeded before, so that the true start of the failures is unknown.
     pub from_the_first: bool,
-    /// ... and that was when tracing began.
+    /// Whether the first failure was seen within one window after tracing began.
     pub from_the_beginning: bool,
-    /// Failures since then.
+    /// Number of failures since the onset.
     pub failures: u64,
-    /// All calls since then.
+    /// Number of calls since the onset.
     pub total: u64,
-    /// Different calls that failed within the window.
+    /// Number of distinct calls that failed within the window.
     pub failing_calls: u64,
-    /// Share of failures within the window.
+    /// Share of failures within the window, from 0 to 1.
     pub share: f64,
-    /// Share before; `None` where there was no call before.
+    /// Share before the window; `None` without earlier calls.
     pub share_before: Option<f64>,
-    /// Whether it gets worse.
+    /// Development of the share.
     pub trend: Trend,
-    /// What failed how often since the onset: statuses and outcomes.
+    /// Statuses and outcomes of the failures since the onset, with counts.
     pub kinds: Vec<(Box<str>, u64)>,
-    /// How the connections failed, where that is why all of them failed.
+    /// Outcome of the connects, if a single one explains all failures.
     pub no_connection: Option<Outcome>,
-    /// When the last call ended.
+    /// Time at which the last call ended.
     pub last_call: Timestamp,
-    /// So many failed last, without a success between.
+    /// Number of failures since the last success.
     pub last_failed: u64,
-    /// Whether it goes on.
+    /// Course of the burst.
     pub course: Course,
 }
 
 impl ErrorBurstEvidence {
-    /// Whether an exchange that is over is one of the failures, also one that ended before the burst was found.
+    /// Whether an ended exchange is one of the failures, including those that ended before the burst was detected.
     pub fn counts(&self, exchange: &Exchange) -> bool {
         let (role, end) = (exchange.role, exchange.timing.end);
         role == self.role
@@ -103,7 +103,7 @@ impl ErrorBurstEvidence {
             }
     }
 
-    /// Which calls, in words; authority and address where they differ.
+    /// Covered calls in words, with the addresses or authorities that differ.
     pub fn subject(&self, redactor: Redactor) -> String {
         let names = |list, told: &str| endpoint::others(endpoint::names(list), told, redactor);
         match (&self.scope, self.role) {
@@ -121,7 +121,7 @@ impl ErrorBurstEvidence {
         }
     }
 
-    /// Since when, in words.
+    /// Onset in words.
     fn since(&self, clock: &dyn Fn(Timestamp) -> String) -> String {
         match (self.from_the_first, self.from_the_beginning) {
             (true, true) => "since tracing began, or longer".to_owned(),
@@ -130,7 +130,7 @@ impl ErrorBurstEvidence {
         }
     }
 
-    /// What failed most, in words.
+    /// Most frequent kind of failure in words.
     fn mostly(&self) -> String {
         match &self.kinds[..] {
             [] => String::new(),
@@ -139,7 +139,7 @@ impl ErrorBurstEvidence {
         }
     }
 
-    /// Other calls succeed meanwhile: a connection can be made, or there is one.
+    /// Whether other calls succeed, so that connections can be made or exist.
     fn some_connect(&self) -> bool {
         self.failures < self.total
     }

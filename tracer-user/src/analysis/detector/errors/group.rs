@@ -1,4 +1,4 @@
-//! Calls that are counted together: those to one authority, to one address, of one endpoint.
+//! Groups of calls that are counted together: by authority, by address, by endpoint.
 
 use std::collections::VecDeque;
 
@@ -17,19 +17,19 @@ use crate::{
     },
 };
 
-/// Parts of the window.
+/// Number of parts of the window.
 pub(super) const PARTS: u64 = 10;
-/// Different failing calls that are told apart within the window.
+/// Maximum number of distinct failing calls in the window.
 const MAX_FAILING: usize = 256;
-/// Calls before the window that say what is usual; older ones count half.
+/// Number of calls before the window at which older counts are halved.
 const USUAL: u64 = 10_000;
-/// Fewer calls before say nothing.
+/// Minimum number of earlier calls for a meaningful share.
 pub(super) const KNOWN: u64 = 20;
-/// Kinds, addresses and exchanges that are kept to be shown.
+/// Maximum number of kinds, addresses and exchanges kept for display.
 const SHOWN: usize = endpoint::NAMES;
-/// Calls that succeed after the last failure, before it is said that they do.
+/// Number of successes after the last failure that end a burst.
 const RECOVERED: u64 = 3;
-/// Calls in each half of the window without which the halves are not compared.
+/// Minimum number of calls in each half of the window for a comparison.
 const COMPARED: u64 = 5;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,11 +39,11 @@ struct Part {
     failed: u64,
 }
 
-/// Calls of which none has failed: as little as most of them need.
+/// Compact counters for calls of which none has failed yet.
 #[derive(Debug, Default)]
 pub(super) struct Successes {
     total: u64,
-    /// The latest part of a window, and how many there were in it and in those before it.
+    /// Number of the latest part of the window, and the counts of it and of those before it.
     number: u64,
     parts: [u32; PARTS as usize],
 }
@@ -63,7 +63,7 @@ impl Successes {
         self.total += 1;
     }
 
-    /// Those of the window, oldest first.
+    /// Non-empty parts of the window, oldest first.
     fn parts(&self) -> impl Iterator<Item = Part> {
         let first = (self.number + 1).saturating_sub(PARTS);
         (first..=self.number).filter_map(|number| {
@@ -80,23 +80,23 @@ pub(super) struct Burst {
     course: Course,
 }
 
-/// Calls of which one has failed.
+/// Calls of which at least one has failed.
 #[derive(Debug)]
 pub(super) struct Group {
     role: Role,
     pub(super) scope: Scope,
     parts: VecDeque<Part>,
-    /// Calls before the window: all, and those that failed.
+    /// Calls before the window: total and failed.
     before: (u64, u64),
-    /// A call has succeeded before the onset.
+    /// Whether a call succeeded before the onset.
     had_success: bool,
-    /// Calls, and how many there had been at the onset.
+    /// Number of calls so far, and number of calls before the onset.
     seen: u64,
     past: u64,
-    /// Failing calls within the window, with when they failed last.
+    /// Distinct failing calls within the window, with the time of their last failure.
     failing: FxHashMap<u64, Timestamp>,
     onset: Option<Timestamp>,
-    /// Since the onset: all, and those that failed.
+    /// Calls since the onset: total and failed.
     pub(super) since: (u64, u64),
     kinds: Vec<(Box<str>, u64)>,
     connects: Option<Outcome>,
@@ -141,16 +141,17 @@ impl Group {
         group
     }
 
-    /// Nothing would be lost but what is usual: no failure is within the window.
+    /// Whether the group can be dropped without losing more than its history: it has no burst and no failure in the
+    /// window.
     pub(super) fn is_idle(&self, now: Timestamp, window: u64) -> bool {
         self.burst.is_none() && (self.failing.is_empty() || now.since(self.last_failure) >= window)
     }
 
-    /// Parts that are older than the window become what was before.
+    /// Moves parts older than the window to the history.
     fn advance(&mut self, now: Timestamp, window: u64) {
         let number = now.0 / (window / PARTS).max(1);
         while let Some(old) = self.parts.front().filter(|part| part.number + PARTS <= number) {
-            // What belongs to a burst is not what is usual.
+            // Calls of a burst do not enter the history.
             if self.burst.is_none() {
                 self.before = (self.before.0 + old.total, self.before.1 + old.failed);
                 if self.before.0 > USUAL {
@@ -164,7 +165,7 @@ impl Group {
         }
     }
 
-    /// A call is over that did not fail, or whose failure another group tells.
+    /// Counts a call that did not fail, or whose failure belongs to another group's burst.
     pub(super) fn takes(&mut self, succeeded: bool, now: Timestamp, window: u64) {
         self.advance(now, window);
         if let Some(part) = self.parts.back_mut() {
@@ -181,7 +182,7 @@ impl Group {
         }
     }
 
-    /// A call has failed; `call` tells different ones apart.
+    /// Counts a failed call; `call` identifies distinct calls.
     pub(super) fn fails(&mut self, exchange: &Exchange, kind: &str, call: u64, now: Timestamp, window: u64) {
         self.failing.retain(|_, last| now.since(*last) < window);
         if self.failing.is_empty() && self.burst.is_none() {
@@ -216,7 +217,7 @@ impl Group {
         self.exchanges.push(exchange.id);
     }
 
-    /// The failure of a moment ago was none: another address of the same name was connected to at once.
+    /// Withdraws a recent failure: the client connected to another address of the same name at once.
     pub(super) fn takes_back(&mut self, call: u64) {
         if self.failing.remove(&call).is_none() || self.burst.is_some() {
             return;
@@ -248,7 +249,7 @@ impl Group {
         failed as f64 / total.max(1) as f64
     }
 
-    /// What was before the window; where that is nothing, what was in it before the onset.
+    /// Share of failures before the window; without such calls, 0 if a call succeeded before the onset.
     fn share_before(&self) -> Option<f64> {
         match self.before.0 {
             0 => self.had_success.then_some(0.0),
@@ -256,7 +257,7 @@ impl Group {
         }
     }
 
-    /// Whether what fails of late is a burst.
+    /// Whether the recent failures are a burst.
     pub(super) fn bursts(&self, thresholds: &ErrorBurstThresholds) -> bool {
         let needed = thresholds.calls * if self.past < KNOWN { 2 } else { 1 };
         let share = self.share();
@@ -266,7 +267,7 @@ impl Group {
             && share >= thresholds.times * self.share_before().unwrap_or(0.0)
     }
 
-    /// Whether the failures of a wider group are those of this one, while the other calls of that go well.
+    /// Whether this group contains the failures of a wider group, whose other calls succeed.
     pub(super) fn explains(&self, wider: &Self) -> bool {
         let others = (wider.since.0.saturating_sub(self.since.0), wider.since.1.saturating_sub(self.since.1));
         self.burst.is_none()
@@ -283,7 +284,7 @@ impl Group {
         self.burst = Some(Burst { opened, told_share: self.share(), course: Course::Ongoing });
     }
 
-    /// Says so where the share is twice or half as large as was said.
+    /// Updates the burst if the share has doubled or halved since the last report.
     pub(super) fn develops(&mut self, now: Timestamp, window: u64, began: Timestamp, findings: &mut Findings) {
         let share = self.share();
         let Some(burst) = &mut self.burst else { return };
@@ -294,7 +295,7 @@ impl Group {
         }
     }
 
-    /// Time has passed. Whether the burst is over.
+    /// Re-evaluates the burst after some time. Returns whether it is over.
     pub(super) fn look(&mut self, now: Timestamp, window: u64, began: Timestamp, findings: &mut Findings) -> bool {
         let Some(burst) = &self.burst else { return false };
         let (opened, told) = (burst.opened, burst.course);
@@ -382,7 +383,7 @@ impl Group {
                     vec![]
                 },
                 inferred: vec!["the share of failures, against the share before"],
-                // Of what was before, too little is known.
+                // The history is too short for a certain statement.
                 doubtful: self.past < KNOWN && !none_connects,
             },
             evidence: evidence.into(),
@@ -390,8 +391,8 @@ impl Group {
     }
 }
 
-/// Whether connects with this outcome have failed with the same error number. A time-out may be that of the client, and
-/// [`Outcome::ConnectFailed`] stands for all other errors.
+/// Whether all connects with this outcome failed with one errno. A timeout may be the client's, and
+/// [`Outcome::ConnectFailed`] covers all other errors.
 fn is_one_error(outcome: Outcome) -> bool {
     !matches!(outcome, Outcome::ConnectTimeout | Outcome::ConnectFailed)
 }

@@ -1,14 +1,14 @@
-//! A burst of errors: many calls to one upstream, or of our own callers, fail that did not before.
+//! Bursts of errors: many calls to one upstream, or many inbound calls, start to fail.
 //!
 //! ```text
-//! of the last seconds, many different calls failed, a much larger share than before -> open
-//! the share changes, twice or half, or some seconds have passed                      -> update
-//! none failed for as long, and calls succeeded                                       -> closed
+//! within the window, many distinct calls failed, a much larger share than before -> open
+//! the share doubles or halves, or some seconds have passed                       -> update
+//! none failed for a whole window, and calls succeeded                            -> closed
 //! ```
 //!
-//! Calls are counted by authority, by address and by endpoint. A burst is told of the widest of these that it is true of:
-//! of an endpoint, where the other calls to its upstream go well; of an address likewise. A call that has failed within a
-//! burst that is told counts for no other.
+//! Calls are counted by authority, by address and by endpoint. A burst is reported for the widest group that it applies
+//! to: for an endpoint or an address if the other calls to the upstream succeed. A failed call that belongs to a
+//! reported burst counts for no other group.
 
 mod evidence;
 mod group;
@@ -35,7 +35,7 @@ use crate::{
 };
 
 thresholds! {
-    /// What the error-burst detector goes by.
+    /// Thresholds of the detector `error-burst`.
     pub struct ErrorBurstThresholds {
         /// Calls are counted over so long
         window: Duration = Duration::from_secs(10),
@@ -48,17 +48,17 @@ thresholds! {
     }
 }
 
-/// Groups of calls that are counted; beyond it those in order are forgotten.
+/// Maximum number of groups; at the limit, groups without recent failures are removed.
 const MAX_GROUPS: usize = 4096;
-/// Connects that failed of late, and may be followed by one to another address of the same name.
+/// Maximum number of recent failed connects that a connect to another address of the same name may follow.
 const MAX_CONNECTS: usize = 64;
-/// A client that knows a second address of another family tries it so soon (RFC 8305 section 5: 250 ms).
+/// Time in nanoseconds within which a client tries an address of the other family (RFC 8305 section 5: 250 ms).
 const FALLBACK_NS: u64 = 300_000_000;
 
-/// Calls that are counted together.
+/// State of one group key.
 #[derive(Debug, Default)]
 struct Calls {
-    /// Those that succeeded before the first failed.
+    /// Successful calls before the first failure.
     well: Successes,
     group: Option<Box<Group>>,
 }
@@ -74,15 +74,15 @@ struct FailedConnect {
     call: u64,
 }
 
-/// Finds bursts of errors.
+/// Detects bursts of errors.
 #[derive(Debug)]
 pub struct ErrorBurst {
     thresholds: ErrorBurstThresholds,
     calls: FxHashMap<u64, Calls>,
-    /// Groups with a burst that is not over.
+    /// Keys of the groups with an open burst.
     open: Vec<u64>,
     connects: VecDeque<FailedConnect>,
-    /// The first that was seen of this trace.
+    /// Time of the first observation of the trace.
     began: Option<Timestamp>,
 }
 
@@ -127,7 +127,7 @@ fn hash(parts: &[&[u8]]) -> u64 {
     hasher.finish()
 }
 
-/// How a call failed, if it did: a status from 500 on, or no whole answer.
+/// Kind of failure, if the call failed: a status of 500 or above, or an incomplete response.
 fn failure(exchange: &Exchange) -> Option<Box<str>> {
     match exchange.outcome {
         Outcome::Complete | Outcome::ClosedEarly => {
@@ -135,26 +135,26 @@ fn failure(exchange: &Exchange) -> Option<Box<str>> {
             (status >= 500).then(|| status.to_string().into_boxed_str())
         }
         Outcome::Upgraded | Outcome::InFlight | Outcome::Unsolicited => None,
-        // The caller of a server that goes away is no error of the server.
+        // A caller that closes its connection is no error of the server.
         Outcome::Closed | Outcome::Reset if exchange.role == Role::Server => None,
         outcome => Some(outcome.name().into()),
     }
 }
 
-/// The groups of an exchange, the widest first: 0 where it has none.
+/// Group keys of an exchange, widest first; 0 if there is no such group.
 fn keys(exchange: &Exchange, findings: &mut Findings) -> [u64; 3] {
     if exchange.role == Role::Server {
         return [hash(&[b"server"]), 0, findings.endpoint_key(exchange).unwrap_or(0)];
     }
     let address = hash(&[endpoint::cut_str(&exchange.connection.remote_text).as_bytes()]);
-    // Whom a connect was for is not known.
+    // The authority of a connect is unknown.
     let Some(request) = &exchange.request else { return [0, address, 0] };
     let authority = request.authority().map_or(0, |authority| hash(&[endpoint::cut_str(authority).as_bytes()]));
     let authority = if authority == address { 0 } else { authority };
     [authority, address, findings.endpoint_key(exchange).unwrap_or(0)]
 }
 
-/// Which calls the group at this place is of.
+/// Scope of the group at this index of [`keys`].
 fn scope(exchange: &Exchange, place: usize) -> Option<Scope> {
     Some(match (place, exchange.role) {
         (0, Role::Server) => Scope::Upstream("".into()),
@@ -170,7 +170,7 @@ impl ErrorBurst {
         let window = self.thresholds.window.as_nanos() as u64;
         let keys = keys(exchange, findings);
         let Some(kind) = failure(exchange) else {
-            // One that was cut off by the end of tracing tells nothing.
+            // An exchange cut off by the end of tracing proves nothing.
             if exchange.outcome != Outcome::InFlight {
                 self.succeeded(&keys, now, window);
             }
@@ -227,8 +227,8 @@ impl ErrorBurst {
         }
     }
 
-    /// At the limit, forgets the groups that are idle. Where that frees less than a quarter, forgets every group without an
-    /// open burst: a scan for each new group would be quadratic.
+    /// At the limit, removes the idle groups. If this frees less than a quarter, removes every group without an open
+    /// burst, as a scan for each new group would be quadratic.
     fn make_room(&mut self, now: Timestamp, window: u64) {
         if self.calls.len() < MAX_GROUPS {
             return;
@@ -244,7 +244,7 @@ impl ErrorBurst {
         self.calls.get(&key)?.group.as_deref()
     }
 
-    /// Opens a burst of the widest group that it is true of.
+    /// Opens a burst for the widest group that it applies to.
     fn judge(&mut self, keys: &[u64; 3], now: Timestamp, began: Timestamp, findings: &mut Findings) {
         if self.open.len() >= MAX_GROUPS / 2 {
             return;
@@ -288,7 +288,8 @@ impl ErrorBurst {
         self.connects.push_back(FailedConnect { tid, port, v6, time: now, group, call });
     }
 
-    /// An address of the other family works at once: that one was refused is how such clients go on, and nothing fails.
+    /// Handles a successful connect to an address of the other family right after a failed one: the client falls back,
+    /// and no call fails.
     fn connected(&mut self, connection: &OpenConnection<'_>, now: Timestamp) {
         while self.connects.front().is_some_and(|connect| now.since(connect.time) > FALLBACK_NS) {
             self.connects.pop_front();
@@ -305,7 +306,7 @@ impl ErrorBurst {
     }
 }
 
-/// Tells different calls apart. What a connect was for is not known, so each is one of its own.
+/// Hash that identifies distinct calls. The purpose of a connect is unknown, so each connect counts as distinct.
 fn call(exchange: &Exchange) -> u64 {
     match &exchange.request {
         Some(request) => hash(&[request.method.as_bytes(), request.path().as_bytes(), &request.body.captured[..]]),

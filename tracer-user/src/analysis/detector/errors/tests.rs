@@ -14,7 +14,7 @@ fn found(text: &str) -> Vec<(State, ErrorBurstEvidence)> {
     of.collect()
 }
 
-/// Different calls one after the other.
+/// Distinct calls, one after the other.
 fn calls(range: std::ops::Range<u32>, gap: u32, status: &str) -> String {
     range.map(|number| format!("+{gap} t{} GET /o/{number} > {status}\n", number % 7)).collect::<Vec<_>>().concat()
 }
@@ -34,7 +34,7 @@ fn a_burst_has_an_onset_and_an_end() {
 
 #[test]
 fn what_is_no_burst() {
-    // A few; one call again and again; a share that is usual; errors of the caller.
+    // Too few; one call repeated; a usual share; errors of the caller.
     for text in [
         calls(0..60, 100, "200") + &calls(60..64, 100, "503"),
         calls(0..30, 100, "200") + "*20 +100 t1 GET /same > 503\n",
@@ -50,7 +50,7 @@ fn what_is_no_burst() {
     }
 }
 
-/// How sure the latest is, and what was said of it explicitly.
+/// Confidence level of the latest incident, and its explicit reasons.
 fn sure(text: &str) -> (&'static str, Vec<&'static str>) {
     let told = Scenario::told(text);
     let last = told.incidents().into_iter().rfind(|incident| incident.kind() == Kind::ErrorBurst);
@@ -64,7 +64,7 @@ fn title(evidence: &ErrorBurstEvidence) -> String {
 
 #[test]
 fn an_upstream_that_refuses_every_connection_is_said_to() {
-    // One caller, the same thread, as quick as before: not one call that is retried.
+    // One caller on one thread at the same rate as before: not one call that is retried.
     let text = calls(0..40, 70, "200") + "*128 +70 t1 connect > refused\n";
     let said = found(&text);
     let (_, first) = &said[0];
@@ -124,7 +124,7 @@ fn one_error_is_said_of_connects_only_where_it_was_one() {
     for errno in [24, 99, 101, 111, 113] {
         assert_eq!(sure(&text(errno)).0, "certain", "{errno}");
     }
-    // A time-out is the kernel's or the client's; EACCES and the like share an outcome.
+    // A timeout may be the kernel's or the client's; EACCES and other errors share an outcome.
     for errno in [110, 13] {
         assert_eq!(sure(&text(errno)), ("likely", vec![]), "{errno}");
     }
@@ -133,7 +133,7 @@ fn one_error_is_said_of_connects_only_where_it_was_one() {
 #[test]
 fn old_failures_of_many_upstreams_do_not_displace_what_fails_now() {
     let once = |n: u32, status: &str| format!("+5 t1 GET /a host=h{n} port={} > {status}\n", 10_000 + n);
-    // Three groups each, nearly as many as are counted.
+    // Three groups each, nearly up to the limit.
     let old: String = (0..1360).map(|n| once(n, "500")).collect();
     let others: String = (2000..2010).map(|n| once(n, "500")).collect();
     let text = old + "+20000 " + &calls(0..4, 100, "503")[5..] + &others + &calls(4..12, 100, "503");
@@ -153,7 +153,7 @@ fn a_second_address_that_works_at_once_is_no_failure() {
 fn a_burst_goes_on_to_be_told() {
     let said = found(&(calls(0..60, 100, "200") + &calls(60..400, 50, "500")));
     let counts: Vec<u64> = said.iter().map(|(_, evidence)| evidence.failures).collect();
-    // 17 s: at least every 5 s, and not at every call.
+    // The burst takes 17 s: an update at least every 5 s, and not at every call.
     assert!((4..9).contains(&counts.len()) && counts.is_sorted(), "{counts:?}");
     assert!(*counts.last().expect("some") > 240, "{counts:?}");
 }
@@ -211,7 +211,7 @@ fn calls_that_stop_have_not_recovered() {
         "{}",
         title(last)
     );
-    // They are over once calls succeed.
+    // The incident is over once calls succeed.
     let said = found(&(stopped + &calls(0..5, 100, "200") + "+11000 t1 GET /x port=99 host=y > 200\n"));
     assert_eq!(
         said.last().map(|(state, evidence)| (*state, evidence.course)),

@@ -34,7 +34,7 @@ fn callers_that_go_before_their_answer_are_told_with_numbers() {
 
 #[test]
 fn what_is_no_late_answer() {
-    // Its side closed at once, as `nc -N` does; a few; gone after the answer; few of many.
+    // Callers that shut down sending at once, as `nc -N` does; too few; after the response; a small share.
     let half = "*5 +400 t1 in GET /a\n+1 t1 in > gone\n+500 t1 in > 200\n";
     let half: String = (0..5).map(|_| &half[3..]).collect();
     let few = "+0 t1 in GET /a\n+2000 t1 in > gone\n+900 t1 in > 200\n";
@@ -44,7 +44,7 @@ fn what_is_no_late_answer() {
     }
 }
 
-/// Calls of 3 s whose callers end them in a way.
+/// Calls of 3 s whose callers end them by `end`.
 fn calls(end: &str) -> String {
     (0..4).map(|n| format!("+400 t{n} in GET /{n}\n+3000 t{n} in > {end}\n")).collect::<Vec<_>>().concat()
 }
@@ -65,7 +65,7 @@ fn only_resets_by_all_callers_are_certain() {
     assert_eq!(doubtful(&calls("reset")).first(), Some(&false));
     let one = "+400 t9 in GET /x\n+3000 t9 in > gone\n+100 t9 in > 200\n";
     assert_eq!(doubtful(&(one.to_owned() + &calls("reset"))).first(), Some(&true));
-    // Gone by a FIN; it is the process that resets.
+    // The callers sent a FIN, and the process itself resets.
     let own = "+400 t9 in GET /x\n+3000 t9 in > gone\n+100 t9 in > abort\n".repeat(4);
     assert_eq!(doubtful(&own).first(), Some(&true));
 }
@@ -76,7 +76,7 @@ fn what_a_process_had_ends_with_it() {
     let said = found(&(late.clone() + "+100 exit\n+60000 t1 in GET /b > 200"));
     let (state, last) = said.last().expect("some");
     assert_eq!((*state, last.course, last.gone), (State::Closed, LateCourse::Ended, 3), "{said:?}");
-    // Another process with its number begins anew.
+    // Another process with the same PID starts without history.
     let one = "+400 t1 in GET /a\n+2000 t1 in > gone\n+3000 t1 in > 200\n";
     assert!(found(&(one.repeat(2) + "+100 exit\n" + one)).is_empty());
 }

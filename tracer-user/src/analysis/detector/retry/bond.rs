@@ -1,4 +1,4 @@
-//! Which chain an attempt belongs to.
+//! Assignment of attempts to chains.
 
 use super::{Caller, ChainId, MOST_CANDIDATES, Retry, call::Marks, chain::Doing, rhythm::Habit};
 use crate::{
@@ -6,12 +6,12 @@ use crate::{
     model::exchange::{ProcessRef, Request},
 };
 
-/// Events of two threads may be this much out of order.
+/// Maximum disorder of events of two threads, in nanoseconds.
 const SKEW_NS: u64 = 1_000_000;
-/// How much less an attempt from another thread belongs to a chain.
+/// Penalty on the distance for an attempt from another thread.
 pub(super) const OTHER_THREAD: f64 = 0.4;
 
-/// An attempt that begins.
+/// An attempt that starts.
 pub(super) struct Beginning<'a> {
     pub(super) process: &'a ProcessRef,
     pub(super) started: Timestamp,
@@ -20,21 +20,21 @@ pub(super) struct Beginning<'a> {
     pub(super) key: u64,
 }
 
-/// What a chain and an attempt have in common.
+/// Relation between a chain and an attempt.
 #[derive(Default)]
 pub(super) struct Bond {
     pub(super) explicit: Vec<&'static str>,
     pub(super) caller: Option<Caller>,
     pub(super) doubtful: bool,
-    /// It may as well be another call: only more attempts can tell.
+    /// Whether the attempt may be an independent call, which only further attempts can rule out.
     pub(super) held: bool,
     pub(super) other_thread: bool,
-    /// Smaller is better.
+    /// Distance between attempt and chain; smaller is better.
     pub(super) distance: f64,
 }
 
 impl Retry {
-    /// The chain that an attempt belongs to.
+    /// Finds the chain that an attempt belongs to.
     pub(super) fn find(&mut self, beginning: &Beginning<'_>) -> Option<(ChainId, Bond)> {
         let candidates: Vec<ChainId> = self.by_key.get(&beginning.key)?.iter().copied().take(MOST_CANDIDATES).collect();
         let mut best: Option<(ChainId, Bond)> = None;
@@ -51,7 +51,7 @@ impl Retry {
         Some((id, bond))
     }
 
-    /// Whether the attempt may belong to the chain, and what speaks for it.
+    /// Relation of the attempt to the chain; `None` if it cannot belong to it.
     pub(super) fn bond(&mut self, id: ChainId, beginning: &Beginning<'_>) -> Option<Bond> {
         let chain = self.chains.get(&id)?;
         let span = chain.span();
@@ -92,8 +92,8 @@ impl Retry {
         match (&chain.caller, &bond.caller) {
             (Some(one), Some(other)) if one.exchange != other.exchange => return None,
             (Some(_), Some(_)) => same_caller = true,
-            // Whoever asked after the first attempt had begun did not cause it. Where threads take turns, the only one
-            // that a thread serves need not be whom it works for.
+            // An inbound call that started after the first attempt did not cause it. If threads take turns, the only
+            // inbound call of a thread need not be the one that it works for.
             (None, Some(other)) if self.callers.get(other.exchange).is_some_and(|inbound| inbound.started > first) => {
                 if !turns || other.by != "same thread" {
                     return None;
@@ -101,7 +101,7 @@ impl Retry {
                 bond.held = true;
                 bond.caller = None;
             }
-            // All who may have caused the first attempt are answered, and others are not.
+            // All inbound calls that may have caused the first attempt are answered, and others are not.
             (None, None) if chain.served => bond.held = self.callers.oldest().is_some_and(|oldest| oldest > first),
             _ => {}
         }
@@ -109,7 +109,8 @@ impl Retry {
         bond.other_thread = !same_thread && chain.loose.is_none();
         let gap = started.since(span.1) as f64;
         if bond.explicit.is_empty() && !same_caller && !same_thread {
-            // Another thread's call is another call, unless threads take turns here; and then one that comes at once may be.
+            // A call of another thread is another call, unless threads take turns. Even then, one that comes at once is
+            // another call.
             let may = turns || chain.loose.is_some();
             if !may || gap <= self.thresholds.immediate.as_nanos() as f64 {
                 return None;
@@ -123,7 +124,8 @@ impl Retry {
         if bond.explicit.is_empty() && !same_caller {
             match self.rhythms.habit(beginning.key, span, started) {
                 Habit::None => {}
-                // Connects do not say what for: where many calls are made, these may be of as many.
+                // A connect does not name its purpose. If many calls are made, these connects may belong to as many
+                // calls.
                 Habit::Busy if beginning.request.is_none() && chain.call.method.is_none() => bond.held = true,
                 Habit::Busy if chain.attempts > 1 && due && beginning.request.is_some() => bond.doubtful = true,
                 Habit::Busy => return None,

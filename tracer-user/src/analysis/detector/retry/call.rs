@@ -1,4 +1,4 @@
-//! What makes two calls the same: method, authority, path with query and body; and what says so explicitly.
+//! Identity of calls: method, authority, path with query, and body; and explicit marks of attempts.
 
 use std::hash::Hasher as _;
 
@@ -6,10 +6,11 @@ use rustc_hash::FxHasher;
 
 use crate::model::exchange::{Body, ExchangeId, Fields, Request};
 
-/// Bytes of a method, authority or path that are kept to be shown and compared; what is longer is compared by its hash.
+/// Maximum length in bytes of a method, authority or path kept for display and comparison. The hash covers the whole
+/// text.
 const TEXT_LIMIT: usize = 1024;
 
-/// A hash of bytes.
+/// Hashes several byte strings.
 pub(super) fn hash(parts: &[&[u8]]) -> u64 {
     let mut hasher = FxHasher::default();
     for part in parts {
@@ -19,22 +20,22 @@ pub(super) fn hash(parts: &[&[u8]]) -> u64 {
     hasher.finish()
 }
 
-/// What a call is for, without its body: cheap enough for every request.
+/// Key of a call without its body, cheap enough for every request.
 pub(super) fn key(pid: u32, request: &Request, remote: &str) -> u64 {
     key_with(pid, request, request.authority().unwrap_or(remote))
 }
 
-/// The same where the authority is at hand.
+/// Key of a call whose authority is already known.
 pub(super) fn key_with(pid: u32, request: &Request, authority: &str) -> u64 {
     hash(&[&pid.to_ne_bytes(), request.method.as_bytes(), authority.as_bytes(), request.path().as_bytes()])
 }
 
-/// What connects to an address are the same call.
+/// Key of the connects to an address.
 pub(super) fn connect_key(pid: u32, remote: &str) -> u64 {
     hash(&[&pid.to_ne_bytes(), b"connect", remote.as_bytes()])
 }
 
-/// Keys of the latest calls, to be had again when they end.
+/// Keys of the latest calls, for use when they end.
 #[derive(Debug)]
 pub(super) struct Keys(Vec<(ExchangeId, u64)>);
 
@@ -60,18 +61,18 @@ impl Keys {
     }
 }
 
-/// The body, as far as it was kept.
+/// Hash of the captured part of the body and of its length.
 pub(super) fn digest(body: &Body) -> u64 {
     hash(&[&body.bytes.to_ne_bytes(), &body.captured])
 }
 
-/// Text of the call, cut where it is long.
+/// Identity of a call as text, truncated to the limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) method: Option<Box<str>>,
     pub(super) authority: Box<str>,
     pub(super) path: Box<str>,
-    /// Of the body; 0 for a connect.
+    /// Hash of the body; 0 for a connect.
     pub(super) digest: u64,
 }
 
@@ -85,7 +86,7 @@ impl Call {
         }
     }
 
-    /// Its key, as if this process had made it; of what is longer than is kept, another key than that of the request.
+    /// Key of the call as if process `pid` had made it. For truncated text it differs from the key of the request.
     pub(super) fn key(&self, pid: u32) -> u64 {
         match &self.method {
             Some(method) => {
@@ -99,7 +100,7 @@ impl Call {
         Self { method: None, authority: cut(remote), path: Box::default(), digest: 0 }
     }
 
-    /// Whether the request is for the same; its key is known to be equal, its body is not.
+    /// Whether a request is the same call. Compares the texts and the body; the caller has compared the keys.
     pub(super) fn is_of(&self, request: &Request, remote: &str) -> bool {
         let same = |mine: &str, other: &str| *mine == *cut_str(other);
         self.method.as_deref().is_some_and(|method| same(method, &request.method))
@@ -117,24 +118,24 @@ pub(super) fn cut(text: &str) -> Box<str> {
     cut_str(text).into()
 }
 
-/// What a request says of itself, as hashes: values are the peer's and of any length.
+/// Marks in the headers of a request, stored as hashes, as the values have any length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marks {
-    /// A key that is the same for all attempts of one call, and the header that has it.
+    /// Key that is equal for all attempts of one call, with the name of its header.
     pub(super) key: Option<(&'static str, u64)>,
-    /// Which attempt it is, from 1, and the header that says so.
+    /// Number of the attempt, from 1, with the name of its header.
     pub(super) number: Option<(&'static str, u32)>,
-    /// The trace it belongs to.
+    /// Trace ID.
     pub(super) trace: Option<u64>,
-    /// An id of the request that is handled.
+    /// ID of the request that is being handled.
     pub(super) request: Option<u64>,
-    /// On whose behalf it is made: credentials, cookies, forwarded addresses.
+    /// Hash of credentials, cookies and forwarded addresses, which identify the user of the call.
     pub(super) identity: u64,
-    /// A program that probes or scrapes sent it.
+    /// Whether a health check or scraper sent it.
     pub(super) prober: bool,
 }
 
-/// Headers that programs which check health or scrape put into `User-Agent`.
+/// Substrings of the `User-Agent` of health checks and scrapers.
 const PROBERS: [&str; 12] = [
     "kube-probe",
     "prometheus",
@@ -149,7 +150,7 @@ const PROBERS: [&str; 12] = [
     "health-check",
     "nagios",
 ];
-/// Last parts of paths that are asked for again and again by their nature.
+/// Last path segments of resources that are polled by design.
 const PROBED: [&str; 14] = [
     "health",
     "healthz",
@@ -176,7 +177,7 @@ impl Marks {
         marks
     }
 
-    /// Which attempt a request says it is, without reading all else.
+    /// Number of the attempt that the headers state; skips all other headers.
     pub(super) fn numbered(headers: &Fields) -> Option<u32> {
         let mut marks = Self::default();
         for (name, value) in headers.iter().filter(|(name, _)| matches!(name.len(), 15 | 21 | 23 | 26)) {
@@ -197,7 +198,7 @@ impl Marks {
                 self.prober |= PROBERS.iter().any(|prober| text.contains(prober));
             }
             11 if is("traceparent") => self.trace = value.get(3..35).map(|id| hash(&[id])),
-            // Of a signature that has the time in it nothing can be said.
+            // A signature that contains the time does not identify the user.
             13 if is("authorization") && !signed(value) => add(value),
             12 if is("x-b3-traceid") => self.trace = self.trace.or(Some(hash(&[value]))),
             12 if is("x-request-id") => self.request = Some(hash(&[value])),
@@ -224,7 +225,7 @@ impl Marks {
         }
     }
 
-    /// They say that these are not attempts of one call.
+    /// Whether the marks rule out that both are attempts of one call.
     pub(super) fn contradict(&self, later: &Self) -> bool {
         let keys = match (self.key, later.key) {
             (Some(one), Some(other)) => one != other,
@@ -232,7 +233,7 @@ impl Marks {
             // A client that sends keys sends them with every attempt.
             _ => true,
         };
-        // A library counts from one for each call; a proxy's count may have been passed on by a program in between.
+        // A library counts from one for each call. A proxy's count may have been passed on by a program in between.
         let begins_anew = later.number.is_some_and(|(name, number)| number <= 1 && name != "x-envoy-attempt-count");
         keys || begins_anew || self.identity != later.identity
     }
@@ -250,14 +251,14 @@ fn is_probed(path: &str) -> bool {
     PROBED.iter().any(|probed| last.eq_ignore_ascii_case(probed))
 }
 
-/// Nanoseconds that `Retry-After` asks for: seconds, or a date (RFC 9110 section 10.2.3) against `Date`.
+/// Delay in nanoseconds that `Retry-After` states: seconds, or a date (RFC 9110 section 10.2.3) relative to `Date`.
 pub(super) fn retry_after(headers: &Fields) -> Option<u64> {
     let value = std::str::from_utf8(headers.get("retry-after")?).ok()?.trim();
     let seconds = if let Ok(seconds) = value.parse::<u64>() {
         seconds
     } else {
         let until = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
-        // The server's own clock: nobody else's fits its date.
+        // Only the server's own clock is comparable with its date.
         let now = std::str::from_utf8(headers.get("date")?).ok()?;
         let now = jiff::fmt::rfc2822::parse(now).ok()?.timestamp();
         u64::try_from(until.as_second().saturating_sub(now.as_second())).ok()?
@@ -265,7 +266,7 @@ pub(super) fn retry_after(headers: &Fields) -> Option<u64> {
     (seconds <= LONGEST_RETRY_AFTER).then_some(seconds * 1_000_000_000)
 }
 
-/// Nobody waits longer, and sums stay small.
+/// Maximum `Retry-After` in seconds; no client waits longer, and sums cannot overflow.
 const LONGEST_RETRY_AFTER: u64 = 7 * 24 * 3600;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Inbound exchanges that are being handled: who waits for the calls that the target makes.
+//! Inbound exchanges in progress, which may wait for the calls of the target.
 
 use std::collections::BTreeSet;
 
@@ -13,15 +13,15 @@ use crate::{
     model::exchange::{Exchange, ExchangeId, OpenExchange, Outcome},
 };
 
-/// Inbound exchanges that are known at once; of more, no link is made.
+/// Maximum number of known inbound exchanges; further ones are not linked.
 const MOST: usize = 16_384;
 
-/// An inbound exchange that is not answered.
+/// An unanswered inbound exchange.
 #[derive(Clone, Debug)]
 pub(super) struct Inbound {
     tid: u32,
     marks: Marks,
-    /// What was asked, for comparing.
+    /// Hash of method, path and user, for comparison.
     pub(super) asked: u64,
     method: Box<str>,
     path: Box<str>,
@@ -29,38 +29,38 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    /// Which attempt of its client's it says it is.
+    /// Number of the attempt that the client states; 1 if it states none.
     pub(super) fn number(&self) -> u32 {
         self.marks.number.map_or(1, |(_, number)| number)
     }
 }
 
-/// Inbound exchanges that are not answered.
+/// Unanswered inbound exchanges.
 #[derive(Debug, Default)]
 pub(super) struct Callers {
-    /// The target makes calls: only then is it of use to know for whom.
+    /// Whether the target makes calls; otherwise callers are not tracked.
     wanted: bool,
     open: FxHashMap<ExchangeId, Inbound>,
-    /// The same, the oldest first.
+    /// The same exchanges, oldest first.
     by_age: BTreeSet<(Timestamp, ExchangeId)>,
     by_trace: FxHashMap<u64, ExchangeId>,
     by_request: FxHashMap<u64, ExchangeId>,
-    /// How many a thread handles, and their numbers xored: of one alone, its number.
+    /// For each thread, the number of its exchanges and the XOR of their IDs, which is the ID if there is one.
     by_thread: FxHashMap<u32, (u32, u64)>,
 }
 
 impl Callers {
-    /// The target made a call.
+    /// Starts tracking, as the target has made a call.
     pub(super) fn want(&mut self) {
         self.wanted = true;
     }
 
-    /// Whether the target makes calls.
+    /// Whether callers are tracked.
     pub(super) fn are_wanted(&self) -> bool {
         self.wanted
     }
 
-    /// The target is asked for something.
+    /// Records an inbound exchange.
     pub(super) fn began(&mut self, exchange: &OpenExchange<'_>) {
         let Some(request) = exchange.request.filter(|_| self.wanted && self.open.len() < MOST) else { return };
         let marks = Marks::of(request);
@@ -88,7 +88,7 @@ impl Callers {
         *numbers ^= exchange.id.0;
     }
 
-    /// The target has answered, or the exchange ended otherwise.
+    /// Removes an inbound exchange that ended.
     pub(super) fn ended(&mut self, exchange: &Exchange) -> Option<Inbound> {
         if self.open.is_empty() {
             return None;
@@ -112,7 +112,7 @@ impl Callers {
         Some(inbound)
     }
 
-    /// Who waits for a call that began then, on this thread, with these marks.
+    /// Inbound exchange that waits for a call with this thread, these marks and this start.
     pub(super) fn of(&self, tid: u32, marks: &Marks, started: Timestamp) -> Option<Caller> {
         let by = |index: &FxHashMap<u64, ExchangeId>, key: Option<u64>| index.get(&key?).copied();
         let alone = || self.by_thread.get(&tid).filter(|(count, _)| *count == 1).map(|(_, id)| ExchangeId(*id));
@@ -124,12 +124,12 @@ impl Callers {
         Some(Caller { exchange, by, method: inbound.method.clone(), path: inbound.path.clone(), got: None })
     }
 
-    /// Somebody waits for the target.
+    /// Whether any inbound exchange is unanswered.
     pub(super) fn has_open(&self) -> bool {
         !self.open.is_empty()
     }
 
-    /// Since when whoever waits longest does.
+    /// Start of the oldest unanswered exchange.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         self.by_age.first().map(|(started, _)| *started)
     }
@@ -139,7 +139,7 @@ impl Callers {
     }
 }
 
-/// What the caller got, and whether it was a failure.
+/// Response of a caller, and whether it was a failure.
 pub(super) fn answer(exchange: &Exchange) -> (Box<str>, bool) {
     match (&exchange.response, exchange.outcome) {
         (Some(response), Outcome::Complete | Outcome::Upgraded) => {

@@ -1,4 +1,4 @@
-//! One chain: its attempts, what is made of their gaps, and what is said of it.
+//! State of one chain: its attempts, the pattern of their gaps, and its report.
 
 use super::{
     Attempt, Caller, Pattern, RetryEvidence, RetryResult, RetryThresholds, TELL_EVERY_NS,
@@ -20,37 +20,37 @@ use crate::{
     },
 };
 
-/// Attempts that are listed: the first two, and the latest.
+/// Maximum number of attempts kept: the first two and the latest.
 const LISTED: usize = 32;
-/// Gaps that the pattern is made of: what has not shown by then has none.
+/// Maximum number of gaps used for the pattern.
 const FITTED: usize = 24;
 
-/// Attempts that begin so far from each other are no hot loop.
+/// Attempts whose starts are this far apart (nanoseconds) are no hot loop.
 const NOT_HOT_NS: u64 = 1_000_000_000;
-/// A scheduler may be so late.
+/// Tolerated scheduling delay in nanoseconds.
 const MISS_NS: u64 = 10_000_000;
 
-/// What a chain is doing.
+/// Phase of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doing {
     /// The latest attempt failed.
     Waiting,
-    /// The latest attempt is a connect that goes on.
+    /// The latest attempt is a connect in progress.
     Connecting(ConnectionId),
-    /// The latest attempt has its connection, which carries nothing yet.
+    /// The latest attempt has its connection, which has carried no bytes yet.
     Connected(ConnectionId, Timestamp),
-    /// The latest attempt is under way.
+    /// The latest attempt is in flight.
     Trying(ExchangeId),
-    /// It was said to be given up, as its caller was answered; another attempt would show that it goes on.
+    /// The chain was reported as given up because its caller was answered. Another attempt would resume it.
     GivenUp,
 }
 
-/// A call that failed, and its attempts since.
+/// A failed call and its later attempts.
 #[derive(Debug)]
 pub(super) struct Chain {
     pub(super) call: Call,
     pub(super) marks: Marks,
-    /// What it is found by: the call's key and that of its connects.
+    /// Keys for the look-up: that of the call and that of its connects.
     pub(super) keys: [u64; 2],
     pub(super) process: ProcessRef,
     pub(super) doing: Doing,
@@ -60,36 +60,36 @@ pub(super) struct Chain {
     pub(super) fit: Fit,
     pub(super) opened: Option<Opened>,
     pub(super) said: Timestamp,
-    /// Something happened since that was not told of yet.
+    /// Whether a change is not reported yet.
     pub(super) owed: bool,
     pub(super) deadline: Timestamp,
     pub(super) caller: Option<Caller>,
     pub(super) confidence: Confidence,
     pub(super) pathologies: Vec<&'static str>,
-    /// The latest failure is one that clients should not repeat.
+    /// Whether the latest failure is one that clients should not retry.
     pub(super) weak: bool,
-    /// The latest failure was on a connection that had been used before, and nothing was answered.
+    /// Whether the latest failure was on a reused connection without any response byte.
     pub(super) stale: bool,
-    /// The latest answer set a cookie, which the next attempt may bring.
+    /// Whether the latest response set a cookie, which the next attempt may send.
     pub(super) cookie_set: bool,
     pub(super) answer: Option<u16>,
-    /// Whom it is for.
+    /// Key of the upstream.
     pub(super) upstream: u64,
-    /// Threads, or children, make its attempts one after the other: the process that they come from.
+    /// Parent process, if several threads or children make the attempts one after the other.
     pub(super) loose: Option<u32>,
-    /// Where to, as text.
+    /// Remote address as text.
     pub(super) remote: Box<str>,
-    /// Where its attempts went, as far as they are kept.
+    /// Addresses of the attempts; bounded.
     pub(super) addresses: Vec<Box<str>>,
-    /// The target was being asked for something when it began.
+    /// Whether the target was handling an inbound exchange at the start.
     pub(super) served: bool,
-    /// Its attempts may as well be calls of their own: only gaps that surely grow say that they are not.
+    /// Whether the attempts may be independent calls, which only clearly growing gaps rule out.
     pub(super) held: bool,
-    /// How often the next attempt did not come when it was foretold.
+    /// Number of attempts that did not come when predicted.
     misses: u32,
 }
 
-/// How an attempt ended.
+/// End of an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
     pub(super) time: Timestamp,
@@ -133,12 +133,12 @@ impl Chain {
         }
     }
 
-    /// When what is owed may be told.
+    /// Earliest time of the next report.
     pub(super) fn may_tell(&self) -> Timestamp {
         Timestamp(self.said.0.saturating_add(TELL_EVERY_NS))
     }
 
-    /// Tells how it stands.
+    /// Reports the current state.
     pub(super) fn tell(&mut self, upstream: (u64, u64), now: Timestamp, findings: &mut Findings) {
         self.owed = false;
         if let Some(opened) = self.opened {
@@ -147,7 +147,7 @@ impl Chain {
         }
     }
 
-    /// Until when its connects may be of several calls, each of which goes on to another address.
+    /// Time until which the connects may belong to several calls that each fall back to another address.
     pub(super) fn may_go_elsewhere(&self) -> Option<Timestamp> {
         let at_once = self.call.method.is_none() && self.gaps.iter().all(|gap| gap.length <= fallback::AT_ONCE_NS);
         at_once.then(|| Timestamp(self.span().0.0.saturating_add(fallback::OTHER_FAMILY_NS)))
@@ -158,7 +158,7 @@ impl Chain {
         self.listed.last().map_or_else(Default::default, |last| (last.started, last.ended.unwrap_or(last.started)))
     }
 
-    /// Another attempt began.
+    /// Adds an attempt.
     pub(super) fn begin(
         &mut self,
         exchange: Option<ExchangeId>,
@@ -208,7 +208,7 @@ impl Chain {
         let hot = thresholds.hot_attempts.saturating_sub(1) as usize;
         let short = |pair: &&[Attempt]| {
             pair[1].gap.is_some_and(|gap| gap <= thresholds.hot_gap.as_nanos() as u64 && !pair[1].resent)
-                // Whoever waits so long for each attempt does not hurry.
+                // A client whose attempts take this long is no hot loop.
                 && pair[1].started.since(pair[0].started) < NOT_HOT_NS
         };
         if hot > 0 && self.listed.windows(2).rev().take_while(short).count() >= hot {
@@ -234,11 +234,11 @@ impl Chain {
         }
     }
 
-    /// Clients that close only when their backoff is over: finds when the attempts failed, and with it the gaps. With
-    /// `over`, no attempt follows the latest.
+    /// Separates timeout and backoff for clients that close only after their backoff, and corrects the gaps. `over`
+    /// means that no attempt follows the latest.
     pub(super) fn find_timeout(&mut self, over: bool, thresholds: &RetryThresholds) {
         let known = self.listed.len();
-        // What is not listed any more does not change.
+        // Attempts that are no longer listed cannot be corrected.
         if known as u32 != self.attempts.min(LISTED as u32) || known < 2 {
             return;
         }
@@ -276,14 +276,14 @@ impl Chain {
                 self.listed[index].gap = Some(self.listed[index].started.since(ended));
             }
         }
-        // As many as the pattern is made of.
+        // The pattern uses as many gaps.
         for (gap, attempt) in self.gaps.iter_mut().zip(self.listed.iter().filter_map(|attempt| attempt.gap)) {
             gap.length = attempt;
         }
         self.fit = pattern::fit(&self.gaps, thresholds);
     }
 
-    /// What failed may have been carried out, and is carried out again (RFC 9110 section 9.2.2).
+    /// Whether the failed request may have been executed and is repeated without protection (RFC 9110 section 9.2.2).
     fn is_risky(&self) -> bool {
         let before = self.listed.iter().rev().nth(1).and_then(|attempt| attempt.failure);
         let done = match before {
@@ -300,7 +300,7 @@ impl Chain {
         }
     }
 
-    /// The latest attempt failed.
+    /// Records that the latest attempt failed.
     pub(super) fn fail(&mut self, ended: Ended, thresholds: &RetryThresholds) {
         if let Some(attempt) = self.listed.last_mut() {
             attempt.ended = Some(ended.time);
@@ -314,7 +314,7 @@ impl Chain {
         self.deadline = Timestamp(ended.time.0.saturating_add(self.patience(ended.retry_after, thresholds)));
     }
 
-    /// The latest attempt is over, but how it was answered is lost.
+    /// Records that the latest attempt ended without a known response.
     pub(super) fn unseen(&mut self, time: Timestamp, thresholds: &RetryThresholds) {
         if let Some(attempt) = self.listed.last_mut() {
             attempt.ended = Some(time);
@@ -324,7 +324,7 @@ impl Chain {
         self.deadline = Timestamp(time.0.saturating_add(self.patience(None, thresholds)));
     }
 
-    /// How long an attempt is waited for: well beyond when it is due.
+    /// Time in nanoseconds to wait for another attempt, well beyond its due time.
     fn patience(&self, retry_after: Option<u64>, thresholds: &RetryThresholds) -> u64 {
         const SECOND: u64 = 1_000_000_000;
         let longest = self.gaps.iter().map(|gap| gap.length).max().unwrap_or_default();
@@ -337,21 +337,21 @@ impl Chain {
         patience.min(thresholds.longest.as_nanos() as u64).max(asked)
     }
 
-    /// When the next attempt is due.
+    /// Predicted start of the next attempt.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         if self.doing != Doing::Waiting {
             return None;
         }
         let last = self.listed.last()?;
         let asked = last.retry_after.filter(|_| !self.pathologies.contains(&"retry_after_ignored"));
-        // Where the server asked before and does not now, the client's own backoff is not known.
+        // If the server stated a delay before and not now, the client's own backoff is unknown.
         let own = self.fit.next.filter(|_| self.fit.pattern != Some(Pattern::RetryAfter));
-        // Chance makes gaps that look like a pattern for a while.
+        // Random gaps may look like a pattern for a while.
         let own = own.filter(|_| self.misses == 0 || (self.misses == 1 && self.fit.settled));
         Some(Timestamp(last.ended?.0.saturating_add(asked.or(own)?)))
     }
 
-    /// From start to start it is steadier than a backoff after attempts of different lengths could be.
+    /// Whether the time from start to start is steadier than a backoff after attempts of varying length could be.
     fn is_steady(&self) -> bool {
         let periods: Vec<f64> =
             self.listed.windows(2).map(|pair| pair[1].started.since(pair[0].started) as f64).collect();
@@ -359,7 +359,7 @@ impl Chain {
         periods.len() >= 2 && periods.iter().all(|period| (period - mean).abs() <= 0.03 * mean + 2e6)
     }
 
-    /// Whether it can be said to be a chain; see the module's text for what speaks against it.
+    /// Whether the evidence suffices to report a chain; the module documentation lists the counter-evidence.
     pub(super) fn is_sure(&self, thresholds: &RetryThresholds) -> bool {
         let own: Vec<&Gap> = self.gaps.iter().filter(|gap| !gap.resent).collect();
         let Some(first) = own.first() else { return !self.confidence.explicit.is_empty() };
@@ -406,7 +406,7 @@ impl Chain {
     pub(super) fn report(&self, result: RetryResult, upstream: (u64, u64)) -> Report {
         let mut confidence = self.confidence.clone();
         let alone = confidence.explicit.is_empty() && self.caller.is_none();
-        // At its own period a poller fails just so.
+        // A poller with this period fails in the same way.
         confidence.doubtful |=
             alone && self.attempts > 2 && self.fit.pattern == Some(Pattern::Constant) && self.is_steady();
         Report {

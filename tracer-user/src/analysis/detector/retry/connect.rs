@@ -1,4 +1,4 @@
-//! Connects: attempts that have no request yet.
+//! Connects: attempts without a request yet.
 
 use super::{
     ChainId, Failure, MOST_CANDIDATES, QUIET_NS, Retry,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Retry {
-    /// A connect begins, or is through.
+    /// Handles a connect that starts or is established.
     pub(super) fn connects(
         &mut self,
         connection: &OpenConnection<'_>,
@@ -59,7 +59,7 @@ impl Retry {
         }
     }
 
-    /// A chain that waits for a connect; with `any`, also one that waits for a request to the same address.
+    /// Finds a chain that waits for a connect; with `any`, also one that waits for a request to the same address.
     pub(super) fn find_connect(&mut self, beginning: &Beginning<'_>, any: bool) -> Option<(ChainId, Bond)> {
         let candidates: Vec<ChainId> = self.by_key.get(&beginning.key)?.iter().copied().take(MOST_CANDIDATES).collect();
         let mut best: Option<(ChainId, Bond)> = None;
@@ -72,7 +72,7 @@ impl Retry {
             let Some(mut bond) = self.bond(id, beginning) else { continue };
             count += 1;
             if self.chains.get(&id).is_some_and(|chain| chain.call.method.is_some()) {
-                // A connect does not say what for.
+                // The purpose of a connect is unknown.
                 bond.distance += 0.25;
             }
             if best.as_ref().is_none_or(|(_, known)| bond.distance < known.distance) {
@@ -154,7 +154,7 @@ impl Retry {
         }
     }
 
-    /// Another address is tried after one failed: the same attempt goes on.
+    /// Handles a connect to another address after a failed one: it continues the same attempt.
     pub(super) fn falls_back(&mut self, process: &ProcessRef, remote: &Endpoint, started: Timestamp) {
         let Some(chain) = self.fallbacks.goes_on(process, remote, started, self.callers.has_open()) else { return };
         if self.chains.get(&chain).is_some_and(|chain| chain.opened.is_none()) {

@@ -1,4 +1,4 @@
-//! How attempts and chains end.
+//! Ends of attempts and chains.
 
 use super::{
     ChainId, Failure, Retry, RetryResult,
@@ -13,22 +13,22 @@ use crate::{
     model::exchange::{Exchange, ExchangeId, OpenExchange, Outcome, ProcessRef, Quality, Request, Response},
 };
 
-/// A client that closes after so long a silence within the answer did not want to wait any longer.
+/// Silence within a response in nanoseconds after which a closing client counts as having timed out.
 const STALLED_NS: u64 = 500_000_000;
-/// What a response's body adds to the end of an attempt is told from here on.
+/// Minimum extension of an attempt by its response body, in nanoseconds, that triggers an update.
 const WORTH_TELLING_NS: u64 = 5_000_000;
-/// Callers that got a failure and are known again when they ask once more.
+/// Maximum number of callers with a failed response that are remembered, to recognise their retries.
 const REMEMBERED_CALLERS: usize = 64;
 
 impl Retry {
-    /// The status ends the chain of the exchange although it is no success: the upstream answers again, and what it says
-    /// of the request will not change.
+    /// Whether the status ends the chain although it is no success: the upstream responds again, and its verdict on the
+    /// request will not change.
     pub(super) fn is_over(&self, exchange: ExchangeId, status: u16) -> bool {
         let chain = self.by_exchange.get(&exchange).and_then(|id| self.chains.get(id));
         is_weak(status) && chain.is_some_and(|chain| chain.attempts > 1 && !chain.weak)
     }
 
-    /// The head of a response: a failure is one before its body is read.
+    /// Handles the head of a response. A failure counts before its body is read.
     pub(super) fn is_answered(&mut self, exchange: &OpenExchange<'_>, now: Timestamp, findings: &mut Findings) {
         let Some(response) = exchange.response else { return };
         if !is_failure(response.status) || self.is_over(exchange.id, response.status) {
@@ -78,7 +78,7 @@ impl Retry {
         }
     }
 
-    /// An exchange failed: one of a chain, or one that a chain may grow from.
+    /// Handles a failed exchange, which belongs to a chain or may begin one.
     pub(super) fn failed(
         &mut self,
         exchange: ExchangeId,
@@ -87,12 +87,12 @@ impl Retry {
         findings: &mut Findings,
         begin: impl FnOnce(&mut Self) -> Option<ChainId>,
     ) {
-        // An attempt of a chain that is over stays its own.
+        // An attempt of a finished chain stays with that chain.
         let known = self.by_exchange.get(&exchange).copied();
         let Some(id) = known.or_else(|| begin(self)) else { return };
         let Some(chain) = self.chains.get_mut(&id) else { return };
         if chain.doing == Doing::Waiting && known.is_some() {
-            // The end of a failure whose head was seen before; the next attempt may have begun already.
+            // The end of a failure whose head was seen before. The next attempt may have started already.
             if let Some(last) = chain.listed.last_mut().filter(|last| last.exchange == Some(exchange)) {
                 let later = ended.time.since(last.ended.unwrap_or_default());
                 last.ended = Some(ended.time);
@@ -117,7 +117,7 @@ impl Retry {
         }
     }
 
-    /// A chain of one attempt.
+    /// Begins a chain with one attempt.
     pub(super) fn begin_chain(
         &mut self,
         exchange: ExchangeId,
@@ -198,25 +198,25 @@ impl Retry {
     pub(super) fn give_up(&mut self, id: ChainId, now: Timestamp, findings: &mut Findings) {
         let Some(chain) = self.chains.get_mut(&id) else { return };
         if let Some(opened) = chain.opened {
-            // What is given up is not due.
+            // No further attempt is due.
             chain.doing = Doing::GivenUp;
             chain.owed = false;
             chain.find_timeout(true, &self.thresholds);
             let upstream = self.upstreams.counts(chain.upstream);
             let (_, ended) = chain.span();
-            // A proxy takes the next upstream: nobody was harmed.
+            // A proxy that takes the next upstream still serves its caller.
             let served = chain.caller.as_ref().and_then(|caller| caller.got.as_deref()).is_some_and(is_good);
             let result = if served { RetryResult::Bypassed } else { RetryResult::GaveUp };
             findings.close(opened, now, ended, chain.report(result, upstream));
         }
     }
 
-    /// The target answered somebody.
+    /// Handles the end of an inbound exchange.
     pub(super) fn caller_answered(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
         let Some(inbound) = self.callers.ended(exchange) else { return };
         let Some(waiting) = self.awaited.remove(&exchange.id) else { return };
         if exchange.outcome == Outcome::InFlight {
-            // Tracing ended, not the call: whoever waits goes on to wait.
+            // Tracing ended, not the call, so the caller still waits.
             return;
         }
         let (got, failed) = caller::answer(exchange);
@@ -239,23 +239,23 @@ impl Retry {
     }
 }
 
-/// Statuses after which calls are made again, or that say the request itself is wrong. Challenges (401, 407) are
-/// answered with credentials: that is no retry.
+/// Whether the status leads clients to retry, or says that the request itself is wrong. Challenges (401, 407) are
+/// answered with credentials, which is no retry.
 fn is_failure(status: u16) -> bool {
     (400..=599).contains(&status) && !matches!(status, 401 | 407)
 }
 
-/// Says that the request is wrong.
+/// Whether the status says that the request itself is wrong.
 fn is_weak(status: u16) -> bool {
     (400..=499).contains(&status) && !matches!(status, 408 | 425 | 429)
 }
 
-/// Whether what a caller got is a status that says that it was served.
+/// Whether the caller got a status below 400.
 fn is_good(got: &str) -> bool {
     got.parse::<u16>().is_ok_and(|status| status < 400)
 }
 
-/// How an exchange failed.
+/// Failure of an ended exchange, if it failed.
 fn failure_of(exchange: &Exchange, end: Timestamp) -> Option<Ended> {
     let response = exchange.response.as_ref();
     let status = response.map_or(0, |response| response.status);
@@ -275,7 +275,7 @@ fn failure_of(exchange: &Exchange, end: Timestamp) -> Option<Ended> {
         | Outcome::HostUnreachable
         | Outcome::TooManyFiles
         | Outcome::ConnectFailed) => Failure::NoConnection(outcome),
-        // What was answered and is not wanted any more has not failed, unless it stood still.
+        // A client that closes during a response has not timed out, unless the response had stalled.
         Outcome::ClientTimeout
             if status != 0 && end.since(exchange.timing.response_end.unwrap_or(end)) < STALLED_NS =>
         {
@@ -284,7 +284,7 @@ fn failure_of(exchange: &Exchange, end: Timestamp) -> Option<Ended> {
         Outcome::ClientTimeout => Failure::ClientTimeout,
     };
     if exchange.quality >= Quality::JoinedLate && response.is_none() {
-        // It may have been answered.
+        // The response may have been missed.
         return None;
     }
     let silent = response.is_none() && exchange.timing.connect_start.is_none();

@@ -1,4 +1,4 @@
-//! What is said of a retry chain.
+//! Evidence of a retry chain, and its wording.
 
 use super::pattern::{self, Gap};
 use crate::{
@@ -8,25 +8,25 @@ use crate::{
     text::redact::Redactor,
 };
 
-/// How an attempt failed.
+/// Failure of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// A status that asks for another try, or says that something is wrong.
+    /// A status that invites a retry or reports an error.
     Status(u16),
     /// The connection was refused.
     Refused,
-    /// The connection could not be made; the outcome tells why.
+    /// The connection could not be established; the outcome names the cause.
     NoConnection(Outcome),
     /// The connection was reset.
     Reset,
-    /// The connection was closed without a whole response.
+    /// The connection was closed without a complete response.
     Closed,
-    /// The client waited no longer.
+    /// The client timed out.
     ClientTimeout,
 }
 
 impl Failure {
-    /// In JSON: the status, or the outcome's name.
+    /// Name in JSON: the status, or the name of the outcome.
     pub fn name(self) -> String {
         match self {
             Self::Status(status) => status.to_string(),
@@ -38,7 +38,7 @@ impl Failure {
         }
     }
 
-    /// For a person.
+    /// Description for the user.
     pub fn words(self) -> String {
         match self {
             Self::Status(status) => status.to_string(),
@@ -55,50 +55,50 @@ impl Failure {
     }
 }
 
-/// One attempt.
+/// One attempt of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// 1 for the first call.
+    /// Number of the attempt; 1 for the first call.
     pub number: u32,
-    /// Its exchange; `None` while it is only a connect.
+    /// Exchange of the attempt; `None` while it is only a connect.
     pub exchange: Option<ExchangeId>,
-    /// When it began: the connect where it made a connection, else the request.
+    /// Start: of the connect if the attempt made a connection, otherwise of the request.
     pub started: Timestamp,
-    /// When it was over: of one that timed out, when its client stopped waiting, as far as that can be told.
+    /// End; for a timeout, the estimated time at which the client stopped waiting.
     pub ended: Option<Timestamp>,
-    /// When its connection was closed, where the client gave up waiting and closed it later than that.
+    /// Time at which the connection was closed, if that was later than `ended`.
     pub closed: Option<Timestamp>,
-    /// How it failed; `None` while it is open, or where it did not fail.
+    /// Failure; `None` while the attempt is open, or if it did not fail.
     pub failure: Option<Failure>,
-    /// Nanoseconds from the end of the attempt before to its start; `None` for the first.
+    /// Nanoseconds from the end of the previous attempt to this start; `None` for the first attempt.
     pub gap: Option<u64>,
-    /// Nanoseconds that the failure asked to wait (`Retry-After`).
+    /// Delay in nanoseconds that the response asked for (`Retry-After`).
     pub retry_after: Option<u64>,
-    /// Sent again at once by the transport, because the connection had been closed while it idled.
+    /// Whether the transport resent the request at once, because the idle connection had been closed.
     pub resent: bool,
 }
 
-/// How the gaps between attempts develop.
+/// Development of the gaps between attempts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pattern {
-    /// At once.
+    /// No gaps.
     Immediate,
-    /// Always the same.
+    /// Equal gaps.
     Constant,
-    /// Longer by the same amount each time.
+    /// Gaps that grow by a constant step.
     Linear,
-    /// Longer by the same factor each time.
+    /// Gaps that grow by a constant factor.
     Exponential,
-    /// Longer and longer, with chance in it.
+    /// Gaps that grow with random variation.
     ExponentialJitter,
-    /// As the server asks.
+    /// Gaps that follow `Retry-After`.
     RetryAfter,
-    /// None of these.
+    /// None of the other patterns.
     Irregular,
 }
 
 impl Pattern {
-    /// The name in JSON.
+    /// Name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Immediate => "immediate",
@@ -112,21 +112,21 @@ impl Pattern {
     }
 }
 
-/// How a chain ended, or that it goes on.
+/// Result of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryResult {
-    /// Another attempt is under way, or expected.
+    /// Another attempt is in flight or expected.
     Ongoing,
-    /// An attempt did not fail.
+    /// An attempt succeeded.
     Recovered,
     /// No attempt came when one was due.
     GaveUp,
-    /// Its caller got a good answer without it: from another upstream, or without an answer of this one.
+    /// The caller got a response below 400 without this call, such as from another upstream.
     Bypassed,
 }
 
 impl RetryResult {
-    /// The name in JSON.
+    /// Name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ongoing => "ongoing",
@@ -137,85 +137,85 @@ impl RetryResult {
     }
 }
 
-/// The inbound exchange whose handling made the calls.
+/// Inbound exchange on whose behalf the calls were made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Its exchange.
+    /// ID of the inbound exchange.
     pub exchange: ExchangeId,
-    /// What links them: `trace id`, `request id`, `same thread`.
+    /// Evidence of the link: `trace id`, `request id`, `same thread`.
     pub by: &'static str,
-    /// Method of what was asked of the target.
+    /// Method of the inbound request.
     pub method: Box<str>,
-    /// Path of it, with query.
+    /// Path of the inbound request, with query.
     pub path: Box<str>,
-    /// What the caller got: the status, or how it ended; `None` while it waits.
+    /// Status that the caller got, or outcome; `None` while it waits.
     pub got: Option<Box<str>>,
 }
 
-/// A retry chain.
+/// Evidence of a retry chain.
 #[derive(Clone, Debug)]
 pub struct RetryEvidence {
     /// Method; `None` while there were only connects.
     pub method: Option<Box<str>>,
-    /// Whom it is for.
+    /// Authority of the call.
     pub authority: Box<str>,
-    /// Where the attempts went, as far as they are kept.
+    /// Addresses of the attempts; bounded.
     pub addresses: Vec<Box<str>>,
     /// Path with query.
     pub path: Box<str>,
-    /// Attempts, those before tracing included where they are known to have been.
+    /// Number of attempts, including those before tracing if their number is known.
     pub attempts: u32,
     /// The first attempts and the latest.
     pub listed: Vec<Attempt>,
-    /// How the gaps develop; `None` while too few are known.
+    /// Pattern of the gaps; `None` while too few are known.
     pub pattern: Option<Pattern>,
-    /// More gaps than the pattern needs agree with it.
+    /// Whether more gaps agree with the pattern than it needs.
     pub settled: bool,
-    /// First gap of the pattern, in nanoseconds.
+    /// First gap of the pattern in nanoseconds.
     pub base: Option<u64>,
-    /// Factor from gap to gap.
+    /// Growth factor of the gaps.
     pub factor: Option<f64>,
-    /// Nanoseconds from gap to gap.
+    /// Growth step of the gaps in nanoseconds.
     pub step: Option<u64>,
-    /// The longest gap, where it was reached.
+    /// Longest gap in nanoseconds, if the gaps reached a cap.
     pub cap: Option<u64>,
-    /// The first retry came at once, and the pattern began after it.
+    /// Whether the first retry came at once, before the pattern began.
     pub first_immediate: bool,
-    /// When the next attempt is due, while one is expected and can be foretold.
+    /// Predicted start of the next attempt, if one is expected and predictable.
     pub next_due: Option<Timestamp>,
-    /// How it stands.
+    /// Result of the chain.
     pub result: RetryResult,
-    /// Status of the attempt that did not fail.
+    /// Status of the successful attempt.
     pub answer: Option<u16>,
-    /// Who waits for it.
+    /// Inbound exchange that waits for the call.
     pub caller: Option<Caller>,
-    /// What is wrong with how it retries.
+    /// Problems of the retry behaviour, by name.
     pub pathologies: Vec<&'static str>,
-    /// Calls to this upstream so far, as its callers meant them, and attempts made for them.
+    /// Number of logical calls to this upstream so far.
     pub upstream_calls: u64,
-    /// See there.
+    /// Number of attempts made for these calls.
     pub upstream_attempts: u64,
 }
 
 impl RetryEvidence {
-    /// The attempt of an exchange.
+    /// Finds the attempt of an exchange.
     pub fn attempt_of(&self, exchange: ExchangeId) -> Option<&Attempt> {
         self.listed.iter().rev().find(|attempt| attempt.exchange == Some(exchange))
     }
 
-    /// The gap before the attempt with this number.
+    /// Gap in nanoseconds before the attempt with this number.
     pub fn gap_before(&self, number: u32) -> Option<u64> {
         self.listed.iter().rev().find(|attempt| attempt.number == number)?.gap
     }
 
-    /// Whether the attempt with this number came when the server had asked for it.
+    /// Whether the attempt with this number followed the `Retry-After` of the previous one.
     pub fn came_as_asked(&self, number: u32) -> bool {
         let before = self.listed.iter().rev().find(|attempt| attempt.number + 1 == number);
         let gap = |length| Gap { length, retry_after: before.and_then(|before| before.retry_after), resent: false };
         self.gap_before(number).is_some_and(|length| pattern::obeys(&gap(length)))
     }
 
-    /// Method and URL.
+    /// Method and URL for display.
     pub fn call(&self, redactor: Redactor) -> String {
         let authority = redactor.authority(&self.authority);
         match &self.method {
@@ -228,7 +228,7 @@ impl RetryEvidence {
         }
     }
 
-    /// How it waits, in words.
+    /// Backoff in words.
     fn backoff(&self) -> Option<String> {
         let ms = |nanoseconds: Option<u64>| match nanoseconds.unwrap_or_default() {
             long @ 10_000_000_000.. => format!("{:.0} s", long as f64 / 1e9),
@@ -249,7 +249,7 @@ impl RetryEvidence {
         })
     }
 
-    /// The latest failure.
+    /// Failure of the latest failed attempt.
     pub fn last_failure(&self) -> Option<Failure> {
         self.listed.iter().rev().find_map(|attempt| attempt.failure)
     }
@@ -363,7 +363,7 @@ impl Explain for RetryEvidence {
                 ("retry_after_ms", ms(attempt.retry_after)),
                 ("resent", Value::Flag(attempt.resent)),
             ];
-            // Said only where it is another time than the end.
+            // Present only if it differs from the end.
             attempt_facts.extend(attempt.closed.map(|closed| ("closed", closed.into())));
             Value::Object(attempt_facts)
         });

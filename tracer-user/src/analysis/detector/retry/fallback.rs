@@ -1,8 +1,8 @@
-//! Addresses that are tried one after the other, or at once, for one call.
+//! Fallback between several addresses of one call.
 //!
-//! `localhost` is `::1` and `127.0.0.1`; a name has several addresses; a proxy has several servers. A client that is refused
-//! at one goes to the next at once, and one that waits for an address tries the next beside it (RFC 8305). All of that is
-//! one connect: it has failed only when the last address has.
+//! `localhost` is `::1` and `127.0.0.1`, a name may have several addresses, and a proxy has several servers. A client
+//! that is refused at one address tries the next at once, and one that waits for an address tries another in parallel
+//! (RFC 8305). All of this is one connect, which fails only when the last address fails.
 
 use std::{collections::VecDeque, net::SocketAddr};
 
@@ -12,11 +12,11 @@ use crate::{
     model::{connection::Endpoint, exchange::ProcessRef},
 };
 
-/// An address of the other family is tried after this time at most (RFC 8305 section 5).
+/// Maximum delay in nanoseconds before an address of the other family is tried (RFC 8305 section 5).
 pub(super) const OTHER_FAMILY_NS: u64 = 300_000_000;
-/// Any other address is tried at once.
+/// Maximum delay in nanoseconds before any other address is tried.
 pub(super) const AT_ONCE_NS: u64 = 20_000_000;
-/// Connects that failed, and that were made, of which the latest are remembered.
+/// Maximum number of remembered failed connects, and of successful ones.
 const MOST: usize = 64;
 
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ struct Tried {
     tid: u32,
     address: SocketAddr,
     time: Timestamp,
-    /// What grows from its failure.
+    /// Chain that the failure belongs to.
     chain: Option<ChainId>,
 }
 
@@ -35,7 +35,7 @@ impl Tried {
         Some(Self { pid: process.pid, tid: process.tid, address: *address, time, chain })
     }
 
-    /// Both may be addresses of one name.
+    /// Whether both may be addresses of one name.
     fn is_of_one_name(&self, other: &Self) -> bool {
         let families_differ = self.address.is_ipv4() != other.address.is_ipv4();
         self.address.port() == other.address.port()
@@ -44,7 +44,7 @@ impl Tried {
     }
 }
 
-/// What was tried of late.
+/// Recent connects.
 #[derive(Debug, Default)]
 pub(super) struct Fallbacks {
     failed: VecDeque<Tried>,
@@ -60,17 +60,18 @@ impl Fallbacks {
         list.push_back(tried);
     }
 
-    /// A connect failed, and that is an attempt of the chain.
+    /// Records a failed connect that is an attempt of the chain.
     pub(super) fn failed(&mut self, process: &ProcessRef, remote: &Endpoint, ended: Timestamp, chain: ChainId) {
         Self::add(&mut self.failed, Tried::of(process, remote, ended, Some(chain)));
     }
 
-    /// A connect is through.
+    /// Records a successful connect.
     pub(super) fn made(&mut self, process: &ProcessRef, remote: &Endpoint, now: Timestamp) {
         Self::add(&mut self.made, Tried::of(process, remote, now, None));
     }
 
-    /// The chain of the connect that goes on with this one. A process that serves goes to another port as well.
+    /// Finds the chain of the failed connect that this one continues. A process that handles inbound calls may also
+    /// fall back to another port.
     pub(super) fn goes_on(
         &mut self,
         process: &ProcessRef,
@@ -94,7 +95,8 @@ impl Fallbacks {
         self.failed.remove(found)?.chain
     }
 
-    /// Another address of the name was connected to after this connect had begun: this one was not needed any more.
+    /// Whether another address of the same name was connected after this connect had started, so that this one was no
+    /// longer needed.
     pub(super) fn is_beaten(&self, process: &ProcessRef, remote: &Endpoint, started: Timestamp) -> bool {
         let Some(tried) = Tried::of(process, remote, started, None) else { return false };
         self.made.iter().any(|made| made.time >= started && made.is_of_one_name(&tried))

@@ -1,4 +1,4 @@
-//! An attempt joins its chain, and that is told.
+//! Joining of attempts to chains, and the reports about it.
 
 use super::{
     CHATTY, ChainId, Retry, RetryResult,
@@ -8,7 +8,7 @@ use super::{
 use crate::{analysis::detector::Findings, event::Timestamp};
 
 impl Retry {
-    /// The attempt belongs to the chain.
+    /// Adds the attempt to the chain.
     pub(super) fn join(
         &mut self,
         id: ChainId,
@@ -39,7 +39,7 @@ impl Retry {
         chain.begin(exchange, beginning.started, beginning.remote, thresholds);
         if let Some((_, marks)) = beginning.request {
             if let Some((_, number)) = marks.number.filter(|(_, number)| *number > chain.attempts) {
-                // Attempts in between were not seen.
+                // The attempts in between were not seen.
                 chain.attempts = number;
                 if let Some(last) = chain.listed.last_mut() {
                     last.number = number;
@@ -48,7 +48,7 @@ impl Retry {
             chain.marks = marks;
         }
         if chain.doing == Doing::GivenUp {
-            // Whoever was answered does not wait for this.
+            // The answered caller does not wait for this attempt.
             chain.caller = None;
         }
         chain.doing = doing;
@@ -66,7 +66,7 @@ impl Retry {
         self.tell(id, now, findings);
     }
 
-    /// Looks whether others retry at the same moments, or in another layer.
+    /// Detects other chains that retry at the same moments, and callers that retry as well.
     pub(super) fn compare(&mut self, id: ChainId) {
         let Some(chain) = self.chains.get(&id) else { return };
         let Some((started, gap)) = chain.listed.last().and_then(|last| Some((last.started, last.gap?))) else { return };
@@ -95,7 +95,7 @@ impl Retry {
         }
     }
 
-    /// Says how the chain stands, if it is one and there is something new.
+    /// Reports the chain if the evidence suffices and something changed.
     pub(super) fn tell(&mut self, id: ChainId, now: Timestamp, findings: &mut Findings) {
         let Some(chain) = self.chains.get_mut(&id) else { return };
         let upstream = self.upstreams.counts(chain.upstream);

@@ -1,4 +1,4 @@
-//! Attempts that one thread after the other makes, or one child after the other.
+//! Attempts made by several threads or children in turn.
 //!
 //! ```text
 //! thread 1  |--503|
@@ -6,10 +6,10 @@
 //! thread 3                            |--503|       with gaps that are equal or grow
 //! ```
 //!
-//! A job in a pool of threads is retried by whichever thread is free, and a shell waits for a service with a child for each
-//! attempt. Other programs make the same call in several threads for several reasons. So such attempts are put together
-//! apart from the chains that are told, until their gaps show that one clock made them. Then they are a chain. Who serves
-//! somebody else meanwhile, makes two such calls at once, or made them while they succeeded, is none of these.
+//! A job in a thread pool is retried by any free thread, and a shell that waits for a service starts a child for each
+//! attempt. Other programs make the same call in several threads for independent reasons. Such attempts are therefore
+//! collected apart from the reported chains, until their gaps show that one clock produced them. They are no chain if
+//! they are made for different callers, overlap, or also succeed in between.
 
 use rustc_hash::FxHashMap;
 
@@ -22,45 +22,45 @@ use super::{
 };
 use crate::{analysis::detector::Findings, event::Timestamp, model::exchange::ExchangeId};
 
-/// Calls that are followed so, at most; beyond it all are forgotten.
+/// Maximum number of tracked calls; at the limit, all are dropped.
 const MOST: usize = 1024;
-/// Children that are remembered, at most; beyond it all are forgotten.
+/// Maximum number of remembered children; at the limit, all are dropped.
 const MOST_CHILDREN: usize = 65_536;
-/// Attempts by which a pattern has shown.
+/// Number of attempts after which a pattern must have shown.
 const MOST_ATTEMPTS: u32 = 8;
-/// What is none is looked at again after so long a pause.
+/// Pause in nanoseconds after which a rejected call is tracked anew.
 const AGAIN_NS: u64 = 10_000_000_000;
 
-/// Calls that may be attempts of one.
+/// Calls that may be attempts of one chain.
 #[derive(Debug)]
 struct Loose {
     chain: Chain,
     root: u32,
-    /// They are none.
+    /// Whether the calls are ruled out as a chain.
     broken: bool,
-    /// The latest call was seen then.
+    /// Time of the latest call.
     seen: Timestamp,
-    /// Who made them.
+    /// Threads that made the calls, in order.
     threads: Vec<u32>,
-    /// Each was made by a child that ended before the next.
+    /// Whether each call was made by a child that exited before the next.
     children: bool,
-    /// The child of the latest has ended.
+    /// Whether the child of the latest call has exited.
     gone: bool,
 }
 
-/// Calls that may go on in another thread or child, and whose children processes are.
+/// Calls that may continue in another thread or child, and the family of each process.
 #[derive(Debug, Default)]
 pub(super) struct AllLoose {
     calls: FxHashMap<u64, Loose>,
-    /// Each of their attempts.
+    /// Key of the call for each attempt.
     by_exchange: FxHashMap<ExchangeId, u64>,
-    /// The call that a refused connect may be for, by the key of the connect.
+    /// Key of the call that a refused connect may belong to, by the key of the connect.
     by_connect: FxHashMap<u64, u64>,
     roots: FxHashMap<u32, u32>,
 }
 
 impl AllLoose {
-    /// The process from which this one and its siblings come.
+    /// Process that is the common ancestor of this one and its siblings.
     pub(super) fn root(&self, pid: u32) -> u32 {
         self.roots.get(&pid).copied().unwrap_or(pid)
     }
@@ -76,7 +76,7 @@ impl AllLoose {
         self.roots.insert(child, self.root(parent));
     }
 
-    /// The process has ended.
+    /// Handles the exit of a process.
     pub(super) fn ended(&mut self, pid: u32) {
         self.roots.remove(&pid);
         if self.calls.is_empty() {
@@ -91,17 +91,17 @@ impl AllLoose {
         }
     }
 
-    /// A call succeeded: whatever was thought of those before, it is over.
+    /// Handles a success, which ends all assumptions about earlier calls.
     pub(super) fn succeeded(&mut self, key: u64) {
         if !self.calls.is_empty() {
             self.remove(key);
         }
     }
 
-    /// The attempts of this chain stay its own: the calls that have one of them are no other chain, also when this one is
-    /// over and forgotten.
+    /// Reserves the attempts of a chain: calls that share one of them are no separate chain, even after this chain is
+    /// removed.
     pub(super) fn claim(&mut self, chain: &Chain) {
-        // What is not listed any more was claimed while it was.
+        // Attempts that are no longer listed were claimed earlier.
         if self.calls.is_empty() || (chain.opened.is_none() && chain.attempts <= MOST_ATTEMPTS) {
             return;
         }
@@ -138,18 +138,19 @@ impl AllLoose {
 }
 
 impl Loose {
-    /// More than one thread made them.
+    /// Whether more than one thread made the calls.
     fn is_handed_on(&self) -> bool {
         self.threads.windows(2).any(|pair| pair[0] != pair[1])
     }
 
-    /// A thread made one, others the next, and then it made another: soon it would seem to retry alone.
+    /// Whether the latest thread made an earlier call, with other threads in between. Such a thread could soon seem to
+    /// retry on its own.
     fn has_come_back(&self) -> bool {
         let Some((last, before)) = self.threads.split_last() else { return false };
         before.last() != Some(last) && before.contains(last)
     }
 
-    /// One clock made the gaps: by chance they would seldom be so.
+    /// Whether one clock produced the gaps, as chance would seldom do.
     fn is_sure(&self, thresholds: &RetryThresholds) -> bool {
         let fit = &self.chain.fit;
         let regular = matches!(
@@ -167,7 +168,7 @@ impl Loose {
 }
 
 impl Retry {
-    /// A call begins: may it go on with one of another thread or child? Gives the chain, where this call shows that it does.
+    /// Handles a call that may continue calls of other threads or children. Returns the chain if this call proves it.
     pub(super) fn begins_loosely(
         &mut self,
         beginning: &Beginning<'_>,
@@ -187,7 +188,7 @@ impl Retry {
         };
         let by_connect = || {
             let known = self.loose.by_connect.get(&call::connect_key(root, beginning.remote)).filter(|_| connects)?;
-            // Of two requests the connect does not say that they are the same.
+            // A connect does not prove that two requests are the same.
             let both = beginning.request.is_some() && self.loose.calls.get(known)?.chain.call.method.is_some();
             (!both).then_some(*known)
         };
@@ -230,7 +231,7 @@ impl Retry {
         self.tell_loose(loose, exchange, now, findings)
     }
 
-    /// Makes a chain of the calls, where they are surely one; else keeps them.
+    /// Turns the calls into a chain if the evidence suffices, otherwise keeps them.
     fn tell_loose(
         &mut self,
         mut loose: Loose,
@@ -239,7 +240,7 @@ impl Retry {
         findings: &mut Findings,
     ) -> Option<ChainId> {
         if !loose.is_sure(&self.thresholds) {
-            // Too many for no pattern, and no room for more.
+            // Too many attempts without a pattern, and no room for more.
             loose.broken |= loose.chain.attempts > MOST_ATTEMPTS;
             self.loose.insert(loose.chain.keys[0], loose);
             return None;
@@ -275,7 +276,7 @@ impl Retry {
         Some(id)
     }
 
-    /// A call failed, which is an attempt of this chain.
+    /// Records a failed call that is an attempt of chain `id`.
     pub(super) fn fails_loosely(&mut self, exchange: ExchangeId, ended: Ended, id: ChainId) {
         let Some(chain) = self.chains.get(&id).filter(|chain| chain.loose.is_none()) else { return };
         let latest = |loose: &&mut Loose| loose.chain.listed.last().is_some_and(|last| last.exchange == Some(exchange));
@@ -292,7 +293,7 @@ impl Retry {
         let root = self.loose.root(chain.process.pid);
         let key = chain.call.key(root);
         if let Some(loose) = self.loose.calls.get_mut(&key) {
-            // It was under way before these began, or is another call in between.
+            // The call was in flight before these began, or is an independent call in between.
             loose.broken |= chain.call == loose.chain.call && !chain.marks.contradict(&loose.chain.marks);
             loose.seen = ended.time;
             return;
@@ -305,7 +306,7 @@ impl Retry {
         first.begin(Some(exchange), last.started, &chain.remote, &self.thresholds);
         first.fail(ended, &self.thresholds);
         let threads = vec![chain.process.tid];
-        // An attempt of a chain that was told is no other chain's.
+        // An attempt of a reported chain belongs to no other chain.
         let broken = chain.caller.is_some() || chain.opened.is_some();
         let loose = Loose { chain: first, root, broken, seen: ended.time, threads, children: true, gone: false };
         self.loose.insert(key, loose);

@@ -1,22 +1,22 @@
-//! Retry chains: a call that failed is made again.
+//! Retry chains: failed calls that are repeated.
 //!
 //! ```text
 //!                    joins                      fails
-//! failed call ---> (waits) ---> attempt under way ---> (waits) ---> ...   no more than expected: given up
+//! failed call ---> (waits) ---> attempt in flight ---> (waits) ---> ...   no further attempt: given up
 //!                                      |
-//!                                      +--> answered: recovered
+//!                                      +--> success: recovered
 //! ```
 //!
-//! A request joins a chain when a call of the same process with the same method, authority, path and body has failed
-//! and waits; a connect joins one whose connect to the same address failed. What programs say themselves (idempotency
-//! keys, attempt numbers, trace ids) decides before anything that is concluded. A chain is an incident from the start of
-//! its second attempt, unless something speaks against it, which more attempts must first outweigh:
+//! A request joins a chain if a call of the same process with the same method, authority, path and body has failed and
+//! waits. A connect joins a chain whose connect to the same address failed. Explicit marks (idempotency keys, attempt
+//! numbers, trace IDs) take precedence over conclusions. A chain becomes an incident at the start of its second
+//! attempt, unless one of the following holds, which further attempts must outweigh:
 //!
-//! * the call has a rhythm through success (a poller, [`rhythm`]): then it is none at all;
-//! * it comes after a long, always equal time: so do scrapers that fail for ever;
-//! * it looks like a health check;
-//! * the failure is a 4xx that asks for no retry;
-//! * a transport sent it again at once because the connection it used had been closed while it idled.
+//! * the call is periodic while it succeeds (a poller, [`rhythm`]), which rules out a chain;
+//! * the gaps are long and equal, as those of a scraper that always fails;
+//! * the call looks like a health check;
+//! * the failure is a 4xx that does not invite a retry;
+//! * the transport resent the request at once, because the idle connection had been closed.
 
 mod bond;
 mod call;
@@ -59,7 +59,7 @@ use crate::{
 };
 
 thresholds! {
-    /// What the retry detector goes by.
+    /// Thresholds of the detector `retry`.
     pub struct RetryThresholds {
         /// a failed call waits so long for its first retry
         window: Duration = Duration::from_mins(1),
@@ -82,18 +82,18 @@ thresholds! {
     }
 }
 
-/// Calls that failed and wait, at most. What is forgotten is no longer followed; the oldest go first.
+/// Maximum number of chains. At the limit, the oldest is removed.
 const MOST_CHAINS: usize = 4096;
-/// Chains of one call that are looked at to find the one that a request belongs to.
+/// Maximum number of chains of one call that are compared with a request.
 const MOST_CANDIDATES: usize = 128;
-/// From here on a chain is not told of at each attempt, but so often.
+/// Number of attempts after which updates are limited to one per [`TELL_EVERY_NS`].
 const CHATTY: u32 = 16;
 const TELL_EVERY_NS: u64 = 1_000_000_000;
-/// A connection that carries no HTTP has shown by then that the connect was all.
+/// Time in nanoseconds after which a connection without HTTP shows that the connect was the whole call.
 const QUIET_NS: u64 = 1_000_000_000;
 type ChainId = u64;
 
-/// Finds retry chains.
+/// Detects retry chains.
 #[derive(Debug)]
 pub struct Retry {
     thresholds: RetryThresholds,
@@ -103,10 +103,10 @@ pub struct Retry {
     keys: Keys,
     by_exchange: FxHashMap<ExchangeId, ChainId>,
     by_connection: FxHashMap<ConnectionId, ChainId>,
-    /// Chains that an inbound exchange waits for.
+    /// Chains that each inbound exchange waits for.
     awaited: FxHashMap<ExchangeId, Vec<ChainId>>,
     callers: Callers,
-    /// What was asked of the target by those who got a failure.
+    /// Hashes of inbound requests that failed.
     failed_callers: std::collections::VecDeque<u64>,
     rhythms: Rhythms,
     threads: Threads,
@@ -205,8 +205,8 @@ impl Retry {
         }
     }
 
-    /// Tells how those chains stand that were told of too short a time before something happened to them: the next
-    /// attempt, which would tell of it, may be a minute away.
+    /// Reports chains whose last change was held back because a report was too recent. The next attempt, which would
+    /// trigger a report, may be a minute away.
     fn pay(&mut self, all: bool, now: Timestamp, findings: &mut Findings) {
         let held_back = |chain: &&Chain| chain.owed && chain.opened.is_none();
         let due = |chain: &Chain| chain.may_go_elsewhere().is_none_or(|until| until <= now);
@@ -221,7 +221,7 @@ impl Retry {
         }
     }
 
-    /// Looks for chains that wait in vain, and for those that something is to be told of.
+    /// Ends chains that waited in vain, and reports held back changes.
     fn look(&mut self, now: Timestamp, findings: &mut Findings) {
         self.pay(false, now, findings);
         let mut next = Timestamp(u64::MAX);
@@ -276,8 +276,8 @@ impl Retry {
         for key in chain.keys {
             unindex(&mut self.by_key, key, id);
         }
-        // What was told is over, but its latest attempt may not be: no other chain begins with that. The end of the exchange
-        // removes it.
+        // The latest attempt of a reported chain may still be in flight and must not begin another chain. The end of
+        // its exchange removes the entry.
         if chain.opened.is_none() {
             for exchange in chain.listed.iter().filter_map(|attempt| attempt.exchange) {
                 self.by_exchange.remove(&exchange);

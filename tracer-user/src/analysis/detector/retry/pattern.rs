@@ -1,50 +1,50 @@
-//! How gaps develop: which backoff made them.
+//! Fit of gaps to backoff patterns.
 //!
-//! Gaps run from the end of an attempt to the start of the next: from start to start, the time-outs of the attempts
-//! would be in them.
+//! A gap runs from the end of an attempt to the start of the next. The time from start to start would include the
+//! timeouts of the attempts.
 
 use super::{Pattern, RetryThresholds};
 
-/// A gap, and what is known of it.
+/// A gap and its circumstances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gap {
-    /// Nanoseconds.
+    /// Length in nanoseconds.
     pub(super) length: u64,
-    /// What the failure before it asked for.
+    /// Delay in nanoseconds that the previous response asked for.
     pub(super) retry_after: Option<u64>,
-    /// The transport sent again by itself: no backoff was asked.
+    /// Whether the transport resent the request by itself, without a backoff.
     pub(super) resent: bool,
 }
 
-/// What fits.
+/// Result of [`fit`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Fit {
     pub(super) pattern: Option<Pattern>,
-    /// More gaps agree than the pattern has parameters.
+    /// Whether more gaps agree than the pattern has parameters.
     pub(super) settled: bool,
-    /// First gap.
+    /// First gap in nanoseconds.
     pub(super) base: Option<u64>,
-    /// From gap to gap.
+    /// Growth factor.
     pub(super) factor: Option<f64>,
-    /// From gap to gap.
+    /// Growth step in nanoseconds.
     pub(super) step: Option<u64>,
     pub(super) cap: Option<u64>,
     pub(super) first_immediate: bool,
-    /// The gap that would come next.
+    /// Predicted next gap in nanoseconds.
     pub(super) next: Option<u64>,
 }
 
-/// Smallest and largest factor that is taken for exponential backoff.
+/// Range of factors accepted as exponential backoff.
 const FACTORS: std::ops::RangeInclusive<f64> = 1.15..=12.0;
-/// Scatter of logarithms around a line that a little chance makes.
+/// Maximum distance of the logarithms from a line that a small jitter causes.
 const SMALL_JITTER: f64 = 0.3;
-/// Rise of logarithms from gap to gap that chance alone seldom makes.
+/// Minimum slope of the logarithms per gap that chance alone seldom causes.
 const RISE: f64 = 0.2;
 
 /// Finds the pattern of gaps.
 pub(super) fn fit(gaps: &[Gap], thresholds: &RetryThresholds) -> Fit {
     let asked: Vec<&Gap> = gaps.iter().filter(|gap| !gap.resent).collect();
-    // A client that counts its attempts goes on counting while it does as the server asks.
+    // A client that counts its attempts also counts those that follow `Retry-After`.
     let own: Vec<Numbered> = asked
         .iter()
         .enumerate()
@@ -79,16 +79,16 @@ pub(super) fn fit(gaps: &[Gap], thresholds: &RetryThresholds) -> Fit {
     Fit { first_immediate, ..fit_values(values, asked.len() as f64) }
 }
 
-/// Number of a gap among all, and its length.
+/// Index of a gap among all gaps, and its length.
 type Numbered = (f64, f64);
 
-/// The gap is what the server asked for, with the little more that clients add.
+/// Whether the gap matches `Retry-After`, with the margin that clients add.
 pub(super) fn obeys(gap: &Gap) -> bool {
     gap.retry_after
         .is_some_and(|asked| asked > 0 && gap.length >= asked / 10 * 9 && gap.length <= asked / 4 * 5 + 500_000_000)
 }
 
-/// What clocks, schedulers and connecting add and take.
+/// Deviation caused by clocks, schedulers and connection setup.
 fn tolerance(gap: f64) -> f64 {
     0.08 * gap + 5e6
 }
@@ -101,12 +101,12 @@ fn mean(values: &[Numbered]) -> f64 {
     values.iter().map(|(_, gap)| gap).sum::<f64>() / values.len().max(1) as f64
 }
 
-/// As near as timers are on a machine that has time.
+/// Whether a gap matches as closely as timers do on an idle machine.
 fn exact(gap: f64, expected: f64) -> bool {
     (gap - expected).abs() <= 0.025 * expected + 3e6
 }
 
-/// Finds what made the gaps; the next would have the number `next`.
+/// Finds the pattern of gaps; `next` is the index of the predicted one.
 fn fit_values(values: &[Numbered], next: f64) -> Fit {
     let count = values.len();
     if count < 2 {
@@ -140,7 +140,7 @@ fn fit_values(values: &[Numbered], next: f64) -> Fit {
     Fit { pattern: (count >= 3).then_some(Pattern::Irregular), settled: count >= 5, ..Fit::default() }
 }
 
-/// Tries growth by a factor or by a step, up to a cap. Gives how far the gaps are from it, on average, with it.
+/// Fits growth by a factor or by a step, up to a cap. Returns the mean error with the fit.
 fn growth(values: &[Numbered], next: f64, pattern: Pattern) -> Option<(f64, Fit)> {
     let fits = (2..=values.len()).rev().filter_map(|grown| {
         let ((begin, first), (end, last)) = (values[0], values[grown - 1]);
@@ -151,7 +151,7 @@ fn growth(values: &[Numbered], next: f64, pattern: Pattern) -> Option<(f64, Fit)
         };
         let at = |number: f64| first * factor.powf(number - begin) + step * (number - begin);
         let grows = match pattern {
-            // Two gaps are on a line of any kind; most clients multiply.
+            // Two gaps fit any kind of growth, and most clients multiply.
             Pattern::Linear => step > tolerance(first) && grown >= 3,
             _ => FACTORS.contains(&factor) && last - first > tolerance(first),
         };
@@ -164,14 +164,14 @@ fn growth(values: &[Numbered], next: f64, pattern: Pattern) -> Option<(f64, Fit)
             && tail.first().is_none_or(|(number, _)| {
                 cap > last - tolerance(last) && cap < at(*number) + tolerance(at(*number))
             })
-            // One gap that is too short is no cap.
+            // A single gap that is too short is no cap.
             && (!capped || tail.len() >= 2 || grown >= 3);
         if !fit {
             return None;
         }
         let precise = rising.iter().all(|(number, gap)| exact(*gap, at(*number)));
         let error = rising.iter().map(|(number, gap)| (gap / at(*number) - 1.0).abs()).sum::<f64>() / grown as f64;
-        // A cap explains what does not fit: without one is better.
+        // A cap explains deviations, so a fit without one is preferred.
         let error = error + 0.02 * tail.len() as f64;
         let fit = Fit {
             pattern: Some(pattern),
@@ -188,7 +188,7 @@ fn growth(values: &[Numbered], next: f64, pattern: Pattern) -> Option<(f64, Fit)
     fits.min_by(|one, other| one.0.total_cmp(&other.0))
 }
 
-/// Slope of the logarithms, and how far they are from it at most.
+/// Slope of the logarithms, and their maximum distance from the line.
 fn line(values: &[Numbered]) -> (f64, f64) {
     let logarithms: Vec<Numbered> = values.iter().map(|(number, gap)| (*number, gap.max(1e6).ln())).collect();
     let middle = values.iter().map(|(number, _)| number).sum::<f64>() / values.len() as f64;

@@ -1,4 +1,4 @@
-//! Requests: where attempts begin.
+//! Requests: starts of attempts.
 
 use super::{
     ChainId, Retry,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Retry {
-    /// The target sent a request.
+    /// Handles a request of the target.
     pub(super) fn asks(&mut self, exchange: &OpenExchange<'_>, now: Timestamp, findings: &mut Findings) {
         let Some(request) = exchange.request else { return };
         self.callers.want();
@@ -26,7 +26,7 @@ impl Retry {
         self.keys.keep(exchange.id, key);
         let started = exchange.started;
         let upstream = Upstreams::key(authority);
-        // One look-up for a call that is no retry, as nearly all are.
+        // A call that is no retry costs one look-up; nearly all calls are none.
         let may_go_on = !self.chains.is_empty() || !self.loose.is_empty();
         self.upstreams.attempt(upstream, may_go_on);
         let goes_on = may_go_on && {
@@ -45,7 +45,7 @@ impl Retry {
         self.threads.asks(pid, exchange.process.tid);
     }
 
-    /// Whether the request shows that calls of several threads or children are one chain.
+    /// Whether the request proves that calls of several threads or children are one chain.
     fn shows_loose(
         &mut self,
         exchange: &OpenExchange<'_>,
@@ -64,7 +64,7 @@ impl Retry {
         self.begins_loosely(&beginning, exchange.id, exchange.timing.connect_start.is_some(), now, findings).is_some()
     }
 
-    /// Whether the request is an attempt of a known chain, which it then joins.
+    /// Joins the request to a known chain if it belongs to one. Returns whether it does.
     pub(super) fn goes_on(
         &mut self,
         exchange: &OpenExchange<'_>,
@@ -90,7 +90,7 @@ impl Retry {
         true
     }
 
-    /// The request is a call of its own.
+    /// Handles a request that is an independent call.
     pub(super) fn begins(
         &mut self,
         exchange: &OpenExchange<'_>,
@@ -111,7 +111,7 @@ impl Retry {
         }
     }
 
-    /// A request that says itself that others came before it, which were not seen.
+    /// Begins a chain for a request that states that earlier attempts, which were not seen, came before it.
     pub(super) fn joins_late(
         &mut self,
         exchange: &OpenExchange<'_>,
@@ -138,7 +138,7 @@ impl Retry {
         self.tell(id, now, findings);
     }
 
-    /// The request on a connection whose connect was an attempt.
+    /// Assigns a request to the attempt that its connection began with.
     pub(super) fn adopt(
         &mut self,
         id: ChainId,

@@ -1,20 +1,20 @@
-//! What is repeated anyway: pollers, scrapers, loops.
+//! Periodic calls: pollers, scrapers, loops.
 //!
-//! A call that is made again after it *succeeded* has a rhythm. Where a call that failed is made again in the same
-//! rhythm, nobody has retried it. Kept in a table of fixed size, one place for each call; what falls on the place of
-//! another displaces it, and is learned again.
+//! A call that is repeated after it *succeeded* has a rhythm. If it is also repeated in this rhythm after a failure, it
+//! is no retry. The table has a fixed size with one slot per call; a call that displaces another in its slot is learned
+//! anew.
 
 use crate::event::Timestamp;
 
-/// Calls whose rhythm is known at once.
+/// Number of slots.
 const PLACES: usize = 2048;
-/// Successes of a call that nothing has followed yet.
+/// Maximum number of successes per call that no later call has followed yet.
 const TOKENS: usize = 4;
 
 /// Start and end of a call.
 type Span = (Timestamp, Timestamp);
 
-/// A mean that follows, and how far values are from it.
+/// Moving average and mean deviation.
 #[derive(Clone, Copy, Debug, Default)]
 struct Average {
     mean: f64,
@@ -30,7 +30,7 @@ impl Average {
         self.mean += weight * (value - self.mean);
     }
 
-    /// The value is one that would have come anyway.
+    /// Whether the value matches the average of a steady series.
     fn expects(&self, value: f64, tolerance: f64, floor: f64) -> bool {
         let steady = self.deviation <= 0.2 * self.mean + floor;
         steady && (value - self.mean).abs() <= (tolerance * self.mean).max(2.0 * self.deviation) + floor
@@ -40,23 +40,23 @@ impl Average {
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
     key: u64,
-    /// Repetitions after a success.
+    /// Number of repetitions after a success.
     repeats: u32,
-    /// From start to start.
+    /// Nanoseconds from start to start.
     period: Average,
-    /// From end to start.
+    /// Nanoseconds from end to start.
     rest: Average,
     tokens: [Option<Span>; TOKENS],
 }
 
-/// What is said of a call that is made again after a failure.
+/// Explanation of a call that follows a failed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Habit {
-    /// Nothing is known that would explain it.
+    /// No known habit explains the call.
     None,
-    /// It is made so often that it may be another's.
+    /// The call is made so often that this one may be independent.
     Busy,
-    /// It comes in the rhythm in which it always comes.
+    /// The call comes in its usual rhythm.
     Regular,
 }
 
@@ -78,7 +78,7 @@ impl Rhythms {
         place
     }
 
-    /// The call was not a retry.
+    /// Records a call that is no retry.
     pub(super) fn began(&mut self, key: u64, started: Timestamp) {
         let place = self.place(key);
         let Some(token) = place.tokens.iter_mut().filter(|token| token.is_some()).min_by_key(|token| **token) else {
@@ -88,23 +88,23 @@ impl Rhythms {
         place.repeated(before, started);
     }
 
-    /// The call succeeded.
+    /// Records a success.
     pub(super) fn succeeded(&mut self, key: u64, span: Span) {
         let place = self.place(key);
-        // The oldest makes room: None sorts first.
+        // Replaces the oldest; `None` sorts first.
         if let Some(oldest) = place.tokens.iter_mut().min() {
             *oldest = Some(span);
         }
     }
 
-    /// The call failed, and this is the next, which goes on in its rhythm.
+    /// Records a call that continued its rhythm after a failure.
     pub(super) fn went_on(&mut self, key: u64, failed: Span, started: Timestamp) {
         self.place(key).repeated(failed, started);
     }
 
     /// Whether the call would have been made at this time without the failure.
     pub(super) fn habit(&mut self, key: u64, failed: Span, started: Timestamp) -> Habit {
-        /// Two clocks and a scheduler.
+        /// Deviation caused by two clocks and a scheduler, in nanoseconds.
         const FLOOR: f64 = 2e6;
         let place = self.place(key);
         if place.repeats == 0 {
@@ -112,9 +112,9 @@ impl Rhythms {
         }
         let period = started.since(failed.0) as f64;
         let rest = started.since(failed.1) as f64;
-        // One repetition may be chance: then it must be the same more exactly.
+        // A single repetition may be chance, so it has to match more exactly.
         let tolerance = if place.repeats == 1 { 0.1 } else { 0.2 };
-        // A beat or two may have been left out.
+        // One or two beats may have been skipped.
         let beats =
             if place.period.mean > 50.0 * FLOOR { (period / place.period.mean).round().clamp(1.0, 3.0) } else { 1.0 };
         if place.period.expects(period / beats, tolerance, FLOOR) || place.rest.expects(rest, tolerance, FLOOR) {

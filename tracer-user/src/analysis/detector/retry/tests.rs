@@ -1,4 +1,4 @@
-//! Chains of every kind, and what looks like one.
+//! Chains of all kinds, and traffic that resembles them.
 
 mod clients;
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Plays it, and lets a minute pass.
+/// Plays the scenario and lets a minute pass.
 fn told(text: &str) -> Told {
     let mut scenario = Scenario::new(crate::engine::EngineOptions::default());
     scenario.play(text).wait(60_000_000_000);
@@ -196,7 +196,7 @@ fn each_is_in_one_chain(told: &Told) -> Result<(), TestCaseError> {
         for exchange in evidence.listed.iter().filter_map(|attempt| attempt.exchange) {
             prop_assert!(known.insert(exchange), "{exchange:?} is in two chains, or twice in one");
         }
-        // Each attempt but the last failed.
+        // All attempts but the last failed.
         let failed = evidence.listed.iter().rev().skip(1).all(|attempt| attempt.failure.is_some());
         prop_assert!(failed, "{:?}", evidence.listed);
     }
@@ -208,7 +208,7 @@ fn each_is_in_one_chain(told: &Told) -> Result<(), TestCaseError> {
 fn trap_an_idle_connection_that_was_closed_is_used_again_once() {
     none("+0 t1 keep GET /a > 200\n+20000 t1 keep GET /b > closed\n+0.2 t1 keep GET /b > 200");
     none("+0 t1 keep GET /a > 200\n+20000 t1 keep GET /b > reset\n+0.2 t1 GET /b > 200");
-    // Where what was sent again fails, and is tried again with a backoff, that is a chain of its own pattern.
+    // If the resent request fails and is retried with a backoff, it begins a chain with its own pattern.
     let text = "+0 t1 keep GET /a > 200\n+20000 t1 keep GET /b > closed\n+0.2 t1 GET /b > 503\n\
                 +100 t1 GET /b > 503\n+200 t1 GET /b > 503\n+400 t1 GET /b > 200";
     let evidence = check(text, 5, Pattern::Exponential, RetryResult::Recovered);
@@ -230,7 +230,7 @@ fn trap_a_scraper_that_fails_for_ever_is_a_poller() {
     none("*12 +15000 t1 GET /api/state > 503");
     none("*12 +15000 t1 connect > refused");
     none("+0 t1 GET /s > timeout took=2000\n*8 +8000 t1 GET /s > timeout took=2000");
-    // Its period is known from before it failed, however short it is.
+    // The period is known from the successes, however short it is.
     none("*4 +1000 t1 GET /s > 200\n*9 +1000 t1 GET /s > 503\n*4 +1000 t1 GET /s > 200");
     none("*4 +1000 t1 GET /s > 200\n*9 +1000 t1 connect > refused\n*4 +1000 t1 GET /s > 200");
 }
@@ -273,7 +273,8 @@ fn threads_that_take_turns_go_on_with_each_others_calls() {
     let turns = "+0 t1 GET /x as=a\n+0 t1 GET /y as=b\n+0 t1 GET /z as=c\n*1 +1 t1 > 200 as=a\n+1 t1 > 200 as=b\n+1 t1 > 200 as=c\n";
     let calls = "+10 t1 GET /g > 503\n+100 t2 GET /g > 503\n+200 t3 GET /g > 503\n+400 t1 GET /g > 200";
     check(&format!("{turns}{calls}"), 4, Pattern::Exponential, RetryResult::Recovered);
-    // Threads that wait for their answers come back themselves: others' calls are others', unless one clock makes them.
+    // Threads that wait for their responses retry themselves, so calls of other threads are independent, unless one
+    // clock makes them.
     none("+10 t1 GET /g > 503\n+100 t2 GET /g > 503\n+70 t3 GET /g > 503\n+400 t4 GET /g > 200");
 }
 
@@ -292,7 +293,7 @@ fn not_a_retry_health_checks() {
 
 #[test]
 fn not_a_retry_many_users_with_the_same_form() {
-    // Each on behalf of another user: by cookie, by forwarded address, by whom the target answers.
+    // Each call has another user: by cookie, by forwarded address, by inbound call.
     none(
         "+0 t1 POST /f body=a Cookie=s=1 > 503\n+300 t2 POST /f body=a Cookie=s=2 > 503\n+200 t3 POST /f body=a Cookie=s=3 > 200",
     );
@@ -348,7 +349,7 @@ fn failed_connects_are_attempts() {
 
 #[test]
 fn what_programs_say_decides() {
-    // Too far apart, too regular: but the key is the same.
+    // Too far apart and too regular, but the key is the same.
     let text = "+0 t1 POST /a body=x Idempotency-Key=k > 500\n+30000 t2 POST /a body=x Idempotency-Key=k > 500\n\
                 +30000 t3 POST /a body=x Idempotency-Key=k > 200";
     let told = told(text);
@@ -360,7 +361,7 @@ fn what_programs_say_decides() {
     let sdk = "+0 t1 GET /a Amz-Sdk-Invocation-Id=u Amz-Sdk-Request=attempt=1 Authorization=AWS4-1 > 500\n\
                +40 t1 GET /a Amz-Sdk-Invocation-Id=u Amz-Sdk-Request=attempt=2 Authorization=AWS4-2 > 200";
     assert_eq!(one(sdk).attempts, 2);
-    // The first attempts were before tracing began.
+    // The first attempts were made before tracing began.
     let evidence = one("+0 t1 GET /a X-Envoy-Attempt-Count=3 > 503\n+50 t1 GET /a X-Envoy-Attempt-Count=4 > 200");
     assert_eq!((evidence.attempts, evidence.listed[0].number), (4, 3));
 }
@@ -378,7 +379,7 @@ fn who_gave_up_and_what_the_caller_got() {
     assert_eq!((caller.by, &*caller.path, caller.got.as_deref()), ("same thread", "/pay", Some("502")));
     let inbound = told.exchanges().into_iter().find(|e| e.request.as_ref().is_some_and(|r| &*r.target == "/pay"));
     assert_eq!(inbound.expect("it was reported").id, caller.exchange);
-    // By trace id, where threads tell nothing.
+    // Linked by trace ID, as the threads prove nothing.
     let text = "+0 t9 GET /warm > 200\n+0 t1 in POST /pay Traceparent=00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\n\
                 +0 t2 in POST /other\n+1 t5 GET /g Traceparent=00-4bf92f3577b34da6a3ce929d0e0e4736-11f067aa0ba902b7-01 > 503\n\
                 +100 t6 GET /g Traceparent=00-4bf92f3577b34da6a3ce929d0e0e4736-22f067aa0ba902b7-01 > 503\n+1 t1 in > 500";

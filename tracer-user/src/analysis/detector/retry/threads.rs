@@ -1,27 +1,27 @@
-//! Whether a call that goes on in another thread may be the same: that depends on the program.
+//! Detection of programs whose calls move between threads.
 //!
-//! A thread that waits for each answer comes back for its own retry, and what another thread asks for is another call.
-//! Event loops and goroutines are told by two things: a thread that has several calls open at once, and an answer that
-//! another thread reads than the one that asked.
+//! A thread that waits for each response makes its own retries, so a call of another thread is independent. Event loops
+//! and goroutines show in two ways: one thread has several calls open at once, or a response is read by another thread
+//! than the one that sent the request.
 
 use rustc_hash::FxHashMap;
 
-/// Threads and processes that are remembered; beyond it all are forgotten and learned again.
+/// Maximum number of remembered threads and processes; at the limit, all are dropped and learned anew.
 const MOST: usize = 32_768;
-/// Turns that are no chance (a connection handed from thread to thread once).
+/// Number of observations that rule out chance (a connection handed once from one thread to another).
 const TURNS: u32 = 2;
 
-/// What is known of threads that make calls.
+/// Observations of threads that make calls.
 #[derive(Debug, Default)]
 pub(super) struct Threads {
-    /// Calls of each that are open.
+    /// Number of open calls of each thread.
     open: FxHashMap<u32, u32>,
-    /// Processes whose threads take turns, and how often they did.
+    /// Number of observed turns of each process.
     turns: FxHashMap<u32, u32>,
 }
 
 impl Threads {
-    /// The thread makes a call.
+    /// Records that the thread starts a call.
     pub(super) fn asks(&mut self, pid: u32, tid: u32) {
         if self.open.len() >= MOST {
             self.open.clear();
@@ -33,7 +33,7 @@ impl Threads {
         }
     }
 
-    /// A call of the thread is over.
+    /// Records that a call of the thread ended.
     pub(super) fn is_done(&mut self, tid: u32) {
         if let Some(open) = self.open.get_mut(&tid) {
             *open -= 1;
@@ -43,7 +43,7 @@ impl Threads {
         }
     }
 
-    /// A thread does not wait for what it asked for.
+    /// Records that a thread of the process did not wait for its call.
     pub(super) fn takes_turns(&mut self, pid: u32) {
         if self.turns.len() >= MOST {
             self.turns.clear();
@@ -52,7 +52,7 @@ impl Threads {
         *turns = turns.saturating_add(1);
     }
 
-    /// Threads of this process do not wait for what they asked for.
+    /// Whether threads of this process do not wait for their calls.
     pub(super) fn take_turns(&self, pid: u32) -> bool {
         self.turns.get(&pid).is_some_and(|turns| *turns >= TURNS)
     }

@@ -1,20 +1,20 @@
-//! How many attempts an upstream gets for how many calls, and how clients of it usually wait.
+//! Statistics of upstreams: attempts per call, and usual gaps of their clients.
 
 use rustc_hash::FxHashMap;
 
 use super::call;
 
-/// Upstreams that are counted; of more, nothing is said.
+/// Maximum number of counted upstreams; further ones are not counted.
 const MOST: usize = 1024;
-/// Calls of which the usual gaps are remembered.
+/// Maximum number of calls with remembered gaps.
 const USUAL: usize = 1024;
-/// Gaps of each.
+/// Maximum number of gaps remembered per call.
 const GAPS: usize = 12;
 
 #[derive(Debug, Default)]
 pub(super) struct Upstreams {
     counts: FxHashMap<u64, (u64, u64)>,
-    /// The latest gap after so many attempts.
+    /// Latest gap of each call, indexed by the number of attempts before it.
     usual: FxHashMap<u64, [u64; GAPS]>,
 }
 
@@ -23,7 +23,7 @@ impl Upstreams {
         call::hash(&[authority.as_bytes()])
     }
 
-    /// An attempt: another of a call, or the first.
+    /// Counts an attempt. `another` means that it may repeat an earlier call.
     pub(super) fn attempt(&mut self, upstream: u64, another: bool) {
         if self.counts.len() < MOST || self.counts.contains_key(&upstream) {
             let (calls, attempts) = self.counts.entry(upstream).or_default();
@@ -32,19 +32,19 @@ impl Upstreams {
         }
     }
 
-    /// The last attempt was the first of its call after all.
+    /// Counts a call, as the last attempt turned out to be its first.
     pub(super) fn call(&mut self, upstream: u64) {
         if let Some((calls, _)) = self.counts.get_mut(&upstream) {
             *calls += 1;
         }
     }
 
-    /// Calls and attempts.
+    /// Number of calls and number of attempts.
     pub(super) fn counts(&self, upstream: u64) -> (u64, u64) {
         self.counts.get(&upstream).copied().unwrap_or_default()
     }
 
-    /// A chain of this call waited so long after so many attempts.
+    /// Records a gap in nanoseconds that a chain of this call had after `attempts` attempts.
     pub(super) fn learn_gap(&mut self, key: u64, attempts: u32, gap: u64) {
         if self.usual.len() >= USUAL && !self.usual.contains_key(&key) {
             self.usual.clear();

@@ -1,4 +1,4 @@
-//! What clients do around their attempts: connections opened ahead, addresses tried in turn, calls for others.
+//! Client behaviour around attempts: early connections, several addresses, calls on behalf of others.
 #![expect(
     clippy::format_collect,
     clippy::format_push_string,
@@ -40,7 +40,7 @@ fn the_next_address_at_once_is_the_same_connect() {
         // IPv4 first.
         none(&format!("+700 t1 connect {how}> refused\n+0.2 t1 GET /a v6 {how}> 200\n").repeat(5));
     }
-    // Several calls of an event loop at once.
+    // Several concurrent calls of an event loop.
     let both = "+400 t1 connect v6 > refused\n+0.1 t1 connect v6 > refused\n+0.2 t1 GET /a as=a\n+0.1 t1 GET /b as=b\n\
                 +5 t1 > 200 as=a\n+1 t1 > 200 as=b\n";
     none(&both.repeat(4));
@@ -48,13 +48,13 @@ fn the_next_address_at_once_is_the_same_connect() {
 
 #[test]
 fn the_same_call_for_different_callers_is_different() {
-    // From the first one on: nobody knew that the target makes calls.
+    // Applies from the first call on, before it is known that the target makes calls.
     let mut text = String::new();
     for (user, gap) in [300, 200, 400, 800, 150].iter().enumerate() {
         text += &format!("+{gap} t1 in GET /user/{user}\n+1 t1 GET /popular > 503\n+1 t1 in > 502\n");
     }
     none(&text);
-    // In an event loop, whose callers overlap.
+    // In an event loop with overlapping callers.
     let turns = "+0 t1 GET /x as=a\n+0 t1 GET /y as=b\n+0 t1 GET /z as=c\n+1 t1 > 200 as=a\n+1 t1 > 200 as=b\n+1 t1 > 200 as=c\n";
     let mut text = turns.to_owned();
     for (user, gap) in [300, 200, 400, 150, 180, 90].iter().enumerate() {
@@ -80,13 +80,13 @@ fn a_stream_of_calls_that_are_all_refused_is_no_chain() {
         none(&format!("{before}*120 +{gap} t1 connect > refused\n"));
         none(&format!("{busy}*120 +{gap} t1 connect > refused\n"));
     }
-    // The one that was under way when the upstream went is not retried by what comes after it.
+    // The calls after it do not retry the one that was in flight when the upstream went down.
     none(&format!("{busy}+60 t1 GET /items/99 > closed\n*50 +70 t1 connect > refused\n"));
     // Several threads.
     let threads: String = (0..200).map(|n| format!("+9 t{} connect > refused\n", n % 4)).collect();
     let warm: String = (0..200).map(|n| format!("+9 t{} GET /items/{n} > 200\n", n % 4)).collect();
     none(&(warm + &threads));
-    // A backoff that surely grows is one, even there.
+    // A clearly growing backoff is a chain even there.
     let text = format!(
         "{busy}+60 t1 connect > refused\n+100 t1 connect > refused\n+200 t1 connect > refused\n+400 t1 connect > refused\n+800 t1 GET /a > 200"
     );
@@ -105,7 +105,7 @@ fn whoever_is_answered_by_the_next_upstream_was_not_given_up() {
     none(&text);
 }
 
-/// Each attempt waits for half a second, and its socket is closed when the backoff is over.
+/// Attempts that time out after half a second, and whose sockets are closed only at the end of the backoff.
 fn closed_late(backoffs: &[u64], last: Option<u64>) -> String {
     let lasts = backoffs.iter().map(|backoff| 500 + backoff).chain(last);
     lasts.map(|took| format!("+0.3 t1 POST /charge body=x > timeout took={took}\n")).collect()
@@ -113,18 +113,18 @@ fn closed_late(backoffs: &[u64], last: Option<u64>) -> String {
 
 #[test]
 fn an_attempt_ends_when_it_failed_not_when_it_was_closed() {
-    // The first retry comes at once, or does not; the last attempt is closed at once.
+    // With and without an immediate first retry; the last attempt is closed at once.
     let evidence = check(&closed_late(&[0, 800, 1600, 3200], Some(500)), 5, Pattern::Exponential, RetryResult::GaveUp);
     assert_eq!(gaps_ms(&evidence)[1..], [800, 1600, 3200]);
     assert!(!evidence.pathologies.contains(&"hot_loop"), "{:?}", evidence.pathologies);
     let evidence = check(&closed_late(&[400, 800, 1600], Some(500)), 4, Pattern::Exponential, RetryResult::GaveUp);
     assert_eq!(gaps_ms(&evidence), [400, 800, 1600]);
     assert!(evidence.listed[..3].iter().all(|attempt| attempt.closed.is_some()));
-    // Without an attempt that is closed at once, as it recovers.
+    // Without an attempt that is closed at once, as the last one succeeds.
     let text = closed_late(&[400, 800, 1600, 3200], None) + "+0.3 t1 POST /charge body=x > 200";
     let evidence = check(&text, 5, Pattern::Exponential, RetryResult::Recovered);
     assert!(evidence.factor.is_some_and(|factor| (factor - 2.0).abs() < 0.1), "{:?}", evidence.factor);
-    // Always the same backoff: the last attempt tells it.
+    // Constant backoff: only the last attempt reveals it.
     let evidence = check(&closed_late(&[700, 700, 700], Some(500)), 4, Pattern::Constant, RetryResult::GaveUp);
     assert_eq!(gaps_ms(&evidence), [700, 700, 700]);
 }
@@ -134,7 +134,7 @@ fn attempts_that_begin_seconds_apart_are_no_hot_loop() {
     for text in ["*7 +0.2 t1 GET /a > timeout took=2000", "*7 +0.2 t1 GET /a > 503 took=1500"] {
         assert!(!one(text).pathologies.contains(&"hot_loop"), "{text}");
     }
-    // A time-out that grows is no backoff.
+    // A growing timeout is no backoff.
     let text: String =
         [250, 500, 1000, 2000, 4000].map(|took| format!("+0.2 t1 GET /a > timeout took={took}\n")).concat();
     let evidence = one(&text);
@@ -150,13 +150,13 @@ fn a_chain_goes_on_in_whichever_thread_is_free() {
     let evidence = check(&text, 5, Pattern::Exponential, RetryResult::Recovered);
     assert_eq!(gaps_ms(&evidence), [200, 400, 800, 1600]);
     assert_eq!(told(&text).incidents()[0].report.confidence.level(), "likely");
-    // Of two threads each comes back soon.
+    // Each of two threads comes back soon.
     let text = format!(
         "+0 t1 {job} > 503\n+200 t2 {job} > 503\n+400 t1 {job} > 503\n+800 t2 {job} > 503\n+1600 t1 {job} > 200"
     );
     let evidence = check(&text, 5, Pattern::Exponential, RetryResult::Recovered);
     assert_eq!(gaps_ms(&evidence), [200, 400, 800, 1600]);
-    // Always the same gap; refused connects.
+    // Equal gaps; refused connects.
     check(
         "+0 t1 GET /a > 503\n+300 t2 GET /a > 503\n+300 t3 GET /a > 503\n+300 t4 GET /a > 503\n+300 t5 GET /a > 200",
         5,
@@ -179,7 +179,7 @@ fn a_chain_goes_on_in_one_child_after_the_other() {
             .concat();
     let evidence = check(&text, 4, Pattern::Exponential, RetryResult::Recovered);
     assert_eq!(evidence.answer, Some(200));
-    // The service is not there at first.
+    // The service is not up at first.
     let refused = "connect > refused";
     let text = [
         attempt(0, 21, refused),
@@ -191,7 +191,7 @@ fn a_chain_goes_on_in_one_child_after_the_other() {
     .concat();
     let evidence = check(&text, 5, Pattern::Constant, RetryResult::Recovered);
     assert_eq!((evidence.method.as_deref(), &*evidence.path), (Some("GET"), "/start"));
-    // A loop that did it before it failed; different calls.
+    // A loop that ran before the failures; different calls.
     let mut text: String = (0..6).map(|n| attempt(500, 30 + n, "GET /poll > 200")).collect();
     text += &(0..6).map(|n| attempt(500, 40 + n, "GET /poll > 503")).collect::<String>();
     none(&text);
@@ -200,7 +200,7 @@ fn a_chain_goes_on_in_one_child_after_the_other() {
 
 #[test]
 fn the_same_call_of_several_threads_is_no_chain_by_itself() {
-    // At once, overlapping, at any time, for different callers, while it succeeds now and then.
+    // At once, overlapping, at random, for different callers, with successes in between.
     none(&(0..30).map(|n| format!("+1 t{n} GET /a > 503\n")).collect::<String>());
     none(
         "+0 t1 GET /a\n+30 t2 GET /a\n+30 t1 > 503\n+70 t3 GET /a\n+5 t2 > 503\n+70 t3 > 503\n+200 t4 GET /a > 503\n+400 t5 GET /a > 503",
@@ -225,7 +225,7 @@ fn the_same_call_of_several_threads_is_no_chain_by_itself() {
             .map(|(n, gap)| format!("+{gap} t{n} POST /job body={n} > 503\n"))
             .collect::<String>(),
     );
-    // Each thread retries its own.
+    // Each thread retries its own call.
     let two = "+0 t1 GET /a > 503\n+120 t2 GET /a > 503\n+80 t1 GET /a > 503\n+120 t2 GET /a > 503\n+280 t1 GET /a > 200\n+120 t2 GET /a > 200";
     assert_eq!(told(two).chains().len(), 2);
 }
