@@ -1,67 +1,57 @@
-//! What is open, as detectors may look at it, and which of it is worth a look.
+//! The pending exchanges and open connections, as detectors view them, and the queue of those worth a look.
 
 use std::{cell::RefCell, cmp::Reverse, collections::BinaryHeap};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::link::{Content, Link};
+use super::connection::{Connection, Content};
 use crate::{
     analysis::detector::{Live, OpenConnection},
     event::Timestamp,
     model::exchange::OpenExchange,
+    protocol::decode::Decode as _,
 };
 
-/// Connections from before tracing that are looked at together.
+/// Connections from before tracing that one look visits.
 const FOUND_AT_ONCE: usize = 1024;
 
-/// Whether a connection waits for a look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Queued {
-    /// Nothing has happened since the last one.
-    No,
-    /// At a time that was named.
-    Later,
-    /// At the next one.
-    Next,
-}
-
-/// Connections that are worth a look: of those on which nothing happens there may be very many.
+/// Connections that are worth a look. Idle connections, of which there may be very many, are not visited.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     next: Vec<u64>,
     later: BinaryHeap<Reverse<(Timestamp, u64)>>,
-    /// Those from before tracing of which nothing was seen.
+    /// Connections from before tracing without an event so far.
     found: Vec<u64>,
-    /// Connections and exchanges that were shown until now.
+    /// Connections visited so far.
     visits: u64,
 }
 
 impl Queue {
-    /// The connection was there when tracing began.
+    /// Adds a connection that existed when tracing began.
     pub(super) fn find(&mut self, inode: u64) {
         self.found.push(inode);
     }
 
-    /// Something happened on the connection. Where only bytes moved, it is not looked at sooner than was said.
-    pub(super) fn touch(&mut self, link: &Link, moved: bool) {
-        let queued = link.queued.get();
+    /// Queues a connection on which something happened. If only bytes moved, a time that a detector named still holds.
+    pub(super) fn touch(&mut self, connection: &Connection, moved: bool) {
+        let queued = connection.queued.get();
         if queued == Queued::No || (queued == Queued::Later && !moved) {
-            link.queued.set(Queued::Next);
-            self.next.push(link.info.inode.0);
+            connection.queued.set(Queued::Next);
+            self.next.push(connection.info.inode.0);
         }
     }
 
-    /// Forgets those that are gone, where nobody looks for a long time.
-    pub(super) fn tidy(&mut self, links: &FxHashMap<u64, Box<Link>>) {
-        if self.next.len() > 2 * links.len() + 4096 {
-            self.next.retain(|inode| links.contains_key(inode));
+    /// Drops connections that are gone: without ticks nobody takes them out.
+    pub(super) fn tidy(&mut self, connections: &FxHashMap<u64, Box<Connection>>) {
+        if self.next.len() > 2 * connections.len() + 4096 {
+            self.next.retain(|inode| connections.contains_key(inode));
         }
-        if self.found.len() > 2 * links.len() + 4096 {
+        if self.found.len() > 2 * connections.len() + 4096 {
             let mut kept = FxHashSet::default();
-            self.found.retain(|inode| links.contains_key(inode) && kept.insert(*inode));
+            self.found.retain(|inode| connections.contains_key(inode) && kept.insert(*inode));
         }
-        if self.later.len() > 2 * links.len() + 4096 {
-            self.later.retain(|Reverse((_, inode))| links.contains_key(inode));
+        if self.later.len() > 2 * connections.len() + 4096 {
+            self.later.retain(|Reverse((_, inode))| connections.contains_key(inode));
         }
     }
 
@@ -72,40 +62,38 @@ impl Queue {
 
 /// The connections of the engine.
 pub(super) struct Links<'a> {
-    pub(super) all: &'a FxHashMap<u64, Box<Link>>,
+    pub(super) all: &'a FxHashMap<u64, Box<Connection>>,
     pub(super) queue: &'a RefCell<Queue>,
     pub(super) events: u64,
 }
 
 impl Links<'_> {
-    fn open(&self) -> impl Iterator<Item = &Link> {
+    fn open(&self) -> impl Iterator<Item = &Connection> {
         self.queue.borrow_mut().visits += self.all.len() as u64;
-        self.all.values().map(|link| &**link).filter(|link| is_open(link))
+        self.all.values().map(|connection| &**connection).filter(|connection| is_open(connection))
     }
 }
 
-fn is_open(link: &Link) -> bool {
-    link.over.is_none() && !link.failed
+fn is_open(connection: &Connection) -> bool {
+    connection.life.is_open()
 }
 
 impl Live for Links<'_> {
     fn exchanges(&self, visit: &mut dyn FnMut(&OpenExchange<'_>)) {
-        for link in self.open() {
-            if let Content::Http1(http) = &link.content {
-                http.visit_open(&link.info, visit);
-            }
+        for connection in self.open() {
+            connection.channel.decoder.visit_open(&connection.info, visit);
         }
     }
 
     fn connections(&self, visit: &mut dyn FnMut(&OpenConnection<'_>)) {
-        for link in self.open() {
-            visit(&link.view());
+        for connection in self.open() {
+            visit(&connection.view());
         }
     }
 
     fn closed(&self, visit: &mut dyn FnMut(&OpenConnection<'_>)) {
-        for link in self.all.values().filter(|link| link.over.is_some()) {
-            visit(&link.view());
+        for connection in self.all.values().filter(|connection| connection.life.is_over()) {
+            visit(&connection.view());
         }
     }
 
@@ -118,22 +106,19 @@ impl Live for Links<'_> {
     }
 
     fn look_at(&self, inode: u64, visit: &mut dyn FnMut(&OpenConnection<'_>, Option<&OpenExchange<'_>>)) {
-        let Some(link) = self.all.get(&inode).filter(|link| is_open(link)) else { return };
+        let Some(connection) = self.all.get(&inode).filter(|connection| is_open(connection)) else { return };
         self.queue.borrow_mut().visits += 1;
-        let first = match &link.content {
-            Content::Http1(http) => http.first_open(&link.info),
-            _ => None,
-        };
-        visit(&link.view(), first.as_ref());
+        let first = connection.channel.decoder.first_open(&connection.info);
+        visit(&connection.view(), first.as_ref());
     }
 
     fn take_queued(&self, now: Timestamp, take: &mut dyn FnMut(u64)) {
         let mut queue = self.queue.borrow_mut();
         let mut given = |inode: u64, state: Queued| {
-            if let Some(link) = self.all.get(&inode)
-                && link.queued.get() == state
+            if let Some(connection) = self.all.get(&inode)
+                && connection.queued.get() == state
             {
-                link.queued.set(Queued::No);
+                connection.queued.set(Queued::No);
                 take(inode);
             }
         };
@@ -149,25 +134,32 @@ impl Live for Links<'_> {
     }
 
     fn look_again(&self, inode: u64, at: Timestamp) {
-        if let Some(link) = self.all.get(&inode) {
-            link.queued.set(Queued::Later);
+        if let Some(connection) = self.all.get(&inode) {
+            connection.queued.set(Queued::Later);
             self.queue.borrow_mut().later.push(Reverse((at, inode)));
         }
     }
 
     fn found(&self, visit: &mut dyn FnMut(&OpenConnection<'_>)) {
         let mut queue = self.queue.borrow_mut();
-        let (silent, mut seen) = (|link: &Link| is_open(link) && link.found && link.turn.is_none(), 0);
+        let (silent, mut seen) = (
+            |connection: &Connection| is_open(connection) && connection.life.is_found() && connection.turn.is_none(),
+            0,
+        );
         queue.found.retain(|inode| {
             seen += 1;
             if seen > FOUND_AT_ONCE {
                 return true;
             }
-            let Some(link) = self.all.get(inode).map(|link| &**link).filter(|link| silent(link)) else { return false };
-            visit(&link.view());
+            let Some(connection) =
+                self.all.get(inode).map(|connection| &**connection).filter(|connection| silent(connection))
+            else {
+                return false;
+            };
+            visit(&connection.view());
             true
         });
-        // Others come first the next time.
+        // The next look begins with others.
         let turn = queue.found.len().min(FOUND_AT_ONCE);
         if queue.found.len() > FOUND_AT_ONCE {
             queue.found.rotate_left(turn);

@@ -1,28 +1,29 @@
-//! Names of Unix sockets, which may be told before the connection is known.
+//! Names of Unix sockets, which may arrive before their connection is known.
 
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::link::{Content, Link};
+use super::connection::{Connection, Content};
 use crate::{
     event::wire::{SocketNameEvent, flag},
     model::connection::{ConnectionInfo, Endpoint, Role},
+    protocol::decode::Decode as _,
 };
 
-/// Names that wait for their connection, which comes with the next event or not at all.
+/// Names that wait for their connection. It comes with the next event or never.
 const WAITING: usize = 1024;
 
 /// The name of one end of a connection.
 #[derive(Debug)]
 pub(super) struct Name {
-    /// Of this end; otherwise of the listening side, whichever end is asked.
+    /// The name belongs to this end; otherwise to the listening side.
     own: bool,
     endpoint: Endpoint,
 }
 
 impl Name {
-    /// What the event says; `None` for no name.
+    /// The name in the event; `None` for none.
     pub(super) fn of(event: &SocketNameEvent, path: &[u8]) -> Option<Self> {
         let path = if let (0, name) = path.split_first()? {
             // All bytes of an abstract name count (unix(7)); they end with the length.
@@ -35,7 +36,7 @@ impl Name {
     }
 }
 
-/// Those that wait.
+/// Names that wait for their connections.
 #[derive(Debug, Default)]
 pub(super) struct Names(FxHashMap<u64, Name>);
 
@@ -52,12 +53,12 @@ impl Names {
     }
 }
 
-impl Link {
-    /// Takes the name of one of its ends.
+impl Connection {
+    /// Sets the name of one end.
     pub(super) fn set_name(&mut self, name: Name) {
         let text: Box<str> = name.endpoint.to_string().into();
         let info = (*self.info).clone();
-        let server = matches!(&self.content, Content::Http1(http) if http.role() == Role::Server);
+        let server = self.channel.decoder.role() == Some(Role::Server);
         self.info = Arc::new(if name.own || server {
             ConnectionInfo { local: name.endpoint, local_text: text, ..info }
         } else {

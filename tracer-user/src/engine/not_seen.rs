@@ -1,29 +1,29 @@
-//! How many connections carry calls that are not seen: a screen without calls is no all-clear where there are some.
+//! Counts of connections whose calls are invisible: where there are some, a screen without calls is no all-clear.
 
 use std::fmt;
 
 use super::{Note, NoteKind};
 use crate::model::connection::{ConnectionId, Protocol};
 
-/// Connections by why their calls are not seen, from the start of the trace until now. A connection counts once for each.
+/// Connections by the reason why their calls are invisible, since the start of the trace. A connection counts once for each reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unseen {
     /// TLS: encrypted.
     pub tls: u64,
-    /// HTTP/2: not rebuilt.
+    /// HTTP/2, which is not decoded.
     pub http2: u64,
-    /// CONNECT: opaque from there on.
+    /// CONNECT: not decoded after the answer.
     pub tunnels: u64,
-    /// Something else that is no HTTP/1. That these have calls is not known.
+    /// Another protocol than HTTP/1. Whether these carry calls is unknown.
     pub other: u64,
     /// Bytes moved that no traced call accounts for.
     pub bytes: u64,
-    /// The last connection of each count: what is said twice of one follows at once.
+    /// The latest connection of each count. A second note on a connection follows the first.
     last: [Option<ConnectionId>; 5],
 }
 
 impl Unseen {
-    /// Takes a note.
+    /// Counts a note.
     pub fn see(&mut self, note: &Note) {
         let (index, count) = match &note.kind {
             NoteKind::NotHttp => match note.connection.protocol {
@@ -33,7 +33,7 @@ impl Unseen {
             },
             NoteKind::Opaque { protocol } if &**protocol == "CONNECT" => (2, &mut self.tunnels),
             NoteKind::Opaque { protocol } if protocol.eq_ignore_ascii_case("h2c") => (1, &mut self.http2),
-            // The call that upgraded it was seen, and messages of a WebSocket are no calls.
+            // The call that upgraded the connection is visible, and messages of a WebSocket are no calls.
             NoteKind::Opaque { .. } => return,
             NoteKind::UnseenBytes { .. } => (4, &mut self.bytes),
         };
@@ -48,12 +48,12 @@ impl Unseen {
         [("tls", tls), ("h2", http2), ("tunnel", tunnels), ("other", other), ("unseen_bytes", bytes)]
     }
 
-    /// Whether there is none.
+    /// Whether all counts are zero.
     pub fn is_empty(&self) -> bool {
         self.counts().iter().all(|(_, count)| *count == 0)
     }
 
-    /// How many connections.
+    /// Sum of the counts.
     pub fn total(&self) -> u64 {
         self.counts().iter().map(|(_, count)| count).sum()
     }

@@ -1,8 +1,8 @@
-//! Names of processes, and which descriptor of which process names which connection.
+//! Names of processes, and the connection behind each descriptor.
 //!
-//! A program may make processes and sockets for ever, and the event of an end may be missing. So all processes together are bounded,
-//! and their descriptors as well: the process of which nothing was heard for the longest time is forgotten, and counted. One that
-//! was forgotten has no name until it says it again.
+//! A program may create processes and sockets without end, and the event of an end may be lost. So the table bounds processes and
+//! descriptors: the process without an event for the longest time is dropped, and counted. A dropped process has no name
+//! until an event names it again.
 
 use std::{
     collections::{BTreeMap, hash_map::Entry},
@@ -13,27 +13,27 @@ use rustc_hash::FxHashMap;
 
 use crate::text::escape::Foreign;
 
-/// Processes that are known at once: twice as many as the probes follow (`MAX_TARGETS`).
+/// Processes in the table: twice the number that the probes follow (`MAX_TARGETS`).
 pub(super) const MAX_PROCESSES: usize = 32_768;
-/// Descriptors of all processes: those of all connections that are remembered, each held by several.
+/// Descriptors of all processes: several for each remembered connection.
 pub(super) const MAX_DESCRIPTORS: usize = 524_288;
-/// Descriptors that a child is known to inherit. A fork is one event; what it costs must not grow with all that its parent holds.
+/// Descriptors that a child inherits in the table. A fork is one event; its cost must not grow with the descriptors of the parent.
 const MAX_INHERITED: usize = 1_024;
-/// Processes that were named are spared so often, before one goes all the same.
+/// Times that a process named by the user is spared before it is dropped.
 const SPARED: usize = 64;
 
-/// What is known of the traced processes.
+/// The traced processes.
 #[derive(Debug, Default)]
 pub(super) struct ProcessTable {
     processes: FxHashMap<u32, Process>,
-    /// Processes by when something was heard of them last.
+    /// Processes by their latest event.
     heard: BTreeMap<u64, u32>,
     last: u64,
-    /// Of all processes.
+    /// Descriptors of all processes.
     descriptors: usize,
     forgotten: u64,
-    /// How many descriptors of all processes name a connection (inode). The table answers that for every descriptor that
-    /// goes, and a child that exits lets go of all that it inherited: a search would be quadratic.
+    /// Number of descriptors, over all processes, that name a connection (inode). Every descriptor that closes needs it, and a child
+    /// that exits closes all that it inherited: a search would be quadratic.
     holders: FxHashMap<u64, u32>,
 }
 
@@ -44,11 +44,11 @@ struct Process {
     descriptors: FxHashMap<i32, u64>,
     /// Its place in `heard`.
     heard: u64,
-    /// The user asked for it.
+    /// The user named the process.
     named: bool,
 }
 
-/// Name of a process that is not known.
+/// Name of an unknown process.
 const UNKNOWN: &str = "?";
 
 impl ProcessTable {
@@ -60,23 +60,23 @@ impl ProcessTable {
         let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
         let process = self.hear(pid);
         if length > 0 {
-            // Cleaned here, once: whatever names a process from here on (lines, titles, evidence, JSON) is harmless.
+            // Made harmless here, once: every use of the name (lines, titles, evidence, JSON) is safe.
             process.name = Some(Foreign::from_bytes(&name[..length]).to_string().into());
         }
         self.make_room();
     }
 
-    /// The user asked for this process: others are forgotten before it.
+    /// Marks a process that the user named: others are dropped before it.
     pub(super) fn spare(&mut self, pid: u32) {
         self.hear(pid).named = true;
     }
 
-    /// How many processes were forgotten, as there were too many.
+    /// Number of processes that were dropped.
     pub(super) fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    /// The process, known from now on, and the one of which something was heard last.
+    /// The process, in the table from now on, with the latest event.
     fn hear(&mut self, pid: u32) -> &mut Process {
         let process = self.processes.entry(pid).or_default();
         if process.heard != self.last || self.last == 0 {
@@ -88,7 +88,7 @@ impl ProcessTable {
         process
     }
 
-    /// Forgets processes until the rest fits.
+    /// Drops processes until the rest fits.
     fn make_room(&mut self) {
         let mut spared = 0;
         while self.processes.len() > MAX_PROCESSES || self.descriptors > MAX_DESCRIPTORS {
@@ -105,7 +105,7 @@ impl ProcessTable {
         }
     }
 
-    /// A child has its parent's name and descriptors until it says otherwise.
+    /// Gives a child the name and the descriptors of its parent.
     pub(super) fn fork(&mut self, parent: u32, child: u32) {
         let Some(process) = self.processes.get(&parent) else { return };
         let name = process.name.clone();
@@ -124,7 +124,7 @@ impl ProcessTable {
         self.make_room();
     }
 
-    /// Forgets a process; gives the connections that it held.
+    /// Drops a process. Returns the connections that it held.
     pub(super) fn exit(&mut self, pid: u32) -> Vec<u64> {
         let Some(process) = self.processes.remove(&pid) else { return Vec::new() };
         self.heard.remove(&process.heard);
@@ -135,7 +135,7 @@ impl ProcessTable {
         held
     }
 
-    /// `fd` names `connection`. Gives another one that it named before, whose close was not seen or is still to come.
+    /// `fd` names `connection`. Returns the connection that it named before, if its close was lost or has not arrived.
     pub(super) fn open(&mut self, pid: u32, fd: i32, connection: u64) -> Option<u64> {
         *self.holders.entry(connection).or_default() += 1;
         self.descriptors += 1;
@@ -147,8 +147,8 @@ impl ProcessTable {
         (old != connection).then_some(old)
     }
 
-    /// A `close` of `fd` returned, when `fd` named `now` (0: nothing). Gives the connection that it named and no longer
-    /// does.
+    /// A `close` of `fd` returned, when `fd` named `now` (0 for nothing). Returns the connection that it named and no longer
+    /// names.
     pub(super) fn close(&mut self, pid: u32, fd: i32, now: u64) -> Option<u64> {
         let held = &mut self.processes.get_mut(&pid)?.descriptors;
         let connection = *held.get(&fd).filter(|connection| **connection != now)?;
@@ -158,7 +158,7 @@ impl ProcessTable {
         Some(connection)
     }
 
-    /// Whether any process still holds the connection.
+    /// Whether a process still holds the connection.
     pub(super) fn holds(&self, connection: u64) -> bool {
         self.holders.contains_key(&connection)
     }
@@ -173,7 +173,7 @@ impl ProcessTable {
         }
     }
 
-    /// One descriptor less names the connection.
+    /// Counts one descriptor less for the connection.
     fn release(&mut self, connection: u64) {
         self.descriptors = self.descriptors.saturating_sub(1);
         if let Entry::Occupied(mut holders) = self.holders.entry(connection) {
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(table.close(PARENT, 5, 0), Some(101));
     }
 
-    /// The close returns before the call that was given the same number.
+    /// The close returns before the call that got the same number.
     #[test]
     fn a_close_returns_when_its_descriptor_names_another_already() {
         let mut table = with_one();
@@ -268,7 +268,7 @@ mod tests {
     fn a_million_descriptors_hold_no_more_than_fits() {
         let mut table = ProcessTable::default();
         for number in 0..1_000_000_u64 {
-            // Some processes, of which one makes most.
+            // Some processes, one of which makes most of them.
             let pid = if number % 100 == 0 { number as u32 % 5_000 } else { PARENT };
             table.open(pid, number as i32, number);
             assert!(table.descriptors <= MAX_DESCRIPTORS);

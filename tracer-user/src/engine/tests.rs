@@ -21,7 +21,7 @@ use crate::{
         connection::{AF_INET, Role},
         exchange::{Exchange, FOLLOWS_CONNECT_NS, Outcome, Quality},
     },
-    protocol::http1::pairing::MAX_OPEN_BYTES,
+    protocol::context::MAX_OPEN_BYTES,
 };
 
 const GET: &[u8] = b"GET /a?b=1 HTTP/1.1\r\nHost: h\r\nX-Id: 1\r\n\r\n";

@@ -1,4 +1,4 @@
-//! What the engine is told, and what it tells.
+//! Options of the engine, and its updates.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::{
     },
 };
 
-/// What the engine is told once.
+/// Options of the engine.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// Bytes of each body that are kept.
+    /// Bytes kept of each body.
     pub body_limit: usize,
-    /// What is looked for.
+    /// Thresholds of the detectors.
     pub detectors: DetectorOptions,
 }
 
@@ -38,64 +38,64 @@ pub struct Target {
     pub name: Arc<str>,
 }
 
-/// Tracing has begun.
+/// The beginning of a trace.
 #[derive(Clone, Debug)]
 pub struct Attached {
-    /// When.
+    /// Time at which the probes were live.
     pub time: Timestamp,
     /// Processes that the user named.
     pub targets: Vec<Target>,
 }
 
-/// Something about a connection that a person must know to read what is (not) shown.
+/// A fact about a connection that explains why its calls are missing or incomplete.
 #[derive(Clone, Debug)]
 pub struct Note {
-    /// When.
+    /// Time of the observation.
     pub time: Timestamp,
-    /// Which connection.
+    /// The connection.
     pub connection: Arc<ConnectionInfo>,
-    /// What the target is on it, where that is known.
+    /// Role of the target, if known.
     pub role: Option<Role>,
-    /// Who.
+    /// The process that made or accepted the connection.
     pub process: ProcessRef,
-    /// What.
+    /// The fact.
     pub kind: NoteKind,
 }
 
-/// What a [`Note`] says.
+/// The fact of a [`Note`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoteKind {
-    /// The bytes are not HTTP/1: what they seem to be is `connection.protocol`.
+    /// The bytes are not HTTP/1. `connection.protocol` names the protocol that they seem to belong to.
     NotHttp,
-    /// The connection was upgraded to the named protocol, or is a tunnel (CONNECT): opaque from here on.
+    /// The connection was upgraded to another protocol, or is a tunnel (CONNECT). Its bytes are not decoded from now on.
     Opaque {
         /// Value of `Upgrade`, or `CONNECT`.
         protocol: Box<str>,
     },
     /// The kernel moved bytes that no hooked system call accounts for (io_uring, or another path).
     UnseenBytes {
-        /// Bytes sent but not seen.
+        /// Bytes sent without an event.
         sent: u64,
-        /// Bytes received but not seen.
+        /// Bytes received without an event.
         received: u64,
     },
 }
 
-/// What is missing, from the start of the trace until now. Indices are those of [`tracer_common::event::loss`].
+/// Lost events and bytes, from the start of the trace until now. [`tracer_common::event::loss`] has the indices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loss {
-    /// When.
+    /// Time at which the counters were read.
     pub time: Timestamp,
-    /// Events that were not delivered, by cause.
+    /// Events that were lost, by cause.
     pub events: [u64; loss::CAUSES],
-    /// Stream bytes behind those events, by cause.
+    /// Stream bytes of those events, by cause.
     pub bytes: [u64; loss::CAUSES],
-    /// The counters could not be read: the counts are those of before, and more may be missing.
+    /// The counters could not be read. The counts are earlier ones, and more may be lost.
     pub at_least: bool,
 }
 
 impl Loss {
-    /// Events missing from the trace. What only a recording lacks was traced.
+    /// Events missing from the trace. Events that only the recording lacks were traced, and do not count.
     pub fn total_events(&self) -> u64 {
         Self::total(&self.events)
     }
@@ -122,31 +122,31 @@ pub struct Summary {
     pub exchanges: u64,
     /// Incidents opened.
     pub incidents: u64,
-    /// Connections whose calls were not seen.
+    /// Connections whose calls are invisible.
     pub unseen: Unseen,
-    /// What is missing, and when the trace ended.
+    /// Lost events and bytes, and the end of the trace.
     pub loss: Loss,
-    /// From attach to end.
+    /// Nanoseconds from attach to end.
     pub duration_ns: u64,
-    /// How often a connection gave up what it waited for, as all of them together held too much.
+    /// Connections that gave up waiting for missing bytes because all connections together held too much.
     pub waits_given_up: u64,
-    /// How many processes were forgotten, with the connections that they held, as there were too many.
+    /// Processes that were dropped, with the descriptors that they held, because there were too many.
     pub processes_forgotten: u64,
 }
 
-/// What the engine found out.
+/// A result of the engine.
 #[derive(Clone, Debug)]
 pub enum Update {
-    /// First of all.
+    /// The first update.
     Attached(Attached),
-    /// An exchange is over.
+    /// An exchange ended.
     Exchange(Arc<Exchange>),
-    /// A detector found something, or knows more of it.
+    /// A detector opened, changed or closed an incident.
     Incident(Arc<Incident>),
-    /// A connection needs a word.
+    /// A fact about a connection.
     Note(Note),
-    /// More is missing than was said before.
+    /// More was lost than the latest report said.
     Loss(Loss),
-    /// Last of all.
+    /// The last update.
     Summary(Summary),
 }

@@ -1,50 +1,56 @@
-//! What waits for missing bytes, all connections together.
+//! Bytes that wait for missing ones, over all connections.
 //!
-//! Each connection has its own bounds; a hundred thousand of them would still take all memory of the machine. Where all of
-//! them together hold too much, the one that has waited longest gives up: what it misses is most likely not to come, and it
-//! would give up by itself within 100 ms. It costs its connection a gap, which its exchanges say.
+//! Each connection has its own bounds; a hundred thousand of them would still exhaust the memory of the machine. Once all
+//! connections together hold too much, the one that has waited longest gives up: the missing bytes are least likely to come,
+//! and the connection would give up by itself within 100 ms. The cost is a gap, which the exchanges report.
 
 use std::collections::BTreeMap;
 
-use super::{Environment, link::Link};
-use crate::{
-    event::{Timestamp, wire::direction},
-    stream::Mark,
-};
-
-/// Bytes that may wait, with what it takes to keep them. A busy machine has some hundred kilobytes of them.
+/// Bytes that may wait, with the memory to keep them. On a busy machine some hundred kilobytes wait.
 pub(super) const MAX_WAITING: usize = 32 << 20;
 
-/// See the module.
+/// Counts the bytes that wait.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     bytes: usize,
-    /// Connections that hold something, in the order in which they began to.
+    /// Connections with waiting bytes, in the order in which they began to wait.
     holders: BTreeMap<u64, u64>,
     last: u64,
     given_up: u64,
 }
 
+/// The share of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    bytes: usize,
+    /// Its place among the connections that hold something.
+    number: u64,
+}
+
 impl Waiting {
-    /// Counts what the connection holds now. Tells whether all hold too much.
-    pub(super) fn settle(&mut self, link: &mut Link) -> bool {
-        let holds = link.holds();
-        if holds == link.held {
+    /// Counts that the connection `inode`, whose share this is, holds `bytes` now. Tells whether all hold too much.
+    pub(super) fn settle(&mut self, share: &mut Share, bytes: usize, inode: u64) -> bool {
+        if bytes == share.bytes {
             return false;
         }
-        self.bytes = (self.bytes + holds).saturating_sub(link.held);
-        if link.held == 0 {
+        self.bytes = (self.bytes + bytes).saturating_sub(share.bytes);
+        if share.bytes == 0 {
             self.last += 1;
-            link.holder_number = self.last;
-            self.holders.insert(self.last, link.info.inode.0);
-        } else if holds == 0 {
-            self.holders.remove(&link.holder_number);
+            share.number = self.last;
+            self.holders.insert(self.last, inode);
+        } else if bytes == 0 {
+            self.holders.remove(&share.number);
         }
-        link.held = holds;
+        share.bytes = bytes;
         self.bytes > MAX_WAITING
     }
 
-    /// The connection that is to give up, where all hold too much.
+    /// Counts that a connection which [`Self::victim`] named holds nothing any more.
+    pub(super) fn give_up(&mut self, share: &mut Share) {
+        self.bytes = self.bytes.saturating_sub(std::mem::take(&mut share.bytes));
+    }
+
+    /// The connection that must give up, if all hold too much.
     pub(super) fn victim(&mut self) -> Option<u64> {
         if self.bytes <= MAX_WAITING {
             return None;
@@ -54,27 +60,14 @@ impl Waiting {
         Some(inode)
     }
 
-    /// How often a connection had to give up.
+    /// Number of times that a connection had to give up.
     pub(super) fn given_up(&self) -> u64 {
         self.given_up
     }
 
-    /// What is held now.
+    /// Bytes that wait now.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
-    }
-}
-
-impl Link {
-    /// Passes on all that waits: what is missing is lost.
-    pub(super) fn give_up_waiting(&mut self, time: Timestamp, environment: &mut Environment) {
-        let mark = Mark { time, pid: self.process.pid, tid: self.process.tid, ..Mark::default() };
-        for direction in [direction::SEND, direction::RECEIVE] {
-            self.with_stream(direction, environment, |stream, mut sink| stream.flush(None, mark, &mut sink));
-        }
-        self.end_beginning(environment);
-        self.release_all(environment);
-        environment.waiting.bytes = environment.waiting.bytes.saturating_sub(std::mem::take(&mut self.held));
     }
 }

@@ -64,6 +64,21 @@ pub enum Role {
     Server,
 }
 
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The peer closed (FIN).
+    ByPeer,
+    /// The target closed.
+    ByTarget,
+    /// The peer reset it (RST), or a call returned an error that says so.
+    Reset,
+    /// The target reset it.
+    ResetByTarget,
+    /// Tracing ended first.
+    Unfinished,
+}
+
 /// What a connection carries, as far as its bytes tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {

@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     event::Timestamp,
+    model::connection::Ending,
     model::{
         connection::{ConnectionId, ConnectionInfo, Role},
         exchange::{Exchange, ProcessRef, Step},
     },
-    protocol::http1::pairing::Ending,
     text::redact::Redactor,
 };
 

@@ -7,11 +7,11 @@ use crate::{
         Timestamp,
         wire::{ListenerEvent, ProbeEvent, ThreadEvent, flag, tcp_state},
     },
+    model::connection::Ending,
     model::{
         connection::{ConnectionInfo, Role},
         exchange::{Exchange, OpenExchange, ProcessRef, Step},
     },
-    protocol::http1::pairing::Ending,
 };
 
 /// An observation. It borrows its data, so observations that no detector requests cost nothing.

@@ -10,7 +10,7 @@ use crate::{
     },
     fixture::events,
     model::exchange::Quality,
-    protocol::http1::pairing::{MAX_OPEN_BYTES, MAX_OPEN_HEADS},
+    protocol::context::{MAX_OPEN_BYTES, MAX_OPEN_HEADS},
 };
 
 const MS: u64 = 1_000_000;

@@ -1,11 +1,13 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9112).
 //!
 //! ```text
-//! pieces of one direction -> parser -> items -> pairing -> exchanges
-//!                             head, framing, chunked
+//! pieces of both directions -> decoder -> parser, one per direction -> items -> pairing -> exchanges
+//!                                         start_line, head, framing, chunked
 //! ```
 
 pub mod head;
+
+pub mod start_line;
 
 pub mod framing;
 
@@ -15,4 +17,8 @@ pub mod parser;
 
 mod draft;
 
-pub mod pairing;
+mod pairing;
+
+mod decoder;
+
+pub use decoder::Http1;

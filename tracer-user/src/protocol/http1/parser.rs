@@ -20,10 +20,10 @@ use super::{
     chunked::{Chunked, Skip, Step},
     framing::Framing,
     head::{self, Head, MAX_HEAD, MessageKind, ParseResult},
+    start_line::{RequestLine, Verdict, status_line},
 };
 use crate::{
     model::exchange::Fields,
-    protocol::detect::{RequestLine, Verdict, status_line},
     stream::{GapCause, Mark},
 };
 

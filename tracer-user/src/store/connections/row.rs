@@ -6,11 +6,11 @@ use super::UpstreamKey;
 use crate::{
     analysis::detector::{KernelView, OpenConnection, Traffic},
     event::Timestamp,
+    model::connection::Ending,
     model::{
         connection::{ConnectionInfo, Protocol, Role},
         exchange::ProcessRef,
     },
-    protocol::http1::pairing::Ending,
 };
 
 /// What a connection is used for now.

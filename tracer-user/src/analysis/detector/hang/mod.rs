@@ -45,11 +45,11 @@ use super::{
 };
 use crate::{
     event::{SocketInode, Timestamp},
+    model::connection::Ending,
     model::{
         connection::Role,
         exchange::{Exchange, ExchangeId, Outcome, Step},
     },
-    protocol::http1::pairing::Ending,
 };
 
 thresholds! {

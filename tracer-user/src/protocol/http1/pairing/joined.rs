@@ -6,10 +6,10 @@
 //! response is held back until a request begins, the connection ends, or nothing moves for a moment. Where more comes
 //! without a request, all of it is content of the one exchange that was under way.
 
-use super::{super::draft::Draft, Answering, Context, Http1};
-use crate::{model::exchange::Quality, stream::Mark};
+use super::{super::draft::Draft, Answering, Pairing};
+use crate::{model::exchange::Quality, protocol::context::Context, stream::Mark};
 
-impl Http1 {
+impl Pairing {
     /// Whether the status line at `mark` continues what came before it: no request was seen in between.
     pub(super) fn is_content(&self, mark: &Mark) -> bool {
         if !self.joined || self.request_seen {

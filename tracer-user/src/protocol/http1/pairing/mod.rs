@@ -1,13 +1,13 @@
-//! Requests and their responses, brought together.
+//! Pairing of requests and responses.
 //!
-//! HTTP/1 answers in order (RFC 9112 section 9.3.2), so pairing is a queue, as long as every byte is seen. Where bytes
-//! are missing, a queue alone shifts: every later response would go to the wrong request. Two positions in each event
-//! prevent that. A response was read when the opposite direction stood at W: a request that starts at or after W had
-//! not been sent then, so it is not answered by it. A request was sent when the responses' direction stood at C: after
-//! a gap, a response at or after C belongs to this request or a later one, and what came before it was answered in
-//! the gap. Where a connection pipelines *and* loses framing, even that is not enough; then nothing more is paired on
-//! it, rather than something wrongly. (One case remains that no position tells: a connection that pipelines for the
-//! first time just where its requests *and* the responses to them are lost.)
+//! HTTP/1 answers in order (RFC 9112 section 9.3.2), so pairing is a queue as long as no byte is missing. With
+//! missing bytes a queue alone shifts: every later response would go to the wrong request. Two positions in each
+//! event prevent that. A response was read when the opposite direction stood at W: a request that starts at or after
+//! W was not sent then, so the response does not answer it. A request was sent when the direction of responses stood
+//! at C: after a gap, a response at or after C answers this request or a later one, and earlier responses are in the
+//! gap. Where a connection pipelines *and* loses framing, even both positions are not enough, and pairing stops
+//! rather than guess. (No position tells one case: a connection that pipelines for the first time just where its
+//! requests *and* the responses to them are lost.)
 
 mod joined;
 mod request;
@@ -21,147 +21,56 @@ use super::{
     parser::{Item, MessageParser},
 };
 use crate::{
-    event::Timestamp,
+    event::{Timestamp, wire::direction},
     model::{
-        connection::{ConnectionInfo, Role},
-        exchange::{Connect, Exchange, ExchangeId, Fields, OpenExchange, Outcome, ProcessRef, Quality, Step},
+        connection::{ConnectionInfo, Ending, Role},
+        exchange::{Connect, Fields, OpenExchange, Outcome, ProcessRef, Quality, Step},
     },
-    stream::{Mark, REORDER_WAIT_NS},
+    protocol::{
+        context::{Context, opposite},
+        decode::Handover,
+    },
+    stream::{Mark, Piece, REORDER_WAIT_NS},
 };
 
-/// Requests that wait for an answer on one connection, at most. Pipelining clients stop far earlier; beyond it the
-/// oldest are given up.
+/// Requests that may wait for a response on one connection. Pipelining clients stop far earlier; beyond this number
+/// the oldest are given up.
 const MAX_WAITING: usize = 1024;
 
-/// Bytes after a request that are no other request: an empty line that old clients add, and a FIN, which takes one
-/// position.
+/// Bytes after a request that may be something else than a request: an empty line that old clients add, and a FIN,
+/// which takes one position.
 const PIPELINING_SLACK: u64 = 3;
 
-/// What pairing needs of its surroundings for one step.
-pub struct Context<'a> {
-    /// Number of the last exchange begun.
-    pub last_exchange: &'a mut u64,
-    /// It is not decided yet that these bytes are of HTTP in this role: what seems to begin gets no number.
-    pub undecided: bool,
-    /// Bytes of each body that are kept.
-    pub body_limit: usize,
-    /// See [`MAX_OPEN_BYTES`].
-    pub open_bytes: &'a mut usize,
-    /// See [`MAX_OPEN_HEADS`].
-    pub open_heads: &'a mut usize,
-    /// Name of a process.
-    pub process_name: &'a dyn Fn(u32) -> Arc<str>,
-    /// The connection, as it is known now.
-    pub connection: &'a Arc<ConnectionInfo>,
-    /// Where the requests' direction stands.
-    pub request_next: Option<u64>,
-    /// Where the responses' direction stands.
-    pub response_next: Option<u64>,
-    /// Who is told of exchanges.
-    pub listener: &'a mut dyn Listener,
-}
-
-/// Who is told what becomes known of exchanges.
-pub trait Listener {
-    /// Whether this step of an exchange is of use. Most exchanges are in order, and nobody wants to know.
-    fn wants(&self, step: Step, role: Role) -> bool;
-
-    /// An exchange went a step further.
-    fn step(&mut self, step: Step, exchange: &OpenExchange<'_>);
-
-    /// An exchange is over.
-    fn finished(&mut self, exchange: Arc<Exchange>);
-}
-
-/// Bytes of bodies, and of heads that are not whole, that open exchanges may hold, all connections together. Beyond it
-/// bodies are counted but not kept, and heads that come in parts are given up: many thousand slow uploads, or clients
-/// that never end their heads, must not take the memory of the machine that is being looked at.
-pub const MAX_OPEN_BYTES: usize = 64 << 20;
-
-/// Beginnings of heads up to this length are kept nevertheless, and so are heads that are whole.
+/// Length up to which the beginning of a head is kept while pending exchanges hold too much. Complete heads are kept too.
 const SMALL_HEAD: usize = 1024;
 
-/// Bytes that open exchanges and their heads may take, all connections together. Beyond it header lines are not kept, and
-/// connections that pipeline may have [`FEW_WAITING`] requests open. Ninety thousand calls of the usual kind have room.
-pub const MAX_OPEN_HEADS: usize = 128 << 20;
-
-/// Requests that wait for an answer on one connection while open exchanges take too much.
+/// Requests that may wait for a response on one connection while pending exchanges hold too much.
 const FEW_WAITING: usize = 4;
 
-impl Context<'_> {
-    /// There is no room for more header lines.
-    fn is_full(&self) -> bool {
-        *self.open_heads > MAX_OPEN_HEADS
-    }
+/// Reports the end of an exchange.
+fn finish(draft: Draft, role: Role, context: &mut Context<'_>) {
+    let number = draft.number.unwrap_or_else(|| context.next_number());
+    context.finish(draft.into_exchange(number, role, Arc::clone(context.connection)));
+}
 
-    /// Bytes of a body that may be kept now.
-    fn body_room(&self) -> usize {
-        if *self.open_bytes < MAX_OPEN_BYTES { self.body_limit } else { 0 }
-    }
-
-    fn finish(&mut self, draft: Draft, role: Role) {
-        let number = draft.number.unwrap_or_else(|| self.next_number());
-        let exchange = Arc::new(draft.into_exchange(number, role, Arc::clone(self.connection)));
-        let request = exchange.request.as_ref().map_or(0, |request| request.body.captured.len());
-        let response = exchange.response.as_ref().map_or(0, |response| response.body.captured.len());
-        *self.open_bytes = self.open_bytes.saturating_sub(request + response);
-        self.listener.finished(exchange);
-    }
-
-    fn next_number(&mut self) -> ExchangeId {
-        *self.last_exchange += 1;
-        ExchangeId(*self.last_exchange)
-    }
-
-    /// What had this number is no exchange.
-    fn give_back(&mut self, number: Option<ExchangeId>) {
-        if number == Some(ExchangeId(*self.last_exchange)) {
-            *self.last_exchange -= 1;
-        }
-    }
-
-    fn step(&mut self, step: Step, draft: &Draft, role: Role) {
-        if self.listener.wants(step, role) {
-            self.listener.step(step, &draft.view(role, self.connection));
-        }
+/// Reports a step of a pending exchange, if anyone needs it.
+fn report(step: Step, draft: &Draft, role: Role, context: &mut Context<'_>) {
+    if context.listener.wants(step, role) {
+        context.listener.step(step, &draft.view(role, context.connection));
     }
 }
 
-/// Something that the connection must know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// The bytes are no HTTP/1: the first of them.
-    NotHttp(Vec<u8>),
-    /// 101 or CONNECT: the protocol named.
-    Switched(Box<str>),
-}
-
-/// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The peer closed (FIN).
-    ByPeer,
-    /// The target closed.
-    ByTarget,
-    /// RST, or an error that says so.
-    Reset,
-    /// RST that the target sent.
-    ResetByTarget,
-    /// Tracing ended first.
-    Unfinished,
-}
-
-/// What the response that is being read belongs to.
+/// The owner of the response that is being read.
 #[derive(Debug)]
 enum Answering {
     Nothing,
-    /// The draft with this key, in `waiting`.
+    /// The draft in `waiting` with this key.
     Exchange(u64),
     /// A response without a request.
     Orphan(Box<Draft>),
 }
 
-/// Where both directions stood after the last bytes of the responses' direction.
+/// Positions of both directions after the latest bytes of the responses.
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     responses: u64,
@@ -169,86 +78,95 @@ struct Turn {
     time: Timestamp,
 }
 
-/// Silence of both directions after which a connection that pipelines is at rest. One that does not is at rest whenever
-/// its request follows a response.
+/// Silence of both directions after which a connection that pipelines is at rest. Without pipelining, a connection is
+/// at rest whenever a request follows a response.
 const REST_NS: u64 = 1_000_000_000;
 
-/// Bytes in one direction that are no HTTP, without a byte in the other, after which the connection is said not to be
-/// HTTP: a server that refuses them in HTTP does so before it has read this much.
+/// Bytes in one direction that are not HTTP, without a byte in the other, after which the connection counts as
+/// another protocol. A server that refuses such bytes in HTTP does so earlier.
 const SUSPECT_BYTES: u64 = 64 * 1024;
 
-/// Bytes that are not HTTP, while what answers them is still to tell whether the connection is.
+/// Bytes that are not HTTP, until the answer to them tells whether the connection is HTTP.
 #[derive(Debug)]
 struct Suspect {
     first: Vec<u8>,
-    /// How many of them there were.
+    /// Number of these bytes.
     bytes: u64,
 }
 
-/// One HTTP/1 connection.
+/// The requests and responses of one connection.
 #[derive(Debug)]
-pub struct Http1 {
+pub struct Pairing {
     role: Role,
+    /// The role is an attempt: exchanges get no numbers.
+    undecided: bool,
     requests: MessageParser,
     responses: MessageParser,
-    /// Exchanges in the order of their requests, from the oldest that is not over.
+    /// Pending exchanges, in the order of their requests.
     waiting: VecDeque<Draft>,
     answering: Answering,
     response_mark: Mark,
     interim: bool,
     joined: bool,
-    /// A head was seen: it is HTTP.
+    /// A head was read, which proves HTTP.
     proven: bool,
     request_seen: bool,
-    /// A status line was seen.
+    /// A status line was read.
     response_seen: bool,
-    /// Drafts begun.
+    /// Number of drafts begun.
     drafts: u64,
     suspect: Option<Suspect>,
-    /// Bytes of the requests' direction that are no request, since the last one.
+    /// Bytes in the direction of requests, since the latest request, that are not a request.
     stray: u64,
-    /// Where those began.
+    /// The first of these bytes.
     stray_mark: Mark,
     turn: Option<Turn>,
-    /// Where the requests' direction stands.
+    /// Position of the next byte in the direction of requests.
     requests_end: u64,
-    /// The last response announced the end of the connection.
+    /// The latest response announced the end of the connection.
     closes: bool,
     /// The rest of a request that began before tracing is under way; see [`Self::join_unanswered`].
     request_unseen: bool,
-    /// Before any request was seen, the rest of a response was, whose head was not.
+    /// The rest of a response, whose head preceded tracing, was read before any request.
     tail_seen: bool,
-    /// A response that was whole before any request was seen is held back since then; see [`joined`].
+    /// Since this time a response that was complete before any request is held back; see [`joined`].
     held_back: Option<Timestamp>,
-    /// Requests are missing, and none was seen since.
+    /// Requests are missing, and none was read since.
     request_gap: bool,
-    /// Framing was missing at some time, in any direction; in the requests' direction.
+    /// Framing was missing at some time, in any direction; in the direction of requests.
     lost: bool,
     request_lost: bool,
-    /// Where the last response that was seen whole ended, or the first was to begin.
+    /// Position after the latest complete response, or of the first one.
     last_response_end: u64,
-    /// Bytes of the responses' direction are missing, and no response head was seen since.
+    /// Bytes in the direction of responses are missing, and no response head was read since.
     response_gap: bool,
-    /// Where those bytes began.
+    /// Position of the first of these bytes.
     gap_position: u64,
-    /// More requests were sent than the one that was answered, as far as it seems; as their heads show.
+    /// More requests were sent than were answered, by positions; by request heads.
     pipelined: bool,
     seen_pipelined: bool,
     desynchronized: bool,
-    signal: Option<Signal>,
+    handover: Option<Handover>,
     connect: Option<Connect>,
-    /// Exchanges that are over.
+    /// Number of exchanges that ended.
     finished: u64,
-    /// What of [`Context::open_bytes`] is heads that this connection holds.
+    /// Share of this connection in [`Context::open_bytes`]: incomplete heads.
     held: usize,
-    /// What of [`Context::open_heads`] is exchanges of this connection.
+    /// Share of this connection in [`Context::open_heads`]: pending exchanges.
     heads: usize,
 }
 
-impl Http1 {
-    /// A connection on which the target has this role; `joined` where it was under way before tracing.
-    pub fn new(role: Role, joined: bool) -> Self {
+impl Pairing {
+    /// An attempt to read a connection, of which the role of the target is unknown, with this role. Exchanges get no
+    /// number before a message head proves that the role is right.
+    pub(super) fn attempt(role: Role) -> Self {
+        Self { undecided: true, ..Self::new(role, true) }
+    }
+
+    /// A connection on which the target has `role`. `joined` tells that it existed before tracing.
+    pub(super) fn new(role: Role, joined: bool) -> Self {
         Self {
+            undecided: false,
             role,
             requests: MessageParser::new(MessageKind::Request, joined),
             responses: MessageParser::new(MessageKind::Response, joined),
@@ -279,7 +197,7 @@ impl Http1 {
             pipelined: false,
             seen_pipelined: false,
             desynchronized: false,
-            signal: None,
+            handover: None,
             connect: None,
             finished: 0,
             held: 0,
@@ -287,38 +205,55 @@ impl Http1 {
         }
     }
 
-    /// How the connection was made: belongs to the first exchange, where it was made for it.
+    /// Takes a piece while the role is an attempt.
+    pub(super) fn attempt_piece(&mut self, direction: u8, piece: Piece<'_>, context: &mut Context<'_>) {
+        if direction == self.direction_of_requests() {
+            self.request_piece(piece, context);
+        } else {
+            self.response_piece(piece, context);
+        }
+        if self.proven {
+            self.decided(context);
+        }
+    }
+
+    /// The direction in which requests go.
+    pub(super) fn direction_of_requests(&self) -> u8 {
+        if self.role == Role::Client { direction::SEND } else { direction::RECEIVE }
+    }
+
+    /// Sets the connect that made the connection. It belongs to the first exchange, if it was made for that one.
     pub fn set_connect(&mut self, connect: Connect) {
         self.connect = Some(connect);
     }
 
-    /// The target's role.
+    /// Role of the target.
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// A message head was seen, so it is HTTP.
+    /// Whether a head was read, which proves HTTP.
     pub fn proven(&self) -> bool {
         self.proven
     }
 
-    /// Bytes of heads that are not whole, as counted in [`Context::open_bytes`]: who drops it takes them out there.
+    /// Bytes of incomplete heads in [`Context::open_bytes`]. Whoever drops the pairing subtracts them.
     pub fn held(&self) -> usize {
         self.held
     }
 
-    /// Bytes of its open exchanges, as counted in [`Context::open_heads`]: who drops it takes them out there.
+    /// Bytes of pending exchanges in [`Context::open_heads`]. Whoever drops the pairing subtracts them.
     pub fn heads(&self) -> usize {
         self.heads
     }
 
-    /// More is kept of an open exchange.
+    /// Counts bytes that a pending exchange holds from now on.
     fn keep(&mut self, bytes: usize, context: &mut Context<'_>) {
         self.heads += bytes;
         *context.open_heads += bytes;
     }
 
-    /// An exchange is not open any more; where none is, nothing is kept.
+    /// Counts bytes that an exchange released. Without pending exchanges nothing is held.
     fn let_go(&mut self, bytes: usize, context: &mut Context<'_>) {
         let none = self.waiting.is_empty() && !matches!(self.answering, Answering::Orphan(_));
         let bytes = if none { self.heads } else { bytes.min(self.heads) };
@@ -326,7 +261,7 @@ impl Http1 {
         *context.open_heads = context.open_heads.saturating_sub(bytes);
     }
 
-    /// Counts what the parsers hold now.
+    /// Counts the bytes that the parsers hold now.
     fn settle(&mut self, context: &mut Context<'_>) {
         let held = self.requests.held() + self.responses.held();
         if held != self.held {
@@ -335,24 +270,24 @@ impl Http1 {
         }
     }
 
-    /// Exchanges that are not over.
+    /// Number of pending exchanges.
     pub fn open(&self) -> usize {
         self.waiting.len() + usize::from(matches!(self.answering, Answering::Orphan(_)))
     }
 
-    /// Exchanges that are over.
+    /// Number of exchanges that ended.
     pub fn finished(&self) -> u64 {
         self.finished
     }
 
-    /// When the oldest exchange that is not over began.
+    /// Time at which the oldest pending exchange began.
     pub fn open_since(&self) -> Option<Timestamp> {
         let orphan = if let Answering::Orphan(draft) = &self.answering { Some(draft.started) } else { None };
         self.waiting.front().map(|draft| draft.started).or(orphan)
     }
 
-    /// Shows the exchanges that are not over, oldest first. What stands for something that began before tracing
-    /// (`late`, without a request) is shown even where nothing has proven yet that it is HTTP.
+    /// Visits the pending exchanges, oldest first. An exchange that began before tracing (`late`, without a request)
+    /// is visited even before anything proves HTTP.
     pub fn visit_open(&self, connection: &Arc<ConnectionInfo>, visit: &mut dyn FnMut(&OpenExchange<'_>)) {
         let orphan = if let Answering::Orphan(draft) = &self.answering { Some(&**draft) } else { None };
         for draft in self.waiting.iter().chain(orphan) {
@@ -360,7 +295,7 @@ impl Http1 {
         }
     }
 
-    /// The oldest exchange that is not over and of which something was seen.
+    /// The oldest pending exchange of which anything was read.
     pub fn first_open<'a>(&'a self, connection: &'a Arc<ConnectionInfo>) -> Option<OpenExchange<'a>> {
         let orphan = if let Answering::Orphan(draft) = &self.answering { Some(&**draft) } else { None };
         let mut drafts = self.waiting.iter().chain(orphan);
@@ -368,7 +303,7 @@ impl Http1 {
         Some(first.view(self.role, connection))
     }
 
-    /// When what is in doubt is over at the latest.
+    /// Latest time at which all doubts are settled.
     pub fn doubt_until(&self) -> Option<Timestamp> {
         let after = |time: Option<Timestamp>, wait: u64| Timestamp(time.map_or(0, |time| time.0.saturating_add(wait)));
         let sending = || self.waiting.back().filter(|draft| !draft.request_done)?.timing.request_end;
@@ -383,13 +318,13 @@ impl Http1 {
         [requests, responses, held_back].into_iter().flatten().min()
     }
 
-    /// Takes the signal, if there is one.
-    pub fn take_signal(&mut self) -> Option<Signal> {
-        self.signal.take()
+    /// Takes the handover, if there is one.
+    pub fn take_handover(&mut self) -> Option<Handover> {
+        self.handover.take()
     }
 
-    /// Bytes of content still to come in the direction of the requests or responses, where a length says so, and how
-    /// many of it were seen already.
+    /// Bytes of content that the length announces and that are still to come, and bytes of that content read so far,
+    /// of the requests or responses.
     pub fn content_left(&self, requests: bool) -> Option<(u64, u64)> {
         let (parser, body) = if requests {
             (&self.requests, self.waiting.back().and_then(|draft| draft.request.as_ref()).map(|request| &request.body))
@@ -404,8 +339,8 @@ impl Http1 {
         Some((parser.content_left()?, body?.bytes))
     }
 
-    /// A request was sent before tracing began and is not answered yet: until a response comes, what moves in the
-    /// requests' direction belongs to it.
+    /// A request was sent before tracing and is not answered: until a response comes, bytes in the direction of
+    /// requests belong to it.
     pub fn join_unanswered(&mut self, mark: &Mark, context: &mut Context<'_>) {
         if self.joined && !self.proven && self.waiting.is_empty() {
             self.begin_late(mark, context);
@@ -426,7 +361,7 @@ impl Http1 {
         self.drafts += 1;
         let process = ProcessRef { pid: mark.pid, tid: mark.tid, name: (context.process_name)(mark.pid) };
         let mut draft = Draft::new(self.drafts, process, mark.time);
-        if self.proven || !context.undecided {
+        if self.proven || !self.undecided {
             if self.waiting.front().is_some_and(|first| first.number.is_none()) {
                 self.decided(context);
             }
@@ -441,7 +376,7 @@ impl Http1 {
         draft
     }
 
-    /// Ends the oldest `count` exchanges whose response will not be seen.
+    /// Ends the oldest `count` exchanges, whose responses are missing.
     fn finish_waiting(&mut self, count: usize, quality: Option<Quality>) {
         for draft in self.waiting.iter_mut().take(count) {
             if !draft.response_done {
@@ -454,14 +389,14 @@ impl Http1 {
         }
     }
 
-    /// Pipelining and missing framing together leave no way to tell which response belongs to which request.
+    /// Pipelining and missing framing together leave no way to tell which response answers which request.
     fn give_up_if_unsure(&mut self) {
         if self.pipelined && self.lost && !self.desynchronized {
             self.desynchronize();
         }
     }
 
-    /// Gives up pairing on this connection.
+    /// Stops pairing on this connection.
     fn desynchronize(&mut self) {
         self.desynchronized = true;
         self.answering = Answering::Nothing;
@@ -473,7 +408,7 @@ impl Http1 {
         }
     }
 
-    /// Gives out what is over, oldest first.
+    /// Reports exchanges that ended, oldest first.
     fn emit(&mut self, context: &mut Context<'_>) {
         while self.waiting.front().is_some_and(Draft::is_over) {
             if let Some(mut draft) = self.waiting.pop_front() {
@@ -487,27 +422,28 @@ impl Http1 {
                 }
                 draft.timing.end = draft.timing.end.or(draft.timing.response_end).or(draft.timing.request_end);
                 self.finished += 1;
-                context.finish(draft, self.role);
+                finish(draft, self.role, context);
             }
         }
     }
 
-    /// It is decided that this is HTTP in this role.
-    pub fn decided(&mut self, context: &mut Context<'_>) {
+    /// Accepts the role: pending exchanges get numbers.
+    fn decided(&mut self, context: &mut Context<'_>) {
+        self.undecided = false;
         let orphan = if let Answering::Orphan(draft) = &mut self.answering { Some(&mut **draft) } else { None };
         for draft in self.waiting.iter_mut().chain(orphan) {
             draft.number.get_or_insert_with(|| context.next_number());
         }
     }
 
-    /// A request that begins at `mark` follows the last response, and nothing was sent in between: both directions are
-    /// at rest. What was not understood before is over.
+    /// The position of rest, if a request at `mark` follows the latest response and nothing was sent in between.
+    /// Everything before it is over.
     fn at_rest(&self, mark: &Mark) -> Option<Turn> {
         self.turn.filter(|turn| turn.responses == mark.opposite && turn.requests == mark.position)
     }
 
-    /// Takes up pairing again, where it was lost, at a request that begins at rest. (Where the connection pipelines, an
-    /// earlier request may still be unanswered; a pause tells that none is.)
+    /// Resumes pairing at a request that begins at rest. (With pipelining an earlier request may still wait; a pause
+    /// tells that none does.)
     fn take_up(&mut self, mark: &Mark, context: &mut Context<'_>) {
         let Some(turn) = self.at_rest(mark) else { return };
         let item = self.responses.settle();
@@ -523,7 +459,7 @@ impl Http1 {
             self.finish_waiting(self.waiting.len(), Some(Quality::HeaderGap));
             self.finish_orphan(context);
         }
-        // Of a response whose request is not known, content that does not come was not to come: it answered a HEAD.
+        // Content that does not come was not to come: a response without a known request answered a HEAD.
         if self.responses.in_resync() || without_content {
             self.responses.cut_short();
         }
@@ -532,12 +468,12 @@ impl Http1 {
         self.emit(context);
     }
 
-    /// Whether only what follows, or that nothing does, tells whether a message is over.
+    /// Whether only later bytes, or their absence, tell that a message is over.
     pub fn in_doubt(&self) -> bool {
         self.requests.in_doubt() || self.responses.in_doubt() || self.held_back.is_some()
     }
 
-    /// Nothing has followed for a moment: what was perhaps over is.
+    /// Ends messages that were in doubt, once nothing followed for a moment.
     pub fn settle_doubt(&mut self, now: Timestamp, context: &mut Context<'_>) {
         let quiet = |time: Option<Timestamp>| time.is_none_or(|time| now.since(time) >= REORDER_WAIT_NS);
         let mark = Mark { time: now, position: self.turn.map_or(0, |turn| turn.responses), ..Mark::default() };
@@ -554,7 +490,7 @@ impl Http1 {
         }
     }
 
-    /// What was said in answer to bytes that are not HTTP is not HTTP either, or there are many of them.
+    /// The answer to bytes that are not HTTP is not HTTP either, or there are many such bytes.
     fn suspected(&mut self, first: &[u8], bytes: u64) {
         if self.suspect.as_ref().is_some_and(|suspect| suspect.bytes + bytes > SUSPECT_BYTES) {
             self.say_not_http(first);
@@ -564,25 +500,25 @@ impl Http1 {
         }
     }
 
-    /// It is not HTTP: what it is, is told by the first bytes that were sent to it, else by `first`.
+    /// Hands over: the first bytes that were sent name the protocol, or else `first`.
     fn say_not_http(&mut self, first: &[u8]) {
         let first = self.suspect.take().map_or_else(|| first.to_vec(), |suspect| suspect.first);
-        self.signal = Some(Signal::NotHttp(first));
+        self.handover = Some(Handover::NotThis(first));
     }
 
-    /// The first bytes, where they are not HTTP and what answers them is still to come.
+    /// The first bytes, if they are not HTTP and the answer to them is still to come.
     pub fn suspect(&self) -> Option<&[u8]> {
         self.suspect.as_ref().filter(|_| !self.proven).map(|suspect| &*suspect.first)
     }
 
-    /// The connection is over and carried no HTTP.
+    /// Hands over if the connection ends without HTTP.
     fn close_suspect(&mut self) {
         if !self.proven && self.suspect.is_some() {
             self.say_not_http(&[]);
         }
     }
 
-    /// The connection carries something else from here on. Requests that wait are answered by that.
+    /// Ends pending exchanges: another protocol answers their requests.
     pub fn abandon(&mut self, time: Timestamp, context: &mut Context<'_>) {
         for draft in &mut self.waiting {
             if !draft.response_done {
@@ -596,7 +532,7 @@ impl Http1 {
         self.emit(context);
     }
 
-    /// How an exchange ends whose response is not whole.
+    /// Outcome of an exchange whose response is incomplete.
     fn outcome(&self, draft: &Draft, ending: Ending, time: Timestamp) -> Outcome {
         let missed = draft.unanswered() && self.response_gap && draft.response_position <= self.gap_position;
         match (ending, self.role) {
@@ -608,14 +544,14 @@ impl Http1 {
                 Outcome::ClosedEarly
             }
             (Ending::Reset, _) | (Ending::ResetByTarget, Role::Server) => Outcome::Reset,
-            // Bytes that were not seen came after the request: the answer is among them.
+            // Bytes that were not captured followed the request: they contain the answer.
             _ if missed => Outcome::Complete,
             (Ending::ByTarget | Ending::ResetByTarget, Role::Client) => Outcome::ClientTimeout,
             (Ending::ByPeer, _) | (Ending::ByTarget, Role::Server) => Outcome::Closed,
         }
     }
 
-    /// What came of heads that did not end.
+    /// Adds heads that never ended to their exchanges.
     fn show_partial_heads(&mut self) {
         if let Some(request) = self.requests.partial_head().and_then(request::request_of)
             && let Some(draft) = self.sending()
@@ -635,7 +571,7 @@ impl Http1 {
         }
     }
 
-    /// The connection is over: every open exchange ends as `ending` says.
+    /// Ends every pending exchange as `ending` tells.
     pub fn close(&mut self, ending: Ending, error: Option<i32>, time: Timestamp, context: &mut Context<'_>) {
         let mark = Mark { time, ..Mark::default() };
         let whole = matches!((self.role, ending), (Role::Client, Ending::ByPeer) | (Role::Server, Ending::ByTarget));
@@ -665,7 +601,7 @@ impl Http1 {
                     draft.cut_request(left);
                 }
             } else {
-                // What was under way when tracing began and of which no response was seen may have been answered.
+                // A request that was pending when tracing began may have been answered unseen.
                 draft.outcome = Some(self.outcome(draft, ending, time));
                 draft.error = error;
                 draft.timing.end = Some(time);

@@ -1,4 +1,4 @@
-//! The requests' direction: where exchanges begin.
+//! The direction of requests, where exchanges begin.
 
 use super::{
     super::{
@@ -7,21 +7,22 @@ use super::{
         head::{Head, StartLine},
         parser::{Input, Item},
     },
-    Answering, Context, FEW_WAITING, Http1, MAX_OPEN_BYTES, MAX_WAITING, SMALL_HEAD,
+    Answering, FEW_WAITING, MAX_WAITING, Pairing, SMALL_HEAD, report,
 };
 use crate::{
     model::exchange::{Body, Fields, Quality, Request, Step},
+    protocol::context::{Context, MAX_OPEN_BYTES, opposite},
     stream::{Mark, Piece},
 };
 
-impl Http1 {
-    /// Takes a piece of the requests' direction.
+impl Pairing {
+    /// Takes a piece of the direction of requests.
     pub fn request_piece(&mut self, piece: Piece<'_>, context: &mut Context<'_>) {
         if self.request_unseen {
             return;
         }
         if self.last_response_end == 0 {
-            self.last_response_end = context.response_next.unwrap_or_default();
+            self.last_response_end = context.next_in(opposite(self.direction_of_requests())).unwrap_or_default();
         }
         let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
         let length = match piece {
@@ -86,10 +87,10 @@ impl Http1 {
                         kept = request.weight();
                     }
                     if framing == Framing::UntilClose {
-                        // Nothing ends a request but its framing, so that is invalid (RFC 9112 section 6.3).
+                        // Only framing ends a request, so this framing is invalid (RFC 9112 section 6.3).
                         draft.degrade(Quality::Unframed);
                     }
-                    context.step(Step::RequestHead, draft, role);
+                    report(Step::RequestHead, draft, role, context);
                 }
                 self.keep(kept, context);
             }
@@ -122,7 +123,7 @@ impl Http1 {
                     }
                     draft.request_done = true;
                     draft.request_stop = Some(mark.position);
-                    context.step(Step::RequestDone, draft, role);
+                    report(Step::RequestDone, draft, role, context);
                 }
                 self.emit(context);
             }
@@ -162,7 +163,7 @@ impl Http1 {
             }
             Item::Garbage(first, length, total) => {
                 if self.sending().is_some() && self.requests.in_resync() {
-                    // A head that began is none after all.
+                    // The bytes that seemed to begin a head are none.
                     if let Some(draft) = self.sending() {
                         draft.degrade(Quality::Unframed);
                         draft.request_done = true;
@@ -189,7 +190,7 @@ impl Http1 {
         }
     }
 
-    /// Bytes that are no request. They are of the one before, where that is not answered yet.
+    /// Counts bytes that are not a request. They belong to the previous request, unless that was answered.
     fn stray_request(&mut self, length: u64, mark: &Mark) {
         if self.stray == 0 {
             self.stray_mark = Mark { position: mark.position.saturating_sub(length), ..*mark };
@@ -204,9 +205,9 @@ impl Http1 {
         }
     }
 
-    /// A request that was answered before it was whole may never go on: after a refusal its client keeps the content
-    /// that it asked for with `Expect` (RFC 9110 section 10.1.1), or framing that is invalid hides its end. Where its
-    /// client has read the whole answer and then begins a call with a request line, that is the next request.
+    /// Ends a request that was answered before it was complete and never continues: after a refusal its client keeps
+    /// the content that it announced with `Expect` (RFC 9110 section 10.1.1), or invalid framing hides its end. If
+    /// the client has read the whole answer and then begins a call with a request line, that is the next request.
     fn cut_answered_request(&mut self, bytes: &[u8], mark: &Mark, context: &mut Context<'_>) {
         if !(self.requests.in_content() || self.requests.until_close())
             || self.closes
@@ -216,7 +217,7 @@ impl Http1 {
             return;
         }
         let (left, until_close) = (self.requests.content_left(), self.requests.until_close());
-        // Where its framing is lost, so may be which response answers it: any that came since then does.
+        // With its framing lost, any response since then may answer it.
         let answered = if self.requests.is_unframed() { mark.opposite } else { 0 };
         match self.sending() {
             Some(draft) if !draft.response_done && answered <= draft.response_position => return,
@@ -240,18 +241,18 @@ impl Http1 {
         self.stray = 0;
         self.take_up(mark, context);
         let after_gap = std::mem::take(&mut self.request_gap);
-        // A message that ended only by loss or by being early leaves its request open.
+        // A message that ended by loss, or early, leaves its request pending.
         if let Some(draft) = self.sending() {
             draft.request_done = true;
         }
-        // Nothing was read between the request before and this one.
+        // Nothing was read between the previous request and this one.
         let behind = self
             .waiting
             .back()
             .is_some_and(|draft| !draft.late && !draft.response_done && draft.response_position == mark.opposite);
         if self.waiting.iter().any(|draft| !draft.response_done) && !self.desynchronized {
             if self.waiting.iter().all(|draft| draft.late || draft.response_done) && !self.pipelined {
-                // Whatever was under way when tracing began is over: the next request is being sent.
+                // Every exchange from before tracing is over: the next request is being sent.
                 let without_content = |draft: &Draft| draft.response.as_ref().is_some_and(|r| r.body.bytes == 0);
                 if self.answered().is_some_and(|draft| without_content(draft)) {
                     self.responses.cut_short();
@@ -263,11 +264,11 @@ impl Http1 {
                 self.seen_pipelined |= !after_gap;
                 self.give_up_if_unsure();
             }
-            // Otherwise bytes of the responses' direction were moved in between: they will show which request they
-            // answer, or that they are lost.
+            // Otherwise bytes of responses moved in between: they will tell which request they answer, or that they
+            // are lost.
         }
         if after_gap && mark.opposite <= self.last_response_end {
-            // Nothing was answered between the lost requests and this one: it was pipelined behind them.
+            // No response came between the lost requests and this one: it was pipelined behind them.
             self.pipelined = true;
             self.give_up_if_unsure();
         }
@@ -288,8 +289,8 @@ impl Http1 {
         self.emit(context);
     }
 
-    /// A response whose request was not seen is over when the next request is sent: where none of its content has come
-    /// by then, there is none, for it answered a HEAD (RFC 9110 section 9.3.2).
+    /// A response without a known request is over when the next request is sent. If none of its content has come by
+    /// then, it answered a HEAD, and has none (RFC 9110 section 9.3.2).
     pub(super) fn end_unasked_response(&mut self, context: &mut Context<'_>) {
         let Answering::Orphan(draft) = &self.answering else { return };
         let without_content = draft.response.as_ref().is_some_and(|response| response.body.bytes == 0);
@@ -302,7 +303,7 @@ impl Http1 {
         self.finish_orphan(context);
     }
 
-    /// The requests' direction is over; the responses' may go on (a half-closed connection).
+    /// The direction of requests is over; responses may continue (a half-closed connection).
     pub fn requests_ended(&mut self, context: &mut Context<'_>) {
         self.show_partial_heads();
         let (left, until_close) = (self.requests.content_left(), self.requests.until_close());

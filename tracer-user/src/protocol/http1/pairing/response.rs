@@ -1,4 +1,4 @@
-//! The responses' direction: which request a response answers, and how exchanges end.
+//! The direction of responses: the request that a response answers, and how exchanges end.
 
 use super::{
     super::{
@@ -7,20 +7,25 @@ use super::{
         head::{Head, StartLine},
         parser::{Input, Item},
     },
-    Answering, Context, Http1, MAX_OPEN_BYTES, PIPELINING_SLACK, SMALL_HEAD, Signal, Turn,
+    Answering, PIPELINING_SLACK, Pairing, SMALL_HEAD, Turn, finish, report,
 };
 use crate::{
     model::exchange::{Body, Fields, InterimResponse, Outcome, Quality, Response, Step},
+    protocol::{
+        context::{Context, MAX_OPEN_BYTES},
+        decode::Handover,
+    },
     stream::{Mark, Piece},
 };
 
-/// Interim responses of an exchange that are kept, and bytes of their headers beyond which no more are. Servers send one or two.
+/// Interim responses kept of an exchange, and the bytes of their headers after which no more are kept. Servers send
+/// one or two.
 const MAX_INTERIM: usize = 16;
 const MAX_INTERIM_BYTES: usize = 64 * 1024;
 
-impl Http1 {
-    /// Whether the response piece at `mark` must wait: it begins a response, and the request that it answers was sent
-    /// but its event has not come yet (a thread that was slower to return from its call).
+impl Pairing {
+    /// Whether the response piece at `mark` must wait: it begins a response, and the event of the request that it
+    /// answers has not arrived (a thread that returned later from its call).
     pub fn must_wait(&self, mark: &Mark, request_next: Option<u64>) -> bool {
         self.responses.at_start()
             && !self.desynchronized
@@ -29,7 +34,7 @@ impl Http1 {
                 || !self.waiting.iter().any(|draft| !draft.response_done && draft.request_start < mark.opposite))
     }
 
-    /// Takes a piece of the responses' direction.
+    /// Takes a piece of the direction of responses.
     pub fn response_piece(&mut self, piece: Piece<'_>, context: &mut Context<'_>) {
         let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
         let length = match piece {
@@ -127,7 +132,7 @@ impl Http1 {
             }
             Item::Garbage(first, length, _) => self.stray_response(&first[..length], mark, context),
             Item::Skipped(_) => {
-                // The tail of a response whose head went by before tracing, or is lost.
+                // The rest of a response whose head preceded tracing, or is lost.
                 if self.joined && !self.request_seen && self.waiting.is_empty() && !self.desynchronized {
                     self.begin_late(mark, context);
                 }
@@ -148,7 +153,7 @@ impl Http1 {
         }
     }
 
-    /// Finds the request that the response at `mark` answers: see the module's text.
+    /// Finds the request that the response at `mark` answers; see the module's text.
     pub(super) fn match_response(&mut self, mark: &Mark, context: &mut Context<'_>) {
         if let Answering::Orphan(_) = self.answering {
             self.finish_orphan(context);
@@ -159,8 +164,8 @@ impl Http1 {
         let index = if self.desynchronized {
             None
         } else if self.response_gap {
-            // Requests that were lost, or have not come yet, may be the ones that it answers.
-            let all_seen = context.request_next.is_none_or(|next| next >= mark.opposite);
+            // The response may answer a request that was lost, or has not arrived.
+            let all_seen = context.next_in(self.direction_of_requests()).is_none_or(|next| next >= mark.opposite);
             let index = self.waiting.iter().rposition(|draft| open(draft) && draft.response_position <= mark.position);
             index.filter(|index| {
                 all_seen && self.waiting[*index].lost_after.is_none_or(|position| position >= mark.opposite)
@@ -194,14 +199,14 @@ impl Http1 {
             draft.timing.request_end = Some(begins.time);
             draft.request_misfit.stray = self.stray;
         }
-        let all_requests_seen = context.request_next.is_none_or(|next| next >= mark.opposite);
+        let all_requests_seen = context.next_in(self.direction_of_requests()).is_none_or(|next| next >= mark.opposite);
         draft.quality = if self.joined && !self.request_seen {
             Quality::JoinedLate
         } else if answers_stray {
-            // The request is no HTTP, but was answered.
+            // The request is not HTTP, but was answered.
             Quality::Unframed
         } else if all_requests_seen && !self.request_lost && !self.desynchronized && !self.response_gap {
-            // Sent without being asked: a 408 on an idle connection (RFC 9110 section 15.5.9).
+            // No request asked for it: a 408 on an idle connection (RFC 9110 section 15.5.9).
             draft.outcome = Some(Outcome::Unsolicited);
             Quality::Whole
         } else {
@@ -226,7 +231,7 @@ impl Http1 {
         let framing = delimiters.response(&head.start, method);
         let StartLine::Status { status, .. } = head.start else { return };
         if (100..=199).contains(&status) && framing != Framing::Switch {
-            // A peer can send any number of them.
+            // A peer can send any number of interim responses.
             let bytes: usize = draft.interim.iter().map(|interim| interim.headers.bytes.len()).sum();
             let fits = draft.interim.is_empty() || draft.interim.len() < MAX_INTERIM && bytes < MAX_INTERIM_BYTES;
             let mut kept = 0;
@@ -259,7 +264,7 @@ impl Http1 {
         if delimiters.contradict() {
             draft.degrade(Quality::Unframed);
         }
-        context.step(Step::ResponseHead, draft, role);
+        report(Step::ResponseHead, draft, role, context);
         if protocol.is_some() {
             draft.outcome = Some(Outcome::Upgraded);
             draft.request_done = true;
@@ -269,7 +274,7 @@ impl Http1 {
         if let Some(protocol) = protocol {
             self.requests.switch();
             self.request_seen = true;
-            self.signal = Some(Signal::Switched(protocol));
+            self.handover = Some(Handover::Switched(protocol));
             self.end_response(Fields::default(), mark, context);
         }
     }
@@ -277,7 +282,7 @@ impl Http1 {
     pub(super) fn end_response(&mut self, trailers: Fields, mark: &Mark, context: &mut Context<'_>) {
         if std::mem::take(&mut self.interim) {
             self.answering = match std::mem::replace(&mut self.answering, Answering::Nothing) {
-                // The final response to the same unseen request is still to come.
+                // The final response to the same unknown request is still to come.
                 Answering::Orphan(mut draft) => {
                     draft.late |= self.joined && !self.request_seen;
                     draft.request_start = 0;
@@ -312,13 +317,13 @@ impl Http1 {
         if let Answering::Orphan(draft) = std::mem::replace(&mut self.answering, Answering::Nothing) {
             self.finished += 1;
             self.let_go(draft.weight(), context);
-            context.finish(*draft, self.role);
+            finish(*draft, self.role, context);
         } else {
             self.answering = Answering::Nothing;
         }
     }
 
-    /// The request that a response answers is over where only that was in doubt, and has begun where only that was.
+    /// The response ends its request, or begins it, where only that was in doubt.
     fn settle_request(&mut self, mark: &Mark, context: &mut Context<'_>) {
         let item = self.requests.settle();
         self.request_item(item, &Mark { position: self.requests_end, ..*mark }, context);
@@ -331,8 +336,8 @@ impl Http1 {
         }
     }
 
-    /// A response that its framing does not end is over where a later request was sent and the next bytes are the
-    /// beginning of another response.
+    /// Ends a response that its framing does not end, if a later request was sent and the next bytes begin another
+    /// response.
     fn cut_superseded_response(&mut self, bytes: &[u8], mark: &Mark, context: &mut Context<'_>) {
         if !self.responses.in_content() || !self.responses.is_start(bytes) {
             return;
@@ -356,12 +361,12 @@ impl Http1 {
         }
         self.responses.cut_short();
         self.end_response(Fields::default(), mark, context);
-        // What else it swallowed is not known: positions tell which request the next one answers.
+        // The response may have swallowed others: positions tell which request the next one answers.
         self.response_gap = true;
         self.gap_position = mark.position;
     }
 
-    /// The response that ends is followed by bytes that no framing covers.
+    /// Counts bytes after the response that no framing covers.
     fn mark_stray_response(&mut self, length: u64) {
         if length > 0
             && let Some(draft) = self.answered()
@@ -371,7 +376,7 @@ impl Http1 {
         }
     }
 
-    /// Bytes that are no response where one was to begin.
+    /// Handles bytes that are not a response, where one had to begin.
     fn stray_response(&mut self, first: &[u8], mark: &Mark, context: &mut Context<'_>) {
         if self.held_back.is_some() {
             self.disbelieve_response(mark, context);
@@ -382,7 +387,7 @@ impl Http1 {
             return;
         }
         if let Some(draft) = self.answered() {
-            // A head that began is none after all.
+            // The bytes that seemed to begin a head are none.
             draft.degrade(Quality::Unframed);
             draft.response_done |= draft.response.is_some();
         } else if let Some(draft) = self.waiting.iter_mut().find(|draft| !draft.response_done) {
@@ -394,7 +399,7 @@ impl Http1 {
         self.emit(context);
     }
 
-    /// Framing of the responses is missing.
+    /// Handles missing framing of the responses.
     pub(super) fn break_response(&mut self, mark: &Mark, context: &mut Context<'_>) {
         self.believe_response(context);
         self.interim = false;

@@ -1,60 +1,62 @@
-//! What comes before the first request of a connection: its bytes are kept back until it is clear what they are.
+//! The bytes before the first request of a connection (PROXY, SOCKS): they are held back until the protocol of the
+//! beginning is clear.
 
 use std::sync::Arc;
 
-use super::{
-    Environment,
-    link::{Content, Link, is_response},
-};
+use super::{super::environment::Environment, Connection};
 use crate::{
-    model::connection::ConnectionInfo,
-    protocol::preamble::{self, Answer, Preamble},
+    event::wire::direction,
+    model::connection::{ConnectionInfo, Role},
+    protocol::{
+        decode::Decode as _,
+        preamble::{self, Answer, Preamble},
+    },
     stream::{Mark, Piece},
 };
 
-/// Most bytes that wait for a decision, in each direction: more than any header that is known.
+/// Bytes held back at most in each direction: more than any known header.
 const MAX_HELD: usize = 2048;
 
-/// How far the beginning of a connection is read.
+/// State of the beginning of a connection.
 #[derive(Debug)]
 pub(super) enum Beginning {
-    /// No byte has come.
+    /// No byte has arrived.
     Ahead,
-    /// What came may be a header.
+    /// The bytes so far may be a header.
     Reading(Box<Held>),
-    /// It is one, and so many bytes of it are still to come, by direction.
+    /// The connection begins with a header. Bytes of it that are still to come, by direction.
     Skipping([u64; 2]),
-    /// What comes is content.
+    /// All bytes are content.
     Over,
 }
 
-/// What waits for a decision.
+/// Bytes that are held back.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     requests: Vec<u8>,
     responses: Vec<u8>,
-    /// The same, as it came.
+    /// The same bytes as pieces, in the order of their arrival.
     pieces: Vec<(u8, Vec<u8>, Mark)>,
 }
 
-impl Link {
-    /// A piece that comes while it is not clear where content begins.
+impl Connection {
+    /// Takes a piece while the beginning is not clear.
     pub(super) fn beginning_piece(&mut self, direction: u8, piece: Piece<'_>, environment: &mut Environment) {
-        let held = match std::mem::replace(&mut self.beginning, Beginning::Over) {
+        let held = match std::mem::replace(&mut self.channel.beginning, Beginning::Over) {
             Beginning::Over => return self.content_piece(direction, piece, environment),
             Beginning::Skipping(left) => return self.skip_header(left, direction, piece, environment),
             Beginning::Ahead => None,
             Beginning::Reading(held) => Some(held),
         };
-        let (Content::Http1(http), Piece::Bytes(bytes, mark), Some(_)) = (&self.content, piece, self.info.opened)
-        else {
-            // What is not seen from its beginning, or not whole, is left as it is.
+        let role = self.channel.decoder.role();
+        let (Some(role), Piece::Bytes(bytes, mark), Some(_)) = (role, piece, self.info.opened) else {
+            // A connection that is not observed from its beginning, or not whole, has no preamble to read.
             self.pass_on(held, environment);
             return self.content_piece(direction, piece, environment);
         };
-        let response = is_response(http.role(), direction);
+        let response = (role == Role::Client) == (direction == direction::RECEIVE);
         let answer = match &held {
-            // Mostly there is no header, and nothing is copied to see that.
+            // Most connections have no header; this look copies nothing.
             None if response => preamble::read(&[], bytes),
             None => preamble::read(bytes, &[]),
             Some(_) => Answer::NeedMore,
@@ -65,14 +67,14 @@ impl Link {
         match answer {
             Answer::NeedMore => {
                 held.pieces.push((direction, bytes.to_vec(), mark));
-                self.beginning = Beginning::Reading(held);
+                self.channel.beginning = Beginning::Reading(held);
                 return;
             }
             Answer::Done(said) => self.header_is(said, if response { 1 - direction } else { direction }),
-            // An answer may be seen before its request; what the client sent is still to be read.
+            // A response may arrive before its request; the bytes of the client are still to be read.
             Answer::No if fresh && response => {
                 self.content_piece(direction, piece, environment);
-                self.beginning = Beginning::Ahead;
+                self.channel.beginning = Beginning::Ahead;
                 return;
             }
             Answer::No => {}
@@ -81,32 +83,32 @@ impl Link {
         self.piece(direction, piece, environment);
     }
 
-    /// Nothing more comes: what waits is taken for content.
+    /// Ends the beginning: all bytes held back are content.
     pub(super) fn end_beginning(&mut self, environment: &mut Environment) {
-        if let Beginning::Reading(held) = std::mem::replace(&mut self.beginning, Beginning::Over) {
+        if let Beginning::Reading(held) = std::mem::replace(&mut self.channel.beginning, Beginning::Over) {
             self.pass_on(Some(held), environment);
         }
     }
 
-    /// The connection begins with this header, whose requests go in that direction.
+    /// The connection begins with this header; its requests go in the direction `requests`.
     fn header_is(&mut self, said: Preamble, requests: u8) {
         let mut left = [said.responses; 2];
         left[usize::from(requests)] = said.requests;
-        self.beginning = Beginning::Skipping(left);
+        self.channel.beginning = Beginning::Skipping(left);
         if said.client.is_some() || said.destination.is_some() {
             let Preamble { client, destination, .. } = said;
             self.info = Arc::new(ConnectionInfo { client, destination, ..(*self.info).clone() });
         }
     }
 
-    /// Gives what waited, in the order in which it came.
+    /// Passes on the pieces that were held back, in the order of their arrival.
     fn pass_on(&mut self, held: Option<Box<Held>>, environment: &mut Environment) {
         for (direction, bytes, mark) in held.into_iter().flat_map(|held| held.pieces) {
             self.piece(direction, Piece::Bytes(&bytes, mark), environment);
         }
     }
 
-    /// Drops what belongs to the header. Of a long one the end need not be captured.
+    /// Drops the bytes of the header. The end of a long one may be missing.
     fn skip_header(&mut self, mut left: [u64; 2], direction: u8, piece: Piece<'_>, environment: &mut Environment) {
         let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
         let length = match piece {
@@ -117,12 +119,12 @@ impl Link {
         let skipped = length.min(*own);
         *own -= skipped;
         if left != [0, 0] {
-            self.beginning = Beginning::Skipping(left);
+            self.channel.beginning = Beginning::Skipping(left);
         }
         if skipped == length {
             return;
         }
-        // What follows the header begins a message as if it were the first of its call.
+        // The bytes after the header begin a message, as if they were the first of their call.
         let mark = Mark { position: mark.position + skipped, boundary: mark.boundary || skipped > 0, ..mark };
         let rest = match piece {
             Piece::Bytes(bytes, _) => Piece::Bytes(bytes.get(skipped as usize..).unwrap_or_default(), mark),
@@ -132,16 +134,23 @@ impl Link {
     }
 }
 
+impl Beginning {
+    /// Whether the rest is content.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::Over)
+    }
+}
+
 impl Held {
-    /// Bytes of memory that it takes, about.
+    /// Bytes of memory, approximately.
     pub(super) fn holds(&self) -> usize {
-        /// What a piece takes beside its bytes, in a list that may be half empty.
+        /// Memory of a piece beside its bytes, in a list that may be half empty.
         const KEPT: usize = 192;
-        // What came is there twice.
+        // Every byte is held twice.
         2 * (self.requests.len() + self.responses.len()) + (self.pieces.len() + 1) * KEPT
     }
 
-    /// Reads what waits with this after it. What would be longer than any header is none.
+    /// Reads all bytes so far. Bytes that exceed every known header are none.
     fn add(&mut self, response: bool, bytes: &[u8]) -> Answer {
         let known = if response { &mut self.responses } else { &mut self.requests };
         known.extend(bytes.iter().take(MAX_HELD - known.len().min(MAX_HELD)));
