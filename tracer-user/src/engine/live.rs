@@ -4,7 +4,7 @@ use std::{cell::RefCell, cmp::Reverse, collections::BinaryHeap};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::connection::{Connection, Content};
+use super::connection::{Connection, Queued};
 use crate::{
     analysis::detector::{Live, OpenConnection},
     event::Timestamp,

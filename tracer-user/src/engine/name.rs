@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::connection::{Connection, Content};
+use super::connection::Connection;
 use crate::{
     event::wire::{SocketNameEvent, flag},
     model::connection::{ConnectionInfo, Endpoint, Role},

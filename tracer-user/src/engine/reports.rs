@@ -24,7 +24,7 @@ pub(super) struct Reports {
     pub(super) unseen: Unseen,
     pub(super) updates: VecDeque<Update>,
     /// Incidents that precede an exchange. Empty between events; kept for its memory.
-    before: Vec<Update>,
+    pub(super) before: Vec<Update>,
 }
 
 impl Reports {

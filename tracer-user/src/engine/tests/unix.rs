@@ -184,11 +184,11 @@ fn a_daemon_that_does_not_run_is_no_failure() {
 /// Names that no connection follows (the events of it were lost) are forgotten.
 #[test]
 fn names_without_a_connection_are_bounded() {
-    let mut names = crate::engine::Names::default();
+    let mut names = crate::engine::name::Names::default();
     for inode in 0..5000 {
         let event = SocketNameEvent { connection: inode, ..SocketNameEvent::new_zeroed() };
-        names.keep(inode, crate::engine::Name::of(&event, b"/x").expect("a name"));
+        names.keep(inode, crate::engine::name::Name::of(&event, b"/x").expect("a name"));
     }
     assert!(names.take(0).is_none() && names.take(4999).is_some());
-    assert!(crate::engine::Name::of(&SocketNameEvent::new_zeroed(), b"").is_none());
+    assert!(crate::engine::name::Name::of(&SocketNameEvent::new_zeroed(), b"").is_none());
 }

@@ -10,7 +10,7 @@ use super::{
     start_line::{self, Verdict},
 };
 use crate::{
-    event::{Timestamp, wire::direction},
+    event::Timestamp,
     model::{
         connection::{Ending, Protocol, Role},
         exchange::{Connect, OpenExchange},

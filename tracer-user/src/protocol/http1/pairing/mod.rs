@@ -26,10 +26,7 @@ use crate::{
         connection::{ConnectionInfo, Ending, Role},
         exchange::{Connect, Fields, OpenExchange, Outcome, ProcessRef, Quality, Step},
     },
-    protocol::{
-        context::{Context, opposite},
-        decode::Handover,
-    },
+    protocol::{context::Context, decode::Handover},
     stream::{Mark, Piece, REORDER_WAIT_NS},
 };
 
@@ -96,7 +93,7 @@ struct Suspect {
 
 /// The requests and responses of one connection.
 #[derive(Debug)]
-pub struct Pairing {
+pub(super) struct Pairing {
     role: Role,
     /// The role is an attempt: exchanges get no numbers.
     undecided: bool,
@@ -159,12 +156,12 @@ pub struct Pairing {
 impl Pairing {
     /// An attempt to read a connection, of which the role of the target is unknown, with this role. Exchanges get no
     /// number before a message head proves that the role is right.
-    pub(super) fn attempt(role: Role) -> Self {
+    pub(in crate::protocol::http1) fn attempt(role: Role) -> Self {
         Self { undecided: true, ..Self::new(role, true) }
     }
 
     /// A connection on which the target has `role`. `joined` tells that it existed before tracing.
-    pub(super) fn new(role: Role, joined: bool) -> Self {
+    pub(in crate::protocol::http1) fn new(role: Role, joined: bool) -> Self {
         Self {
             undecided: false,
             role,
@@ -206,7 +203,12 @@ impl Pairing {
     }
 
     /// Takes a piece while the role is an attempt.
-    pub(super) fn attempt_piece(&mut self, direction: u8, piece: Piece<'_>, context: &mut Context<'_>) {
+    pub(in crate::protocol::http1) fn attempt_piece(
+        &mut self,
+        direction: u8,
+        piece: Piece<'_>,
+        context: &mut Context<'_>,
+    ) {
         if direction == self.direction_of_requests() {
             self.request_piece(piece, context);
         } else {
@@ -218,32 +220,32 @@ impl Pairing {
     }
 
     /// The direction in which requests go.
-    pub(super) fn direction_of_requests(&self) -> u8 {
+    pub(in crate::protocol::http1) fn direction_of_requests(&self) -> u8 {
         if self.role == Role::Client { direction::SEND } else { direction::RECEIVE }
     }
 
     /// Sets the connect that made the connection. It belongs to the first exchange, if it was made for that one.
-    pub fn set_connect(&mut self, connect: Connect) {
+    pub(in crate::protocol::http1) fn set_connect(&mut self, connect: Connect) {
         self.connect = Some(connect);
     }
 
     /// Role of the target.
-    pub fn role(&self) -> Role {
+    pub(in crate::protocol::http1) fn role(&self) -> Role {
         self.role
     }
 
     /// Whether a head was read, which proves HTTP.
-    pub fn proven(&self) -> bool {
+    pub(in crate::protocol::http1) fn proven(&self) -> bool {
         self.proven
     }
 
     /// Bytes of incomplete heads in [`Context::open_bytes`]. Whoever drops the pairing subtracts them.
-    pub fn held(&self) -> usize {
+    pub(in crate::protocol::http1) fn held(&self) -> usize {
         self.held
     }
 
     /// Bytes of pending exchanges in [`Context::open_heads`]. Whoever drops the pairing subtracts them.
-    pub fn heads(&self) -> usize {
+    pub(in crate::protocol::http1) fn heads(&self) -> usize {
         self.heads
     }
 
@@ -271,24 +273,28 @@ impl Pairing {
     }
 
     /// Number of pending exchanges.
-    pub fn open(&self) -> usize {
+    pub(in crate::protocol::http1) fn open(&self) -> usize {
         self.waiting.len() + usize::from(matches!(self.answering, Answering::Orphan(_)))
     }
 
     /// Number of exchanges that ended.
-    pub fn finished(&self) -> u64 {
+    pub(in crate::protocol::http1) fn finished(&self) -> u64 {
         self.finished
     }
 
     /// Time at which the oldest pending exchange began.
-    pub fn open_since(&self) -> Option<Timestamp> {
+    pub(in crate::protocol::http1) fn open_since(&self) -> Option<Timestamp> {
         let orphan = if let Answering::Orphan(draft) = &self.answering { Some(draft.started) } else { None };
         self.waiting.front().map(|draft| draft.started).or(orphan)
     }
 
     /// Visits the pending exchanges, oldest first. An exchange that began before tracing (`late`, without a request)
     /// is visited even before anything proves HTTP.
-    pub fn visit_open(&self, connection: &Arc<ConnectionInfo>, visit: &mut dyn FnMut(&OpenExchange<'_>)) {
+    pub(in crate::protocol::http1) fn visit_open(
+        &self,
+        connection: &Arc<ConnectionInfo>,
+        visit: &mut dyn FnMut(&OpenExchange<'_>),
+    ) {
         let orphan = if let Answering::Orphan(draft) = &self.answering { Some(&**draft) } else { None };
         for draft in self.waiting.iter().chain(orphan) {
             visit(&draft.view(self.role, connection));
@@ -296,7 +302,10 @@ impl Pairing {
     }
 
     /// The oldest pending exchange of which anything was read.
-    pub fn first_open<'a>(&'a self, connection: &'a Arc<ConnectionInfo>) -> Option<OpenExchange<'a>> {
+    pub(in crate::protocol::http1) fn first_open<'a>(
+        &'a self,
+        connection: &'a Arc<ConnectionInfo>,
+    ) -> Option<OpenExchange<'a>> {
         let orphan = if let Answering::Orphan(draft) = &self.answering { Some(&**draft) } else { None };
         let mut drafts = self.waiting.iter().chain(orphan);
         let first = drafts.find(|draft| !draft.late || draft.request.is_some() || draft.response.is_some())?;
@@ -304,7 +313,7 @@ impl Pairing {
     }
 
     /// Latest time at which all doubts are settled.
-    pub fn doubt_until(&self) -> Option<Timestamp> {
+    pub(in crate::protocol::http1) fn doubt_until(&self) -> Option<Timestamp> {
         let after = |time: Option<Timestamp>, wait: u64| Timestamp(time.map_or(0, |time| time.0.saturating_add(wait)));
         let sending = || self.waiting.back().filter(|draft| !draft.request_done)?.timing.request_end;
         let answered = || match &self.answering {
@@ -319,13 +328,13 @@ impl Pairing {
     }
 
     /// Takes the handover, if there is one.
-    pub fn take_handover(&mut self) -> Option<Handover> {
+    pub(in crate::protocol::http1) fn take_handover(&mut self) -> Option<Handover> {
         self.handover.take()
     }
 
     /// Bytes of content that the length announces and that are still to come, and bytes of that content read so far,
     /// of the requests or responses.
-    pub fn content_left(&self, requests: bool) -> Option<(u64, u64)> {
+    pub(in crate::protocol::http1) fn content_left(&self, requests: bool) -> Option<(u64, u64)> {
         let (parser, body) = if requests {
             (&self.requests, self.waiting.back().and_then(|draft| draft.request.as_ref()).map(|request| &request.body))
         } else {
@@ -341,7 +350,7 @@ impl Pairing {
 
     /// A request was sent before tracing and is not answered: until a response comes, bytes in the direction of
     /// requests belong to it.
-    pub fn join_unanswered(&mut self, mark: &Mark, context: &mut Context<'_>) {
+    pub(in crate::protocol::http1) fn join_unanswered(&mut self, mark: &Mark, context: &mut Context<'_>) {
         if self.joined && !self.proven && self.waiting.is_empty() {
             self.begin_late(mark, context);
             self.request_unseen = true;
@@ -469,12 +478,12 @@ impl Pairing {
     }
 
     /// Whether only later bytes, or their absence, tell that a message is over.
-    pub fn in_doubt(&self) -> bool {
+    pub(in crate::protocol::http1) fn in_doubt(&self) -> bool {
         self.requests.in_doubt() || self.responses.in_doubt() || self.held_back.is_some()
     }
 
     /// Ends messages that were in doubt, once nothing followed for a moment.
-    pub fn settle_doubt(&mut self, now: Timestamp, context: &mut Context<'_>) {
+    pub(in crate::protocol::http1) fn settle_doubt(&mut self, now: Timestamp, context: &mut Context<'_>) {
         let quiet = |time: Option<Timestamp>| time.is_none_or(|time| now.since(time) >= REORDER_WAIT_NS);
         let mark = Mark { time: now, position: self.turn.map_or(0, |turn| turn.responses), ..Mark::default() };
         if self.requests.in_doubt() && quiet(self.sending().and_then(|draft| draft.timing.request_end)) {
@@ -507,7 +516,7 @@ impl Pairing {
     }
 
     /// The first bytes, if they are not HTTP and the answer to them is still to come.
-    pub fn suspect(&self) -> Option<&[u8]> {
+    pub(in crate::protocol::http1) fn suspect(&self) -> Option<&[u8]> {
         self.suspect.as_ref().filter(|_| !self.proven).map(|suspect| &*suspect.first)
     }
 
@@ -519,7 +528,7 @@ impl Pairing {
     }
 
     /// Ends pending exchanges: another protocol answers their requests.
-    pub fn abandon(&mut self, time: Timestamp, context: &mut Context<'_>) {
+    pub(in crate::protocol::http1) fn abandon(&mut self, time: Timestamp, context: &mut Context<'_>) {
         for draft in &mut self.waiting {
             if !draft.response_done {
                 draft.outcome = Some(Outcome::NotHttp);
@@ -572,7 +581,13 @@ impl Pairing {
     }
 
     /// Ends every pending exchange as `ending` tells.
-    pub fn close(&mut self, ending: Ending, error: Option<i32>, time: Timestamp, context: &mut Context<'_>) {
+    pub(in crate::protocol::http1) fn close(
+        &mut self,
+        ending: Ending,
+        error: Option<i32>,
+        time: Timestamp,
+        context: &mut Context<'_>,
+    ) {
         let mark = Mark { time, ..Mark::default() };
         let whole = matches!((self.role, ending), (Role::Client, Ending::ByPeer) | (Role::Server, Ending::ByTarget));
         if whole {

@@ -17,7 +17,7 @@ use crate::{
 
 impl Pairing {
     /// Takes a piece of the direction of requests.
-    pub fn request_piece(&mut self, piece: Piece<'_>, context: &mut Context<'_>) {
+    pub(in crate::protocol::http1) fn request_piece(&mut self, piece: Piece<'_>, context: &mut Context<'_>) {
         if self.request_unseen {
             return;
         }
@@ -304,7 +304,7 @@ impl Pairing {
     }
 
     /// The direction of requests is over; responses may continue (a half-closed connection).
-    pub fn requests_ended(&mut self, context: &mut Context<'_>) {
+    pub(in crate::protocol::http1) fn requests_ended(&mut self, context: &mut Context<'_>) {
         self.show_partial_heads();
         let (left, until_close) = (self.requests.content_left(), self.requests.until_close());
         let item = self.requests.close();

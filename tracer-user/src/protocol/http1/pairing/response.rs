@@ -26,7 +26,7 @@ const MAX_INTERIM_BYTES: usize = 64 * 1024;
 impl Pairing {
     /// Whether the response piece at `mark` must wait: it begins a response, and the event of the request that it
     /// answers has not arrived (a thread that returned later from its call).
-    pub fn must_wait(&self, mark: &Mark, request_next: Option<u64>) -> bool {
+    pub(in crate::protocol::http1) fn must_wait(&self, mark: &Mark, request_next: Option<u64>) -> bool {
         self.responses.at_start()
             && !self.desynchronized
             && request_next.is_some_and(|next| next < mark.opposite)
@@ -35,7 +35,7 @@ impl Pairing {
     }
 
     /// Takes a piece of the direction of responses.
-    pub fn response_piece(&mut self, piece: Piece<'_>, context: &mut Context<'_>) {
+    pub(in crate::protocol::http1) fn response_piece(&mut self, piece: Piece<'_>, context: &mut Context<'_>) {
         let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
         let length = match piece {
             Piece::Bytes(bytes, _) => bytes.len() as u64,
