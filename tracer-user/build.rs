@@ -4,7 +4,11 @@
 //! linker is missing (an editor, `cargo check`, the pure tests), an empty object is left instead: everything compiles,
 //! and the program says at run time that it was built without probes.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env,
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 
@@ -38,6 +42,16 @@ fn main() -> anyhow::Result<()> {
         // build-std is unstable; this is the documented way to use it with the compiler whose LLVM bpf-linker matches.
         env::set_var("RUSTC_BOOTSTRAP", "1");
     }
+    // Every profile and feature set has the same object. They build it in one folder, so that `core` is compiled once.
+    let shared = shared_folder(&out_dir).unwrap_or_else(|| out_dir.clone());
+    fs::create_dir_all(&shared).with_context(|| format!("cannot create {}", shared.display()))?;
+    // Two builds may run at once, one for each profile.
+    let lock = File::create(shared.join("lock")).context("cannot create the lock of the probes")?;
+    lock.lock().context("cannot lock the probes")?;
+    // SAFETY: as above.
+    unsafe {
+        env::set_var("OUT_DIR", &shared);
+    }
     let toolchain = env::var("RUSTUP_TOOLCHAIN").unwrap_or_else(|_| "stable".to_owned());
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("CARGO_MANIFEST_DIR is not set")?);
     let root = root.parent().context("the package has no parent folder")?.join("tracer-ebpf");
@@ -48,7 +62,19 @@ fn main() -> anyhow::Result<()> {
             ..Default::default()
         }],
         aya_build::Toolchain::Custom(&toolchain),
-    )
+    )?;
+    let built = shared.join(OBJECT);
+    if built != object {
+        fs::copy(&built, &object).with_context(|| format!("cannot copy {}", built.display()))?;
+    }
+    Ok(())
+}
+
+/// The folder of the architecture in cargo's target folder, such as `target/probes/x86_64`. The target folder holds the tag that
+/// keeps caches out of backups.
+fn shared_folder(out_dir: &Path) -> Option<PathBuf> {
+    let target = out_dir.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file())?;
+    Some(target.join("probes").join(env::var_os("CARGO_CFG_TARGET_ARCH")?))
 }
 
 /// `PATH` with a folder in front that has `bpf-linker`, or `PATH` itself where it has one.

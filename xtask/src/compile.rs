@@ -1,4 +1,4 @@
-//! Building.
+//! Builds with cargo.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::command::{cargo, output, say};
 
-/// Where cargo puts what it builds.
+/// Cargo's target folder.
 pub(crate) fn target_folder() -> anyhow::Result<PathBuf> {
     let metadata = output(cargo().args(["metadata", "--format-version=1", "--no-deps", "--offline"]))
         .or_else(|_| output(cargo().args(["metadata", "--format-version=1", "--no-deps"])))?;
@@ -16,10 +16,10 @@ pub(crate) fn target_folder() -> anyhow::Result<PathBuf> {
     Ok(PathBuf::from(folder))
 }
 
-/// Builds the program with its probes; gives its path.
+/// Builds the program with its probes. Returns its path.
 pub(crate) fn release() -> anyhow::Result<PathBuf> {
     say("building pidtap (release)");
-    let messages = messages(&["build", "--release", "--package", "tracer-user", "--bin", "pidtap"])?;
+    let messages = messages(cargo().args(["build", "--release", "--package", "tracer-user", "--bin", "pidtap"]))?;
     probes(&messages)?;
     let binary = messages
         .iter()
@@ -29,7 +29,7 @@ pub(crate) fn release() -> anyhow::Result<PathBuf> {
     Ok(PathBuf::from(binary))
 }
 
-/// Fails where a build of the program left it without probes.
+/// Fails where a build of the program has no probes.
 pub(crate) fn probes(messages: &[Value]) -> anyhow::Result<()> {
     let probes = messages
         .iter()
@@ -44,22 +44,18 @@ pub(crate) fn probes(messages: &[Value]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a cargo command that builds; gives its messages. Warnings and errors are shown as always.
-pub(crate) fn messages(arguments: &[&str]) -> anyhow::Result<Vec<Value>> {
-    run(cargo().args(arguments))
-}
-
-/// The same for another target, with Rust's own linker. Without debug information: programs go into a guest's memory.
-pub(crate) fn messages_for(target: &str, arguments: &[&str]) -> anyhow::Result<Vec<Value>> {
-    let linker = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
-    run(cargo()
-        .args(arguments)
+/// The same command for another target, with Rust's own linker. Without debug information and symbols, as programs go into a guest's
+/// memory: by flags of the target alone, so that procedural macros and build scripts are those of other builds.
+pub(crate) fn for_target<'command>(command: &'command mut Command, target: &str) -> &'command mut Command {
+    let variable = |what: &str| format!("CARGO_TARGET_{}_{what}", target.to_uppercase().replace('-', "_"));
+    command
         .args(["--target", target])
-        .env(linker, "rust-lld")
-        .envs([("CARGO_PROFILE_DEV_DEBUG", "0"), ("CARGO_PROFILE_DEV_STRIP", "true")]))
+        .env(variable("LINKER"), "rust-lld")
+        .env(variable("RUSTFLAGS"), "-C debuginfo=0 -C strip=symbols")
 }
 
-fn run(command: &mut Command) -> anyhow::Result<Vec<Value>> {
+/// Runs a cargo command that builds, and returns its messages. Cargo shows warnings and errors as usual.
+pub(crate) fn messages(command: &mut Command) -> anyhow::Result<Vec<Value>> {
     let text = output(command.arg("--message-format=json-render-diagnostics"))?;
     text.lines()
         .filter(|line| line.starts_with('{'))

@@ -13,6 +13,7 @@ mod pictures;
 mod record;
 mod setup;
 mod test;
+mod times;
 
 use std::process::ExitCode;
 
@@ -28,7 +29,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Install all that building and testing need; says what it does, quick when there is nothing to do.
+    /// Install everything for building and testing. Quick when nothing is missing.
     Setup,
     /// Build `target/release/pidtap`, with probes.
     Build,
@@ -40,17 +41,17 @@ enum Verb {
     },
     /// Set up and run the tests.
     Test(test::Options),
-    /// Format check, clippy for every crate and feature set, purity of the core.
+    /// Check the format, the order of modules, and clippy for every crate and feature set.
     Lint,
     /// Run the fuzz targets for a bounded time.
     Fuzz(fuzz::Options),
-    /// Measure what tracing costs, and write docs/performance.md.
+    /// Measure the cost of tracing, the screens and the punctuality of retries, and write docs/performance.md.
     Bench(bench::Options),
-    /// Record the real services again whose recordings the replay tests use.
+    /// Record the services again whose recordings the replay tests use.
     Record(record::Options),
-    /// Take the pictures of the screens again that the papers show; needs no root.
+    /// Take the pictures of the screens for the documentation again; needs no root.
     Pictures,
-    /// Make a tar archive of the binary and its papers in target/dist.
+    /// Make a tar archive of the binary and its documentation in target/dist.
     Dist,
 }
 

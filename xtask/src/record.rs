@@ -1,22 +1,23 @@
-//! Making the committed recordings again.
+//! Recording the committed recordings again.
 
 use clap::Args;
 
 use crate::{
     command::{cargo, perform, root, say},
     compile, setup, test,
+    times::Times,
 };
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only those of live tests whose name begins with this.
+    /// Only recordings of live tests with this prefix.
     name: Option<String>,
-    /// Only those that are made by script: no program runs, and root is not needed.
+    /// Only recordings that are made by script: no program runs, and root is not needed.
     #[arg(long, conflicts_with = "name")]
     scripted: bool,
 }
 
-/// Live tests that keep recordings: they write what they traced where PIDTAP_RECORDINGS says.
+/// Live tests that keep recordings: they write them into the folder that PIDTAP_RECORDINGS names.
 const KEEPERS: [&str; 3] = ["record::", "retry::", "hang::"];
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -32,5 +33,5 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut arguments: Vec<String> =
         KEEPERS.iter().map(|module| format!("{module}{}", options.name.as_deref().unwrap_or_default())).collect();
     arguments.push("--nocapture".to_owned());
-    test::live(&binary, &[("PIDTAP_RECORDINGS", &folder)], &arguments)
+    test::live(&binary, &[("PIDTAP_RECORDINGS", &folder)], &arguments, &mut Times::new())
 }

@@ -6,13 +6,14 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use crate::{
-    command::{cargo, is_root, perform, say},
+    command::{cargo, is_root, perform, root, say},
     compile, fuzz, kernels, lint, setup,
+    times::Times,
 };
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Which tests.
+    /// The tests to run.
     #[arg(value_enum, default_value = "all")]
     tier: Tier,
     /// Arguments for the test programs: a filter, `--nocapture` and the like.
@@ -22,7 +23,7 @@ pub(crate) struct Options {
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Tier {
-    /// Each crate by itself, and the pure core without the rest; needs no root.
+    /// Unit tests of each crate, and again those of the pure core alone; needs no root.
     Unit,
     /// Recordings against their expectations; needs no root.
     Replay,
@@ -36,89 +37,129 @@ enum Tier {
     All,
 }
 
-/// Seconds for each fuzz target in a full run, which starts from what long runs found: enough to find what the last change broke,
-/// short enough for CI.
+/// Seconds for each fuzz target in a full run, which starts from the inputs that long runs found. Enough to find what the last change
+/// broke.
 const FUZZ_SECONDS: u32 = 12;
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let arguments = &options.arguments;
-    match options.tier {
-        Tier::Unit => {
-            setup::to_build()?;
-            unit(arguments)?;
-        }
-        Tier::Replay => replay(arguments)?,
-        Tier::Cli => {
-            setup::to_build()?;
-            cli(&compile::release()?, arguments)?;
-        }
-        Tier::Live => {
-            setup::to_test()?;
-            live(&compile::release()?, &[], arguments)?;
-        }
-        Tier::Kernels => {
-            setup::to_build()?;
-            setup::to_boot()?;
-            // One that was built elsewhere may be tried, as by the tests.
-            let binary = env::var_os("PIDTAP_BIN").map_or_else(compile::release, |path| Ok(path.into()))?;
-            kernels::run(&binary, arguments)?;
-        }
-        Tier::All => {
-            setup::to_test()?;
-            setup::to_boot()?;
-            lint::run()?;
-            unit(arguments)?;
-            fuzz::every_target(FUZZ_SECONDS)?;
-            replay(arguments)?;
-            let binary = compile::release()?;
-            cli(&binary, arguments)?;
-            live(&binary, &[], arguments)?;
-            kernels::run(&binary, &[])?;
-        }
-    }
+    let mut times = Times::new();
+    let result = tiers(options, &mut times);
+    say(&format!("times, in minutes and seconds\n{times}"));
+    result?;
     say("all tests passed");
     Ok(())
 }
 
-fn unit(arguments: &[String]) -> anyhow::Result<()> {
+fn tiers(options: &Options, times: &mut Times) -> anyhow::Result<()> {
+    let arguments = &options.arguments;
+    match options.tier {
+        Tier::Unit => {
+            times.run("setup", setup::to_build)?;
+            unit(arguments, times)
+        }
+        Tier::Replay => replay(arguments, times),
+        Tier::Cli => {
+            times.run("setup", setup::to_build)?;
+            cli(&times.compile("cli", compile::release)?, arguments, times)
+        }
+        Tier::Live => {
+            times.run("setup", setup::to_test)?;
+            let binary = times.compile("live", compile::release)?;
+            live(&binary, &[], arguments, times)
+        }
+        Tier::Kernels => {
+            times.run("setup", || setup::to_build().and_then(|()| setup::to_boot()))?;
+            // PIDTAP_BIN names a program that was built elsewhere, as it does for the other tests.
+            let binary = times.compile("kernels", || {
+                env::var_os("PIDTAP_BIN").map_or_else(compile::release, |path| Ok(path.into()))
+            })?;
+            kernels::run(&binary, arguments, times)
+        }
+        Tier::All => {
+            times.run("setup", || setup::to_test().and_then(|()| setup::to_boot()))?;
+            times.compile("lint", lint::run)?;
+            times.compile("tests", || perform(tests().args(["--no-run", "--tests"])))?;
+            unit(arguments, times)?;
+            fuzz::every_target(FUZZ_SECONDS, times)?;
+            replay(arguments, times)?;
+            let binary = times.compile("pidtap", compile::release)?;
+            cli(&binary, arguments, times)?;
+            live(&binary, &[], arguments, times)?;
+            kernels::run(&binary, &[], times)
+        }
+    }
+}
+
+/// `cargo test` of every package with tests. Cargo unifies the features of the packages that a command selects: each selection has
+/// its own builds of many crates. So every command that builds tests selects the same packages.
+pub(crate) fn tests() -> Command {
+    let mut command = cargo();
+    command.args(["test"]).args(PACKAGES);
+    command
+}
+
+/// [`tests`]' packages.
+pub(crate) const PACKAGES: [&str; 8] =
+    ["--package", "tracer-common", "--package", "tracer-user", "--package", "tracer-tests", "--package", "xtask"];
+
+/// Compiles tests, and runs them.
+fn both(
+    tier: &'static str,
+    command: &dyn Fn() -> Command,
+    arguments: &[String],
+    times: &mut Times,
+) -> anyhow::Result<()> {
+    times.compile(tier, || perform(command().arg("--no-run")))?;
+    times.run(tier, || perform(command().arg("--").args(arguments)))
+}
+
+fn unit(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
     say("tests of each crate");
-    // Not the integration tests: those of tracer-user are live ones.
-    let packages = ["tracer-common", "tracer-user", "tracer-tests", "xtask"];
-    let packages = packages.into_iter().flat_map(|package| ["--package", package]);
-    perform(cargo().arg("test").args(packages).args(["--lib", "--bins", "--"]).args(arguments))?;
+    let crates = || {
+        let mut command = tests();
+        command.args(["--lib", "--bins"]);
+        command
+    };
+    both("unit", &crates, arguments, times)?;
     say("tests of the pure core alone");
-    perform(cargo().args(["test", "--package", "tracer-user", "--no-default-features", "--lib", "--"]).args(arguments))
+    let core = || {
+        let mut command = cargo();
+        command.args(["test", "--package", "tracer-user", "--no-default-features", "--lib"]);
+        command
+    };
+    both("unit", &core, arguments, times)
 }
 
-fn replay(arguments: &[String]) -> anyhow::Result<()> {
+fn replay(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
     say("recordings against their expectations");
-    perform(cargo().args(["test", "--package", "tracer-tests", "--test", "replay", "--"]).args(arguments))
+    let command = || {
+        let mut command = tests();
+        command.args(["--test", "replay"]);
+        command
+    };
+    both("replay", &command, arguments, times)
 }
 
-fn cli(binary: &Path, arguments: &[String]) -> anyhow::Result<()> {
+fn cli(binary: &Path, arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
     say("the program from outside, and its screens in a terminal");
-    perform(
-        cargo()
-            .args(["test", "--package", "tracer-tests", "--test", "cli", "--test", "screen", "--"])
-            .args(arguments)
-            .env("PIDTAP_BIN", binary),
-    )
+    let command = || {
+        let mut command = tests();
+        command.args(["--test", "cli", "--test", "screen"]).env("PIDTAP_BIN", binary);
+        command
+    };
+    both("cli", &command, arguments, times)
 }
 
-/// Builds the live tests as whoever we are, and runs them as root: cargo never runs under sudo, as it would leave files
-/// of root's in the target folder.
-pub(crate) fn live(binary: &Path, variables: &[(&str, &Path)], arguments: &[String]) -> anyhow::Result<()> {
+/// Builds the live tests as the current user, and runs them as root. Cargo never runs under sudo, as it would leave files of root's
+/// in the target folder.
+pub(crate) fn live(
+    binary: &Path,
+    variables: &[(&str, &Path)],
+    arguments: &[String],
+    times: &mut Times,
+) -> anyhow::Result<()> {
     say("real eBPF on real processes");
-    let messages = compile::messages(&[
-        "test",
-        "--no-run",
-        "--package",
-        "tracer-user",
-        "--package",
-        "tracer-tests",
-        "--test",
-        "*live",
-    ])?;
+    let messages = times.compile("live", || compile::messages(tests().args(["--no-run", "--test", "*live"])))?;
     let mut found = false;
     for message in &messages {
         let name = message["target"]["name"].as_str().unwrap_or_default();
@@ -134,9 +175,32 @@ pub(crate) fn live(binary: &Path, variables: &[(&str, &Path)], arguments: &[Stri
         let folder = Path::new(manifest).parent().context("a manifest has no folder")?;
         let given = [("PIDTAP_BIN", binary), ("CARGO_MANIFEST_DIR", folder)];
         let mut command = privileged(Path::new(executable), &[&given, variables].concat());
-        perform(command.current_dir(folder).args(arguments))?;
+        times.run("live", || perform(command.current_dir(folder).arg("--include-ignored").args(arguments)))?;
     }
     anyhow::ensure!(found, "cargo built no live tests");
+    Ok(())
+}
+
+/// Builds and runs the measurements of `tests/benches`. The one that traces runs as root.
+pub(crate) fn measurements(binary: &Path) -> anyhow::Result<()> {
+    let messages =
+        compile::messages(cargo().arg("build").args(PACKAGES).args(["--bench", "screens", "--bench", "punctuality"]))?;
+    for (name, is_root_needed) in [("screens", false), ("punctuality", true)] {
+        let program = messages
+            .iter()
+            .filter(|message| message["target"]["name"] == name && message["target"]["kind"][0] == "bench")
+            .find_map(|message| message["executable"].as_str())
+            .with_context(|| format!("cargo built no benchmark {name}"))?;
+        let variables = [("PIDTAP_BIN", binary), ("CARGO_MANIFEST_DIR", &root().join("tests"))];
+        let mut command = if is_root_needed {
+            privileged(Path::new(program), &variables)
+        } else {
+            let mut command = Command::new(program);
+            command.envs(variables);
+            command
+        };
+        perform(&mut command)?;
+    }
     Ok(())
 }
 

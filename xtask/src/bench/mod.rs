@@ -1,7 +1,7 @@
-//! What tracing costs: the table in docs/performance.md.
+//! The cost of tracing: the table in docs/performance.md.
 //!
-//! Machines are noisy, so every ratio comes from pairs: one untraced and one traced run right after each other, in
-//! changing order, and the figure is the median of the pairs' ratios with its quartiles.
+//! Machines are noisy, so every ratio comes from pairs: an untraced and a traced run right after each other, in alternating
+//! order. The figure is the median of the pairs' ratios with its quartiles.
 
 mod load;
 mod machine;
@@ -37,10 +37,10 @@ pub(crate) struct Options {
     /// Exchanges over which memory is watched.
     #[arg(long, default_value_t = 1_000_000)]
     memory_exchanges: u64,
-    /// Where the report goes, from the workspace's folder.
+    /// File of the report, relative to the workspace.
     #[arg(long, default_value = "docs/performance.md")]
     report: PathBuf,
-    /// Measure with these programs and print the report: what this command asks of itself under sudo.
+    /// Measure with these programs and print the report. The command passes this to itself under sudo.
     #[arg(long, hide = true, num_args = 2, value_names = ["PIDTAP", "REPLAY"])]
     prepared: Option<Vec<PathBuf>>,
 }
@@ -60,12 +60,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let report = root().join(&options.report);
     fs::write(&report, &text).with_context(|| format!("could not write {}", report.display()))?;
     say(&format!("wrote {}", report.display()));
-    say("how punctual retries are seen; its table stands in docs/detectors.md");
-    let measurement = ["--ignored", "--nocapture", "retry::punctuality"].map(str::to_owned);
-    test::live(&pidtap, &[], &measurement)
+    say("how quick the screens are, and how punctual pidtap observes retries (the table in docs/detectors.md)");
+    test::measurements(&pidtap)
 }
 
-/// Only measuring needs root: cargo has run already, and the report is written by whoever called.
+/// Measures as root. Cargo has run before as the caller, and the caller writes the report.
 fn under_sudo(options: &Options, pidtap: &Path, replay: &Path) -> anyhow::Result<String> {
     let program = env::current_exe().context("could not find out which program this is")?;
     let number = |value: u64| value.to_string();

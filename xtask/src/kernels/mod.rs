@@ -1,5 +1,5 @@
-//! Real kernels in virtual machines, and the real program in them. Processors are emulated, so it needs neither KVM nor
-//! root; a guest takes half a minute to some minutes.
+//! The real program on real kernels, in virtual machines. The processors are emulated, so neither KVM nor root is needed. A guest
+//! takes half a minute to some minutes.
 
 mod archive;
 mod fetch;
@@ -26,20 +26,23 @@ use self::{
     guest::Programs,
     matrix::{Expected, Kernel, MATRIX},
 };
-use crate::command::{output, say};
+use crate::{
+    command::{output, say},
+    times::Times,
+};
 
 /// Ten times what a guest takes on a quiet machine.
 const BOUND: Duration = Duration::from_mins(15);
 /// Guests at once.
 const AT_ONCE: usize = 2;
 
-/// Targets of Rust that guests of other architectures need.
+/// Rust targets for guests of other architectures.
 pub(crate) fn foreign_targets() -> impl Iterator<Item = &'static str> {
     MATRIX.iter().filter_map(|kernel| kernel.machine.foreign.as_ref()).map(|foreign| foreign.target)
 }
 
-/// Runs the kernels that one of `only` means, by version or processor, or all.
-pub(crate) fn run(pidtap: &Path, only: &[String]) -> anyhow::Result<()> {
+/// Runs the kernels that a word of `only` selects by version or processor; without words, all.
+pub(crate) fn run(pidtap: &Path, only: &[String], times: &mut Times) -> anyhow::Result<()> {
     let wanted = |kernel: &&Kernel| only.is_empty() || only.iter().any(|only| kernel.is_meant(only));
     let kernels: Vec<&'static Kernel> = MATRIX.iter().filter(wanted).collect();
     ensure!(!kernels.is_empty(), "no such kernel; there are {}", names(MATRIX.iter()));
@@ -47,13 +50,18 @@ pub(crate) fn run(pidtap: &Path, only: &[String]) -> anyhow::Result<()> {
     let mut programs: Vec<(&str, Programs)> = Vec::new();
     for Kernel { machine, .. } in &kernels {
         if programs.iter().all(|(architecture, _)| *architecture != machine.architecture) {
-            let built = match &machine.foreign {
+            let built = times.compile("kernels", || match &machine.foreign {
                 None => programs::own(pidtap),
                 Some(foreign) => programs::foreign(foreign),
-            };
+            });
             programs.push((machine.architecture, built?));
         }
     }
+    times.run("kernels", || boot(&kernels, &programs, pidtap))
+}
+
+/// Boots every kernel with the programs for its processor.
+fn boot(kernels: &[&'static Kernel], programs: &[(&str, Programs)], pidtap: &Path) -> anyhow::Result<()> {
     let began = Instant::now();
     let with_folder = |kernel: &&'static Kernel| Ok((*kernel, fetch::unpacked(&kernel.package)?));
     let guests = kernels.iter().map(with_folder).collect::<anyhow::Result<Vec<_>>>()?;
@@ -108,7 +116,7 @@ fn one(kernel: &Kernel, folder: &Path, programs: &Programs, pidtap: &Path) -> an
     Ok(())
 }
 
-/// What was recorded in the guest must give the same lines here. Gives the number of recordings.
+/// Replays the guest's recordings here, which must give the same lines. Returns the number of recordings.
 fn replay(names: &[String], folder: &Path, pidtap: &Path) -> anyhow::Result<usize> {
     let recordings: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix(".tap")).collect();
     ensure!(!recordings.is_empty(), "the guest kept no recordings");

@@ -1,4 +1,4 @@
-//! The program, the live tests and what they trace, as guests run them.
+//! The programs of guests: pidtap, the live tests, and the programs that they trace.
 
 use std::path::{Path, PathBuf};
 
@@ -7,15 +7,13 @@ use serde_json::Value;
 
 use super::{fetch, guest::Programs, matrix::Foreign};
 use crate::{
-    command::{find, say},
-    compile,
+    command::{cargo, find, say},
+    compile, test,
 };
 
-const LIVE: [&str; 8] = ["test", "--no-run", "--package", "tracer-tests", "--test", "live", "--bin", "tracee"];
-
-/// Those of this machine: the same files as are tested on it.
+/// This machine's programs: the files of the other tiers.
 pub(super) fn own(pidtap: &Path) -> anyhow::Result<Programs> {
-    let messages = compile::messages(&LIVE)?;
+    let messages = compile::messages(test::tests().args(["--no-run", "--test", "live"]))?;
     Ok(Programs {
         busybox: find("busybox").context("there is no busybox: run `cargo xtask setup`")?,
         pidtap: pidtap.to_owned(),
@@ -24,23 +22,26 @@ pub(super) fn own(pidtap: &Path) -> anyhow::Result<Programs> {
     })
 }
 
-/// Those of another architecture, in the dev profile, which optimises dependencies: most of a start there is the kernel.
+/// Builds programs for another architecture, in the dev profile: it optimises dependencies, and the emulated kernel takes most of the
+/// time anyway.
 pub(super) fn foreign(foreign: &Foreign) -> anyhow::Result<Programs> {
     let Foreign { target, busybox } = foreign;
     say(&format!("building pidtap and the live tests for {target}"));
-    let program = compile::messages_for(target, &["build", "--package", "tracer-user", "--bin", "pidtap"])?;
-    compile::probes(&program)?;
-    let messages = compile::messages_for(target, &LIVE)?;
+    let mut command = cargo();
+    command.args(["build", "--package", "tracer-user", "--package", "tracer-tests"]);
+    command.args(["--bin", "pidtap", "--bin", "tracee", "--test", "live"]);
+    let messages = compile::messages(compile::for_target(&mut command, target))?;
+    compile::probes(&messages)?;
     let folder = fetch::unpacked(busybox)?;
     Ok(Programs {
         busybox: fetch::find(&folder, "busybox").with_context(|| format!("{} holds no busybox", folder.display()))?,
-        pidtap: built(&program, "pidtap", "bin")?,
+        pidtap: built(&messages, "pidtap", "bin")?,
         live: built(&messages, "live", "test")?,
         traced: vec![built(&messages, "tracee", "bin")?],
     })
 }
 
-/// The program of this name that cargo built.
+/// The program that cargo built under this name.
 fn built(messages: &[Value], name: &str, kind: &str) -> anyhow::Result<PathBuf> {
     messages
         .iter()

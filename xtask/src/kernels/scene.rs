@@ -1,21 +1,21 @@
-//! What happens in a guest. To add a scene: one more entry of [`scenes`]; what is to be compared with ground truth is
-//! best a live test, which runs here as it does on this machine, as long as it needs no program of the distribution.
+//! The scenes in a guest. A new scene is an entry of [`scenes`]. A comparison with ground truth is best a live test: it runs in a guest
+//! as on this machine, if it needs no program of the distribution.
 
 use super::matrix::Expected;
 
-/// Something that is run in the guest.
+/// A command in the guest, and its expected end.
 pub(super) struct Scene {
     pub(super) name: &'static str,
-    /// A line of the shell.
+    /// A shell command.
     pub(super) script: String,
-    /// How it must end.
+    /// The exit status.
     pub(super) status: i32,
-    /// Words that it must say.
+    /// A text that the output must contain.
     pub(super) says: &'static str,
 }
 
-/// Live tests that run in guests, by the beginnings of their names: ground truth of the tracee, in either role; a
-/// connection that processes share; children; `pidtap run`; a hang with its verdict.
+/// Prefixes of the live tests that run in guests: ground truth of the tracee in either role, a connection that processes share,
+/// children, `pidtap run`, a hang with its verdict.
 const LIVE: &[&str] = &[
     "mode::client_mixed",
     "mode::server_mixed",
@@ -27,7 +27,7 @@ const LIVE: &[&str] = &[
     "stuck::",
 ];
 
-/// Those of a slow guest, where the kernel takes seconds to verify the probes for each.
+/// The live tests of a slow guest, whose kernel verifies the probes for seconds before each.
 const LIVE_SLOWLY: &[&str] = &[
     "mode::client_mixed",
     "mode::server_mixed",
@@ -36,14 +36,13 @@ const LIVE_SLOWLY: &[&str] = &[
     "stuck::",
 ];
 
-/// Live tests that leave a recording and the lines that were printed while it was made. The recording is replayed in the
-/// guest, and once more on this machine.
+/// Live tests that leave a recording and its lines. The recording is replayed in the guest, and again on this machine.
 const RECORDED: &[&str] = &["record::client_mixed", "record::children", "record::forced_loss"];
 
-/// Those of a slow guest.
+/// The recorded tests of a slow guest.
 const RECORDED_SLOWLY: &[&str] = &["record::children"];
 
-/// Where the guest keeps recordings.
+/// The guest's folder of recordings.
 pub(super) const KEPT: &str = "/root/kept";
 
 fn scene(name: &'static str, script: impl Into<String>, status: i32, says: &'static str) -> Scene {
@@ -61,7 +60,7 @@ pub(super) fn scenes(expected: Expected) -> Vec<Scene> {
         Expected::Works | Expected::WorksSlowly => {
             let slow = expected == Expected::WorksSlowly;
             let (live, recorded) = if slow { (LIVE_SLOWLY, RECORDED_SLOWLY) } else { (LIVE, RECORDED) };
-            let test = |names: &[&str]| format!("live --test-threads=1 {}", names.join(" "));
+            let test = |names: &[&str]| format!("live --include-ignored --test-threads=1 {}", names.join(" "));
             vec![
                 scene("doctor", "pidtap doctor", 0, "loaded, attached and removed again"),
                 scene("live tests", test(live), 0, "test result: ok"),

@@ -4,7 +4,7 @@ mod order;
 
 use crate::{
     command::{cargo, perform, root, say},
-    compile,
+    compile, fuzz,
 };
 
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -18,12 +18,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     say("clippy: every crate, every feature");
     perform(cargo().args(["clippy", "--all-targets", "--", "-D", "warnings"]))?;
     say("clippy: the fuzz targets");
-    perform(
-        cargo()
-            .args(["clippy", "--manifest-path", "fuzz/Cargo.toml", "--target-dir"])
-            .arg(compile::target_folder()?.join("lint-fuzz"))
-            .args(["--", "-D", "warnings"]),
-    )?;
+    fuzz::lint()?;
     say("clippy: the pure core and the screens, which have no clock, file, socket or thread");
     for (features, targets) in [("", "--lib"), ("", "--tests"), ("tui", "--lib")] {
         perform(cargo().args([
