@@ -190,6 +190,19 @@ impl Ended {
         Ok(self)
     }
 
+    /// Asserts that it ended by itself and without a fault of its own.
+    ///
+    /// # Errors
+    ///
+    /// A signal ended it, it panicked, or it ran out of memory or stack without a message of pidtap's.
+    pub fn orderly(self, case: &str) -> anyhow::Result<Self> {
+        ensure!(self.status.is_some(), "{case}: a signal ended it: {}", self.stderr);
+        for bad in ["panicked", "fault of pidtap", "memory allocation", "stack overflow"] {
+            ensure!(!self.stderr.contains(bad) && !self.stdout.contains(bad), "{case}: {self:?}");
+        }
+        Ok(self)
+    }
+
     /// Asserts that standard error has all of these.
     ///
     /// # Errors

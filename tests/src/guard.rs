@@ -1,25 +1,16 @@
-//! When a live test may run.
+//! The privilege and the lock of a live test.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// Tests that trace run one after the other: two cores are shared by target, load and pidtap, and some measure.
+/// Serialises the tests that trace: target, load and pidtap share the machine's processors.
 ///
-/// `None` where this is not root: says why, and the test is over. As root, whatever is missing is a failure later on.
-pub fn live() -> Option<MutexGuard<'static, ()>> {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: tracing needs root; run `cargo xtask test live`");
-        return None;
-    }
-    Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// Whether this is root, who alone can be attacked by somebody else. As root, whatever is missing is a failure later on.
-pub fn is_root() -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        eprintln!("skipped: only root has something to lose to another user");
-    }
-    is_root
+/// # Panics
+///
+/// Without root. Live tests are `#[ignore]`d, so that a plain `cargo test` reports them as not run; a run that includes them must
+/// be able to trace.
+pub fn live() -> MutexGuard<'static, ()> {
+    assert!(rustix::process::geteuid().is_root(), "tracing needs root: run `cargo xtask test live`");
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags},
@@ -340,6 +340,30 @@ impl Terminal {
             }
         }
         modes
+    }
+
+    /// Asserts that the terminal is as it was before the program: no mode, screen, cursor or setting of it is left.
+    ///
+    /// # Errors
+    ///
+    /// Something is left.
+    pub fn is_restored(&self) -> anyhow::Result<()> {
+        let modes = self.modes();
+        // Mode 25 shows the cursor.
+        ensure!(modes.iter().all(|mode| mode == "25"), "modes are left set: {modes:?}");
+        self.look(|screen| {
+            ensure!(!screen.alternate_screen(), "the alternate screen is left");
+            ensure!(!screen.hide_cursor(), "the cursor is hidden");
+            ensure!(!screen.application_keypad() && !screen.application_cursor(), "keys send something else");
+            ensure!(screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None, "the mouse is taken");
+            Ok(())
+        })?;
+        let (now, before) = self.settings()?;
+        let modes = |settings: &Termios| {
+            (settings.input_modes, settings.output_modes, settings.control_modes, settings.local_modes)
+        };
+        ensure!(modes(&now) == modes(&before), "settings are {now:?}, were {before:?}");
+        Ok(())
     }
 }
 

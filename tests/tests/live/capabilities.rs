@@ -100,8 +100,9 @@ fn hang_without(capability: &str, network: bool) -> (String, String) {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn each_capability_that_looking_needs_is_named_where_it_is_missing() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let process = hanging(false);
     let pid = process.pid().to_string();
     let (status, said, _) = Lacking::start("sys_ptrace", &[&pid, "--duration", "1s", "-o", "json"]).end();
@@ -131,8 +132,9 @@ fn each_capability_that_looking_needs_is_named_where_it_is_missing() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_signal_that_cannot_be_passed_on_is_said() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let arguments = ["run", "--user", "nobody", "-o", "json", "--", "sleep", "60"];
     let pidtap = Lacking::start("kill", &arguments);
     pidtap.wait("said", "attached to");
@@ -162,8 +164,9 @@ fn pipe_of_another(folder: &Path) -> PathBuf {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_pipe_of_another_user_needs_the_right_to_pass_over_modes() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let process = hanging(false);
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("ours");
@@ -205,8 +208,9 @@ os.execv(sys.argv[2], sys.argv[2:])
 ";
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn without_landlock_all_works_and_the_doctor_says_so() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let program = binary().expect("pidtap");
     let doctor = |error: Option<u32>| {
         let mut command = match error {

@@ -62,8 +62,9 @@ fn before_5_19() -> bool {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn each_thread_keeps_what_it_needs() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let folder = tempfile::tempdir().expect("a folder");
     let recording = folder.path().join("trace.tap");
     let (address, _log) = peer("127.0.0.1:0").expect("loopback");
@@ -81,8 +82,9 @@ fn each_thread_keeps_what_it_needs() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_signal_reaches_a_command_of_another_user() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let trace = Tracer::run(&["--user", "nobody"], &["sleep".as_ref(), "60".as_ref()]).expect("pidtap runs it");
     let command = sleeper(trace.pid()).expect("the command runs");
     assert_confined(trace.pid(), KILL);
@@ -97,8 +99,9 @@ fn a_signal_reaches_a_command_of_another_user() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_call_of_another_users_process_hangs_and_its_threads_are_looked_at() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", NEVER_ANSWERS]);
     let mut tracee = Guarded::start(&mut command).expect("it starts");
@@ -145,8 +148,9 @@ fn pidtap_below(pid: u32) -> u32 {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_pager_has_no_privilege_and_files_are_saved_without_any() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     for (caller, folder_owner, file_owner) in [(None, 0, 0), (Some(USER), USER, USER), (Some(USER), 0, 0)] {
         let folder = folder_for_all();
         chown(folder.path(), Some(folder_owner), Some(folder_owner)).expect("root may");
@@ -188,8 +192,9 @@ fn a_pager_has_no_privilege_and_files_are_saved_without_any() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn opening_a_recording_as_root_needs_no_privilege() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     // A pipe that says nothing: the reader waits.
     let mut command = Command::new(binary().expect("pidtap"));
     let name = "recordings/screen_busy.tap";

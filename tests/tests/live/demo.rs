@@ -30,8 +30,9 @@ fn wait_until_gone(pids: &[u32]) {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn demo_shows_failures_of_a_real_process_and_masks_secrets() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let trace = Tracer::demo().expect("the demo starts");
     let parts = children(trace.pid());
     assert_eq!(parts.len(), 4, "payments, ledger, gateway, load: {parts:?}");
@@ -50,8 +51,9 @@ fn demo_shows_failures_of_a_real_process_and_masks_secrets() {
 /// Without a key: a chain with its backoff that ends in a give-up, with what the caller got; one that recovers; a call that
 /// hangs, with its verdict.
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn the_demo_shows_what_pidtap_is_for_within_fifteen_seconds() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let trace = Tracer::demo().expect("the demo starts");
     let begin = Instant::now();
     trace.wait_for_output(r#""result":"recovered""#).expect("a chain recovers");
@@ -73,8 +75,9 @@ fn the_demo_shows_what_pidtap_is_for_within_fifteen_seconds() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn kill_minus_nine_ends_the_demo() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let trace = Tracer::demo().expect("the demo starts");
     let parts = children(trace.pid());
     assert_eq!(parts.len(), 4);
@@ -83,8 +86,9 @@ fn kill_minus_nine_ends_the_demo() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_recording_that_has_no_room_ends_and_tracing_goes_on() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let folder = tempfile::tempdir().expect("a folder");
     let (recording, errors) = (folder.path().join("demo.tap"), folder.path().join("errors"));
     // A limit of 16 blocks stands for a disk that is full: writing fails in the same way.
@@ -130,8 +134,9 @@ fn a_recording_that_has_no_room_ends_and_tracing_goes_on() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn results_and_recording_in_one_file_are_refused() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let folder = tempfile::tempdir().expect("a folder");
     let ended = Command::new(binary().expect("there is one"))
         .args(["--record", "both", "--output-file", "./both", "demo", "--duration", "1s"])

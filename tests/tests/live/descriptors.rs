@@ -49,8 +49,9 @@ fn run(folder: &Path, options: &[&str]) -> anyhow::Result<(Ended, Links, Links)>
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn the_command_gets_no_descriptor_of_ours() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let folder = tempfile::tempdir().expect("a folder");
     let inherited = inherited().expect("descriptors");
     let forms: [(&[&str], bool); 6] = [
@@ -76,8 +77,9 @@ fn the_command_gets_no_descriptor_of_ours() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_child_that_outlives_the_command_keeps_no_reader_waiting() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let folder = tempfile::tempdir().expect("a folder");
     let said = folder.path().join("said");
     for form in ["line", "json"] {
@@ -110,8 +112,9 @@ fn a_child_that_outlives_the_command_keeps_no_reader_waiting() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn beside_screens_the_command_gets_pipes() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let mut command = Command::new(binary().expect("a program"));
     command.args(["run", "-o", "tui", "--", "sleep", "60"]).env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8");
     let terminal = Terminal::start((120, 40), &command).expect("a terminal");

@@ -4,6 +4,8 @@ use std::{
     io::{Read as _, Write as _},
     net::{TcpStream, UdpSocket},
     process::Command,
+    thread,
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,12 +13,13 @@ use serde_json::Value;
 use tracer_tests::{
     child::{PATIENCE, wait_for},
     guard,
+    keep::keep_with,
     report::{Incident, Report},
     service::{Program, python},
     tracer::Tracer,
 };
 
-use crate::{record::keep_with, support::Outcome};
+use crate::support::Outcome;
 
 /// A side of a call, by `hang.py`.
 fn side(role: &str, mode: &str, address: &str) -> Program {
@@ -30,6 +33,8 @@ fn address(program: &Program) -> String {
 
 /// Short, and still longer than the kernel takes to send again for the first time.
 const AFTER: [&str; 2] = ["--hang-after", "500ms"];
+/// Longer than [`AFTER`].
+const PAST: Duration = Duration::from_millis(700);
 
 fn attach(program: &Program, options: &[&str]) -> Tracer {
     let all: Vec<&str> = AFTER.iter().chain(options).copied().collect();
@@ -79,7 +84,7 @@ pub(crate) fn client(mode: &str, peer: &str, options: &[&str]) -> (Incident, Out
     first(trace)
 }
 
-/// The same, attached when it has hung for a while: `waits` says when.
+/// The same, attached after it has hung for longer than [`AFTER`] in the kernel function `waits`.
 fn client_late(mode: &str, peer: &str, waits: &str, options: &[&str]) -> (Incident, Outcome) {
     let peer = side("peer", peer, "");
     let mut target = side("client", mode, &address(&peer));
@@ -88,17 +93,18 @@ fn client_late(mode: &str, peer: &str, waits: &str, options: &[&str]) -> (Incide
     first(attach(&target, options))
 }
 
-/// The process is in this system call for longer than a call may hang. (What is late must be older than the attach.)
-fn hung_in(pid: u32, call: &str) {
+/// Waits until the process has been in this kernel function for longer than a call may hang.
+fn hung_in(pid: u32, function: &str) {
     let channel = || std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
-    wait_for(&format!("{call} in wchan"), PATIENCE, || channel().contains(call).then_some(())).expect("it hangs");
-    let since = std::time::Instant::now();
-    wait_for("it hangs on", PATIENCE, || (since.elapsed().as_millis() > 700).then_some(())).expect("time passes");
+    wait_for(&format!("{function} in wchan"), PATIENCE, || channel().contains(function).then_some(()))
+        .expect("it hangs");
+    // A sleep on purpose: the hang must be older than the attach, and nothing happens meanwhile that could be waited for.
+    thread::sleep(PAST);
+    assert!(channel().contains(function), "it hangs on");
 }
 
+/// `doing` is `None` where pidtap does not query the threads: of an exchange that its peer must continue.
 fn check(incident: &Incident, phase: &str, waiting_on: &str, reason: &str, doing: Option<&str>) {
-    // Where it is the peer's turn, threads may have been looked at, or not.
-    let doing = doing.or(incident.evidence["doing"].as_str());
     assert_eq!(said(incident), Said { phase, waiting_on, reason, doing }, "{incident:#?}");
     let age = incident.evidence["age_ms"].as_u64().expect("an age");
     assert!((400..20_000).contains(&age), "{age} ms: {incident:?}");
@@ -119,8 +125,9 @@ macro_rules! client_tests {
     ($($name:ident: $mode:literal, $peer:literal => $phase:literal, $waiting_on:literal, $reason:literal, $doing:expr;)*) => {
         $(
             #[test]
+            #[ignore = "needs root: `cargo xtask test live`"]
             fn $name() {
-                let Some(_guard) = guard::live() else { return };
+                let _guard = guard::live();
                 let incident = recorded(stringify!($name), |options| client($mode, $peer, options));
                 check(&incident, $phase, $waiting_on, $reason, $doing);
                 assert_eq!(incident.evidence["age_is_lower_bound"], false);
@@ -142,16 +149,18 @@ client_tests! {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn peer_does_not_read() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     // Not kept: a recording of some megabytes that tells no more than its last lines.
     let (incident, _) = client("upload", "never_reads", &[]);
     check(&incident, "send", "peer_host", "zero_window", Some("socket"));
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn what_is_not_http_is_told_without_content() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let (incident, outcome) = client("redis", "redis", &[]);
     assert_eq!(incident.evidence["method"], Value::Null);
     assert!(incident.exchanges.is_empty() && outcome.report.exchanges.is_empty());
@@ -160,8 +169,9 @@ fn what_is_not_http_is_told_without_content() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_stopped_process_does_not_read() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let peer = side("peer", "late", "");
     let mut target = side("client", "get", &address(&peer));
     let trace = Tracer::attach(&[target.pid()], &["--hang-after", "1200ms"]).expect("pidtap attaches");
@@ -194,24 +204,27 @@ fn stop(program: &Program) -> Pid {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn attached_to_a_call_that_hangs() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let incident = recorded("attached_to_a_call", |options| client_late("get", "asleep", "wait_woken", options));
     check(&incident, "wait", "peer_application", "unanswered", Some("socket"));
     assert_late(&incident, "recvfrom");
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn attached_to_a_connect_that_hangs() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let incident = recorded("attached_to_a_connect", |options| client_late("get", "dropped", "wait_woken", options));
     check(&incident, "connect", "network", "syn_unanswered", Some("socket"));
     assert_late(&incident, "connect");
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn attached_to_a_silent_host() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let incident =
         recorded("attached_to_a_silent_host", |options| client_late("twice", "silent_then", "wait_woken", options));
     check(&incident, "send", "network", "unacknowledged", Some("socket"));
@@ -225,68 +238,85 @@ fn assert_late(incident: &Incident, call: &str) {
     assert!(incident.connection.as_ref().is_some_and(|connection| connection.remote.starts_with("127.0.0.1:")));
 }
 
-/// A server that is asked and does not answer.
-fn server(mode: &str, upstream: &str, late: bool, options: &[&str]) -> (Incident, Outcome) {
-    let upstream = if upstream.is_empty() { None } else { Some(side("peer", upstream, "")) };
-    let target = side("server", mode, &upstream.as_ref().map(address).unwrap_or_default());
-    let ask = || {
-        let mut client = TcpStream::connect(address(&target)).expect("it listens");
-        client.write_all(b"GET /orders/7 HTTP/1.1\r\nHost: shop.test\r\n\r\n").expect("it reads");
-        client
-    };
+/// Sends a request to a server.
+fn request(server: &Program) -> TcpStream {
+    let mut client = TcpStream::connect(address(server)).expect("it listens");
+    client.write_all(b"GET /orders/7 HTTP/1.1\r\nHost: shop.test\r\n\r\n").expect("it reads");
+    client
+}
+
+/// A server that does not answer a request; with `late`, the request is older than the attach.
+fn server(mode: &str, late: bool, options: &[&str]) -> (Incident, Outcome) {
+    let target = side("server", mode, "");
     if late {
-        let _client = ask();
-        let since = std::time::Instant::now();
-        wait_for("it hangs", PATIENCE, || (since.elapsed().as_millis() > 700).then_some(())).expect("time passes");
+        let _client = request(&target);
+        // A sleep on purpose: the request must be older than the attach, and the server does nothing that could be waited for.
+        thread::sleep(PAST);
         return first(attach(&target, options));
     }
     let trace = attach(&target, options);
-    let _client = ask();
+    let _client = request(&target);
     first(trace)
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn served_behind_a_lock() {
-    let Some(_guard) = guard::live() else { return };
-    let incident = recorded("served_behind_a_lock", |options| server("locked", "", false, options));
+    let _guard = guard::live();
+    let incident = recorded("served_behind_a_lock", |options| server("locked", false, options));
     check(&incident, "serve", "this_process", "not_served", Some("lock"));
     assert_eq!(incident.evidence["threads"][0]["call"], "futex");
     assert_eq!(incident.evidence["path"], "/orders/7");
 }
 
+/// Both hang: the call that the server makes, and the request that waits for it.
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn served_behind_a_call_of_its_own() {
-    let Some(_guard) = guard::live() else { return };
-    let target = recorded("served_behind_a_call", |options| server("calls", "asleep", false, options));
-    // Both are said: that the call hangs, and that the request waits for it.
-    let outbound = &target.evidence["outbound"];
-    if target.evidence["phase"] == "serve" {
-        check(&target, "serve", "this_process", "not_served", Some("outbound_call"));
-        assert_eq!(outbound["by"], "same socket");
-    } else {
-        assert_eq!(target.evidence["waiting_on"], "peer_application", "{target:?}");
-        assert_eq!(target.evidence["phase"], "wait");
-    }
+    let _guard = guard::live();
+    let peer = side("peer", "asleep", "");
+    let mut both = Vec::new();
+    recorded("served_behind_a_call", |options| {
+        let target = side("server", "calls", &address(&peer));
+        let trace = attach(&target, options);
+        let _client = request(&target);
+        for phase in [r#""phase":"serve""#, r#""phase":"wait""#] {
+            trace.wait_for_output(phase).unwrap_or_else(|error| panic!("{error}: {}", trace.output()));
+        }
+        let (incident, outcome) = first(trace);
+        both = hangs(&outcome.report).into_iter().filter(|hang| hang.state == "open").cloned().collect();
+        (incident, outcome)
+    });
+    both.sort_by_key(|hang| hang.evidence["phase"].as_str().map(str::to_owned));
+    let [serve, call] = &both[..] else { panic!("{both:#?}") };
+    check(serve, "serve", "this_process", "not_served", Some("outbound_call"));
+    let outbound = &serve.evidence["outbound"];
+    assert_eq!((&outbound["by"], &outbound["remote"]), (&"same socket".into(), &address(&peer).into()));
+    assert_eq!(outbound["exchange"], call.exchanges[0]);
+    check(call, "wait", "peer_application", "unanswered", Some("socket"));
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn served_by_a_thread_that_computes() {
-    let Some(_guard) = guard::live() else { return };
-    let incident = recorded("served_by_a_busy_thread", |options| server("burns", "", false, options));
+    let _guard = guard::live();
+    let incident = recorded("served_by_a_busy_thread", |options| server("burns", false, options));
     check(&incident, "serve", "this_process", "not_served", Some("on_cpu"));
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn attached_to_a_request_behind_a_lock() {
-    let Some(_guard) = guard::live() else { return };
-    let incident = recorded("attached_to_a_request", |options| server("locked", "", true, options));
+    let _guard = guard::live();
+    let incident = recorded("attached_to_a_request", |options| server("locked", true, options));
     check(&incident, "serve", "this_process", "not_served", Some("lock"));
     assert_eq!(incident.evidence["age_is_lower_bound"], true);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_request_of_which_only_half_comes() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let target = side("server", "reads_on", "");
     let trace = attach(&target, &[]);
     let mut client = TcpStream::connect(address(&target)).expect("it listens");
@@ -296,8 +326,9 @@ fn a_request_of_which_only_half_comes() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_request_that_a_stopped_server_does_not_read() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let target = side("server", "reads_on", "");
     let mut client = TcpStream::connect(address(&target)).expect("it listens");
     client.write_all(b"GET /orders/9 HTTP/1.1\r\nHost: shop.test\r\n\r\n").expect("it reads");
@@ -311,8 +342,9 @@ fn a_request_that_a_stopped_server_does_not_read() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_hang_that_ends_is_closed_with_its_total() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let peer = side("peer", "late", "");
     let mut target = side("client", "get", &address(&peer));
     let trace = attach(&target, &[]);
@@ -328,8 +360,9 @@ fn a_hang_that_ends_is_closed_with_its_total() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn time_outs_of_the_client_are_told_and_that_they_are_the_same() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let peer = side("peer", "asleep", "");
     let mut target = side("client", "impatient", &address(&peer));
     let trace = Tracer::attach(&[target.pid()], &["--hang-after", "200ms"]).expect("pidtap attaches");
@@ -356,8 +389,9 @@ fn mute_name_server(number: u32) -> (UdpSocket, String) {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_name_server_that_does_not_answer() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let (_server, place) = mute_name_server(1);
     let mut target = side("client", "dns", &place);
     let trace = attach(&target, &[]);
@@ -368,8 +402,9 @@ fn a_name_server_that_does_not_answer() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn attached_to_a_name_query() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let (_server, place) = mute_name_server(2);
     let mut target = side("client", "dns", &place);
     target.process.say("go").expect("it waits");
@@ -380,8 +415,9 @@ fn attached_to_a_name_query() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn what_takes_long_on_purpose_does_not_hang() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let peer = side("peer", "purposes", "");
     let mut target = side("client", "purposes", &address(&peer));
     let trace = Tracer::attach(&[target.pid()], &["--hang-after", "1s"]).expect("pidtap attaches");

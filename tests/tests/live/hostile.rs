@@ -23,8 +23,9 @@ input()
 ";
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_command_line_of_gigabytes_is_not_read() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", HUGE_COMMAND_LINE]);
     let process = Guarded::start(&mut command).expect("it starts");

@@ -10,15 +10,17 @@ use tracer_tests::{
 use crate::support::{Tracee, agree, all_of, peer, trace_client, tracee_path};
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn children_at_500_a_second() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     trace_client(&["scene", "children", "ADDRESS", "500"], "127.0.0.1:0", &Expectation::default())
         .expect("all is as it was");
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn target_executes_another_program() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let (address, log) = peer("127.0.0.1:0").expect("loopback");
     let mut tracee = Tracee::start(&["scene", "exec", &address]).expect("the tracee starts");
     let trace = Tracer::attach(&[tracee.pid()], &[]).expect("pidtap attaches");
@@ -32,8 +34,9 @@ fn target_executes_another_program() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn target_exits_with_an_open_exchange() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let (address, log) = peer("127.0.0.1:0").expect("loopback");
     let mut tracee = Tracee::start(&["scene", "exit", &address]).expect("the tracee starts");
     let trace = Tracer::attach(&[tracee.pid()], &[]).expect("pidtap attaches");
@@ -47,14 +50,16 @@ fn target_exits_with_an_open_exchange() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn target_gives_up() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     trace_client(&["scene", "give-up", "ADDRESS"], "127.0.0.1:0", &Expectation::default()).expect("all is as it was");
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn target_is_killed() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let (address, _log) = peer("127.0.0.1:0").expect("loopback");
     let mut tracee = Tracee::start(&["client", "plain", &address, "kinds", "1"]).expect("the tracee starts");
     let trace = Tracer::attach(&[tracee.pid()], &[]).expect("pidtap attaches");
@@ -65,8 +70,9 @@ fn target_is_killed() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn run_misses_no_byte_and_gives_the_exit_status() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let (address, log) = peer("127.0.0.1:0").expect("loopback");
     let script = format!(
         "printf 'go\\n' | TRUTH=/dev/null '{}' scene one {address} 5; printf 'go\\n' | TRUTH=/dev/null '{0}' scene \

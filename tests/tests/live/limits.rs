@@ -1,8 +1,17 @@
-//! Limits that pidtap raises for itself, and the command of `run` must not see.
+//! Limits that only root can set or raise: pidtap's own soft limits, those of the command of `run`, the processes of a user.
 
-use std::process::{Command, Output, Stdio};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Output, Stdio},
+};
 
-use tracer_tests::{guard, tracer::binary};
+use anyhow::ensure;
+use tracer_tests::{
+    cli::{Dir, PAIR, recording, text},
+    guard,
+    tracer::binary,
+};
 
 /// What a shell says of its own limits: soft and hard.
 const SCRIPT: &str = "for limit in n s d v; do echo $limit $(ulimit -S$limit) $(ulimit -H$limit); done";
@@ -18,8 +27,9 @@ fn run(limits: &[&str], words: &[&str]) -> Output {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn soft_limits_are_raised_and_the_command_has_its_own() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let folder = tempfile::tempdir().expect("a folder");
     let results = folder.path().join("json");
     let results = results.to_str().expect("text");
@@ -34,10 +44,26 @@ fn soft_limits_are_raised_and_the_command_has_its_own() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn locked_memory_and_size_of_files_do_not_matter_to_the_probes() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let Output { status, stderr, .. } = run(&["--memlock=0:0", "--fsize=0:0"], &["run", "-o", "json", "--", "true"]);
     let said = String::from_utf8_lossy(&stderr);
     assert!(status.success(), "{status}: {said}");
     assert!(said.contains("attached to") && !said.contains("fault of pidtap"), "{said}");
+}
+
+#[test]
+#[ignore = "needs root: `cargo xtask test live`"]
+fn a_user_with_few_processes_is_told() -> anyhow::Result<()> {
+    let _guard = guard::live();
+    let dir = Dir::new()?;
+    let tap = dir.write("a.tap", &recording([PAIR])?)?;
+    fs::set_permissions(&tap, fs::Permissions::from_mode(0o644))?;
+    let program = dir.program_for_all()?;
+    let nobody = ["setpriv", "--reuid=65533", "--regid=65533", "--clear-groups", "--"];
+    let words = [&["--nproc=3:3"], &nobody[..], &[text(&program), "open", text(&tap), "-o", "line"]].concat();
+    let ended = dir.run("prlimit", &words).end()?.orderly("--nproc=3")?;
+    ensure!(ended.status == Some(5) && ended.stderr.contains("ulimit -u "), "{ended:?}");
+    Ok(())
 }

@@ -41,8 +41,9 @@ fn flood(ring_size: &str, each: &str) -> Report {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn forced_loss_is_counted_and_shifts_nothing() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let report = flood("16KiB", "1500");
     assert!(report.summary.lost_events > 0, "the ring was too large to force loss: {:?}", report.summary);
     let worse = report.exchanges.iter().filter(|exchange| exchange.quality != "whole").count();
@@ -51,8 +52,9 @@ fn forced_loss_is_counted_and_shifts_nothing() {
 
 /// The same sums where nothing is lost: what the test believes to be on the wire is on the wire.
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn nothing_is_missing_where_nothing_is_lost() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let report = flood("64MiB", "300");
     assert_eq!((report.summary.lost_events, report.summary.lost_bytes), (0, 0));
 }
@@ -142,8 +144,9 @@ fn chunk_framing(mut bytes: u64) -> u64 {
 /// One connection, one large body, a call larger than is captured: what is missing is counted to the byte, though no
 /// event is lost.
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn forced_truncation_is_exact() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let (address, _log) = peer("127.0.0.1:0").expect("loopback");
     let mut tracee = Tracee::start(&["client", "plain", &address, "upload:1000000", "1"]).expect("the tracee starts");
     let trace = Tracer::attach(&[tracee.pid()], &["--call-capture", "4KiB"]).expect("pidtap attaches");
@@ -158,8 +161,9 @@ fn forced_truncation_is_exact() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn kill_minus_nine_leaves_nothing_and_the_target_serves_on() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let tracee = Tracee::start(&["server", "plain"]).expect("the tracee starts");
     let trace = Tracer::attach(&[tracee.pid()], &[]).expect("pidtap attaches");
     let ours = programs_of(trace.pid());

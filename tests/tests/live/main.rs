@@ -1,9 +1,10 @@
-//! The real program on real processes. Needs root; see `guard::live`.
+//! The real program on real processes. The tests need root, so they are ignored unless `cargo xtask test live` includes them.
 
 mod capabilities;
 mod confine;
 mod demo;
 mod descriptors;
+mod files;
 mod hang;
 mod hostile;
 mod hostile_names;

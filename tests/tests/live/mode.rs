@@ -12,12 +12,12 @@ use crate::support::{Tracee, agree, driver, trace_client};
 const WHOLE: Expectation<'static> = Expectation { quality: Some("whole"), nothing_lost: true, digests: true };
 
 fn client(mode: &str, plan: &str) {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     trace_client(&["client", mode, "ADDRESS", plan, "2"], "127.0.0.1:0", &WHOLE).expect("all is as it was");
 }
 
 fn server(mode: &str) {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let tracee = Tracee::start(&["server", mode]).expect("the tracee starts");
     let trace = Tracer::attach(&[tracee.pid()], &[]).expect("pidtap attaches");
     let scribe = driver();
@@ -38,11 +38,13 @@ macro_rules! modes {
     ($($client:ident $server:ident $mode:literal)*) => {
         $(
             #[test]
+            #[ignore = "needs root: `cargo xtask test live`"]
             fn $client() {
                 client($mode, "kinds");
             }
 
             #[test]
+            #[ignore = "needs root: `cargo xtask test live`"]
             fn $server() {
                 server($mode);
             }
@@ -64,7 +66,7 @@ modes! {
 
 /// Bytes that user space never held: lengths are right, and nothing is claimed whole.
 fn unseen_bodies(mode: &str, request_gap: bool, response_gap: bool) {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let expectation = Expectation { quality: None, nothing_lost: true, digests: false };
     let report = trace_client(&["client", mode, "ADDRESS", "bodies", "2"], "127.0.0.1:0", &expectation)
         .expect("lengths are right");
@@ -80,23 +82,27 @@ fn unseen_bodies(mode: &str, request_gap: bool, response_gap: bool) {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn client_sendfile() {
     unseen_bodies("sendfile", true, false);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn client_splice() {
     unseen_bodies("splice", true, true);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn client_discard() {
     unseen_bodies("discard", false, true);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn uring_bytes_are_said_to_be_unseen() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let (address, log) = crate::support::peer("127.0.0.1:0").expect("loopback");
     let mut tracee =
         Tracee::start(&["client", "uring", &address, "bodies", "1"]).expect("the tracee starts (io_uring allowed?)");

@@ -25,8 +25,9 @@ fn shell(script: &str) -> (Output, tempfile::TempDir) {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn two_writers_of_one_file_are_refused() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let results = "the results go there; name another file";
     let run = "$PIDTAP run -o json --output-file results";
     for (script, said) in [
@@ -51,8 +52,9 @@ fn two_writers_of_one_file_are_refused() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_recording_goes_to_standard_output_where_nothing_else_does() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     for script in [
         "$P --output-file results --record - > it.tap",
         "$P --output-file results --record /dev/stdout | cat > it.tap",

@@ -3,13 +3,14 @@
 //! With `PIDTAP_RECORDINGS` set to a folder, each scene's recording and its lines are left there: this is how the
 //! committed ones are made (`cargo xtask record`). Each run is compared with the ground truth first.
 
-use std::{env, fs, path::Path, process::Command};
+use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use tracer_tests::{
     compare::{Expectation, no_wrong_pair},
     guard,
-    tracer::{Tracer, binary},
+    keep::keep,
+    tracer::Tracer,
 };
 
 use crate::{
@@ -20,39 +21,11 @@ use crate::{
 
 /// Runs a scene with a recording, replays it with the real program, and keeps it where it shall be kept.
 fn record(name: &str, scene: impl FnOnce(&Path) -> anyhow::Result<Outcome>) {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("it.tap");
     let outcome = scene(&path).unwrap_or_else(|error| panic!("{name}: {error:?}"));
     keep(name, &path, &outcome.json);
-}
-
-/// Replays the recording of a trace with the real program, and keeps it where it shall be kept.
-pub(crate) fn keep(name: &str, path: &Path, json: &str) {
-    keep_with(name, path, json, &[]);
-}
-
-/// The same for a trace with options that decide what is found. Those of the committed ones are known to `replay.rs`.
-pub(crate) fn keep_with(name: &str, path: &Path, json: &str, options: &[&str]) {
-    let replayed = Command::new(binary().expect("pidtap"))
-        .args(["open", "-o", "json", "--show-secrets"])
-        .args(options)
-        .arg(path)
-        .output()
-        .expect("pidtap opens it");
-    assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
-    let replayed = String::from_utf8(replayed.stdout).expect("JSON is UTF-8");
-    for (live, replayed) in json.lines().zip(replayed.lines()) {
-        assert_eq!(live, replayed, "{name}: live, and replayed");
-    }
-    assert_eq!(json, replayed, "{name}");
-    if let Some(folder) = env::var_os("PIDTAP_RECORDINGS") {
-        let to = Path::new(&folder).join(name);
-        fs::create_dir_all(&folder).expect("the folder can be made");
-        fs::copy(path, to.with_extension("tap")).expect("the recording can be kept");
-        fs::write(to.with_extension("json"), json).expect("the expectation can be kept");
-        eprintln!("kept {name}: {} bytes", fs::metadata(path).map(|data| data.len()).unwrap_or_default());
-    }
 }
 
 fn little(path: &Path) -> Setting<'_> {
@@ -63,6 +36,7 @@ macro_rules! services {
     ($($name:ident)*) => {
         $(
             #[test]
+            #[ignore = "needs root: `cargo xtask test live`"]
             fn $name() {
                 record(stringify!($name), |path| services::$name(little(path)));
             }
@@ -73,16 +47,19 @@ macro_rules! services {
 services! { python_server urllib3_client node_server node_fetch go_server go_client curl }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn nginx_small() {
     record("nginx_small", |path| nginx(Nginxs::Small, little(path)));
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn nginx_sendfile() {
     record("nginx_sendfile", |path| nginx(Nginxs::Large, Setting { connections: 1, each: 3, record: Some(path) }));
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn nginx_proxied() {
     record("nginx_proxied", |path| nginx(Nginxs::Proxied, little(path)));
 }
@@ -99,61 +76,73 @@ const WHOLE: Expectation<'static> = Expectation { quality: Some("whole"), nothin
 const BODY_GAPS: Expectation<'static> = Expectation { quality: None, nothing_lost: true, digests: false };
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn client_mixed() {
     tracee("client_mixed", &["client", "mixed", "ADDRESS", "kinds", "1"], &WHOLE);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn client_peek() {
     tracee("client_peek", &["client", "peek", "ADDRESS", "bodies", "1"], &WHOLE);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn client_splice() {
     tracee("client_splice", &["client", "splice", "ADDRESS", "bodies", "1"], &BODY_GAPS);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn pipelining() {
     tracee("pipelining", &["client", "plain", "ADDRESS", "pipeline", "1"], &WHOLE);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn upgrade() {
     tracee("upgrade", &["client", "plain", "ADDRESS", "upgrade", "1"], &WHOLE);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn connect() {
     tracee("connect", &["client", "plain", "ADDRESS", "connect", "1"], &WHOLE);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn close_delimited() {
     tracee("close_delimited", &["client", "plain", "ADDRESS", "close:5000", "2"], &WHOLE);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn passed_descriptor() {
     tracee("passed_descriptor", &["scene", "pass", "ADDRESS"], &WHOLE);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn dup2() {
     tracee("dup2", &["scene", "dup2", "ADDRESS"], &WHOLE);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn threads() {
     tracee("threads", &["scene", "threads", "ADDRESS", "10"], &WHOLE);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn children() {
     tracee("children", &["scene", "children", "ADDRESS", "20"], &WHOLE);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn gives_up() {
     tracee("gives_up", &["scene", "give-up", "ADDRESS"], &WHOLE);
 }
@@ -179,26 +168,31 @@ fn scene(name: &str, args: &[&str], count: usize, options: &[&str]) {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn reset_in_a_body() {
     scene("reset_in_a_body", &["client", "plain", "ADDRESS", "reset:2000", "2"], 2, &[]);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn early_answer() {
     scene("early_answer", &["client", "plain", "ADDRESS", "early", "1"], 0, &[]);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn garbage() {
     scene("garbage", &["scene", "garbage", "ADDRESS"], 0, &[]);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn forced_loss() {
     scene("forced_loss", &["scene", "flood", "ADDRESS", "60"], 240, &["--ring-size", "4KiB"]);
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn joined_late() {
     record("joined_late", |path| {
         let path = path.to_string_lossy();

@@ -12,56 +12,65 @@ use tracer_tests::{
 use crate::support::{Tracee, agree, all_of, driver, peer, trace_client};
 
 fn traced(args: &[&str], listen: &str) {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     trace_client(args, listen, &Expectation::default()).expect("all is as it was");
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn answers_read_by_another_thread_than_the_writer() {
     traced(&["scene", "threads", "ADDRESS", "200"], "127.0.0.1:0");
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn descriptor_passed_by_scm_rights() {
     traced(&["scene", "pass", "ADDRESS"], "127.0.0.1:0");
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn dup2_over_a_live_descriptor() {
     traced(&["scene", "dup2", "ADDRESS"], "127.0.0.1:0");
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn ipv6() {
     traced(&["client", "plain", "ADDRESS", "kinds", "2"], "[::1]:0");
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn pipelining() {
     traced(&["client", "plain", "ADDRESS", "pipeline", "3"], "127.0.0.1:0");
     traced(&["client", "mixed", "ADDRESS", "pipeline", "3"], "127.0.0.1:0");
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn close_delimited() {
     traced(&["client", "plain", "ADDRESS", "close:50000", "5"], "127.0.0.1:0");
     traced(&["client", "one-byte", "ADDRESS", "close:500", "2"], "127.0.0.1:0");
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn headers_of_64_kib() {
     traced(&["client", "plain", "ADDRESS", "headers:65000", "2"], "127.0.0.1:0");
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn upgrade_and_connect() {
     traced(&["client", "plain", "ADDRESS", "upgrade", "2"], "127.0.0.1:0");
     traced(&["client", "plain", "ADDRESS", "connect", "2"], "127.0.0.1:0");
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn ipv4_mapped() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let (address, log) = peer("127.0.0.1:0").expect("loopback");
     let port = address.rsplit(':').next().expect("a port").to_owned();
     let mapped = format!("[::ffff:127.0.0.1]:{port}");
@@ -74,8 +83,9 @@ fn ipv4_mapped() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn unix_stream_socket() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("peer.sock");
     let log = Log::new();
@@ -92,8 +102,9 @@ fn unix_stream_socket() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn fork_after_accept() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let mut tracee = Tracee::start(&["scene", "fork-accept", "-"]).expect("the tracee starts");
     let trace = Tracer::attach(&[tracee.pid()], &[]).expect("pidtap attaches");
     tracee.process.say("go").expect("it listens");
@@ -114,8 +125,9 @@ fn fork_after_accept() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn early_answer_before_the_request_is_whole() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let (address, _log) = peer("127.0.0.1:0").expect("loopback");
     let mut tracee = Tracee::start(&["client", "plain", &address, "early", "1"]).expect("the tracee starts");
     let trace = Tracer::attach(&[tracee.pid()], &[]).expect("pidtap attaches");
@@ -129,8 +141,9 @@ fn early_answer_before_the_request_is_whole() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn peer_resets_mid_body() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let (address, log) = peer("127.0.0.1:0").expect("loopback");
     let mut tracee = Tracee::start(&["client", "plain", &address, "reset:2000", "3"]).expect("the tracee starts");
     let trace = Tracer::attach(&[tracee.pid()], &[]).expect("pidtap attaches");
@@ -149,8 +162,9 @@ fn peer_resets_mid_body() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn garbage_is_no_exchange() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let (address, _log) = peer("127.0.0.1:0").expect("loopback");
     let mut tracee = Tracee::start(&["scene", "garbage", &address]).expect("the tracee starts");
     let trace = Tracer::attach(&[tracee.pid()], &[]).expect("pidtap attaches");

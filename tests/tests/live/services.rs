@@ -242,8 +242,9 @@ macro_rules! services {
     ($($name:ident)*) => {
         $(
             #[test]
+            #[ignore = "needs root: `cargo xtask test live`"]
             fn $name() {
-                let Some(_guard) = guard::live() else { return };
+                let _guard = guard::live();
                 super::$name(Setting::VOLUME).expect("all is as it was");
             }
         )*
@@ -256,14 +257,16 @@ mod tests {
     services! { python_server urllib3_client node_server node_fetch go_server go_client curl }
 
     #[test]
+    #[ignore = "needs root: `cargo xtask test live`"]
     fn nginx_small() {
-        let Some(_guard) = guard::live() else { return };
+        let _guard = guard::live();
         nginx(Nginxs::Small, Setting::VOLUME).expect("all is as it was");
     }
 
     #[test]
+    #[ignore = "needs root: `cargo xtask test live`"]
     fn nginx_sendfile() {
-        let Some(_guard) = guard::live() else { return };
+        let _guard = guard::live();
         let outcome =
             nginx(Nginxs::Large, Setting { connections: 2, each: 20, record: None }).expect("all is as it was");
         let missing: Vec<u64> =
@@ -272,8 +275,9 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root: `cargo xtask test live`"]
     fn nginx_proxied() {
-        let Some(_guard) = guard::live() else { return };
+        let _guard = guard::live();
         nginx(Nginxs::Proxied, Setting::VOLUME).expect("all is as it was");
     }
 }

@@ -15,8 +15,9 @@ const CONNECTIONS: usize = 50;
 const EACH: usize = 200;
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn ten_thousand_exchanges_over_fifty_connections() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let tracee = Tracee::start(&["server", "plain"]).expect("the tracee starts");
     let trace = Tracer::attach(&[tracee.pid()], &[]).expect("pidtap attaches");
     let scribe = driver();
@@ -48,8 +49,9 @@ fn ten_thousand_exchanges_over_fifty_connections() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn connections_at_5000_a_second() {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     trace_client(&["scene", "churn", "ADDRESS", "5000"], "127.0.0.1:0", &Expectation::default())
         .expect("all is as it was");
 }
@@ -57,18 +59,20 @@ fn connections_at_5000_a_second() {
 /// A ring that holds it all: loopback is faster than any reader when other programs want the processors too, and what
 /// becomes of loss is a test of its own.
 fn fifty_megabytes(plan: &str) {
-    let Some(_guard) = guard::live() else { return };
+    let _guard = guard::live();
     let args = ["client", "plain", "ADDRESS", plan, "1"];
     trace_client_with(&args, "127.0.0.1:0", &Expectation::default(), &["--ring-size", "64MiB"])
         .expect("all is as it was");
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn fifty_megabytes_down() {
     fifty_megabytes("download:50000000");
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn fifty_megabytes_up() {
     fifty_megabytes("upload:50000000");
 }

@@ -138,7 +138,7 @@ fn a_pager_has_the_terminal_for_as_long_as_it_runs() -> anyhow::Result<()> {
     })?;
     terminal.press("q")?;
     assert!(terminal.end()?.success());
-    crate::support::is_sane(&terminal)
+    terminal.is_restored()
 }
 
 #[test]

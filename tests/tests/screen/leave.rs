@@ -6,7 +6,7 @@ use tracer_tests::{
     terminal::{Terminal, is_stopped},
 };
 
-use crate::support::{USUAL, is_sane, opened};
+use crate::support::{USUAL, opened};
 
 fn running() -> anyhow::Result<Terminal> {
     let terminal = opened("screen_busy", USUAL)?;
@@ -22,7 +22,7 @@ fn keys_end_it() -> anyhow::Result<()> {
         terminal.press(keys)?;
         let status = terminal.end()?;
         assert!(status.success(), "{keys:?}: {status}, {}", terminal.text());
-        is_sane(&terminal)?;
+        terminal.is_restored()?;
         assert!(!terminal.text().contains("Overview"), "the screens are gone: {}", terminal.text());
     }
     Ok(())
@@ -35,7 +35,7 @@ fn signals_end_it() -> anyhow::Result<()> {
         terminal.signal(signal)?;
         let status = terminal.end()?;
         assert!(status.code().is_some(), "{signal:?} is handled: {status}");
-        is_sane(&terminal)?;
+        terminal.is_restored()?;
     }
     Ok(())
 }
@@ -52,7 +52,8 @@ fn it_stops_like_any_other_program_and_goes_on() -> anyhow::Result<()> {
         let pid = terminal.pid();
         wait_for("a stop", PATIENCE, || is_stopped(pid).ok()?.then_some(()))?;
         // The reader may be a moment behind.
-        wait_for("a terminal as before", PATIENCE, || is_sane(&terminal).ok()).or_else(|_| is_sane(&terminal))?;
+        wait_for("a terminal as before", PATIENCE, || terminal.is_restored().ok())
+            .or_else(|_| terminal.is_restored())?;
         terminal.signal(Signal::CONT)?;
         terminal
             .wait("the screens again", |screen| screen.alternate_screen() && screen.contents().contains("Overview"))?;
@@ -61,7 +62,7 @@ fn it_stops_like_any_other_program_and_goes_on() -> anyhow::Result<()> {
     }
     terminal.press("q")?;
     assert!(terminal.end()?.success());
-    is_sane(&terminal)
+    terminal.is_restored()
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tracer_tests::{
 };
 use vt100::Screen;
 
-use crate::support::{LARGE, USUAL, is_sane, opened};
+use crate::support::{LARGE, USUAL, opened};
 
 /// Nothing but frames; and nobody copied anything.
 fn everything_is_harmless(terminal: &Terminal) -> anyhow::Result<()> {
@@ -63,7 +63,7 @@ fn what_comes_over_the_wire_harms_no_screen() -> anyhow::Result<()> {
         terminal.press("q")?;
         assert!(terminal.end()?.success(), "{}", terminal.text());
         everything_is_harmless(&terminal)?;
-        is_sane(&terminal)?;
+        terminal.is_restored()?;
     }
     Ok(())
 }
@@ -91,7 +91,7 @@ fn names_of_all_kinds_harm_no_incident() -> anyhow::Result<()> {
         terminal.press("q")?;
         assert!(terminal.end()?.success(), "{}", terminal.text());
         everything_is_harmless(&terminal)?;
-        is_sane(&terminal)?;
+        terminal.is_restored()?;
     }
     Ok(())
 }
@@ -110,5 +110,5 @@ fn a_header_of_ten_megabytes_is_shown_in_short() -> anyhow::Result<()> {
     everything_is_harmless(&terminal)?;
     terminal.press("q")?;
     assert!(terminal.end()?.success());
-    is_sane(&terminal)
+    terminal.is_restored()
 }

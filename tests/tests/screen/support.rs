@@ -6,8 +6,6 @@ use std::{
     process::Command,
 };
 
-use anyhow::ensure;
-use rustix::termios::Termios;
 use tracer_tests::{cli::program, terminal::Terminal};
 
 /// As most people have it.
@@ -39,25 +37,5 @@ pub(crate) fn wait_for_all(terminal: &Terminal, name: &str) -> anyhow::Result<()
     let expected = fs::read_to_string(recording(name).with_extension("json"))?;
     let calls = expected.lines().filter(|line| line.starts_with(r#"{"type":"exchange""#)).count();
     terminal.wait_for(&format!(" {calls} calls"))?;
-    Ok(())
-}
-
-/// The terminal must be as if nobody had been there.
-pub(crate) fn is_sane(terminal: &Terminal) -> anyhow::Result<()> {
-    let modes = terminal.modes();
-    // The cursor is shown by its mode.
-    ensure!(modes.iter().all(|mode| mode == "25"), "modes are left set: {modes:?}");
-    terminal.look(|screen| {
-        ensure!(!screen.alternate_screen(), "the alternate screen is left");
-        ensure!(!screen.hide_cursor(), "the cursor is hidden");
-        ensure!(!screen.application_keypad() && !screen.application_cursor(), "keys send something else");
-        ensure!(screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None, "the mouse is taken");
-        Ok(())
-    })?;
-    let (now, before) = terminal.settings()?;
-    let modes = |settings: &Termios| {
-        (settings.input_modes, settings.output_modes, settings.control_modes, settings.local_modes)
-    };
-    ensure!(modes(&now) == modes(&before), "settings are {now:?}, were {before:?}");
     Ok(())
 }

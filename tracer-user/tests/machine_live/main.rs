@@ -1,5 +1,8 @@
-//! Processes, sockets and launching on a real machine. Needs root: namespaces are made, and other processes looked into.
+//! Processes, sockets, files and launching on a real machine. The tests make namespaces and inspect other users' processes.
+//! They need root, so they are ignored unless `cargo xtask test live` includes them.
 #![cfg(feature = "live")]
+
+mod files;
 
 use std::{
     fs,
@@ -82,6 +85,7 @@ fn socket_with_port(buffer: &[u8], port: u16) -> wire::SocketEvent {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn mapped_connections_are_ipv4_and_roles_are_told() {
     let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).expect("IPv6 is there");
     let port = listener.local_addr().expect("bound").port();
@@ -102,6 +106,7 @@ fn mapped_connections_are_ipv4_and_roles_are_told() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_probe_tells_what_is_not_read() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("binds");
     let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
@@ -127,6 +132,7 @@ fn a_probe_tells_what_is_not_read() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn unix_sockets_have_path_and_peer() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("service.sock");
@@ -160,6 +166,7 @@ sys.stdin.read()
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn targets_in_other_namespaces_are_looked_into() {
     // Its own network, process numbers and mounts: as in a container. Brings its loopback up, talks to itself.
     let script = r"
@@ -201,12 +208,14 @@ sys.stdin.read()
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn kernel_threads_are_refused() {
     let error = resolve(&["2".to_owned()], &Permit::Any).expect_err("kthreadd, or no such process");
     assert!(matches!(error, ProcessError::KernelThread { .. } | ProcessError::NoSuchPid { .. }), "{error}");
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_thread_means_its_process() {
     let script = r"
 import sys, threading
@@ -223,6 +232,7 @@ t.join()
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn ten_thousand_connections_are_found_and_probed() {
     const CONNECTIONS: usize = 10_000;
     // Two processes: both ends in one would need more descriptors than many hosts allow.
@@ -299,6 +309,7 @@ fn released(command: &[&str]) -> Output {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_released_command_is_the_command_itself() {
     // Arguments come as they are, and it has the descriptors that it has without pidtap: no more.
     let command = ["sh", "-c", "echo $0 \"$1\"; ls /proc/$$/fd; exit 7", "-x", "a  b"];
@@ -313,6 +324,7 @@ fn a_released_command_is_the_command_itself() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn what_cannot_be_executed_says_so() {
     let missing = released(&["/no/such/program"]);
     assert_eq!(missing.status.code(), Some(127));
@@ -321,6 +333,7 @@ fn what_cannot_be_executed_says_so() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_command_that_is_not_released_never_runs() {
     let folder = tempfile::tempdir().expect("a folder");
     let mark = folder.path().join("ran");
@@ -334,6 +347,7 @@ fn a_command_that_is_not_released_never_runs() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_byte_from_another_pipe_releases_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let mark = folder.path().join("ran");
@@ -353,6 +367,7 @@ fn a_byte_from_another_pipe_releases_nothing() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn inside_a_pid_namespace_it_says_where_to_run_instead() {
     // What is started here has a number of this namespace as well, which means another process outside.
     for arguments in [&["1"][..], &["run", "--", "true"], &["demo", "--duration", "1s"]] {
@@ -368,6 +383,7 @@ fn inside_a_pid_namespace_it_says_where_to_run_instead() {
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn the_doctor_looks_into_a_chroot() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = r"
@@ -392,6 +408,7 @@ sys.stdin.read()
 }
 
 #[test]
+#[ignore = "needs root: `cargo xtask test live`"]
 fn a_name_means_every_process_of_that_name() {
     // Longer than `comm` holds, so that only the file's name tells; unlike any other process of this host.
     let folder = tempfile::tempdir().expect("a folder");
