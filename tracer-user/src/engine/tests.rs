@@ -13,10 +13,8 @@ use script::Script;
 
 use super::{Engine, EngineOptions, MAX_CONNECTIONS, NoteKind, Update};
 use crate::{
-    event::{
-        Event,
-        wire::{DataEvent, EventHeader, SocketEvent, call, direction, flag, origin},
-    },
+    event::wire::{direction, origin},
+    fixture::events,
     model::{
         connection::{AF_INET, Role},
         exchange::{Exchange, FOLLOWS_CONNECT_NS, Outcome, Quality},
@@ -721,26 +719,8 @@ proptest! {
     }
 }
 
-/// A server's connection that receives this next.
 fn receive(engine: &mut Engine, inode: u64, position: u64, payload: &[u8]) {
-    let header =
-        EventHeader { time_ns: 1_000, kind: 0, flags: flag::SEQUENCE | flag::LAST, length: 0, tgid: 1, tid: 1 };
-    engine.handle_event(&Event::Data(
-        DataEvent {
-            header,
-            connection: inode,
-            position,
-            opposite_position: 1,
-            result: payload.len() as i32,
-            offset: 0,
-            captured: payload.len() as u32,
-            fd: inode as i32,
-            direction: direction::RECEIVE,
-            call: call::READ,
-            reserved: [0; 6],
-        },
-        payload,
-    ));
+    engine.handle_event(&events::data(1_000, inode, direction::RECEIVE, [position, 0], payload));
 }
 
 #[test]
@@ -754,16 +734,16 @@ fn heads_that_never_end_take_no_more_memory_than_is_allowed() {
             if !joined {
                 accept(&mut engine, inode);
             }
-            receive(&mut engine, inode, 1, &endless);
+            receive(&mut engine, inode, 0, &endless);
             largest = largest.max(engine.environment.open_bytes);
         }
         assert!((MAX_OPEN_BYTES - endless.len()..=MAX_OPEN_BYTES + endless.len()).contains(&largest), "{largest}");
         let held = engine.environment.open_bytes;
         // What is small is kept all the same; what ends is counted no longer.
         accept(&mut engine, 1_000);
-        receive(&mut engine, 1_000, 1, b"GET /small HTTP/1.1\r\nX: ");
-        receive(&mut engine, 1_000, 25, b"1\r\n\r\n");
-        receive(&mut engine, 1, 1 + endless.len() as u64, b"\r\n\r\n");
+        receive(&mut engine, 1_000, 0, b"GET /small HTTP/1.1\r\nX: ");
+        receive(&mut engine, 1_000, 24, b"1\r\n\r\n");
+        receive(&mut engine, 1, endless.len() as u64, b"\r\n\r\n");
         assert_eq!(engine.environment.open_bytes, held - endless.len());
         engine.finish();
         assert_eq!(engine.environment.open_bytes, 0);
@@ -784,10 +764,10 @@ fn connections_are_bounded_and_the_oldest_go_first() {
             accept(&mut engine, inode);
         } else {
             // Its announcement was lost.
-            receive(&mut engine, inode, 1, b"?");
+            receive(&mut engine, inode, 0, b"?");
         }
         if inode == 1 || inode == many {
-            receive(&mut engine, inode, 1, GET);
+            receive(&mut engine, inode, 0, GET);
         }
     }
     assert!((MAX_CONNECTIONS / 2..=MAX_CONNECTIONS).contains(&engine.connections()), "{}", engine.connections());
@@ -808,25 +788,7 @@ fn connections_are_bounded_and_the_oldest_go_first() {
 }
 
 fn accept(engine: &mut Engine, inode: u64) {
-    let header = EventHeader { time_ns: 1_000, kind: 0, flags: flag::SEQUENCE, length: 0, tgid: 1, tid: 1 };
-    engine.handle_event(&Event::Socket(SocketEvent {
-        header,
-        connection: inode,
-        send_position: 1,
-        receive_position: 1,
-        local: [0; 16],
-        remote: [0; 16],
-        local_port: 80,
-        remote_port: 5_000,
-        family: AF_INET,
-        protocol: 6,
-        result: inode as i32,
-        fd: inode as i32,
-        state: 1,
-        origin: origin::ACCEPT,
-        reserved: [0; 2],
-        netns: 0,
-    }));
+    engine.handle_event(&events::socket(1_000, inode, origin::ACCEPT));
 }
 
 #[test]
