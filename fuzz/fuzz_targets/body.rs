@@ -1,4 +1,4 @@
-//! Any bytes as a body, under any name: what is shown of it is harmless, bounded, and says what is what.
+//! Any bytes as a body, with any media type: its presentation is harmless and bounded, and marks what it omits.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Any request as a curl command: a shell, by a reading of its rules that shares no code with what wrote it, makes of the
-//! words what was sent, runs nothing else, and finds nothing to expand.
+//! Any request as a curl command: a shell would send the same request, run no other command, and expand nothing. The shell's rules
+//! are implemented apart from the code that writes commands.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Any bytes as an event: decoding never panics, and what decodes is encoded to bytes that decode to the same.
+//! Any bytes as an event: decoding never panics, and a decoded event is the same after encoding and decoding.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Any text as a filter: parsing never panics, an error names a column of the text, and what is parsed is shown so that
-//! it is the same filter again.
+//! Any text as a filter: parsing never panics, an error names a column of the text, and the text of a parsed filter parses to the
+//! same filter.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! The engine under hostile event sequences: bytes of any shape, on several connections, in both directions, whole or
-//! split anywhere, with gaps, repetition, errors and closes. It never panics, and what it reports makes sense.
+//! The engine under hostile event sequences: bytes of any shape, on several connections, in both directions, split anywhere, with
+//! gaps, repetition, errors and closes. It never panics, and its reports are consistent.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

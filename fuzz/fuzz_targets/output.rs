@@ -1,5 +1,4 @@
-//! The outputs write the updates that hostile event sequences cause: each update is one line of JSON, and no line holds a control
-//! sequence for a terminal.
+//! The outputs under hostile event sequences: each update is one line of JSON, and no line holds a control sequence for a terminal.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

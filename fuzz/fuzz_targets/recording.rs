@@ -1,5 +1,5 @@
-//! Any bytes as a recording: reading never panics, ends, and delivers only events that decode. Half of the inputs are
-//! taken as the records of a recording whose header and checksums are put right, so that the fuzzer gets past them.
+//! Any bytes as a recording: reading never panics, ends, and delivers only events that decode. Half of the inputs become records of a
+//! recording with a valid header and valid checksums, so that the fuzzer gets past these.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Any bytes before the redactor: it never panics, what it gives is bounded and no less UTF-8 than what it got, and a
-//! secret in a known place is gone, whatever the sender put around it.
+//! Any bytes before the redactor: it never panics, its output is bounded, UTF-8 stays UTF-8, and a secret in a known place is masked
+//! under any text of the sender around it.
 #![no_main]
 
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ const TYPES: [Option<&[u8]>; 4] = [
     Some(b"application/json"),
 ];
 const NAMES: [&[u8]; 4] = [b"x-any", b"set-cookie", b"host", b"sec-websocket-protocol"];
-/// Bytes of a text that shows quadratic work: quadratic code takes minutes for it, linear code a fraction of a second, even
-/// instrumented and on a busy machine.
+/// Length of a text that reveals quadratic work: quadratic code takes minutes for it. Linear code takes a fraction of a second, even
+/// with instrumentation and on a busy machine.
 const LONG: usize = 32 << 10;
 const PATIENCE: Duration = Duration::from_secs(5);
 

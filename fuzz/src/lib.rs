@@ -1,4 +1,4 @@
-//! What fuzz targets share.
+//! Shared code of the fuzz targets.
 
 pub mod pasted;
 pub mod planted;

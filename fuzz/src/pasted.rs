@@ -26,15 +26,15 @@ const WITH_WORD: [&str; 9] = [
     "--abstract-unix-socket",
     "--max-time",
 ];
-/// Those that take none.
+/// Options without a word.
 const ALONE: [&str; 4] = ["--head", "--http1.0", "--compressed", "--globoff"];
 const METHODS: [&str; 6] = ["GET", "POST", "HEAD", "PUT", "DELETE", "!X'$(id)`*"];
 
-/// Makes a request of `bytes` and looks at its command.
+/// Makes a request of `bytes` and checks its command.
 ///
 /// # Panics
 ///
-/// When the words of the command differ from the request.
+/// The words of the command differ from the request.
 pub fn check(bytes: &[u8]) {
     let Some(exchange) = exchange(bytes) else { return };
     for redactor in [Redactor::new(false), Redactor::new(true)] {
@@ -51,7 +51,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// Fields one by one, each behind its length.
+/// Reads fields; a length precedes each.
 fn take<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     let Some((length, after)) = rest.split_first() else { return &[] };
     let (field, after) = after.split_at(after.len().min(usize::from(*length)));
@@ -122,7 +122,7 @@ fn exchange(mut bytes: &[u8]) -> Option<Exchange> {
     })
 }
 
-/// As the engine delivers a field's value: a line, without blanks around it.
+/// Makes a field value as the engine delivers it: one line, without blanks around it.
 fn value(field: &[u8]) -> Vec<u8> {
     let line = field.split(|byte| *byte == b'\n').next().unwrap_or_default();
     line.trim_ascii().to_vec()
@@ -130,8 +130,8 @@ fn value(field: &[u8]) -> Vec<u8> {
 
 type Words = Vec<Vec<u8>>;
 
-/// The subset of XCU section 2 that commands are written in. Everything else is a fault: also what a shell would take as
-/// it stands, but only sometimes.
+/// A reader for the subset of XCU section 2 in which pidtap writes commands. Everything else is a fault, even a character that shells
+/// take literally under some conditions.
 struct Shell<'a>(&'a [u8]);
 
 impl Shell<'_> {
@@ -204,7 +204,7 @@ impl Shell<'_> {
     fn quoted(&mut self, word: &mut Vec<u8>) {
         self.0 = self.0.strip_prefix(b"'").expect("a quote");
         let end = self.0.iter().position(|byte| *byte == b'\'').expect("it is closed");
-        // Interactive shells look for it before they look for quotes, and some end a quote with the line.
+        // Interactive shells expand history before they read quotes, and some end a quote with the line.
         assert!(!self.0[..end].iter().any(|byte| matches!(byte, b'!' | b'\n')), "history expansion");
         word.extend_from_slice(&self.0[..end]);
         self.skip(end + 1);

@@ -1,8 +1,7 @@
-//! Turns any bytes into a sequence of events and feeds it to the engine.
+//! Interprets any bytes as a script of events, and feeds them to the engine.
 //!
-//! Random bytes as raw events would nearly all be refused by the decoder, so the input is a script: a byte that says
-//! what happens, a byte of detail, and for data a length and the payload. The HTTP bytes themselves stand in the input
-//! unchanged, where the fuzzer can see and change them.
+//! The decoder would refuse nearly all random bytes as events. So the input is a script: each step has a byte for the kind of event, a
+//! byte of detail, and for data a length and a payload. HTTP stands in the input unchanged, so that the fuzzer can mutate it.
 
 use pidtap::{
     engine::{Engine, EngineOptions, Update},
@@ -17,20 +16,20 @@ use pidtap::{
 
 use zerocopy::FromZeros as _;
 
-/// Connections that a script can speak on: few, so that it meets the same one again.
+/// Number of connections in a script: few, so that several steps use the same one.
 const CONNECTIONS: usize = 4;
 const PID: u32 = 100;
 
-/// Runs a script, with every promise checked that holds for any input.
+/// Runs a script and checks every property that holds for any input.
 ///
 /// # Panics
 ///
-/// Where the engine breaks a promise; that is what the fuzzer looks for.
+/// The engine lacks a property: the fuzzer has found a fault.
 pub fn run(script: &[u8]) {
     run_before(script, |_| {});
 }
 
-/// The same, and somebody sees what is reported.
+/// Runs a script like [`run`], and passes each update on.
 ///
 /// # Panics
 ///
@@ -45,7 +44,7 @@ pub fn run_before(script: &[u8], audience: impl FnMut(&Update)) {
     stage.finish();
 }
 
-/// Where a connection's two directions stand.
+/// The positions of a connection's two directions.
 #[derive(Clone, Copy, Default)]
 struct Positions {
     sent: u64,
@@ -84,12 +83,12 @@ impl<A: FnMut(&Update)> Stage<A> {
         }));
     }
 
-    /// Does one step; gives what is left of the script.
+    /// Executes one step. Returns the rest of the script.
     fn step<'a>(&mut self, action: u8, detail: u8, rest: &'a [u8]) -> &'a [u8] {
         let connection = usize::from(detail) % CONNECTIONS;
         self.time_ns += u64::from(detail) * 1000;
         match action % 16 {
-            // Mostly data: the smaller numbers.
+            // The smaller numbers, the most frequent ones, are data.
             0..=8 => return self.data(action, detail, connection, rest),
             9 => self.socket(connection, origin::CONNECT, if detail & 0x10 == 0 { 0 } else { -111 }),
             10 => self.socket(connection, origin::ACCEPT, 0),
@@ -98,13 +97,13 @@ impl<A: FnMut(&Update)> Stage<A> {
             13 => self.descriptor(connection, (detail >> 2) % 5),
             14 => self.process((detail >> 2) % 4, u32::from(detail), 0),
             _ => {
-                // A stretch that was never seen.
+                // A gap.
                 self.positions[connection].sent += u64::from(detail);
                 self.positions[connection].received += u64::from(detail >> 3);
                 if detail & 0x80 != 0 {
                     self.ask(connection, detail);
                 }
-                // Long enough, now and then, for a call to hang.
+                // Sometimes long enough for a call to hang.
                 if detail & 0x40 != 0 {
                     self.time_ns += 1_000_000_000;
                 }
@@ -115,7 +114,7 @@ impl<A: FnMut(&Update)> Stage<A> {
         rest
     }
 
-    /// What the kernel says of a connection, and of a thread that waits on it.
+    /// The kernel's state of a connection, and of a thread that waits on it.
     fn ask(&mut self, connection: usize, detail: u8) {
         let inode = connection as u64 + 1;
         let probe = ProbeEvent {
@@ -141,8 +140,8 @@ impl<A: FnMut(&Update)> Stage<A> {
         self.feed(&Event::Thread(thread));
     }
 
-    /// Data: the payload follows, its length first. Some of the call may be uncaptured, peeked at, sent again from an
-    /// earlier position, or failed.
+    /// Moves data: a length and the payload follow. A part may be uncaptured, peeked at, or repeated from an earlier position, and the
+    /// call may fail.
     fn data<'a>(&mut self, action: u8, detail: u8, connection: usize, rest: &'a [u8]) -> &'a [u8] {
         let Some((length, rest)) = rest.split_first() else { return rest };
         let (payload, rest) = rest.split_at(rest.len().min(usize::from(*length)));
@@ -248,11 +247,11 @@ impl<A: FnMut(&Update)> Stage<A> {
         EventHeader { time_ns: self.time_ns, kind: 0, flags, length: 0, tgid: PID, tid: PID }
     }
 
-    /// Feeds an event the way that all events come: as bytes.
+    /// Feeds an event as bytes, as every source of events does.
     fn feed(&mut self, event: &Event<'_>) {
         let mut bytes = Vec::new();
         event.encode(&mut bytes);
-        // Some are senseless, such as a position before the first; those are refused here.
+        // The decoder refuses events without a meaning, such as a position before the first.
         if let Ok(event) = Event::decode(&bytes) {
             self.engine.handle_event(&event);
             self.take_updates();

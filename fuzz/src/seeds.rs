@@ -1,5 +1,4 @@
-//! Inputs to begin with: one event of each kind, recordings, and scripts of the HTTP that real services speak. The
-//! fuzzer finds the rest from there.
+//! The first inputs: an event of each kind, recordings, and scripts of the HTTP that real services speak.
 
 use std::{env, fs, path::Path};
 
@@ -16,14 +15,14 @@ use pidtap::{
 };
 use zerocopy::FromZeros as _;
 
-/// The folder into which a target writes its seeds when it starts: before libFuzzer reads the corpus.
+/// Names the folder into which a target writes its seeds, before libFuzzer reads the corpus.
 const FOLDER: &str = "PIDTAP_FUZZ_SEEDS";
 
-/// Writes seeds where the environment says, if it says so.
+/// Writes seeds into the folder that the environment names, if it names one.
 ///
 /// # Panics
 ///
-/// Where they cannot be written: a run without them finds much less, and should not pass for one with them.
+/// A seed cannot be written: a run without seeds finds much less, and must not look like one with them.
 pub fn write(seeds: &[Vec<u8>]) {
     let Some(folder) = env::var_os(FOLDER) else { return };
     for (number, seed) in seeds.iter().enumerate() {
@@ -31,7 +30,7 @@ pub fn write(seeds: &[Vec<u8>]) {
     }
 }
 
-/// A header that fits any event; encoding puts kind and length right.
+/// A header for any event. Encoding sets kind and length.
 fn header(flags: u16) -> EventHeader {
     EventHeader { time_ns: 1, kind: 0, flags, length: 0, tgid: 100, tid: 100 }
 }
@@ -75,11 +74,11 @@ pub fn event() -> Vec<Vec<u8>> {
     events()
 }
 
-/// Seeds for the target `recording`: a whole file as it is, and bare events for which it makes the file.
+/// Seeds for the target `recording`: a whole file, and bare events that the target wraps into a file.
 ///
 /// # Panics
 ///
-/// Never: memory takes everything.
+/// Never: a write into memory does not fail.
 pub fn recording() -> Vec<Vec<u8>> {
     let events = events();
     let mut writer = Writer::new(vec![0], &Header::default()).expect("memory takes everything");
@@ -92,7 +91,7 @@ pub fn recording() -> Vec<Vec<u8>> {
     vec![file, bare, cut_off]
 }
 
-/// Seeds for the target `body`: one of each shape, behind the byte that says what it is called.
+/// Seeds for the target `body`: a body of each shape, after the byte that selects its media type.
 pub fn body() -> Vec<Vec<u8>> {
     let bodies: [(u8, &[u8]); 7] = [
         (0, b"{\"a\":[1,{\"token\":\"x\\\"\"}],\"b\":null}{\"c\":-1.5e3"),
@@ -106,8 +105,8 @@ pub fn body() -> Vec<Vec<u8>> {
     bodies.into_iter().map(|(first, bytes)| [&[first], bytes].concat()).collect()
 }
 
-/// Seeds for the target `redact`: texts with secrets of each kind, behind the byte that says where they stand; and nothing,
-/// and a little of everything, around a secret in each place.
+/// Seeds for the target `redact`: texts with secrets of each kind, after the byte that selects their place; for each place, also an
+/// empty text and a mixed one around the secret.
 pub fn redact() -> Vec<Vec<u8>> {
     let texts: [(u8, &[u8]); 14] = [
         (0, br#"{"a":[1,{"token":"x\""}],"pin":12,"name":"password","value":"x","i":"{\"token\":\"x\"}"}"#),
@@ -133,7 +132,7 @@ pub fn redact() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Seeds for the target `curl`: requests with fields, each behind its length.
+/// Seeds for the target `curl`: requests whose fields each follow their length.
 pub fn curl() -> Vec<Vec<u8>> {
     let request = |flags: u8, fields: &[&str]| {
         let fields = fields.iter().flat_map(|field| [&[field.len() as u8], field.as_bytes()].concat());
@@ -148,7 +147,7 @@ pub fn curl() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Seeds for the target `filter`: a term with each field, each of the others, and all that joins them.
+/// Seeds for the target `filter`: a term for each field, each other term, and every operator.
 pub fn filter() -> Vec<Vec<u8>> {
     let joined = [
         "host:stripe status>=500 method=POST >1s path~/v1/",
@@ -160,9 +159,9 @@ pub fn filter() -> Vec<Vec<u8>> {
     joined.into_iter().chain(single).map(|text| text.as_bytes().to_vec()).collect()
 }
 
-/// Seeds for the target `http1`: conversations as scripts, the target being server (details 4 and 0) or client.
+/// Seeds for the target `http1`: conversations as scripts, with the traced process as server (details 4 and 0) or client.
 pub fn http1() -> Vec<Vec<u8>> {
-    /// The target reads (on connection 0), the target writes.
+    /// The traced process reads on connection 0, and writes.
     const READ: u8 = 4;
     const WRITE: u8 = 0;
     let conversations: &[&[(u8, &str)]] = &[
@@ -195,7 +194,7 @@ pub fn http1() -> Vec<Vec<u8>> {
             (WRITE, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\u{1}x"),
         ],
         &[(WRITE, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), (WRITE, "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n")],
-        // Headers before the first request: of a balancer, of a SOCKS proxy.
+        // A header before the first request: by a load balancer, by a SOCKS proxy.
         &[
             (READ, "PROXY TCP4 192.0.2.1 192.0.2.2 56324 80\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n"),
             (WRITE, "HTTP/1.1 204 No Content\r\n\r\n"),
@@ -217,7 +216,7 @@ pub fn http1() -> Vec<Vec<u8>> {
     ];
     let mut scripts = Vec::new();
     for conversation in conversations {
-        // Whole, byte by byte as far as it goes, and followed by each kind of step that is not data.
+        // The whole, byte by byte as far as the bound allows, and before each kind of step that is not data.
         let whole: Vec<u8> = conversation.iter().flat_map(|(way, text)| data(*way, text.as_bytes())).collect();
         let split =
             conversation.iter().flat_map(|(way, text)| text.as_bytes().chunks(7).flat_map(|part| data(*way, part)));

@@ -1,14 +1,14 @@
-//! The corpora that short runs of the fuzzers start from, as the repository has them: one file for each target, with its inputs one
-//! behind the other, each behind its length (four bytes, the least first).
+//! The committed corpora, where short runs of the fuzzers start. Each target has a file with its inputs; a length of four bytes, in
+//! little endian, precedes each input.
 
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, bail};
 
-/// Most bytes of one file.
+/// Upper bound for the bytes of a file.
 const MOST: usize = 300_000;
 
-/// Writes the inputs of a file into a folder; none, where there is no file.
+/// Writes the inputs of a file into a folder. A missing file has no inputs.
 pub(crate) fn unpack(file: &Path, folder: &Path) -> anyhow::Result<()> {
     if !file.exists() {
         return Ok(());
@@ -35,7 +35,7 @@ fn inputs(packed: &[u8]) -> anyhow::Result<Vec<&[u8]>> {
     Ok(inputs)
 }
 
-/// Puts the files of a folder into one, the smallest first, as many as may be; gives how many.
+/// Packs the files of a folder into one, the smallest first, up to the bound. Returns their number.
 pub(crate) fn pack(folder: &Path, file: &Path) -> anyhow::Result<usize> {
     let mut inputs = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("could not read {}", folder.display()))? {
@@ -47,7 +47,7 @@ pub(crate) fn pack(folder: &Path, file: &Path) -> anyhow::Result<usize> {
 }
 
 fn packed(mut inputs: Vec<Vec<u8>>) -> (Vec<u8>, usize) {
-    // The same inputs make the same file.
+    // Sorted: the same inputs make the same file.
     inputs.sort_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
     let (mut packed, mut count) = (Vec::new(), 0);
     for input in inputs {

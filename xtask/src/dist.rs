@@ -1,4 +1,4 @@
-//! The archive that is given away.
+//! The archive for distribution.
 
 use std::{env::consts, fs, process::Command};
 
@@ -34,7 +34,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         fs::copy(root().join(paper), folder.join(paper)).with_context(|| format!("could not copy {paper}"))?;
     }
     let archive = dist.join(format!("{name}.tar.gz"));
-    // The same files give the same archive: sorted, with no owner, and no time (also none in gzip's header).
+    // The same files give the same archive: sorted, without owners, and without times (gzip's header has none either).
     perform(
         Command::new("tar")
             .args(["--create", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0"])

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 
 use crate::command::{as_root, find, perform, say};
 
-/// Something that must be there, and the Debian package that brings it.
+/// A requirement, and the Debian package that fulfils it.
 pub(crate) struct Need {
     what: What,
     package: &'static str,
@@ -14,9 +14,9 @@ pub(crate) struct Need {
 
 enum What {
     Program(&'static str),
-    /// A module of Debian's own Python.
+    /// A module for Debian's Python.
     PythonModule(&'static str),
-    /// A module that Debian has for Node.
+    /// A module for Node, as Debian packages it.
     NodeModule(&'static str),
 }
 
@@ -27,7 +27,7 @@ const fn program(name: &'static str, package: &'static str) -> Need {
 /// libFuzzer is compiled from C++.
 pub(crate) const TO_FUZZ: &[Need] = &[program("c++", "build-essential")];
 
-/// Machines are emulated, and what runs in them before pidtap does; kernels come as Debian packs them.
+/// Emulators, the first programs of guests, and tools that unpack Debian's kernels.
 pub(crate) const TO_BOOT: &[Need] = &[
     program("qemu-system-x86_64", "qemu-system-x86"),
     program("qemu-system-aarch64", "qemu-system-arm"),
@@ -36,7 +36,7 @@ pub(crate) const TO_BOOT: &[Need] = &[
     program("xz", "xz-utils"),
 ];
 
-/// Real services and clients that live tests trace, and what drives and checks them.
+/// Services and clients that live tests trace, and tools that drive and check them.
 pub(crate) const ALL: &[Need] = &[
     program("c++", "build-essential"),
     program("nginx", "nginx-light"),
@@ -53,8 +53,8 @@ pub(crate) const ALL: &[Need] = &[
     program("tmux", "tmux"),
 ];
 
-/// Installs packages without letting any of them start a service: invoke-rc.d asks /usr/sbin/policy-rc.d, and 101
-/// forbids. A package's service that would start at the next boot is switched off too.
+/// Installs packages without starting their services: invoke-rc.d runs /usr/sbin/policy-rc.d, whose status 101 forbids it. Also
+/// disables a service that would start at the next boot.
 const INSTALL: &str = r#"
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
@@ -68,7 +68,7 @@ case " $* " in
 esac
 "#;
 
-/// Installs those packages whose program is missing.
+/// Installs the packages whose requirement is missing.
 pub(crate) fn install(needs: &[Need]) -> anyhow::Result<()> {
     let mut missing: Vec<_> =
         needs.iter().filter(|need| !is_there(&need.what)).map(|need| need.package.to_owned()).collect();
@@ -88,7 +88,7 @@ pub(crate) fn install(needs: &[Need]) -> anyhow::Result<()> {
         perform(as_root("apt-get").arg("update"))?;
     }
     if let Some(bpftool) = missing.iter().position(|package| package == "bpftool" && !is_known(package)) {
-        // Ubuntu has it with the tools of each kernel.
+        // Ubuntu packages it with the tools of each kernel.
         let kernel = rustix::system::uname();
         missing[bpftool] = format!("linux-tools-{}", kernel.release().to_string_lossy());
     }
@@ -117,7 +117,7 @@ fn is_there(what: &What) -> bool {
     }
 }
 
-/// Whether apt can name a version of the package to install.
+/// Whether apt has a version of the package to install.
 fn is_known(package: &str) -> bool {
     Command::new("apt-cache")
         .args(["show", "--no-all-versions", package])

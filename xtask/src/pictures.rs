@@ -1,4 +1,4 @@
-//! Pictures of the screens for the papers.
+//! Pictures of the screens for the documentation.
 
 use crate::{
     command::{cargo, perform, root, say},

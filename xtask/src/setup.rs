@@ -1,4 +1,4 @@
-//! What a fresh machine lacks.
+//! Installation of tools on a fresh machine.
 
 use std::{env, path::PathBuf, process::Command};
 
@@ -9,10 +9,10 @@ use crate::{
     kernels, packages,
 };
 
-/// The linker for eBPF objects. Pinned, as its LLVM must match the compiler's; tracer-user/build.rs has the same number.
+/// The linker for eBPF objects. The version is pinned, as its LLVM must match the compiler's. tracer-user/build.rs has the same number.
 const BPF_LINKER_VERSION: &str = "0.10.3";
 
-/// All that any verb needs.
+/// Installs the needs of every verb.
 pub(crate) fn everything() -> anyhow::Result<()> {
     to_build()?;
     packages::install(packages::ALL)?;
@@ -21,30 +21,30 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What building needs: the sources of the standard library, and bpf-linker.
+/// Installs the needs of a build: the sources of the standard library, and bpf-linker.
 pub(crate) fn to_build() -> anyhow::Result<()> {
     rust_src()?;
     bpf_linker()
 }
 
-/// What live tests and benchmarks need besides.
+/// Installs the needs of live tests and benchmarks, and of a build.
 pub(crate) fn to_test() -> anyhow::Result<()> {
     to_build()?;
     packages::install(packages::ALL)
 }
 
-/// What booting kernels needs.
+/// Installs the needs of the kernels tier.
 pub(crate) fn to_boot() -> anyhow::Result<()> {
     packages::install(packages::TO_BOOT)?;
     kernels::foreign_targets().try_for_each(target)
 }
 
-/// What fuzzing needs: libFuzzer is C++.
+/// Installs the needs of fuzzing: a C++ compiler for libFuzzer.
 pub(crate) fn to_fuzz() -> anyhow::Result<()> {
     packages::install(packages::TO_FUZZ)
 }
 
-/// The standard library for another target.
+/// Adds the standard library for another target.
 fn target(target: &str) -> anyhow::Result<()> {
     if sysroot()?.join("lib/rustlib").join(target).join("lib").is_dir() {
         return Ok(());
@@ -91,7 +91,7 @@ fn bpf_linker() -> anyhow::Result<()> {
     .context("bpf-linker could not be installed; it needs the internet, a C compiler and about 500 MB of disk")
 }
 
-/// Where tools go: outside of the target folder, so that `cargo clean` leaves them. As in tracer-user/build.rs.
+/// The folder of installed tools, outside of the target folder: `cargo clean` keeps them. tracer-user/build.rs has the same rule.
 pub(crate) fn tools_folder() -> anyhow::Result<PathBuf> {
     if let Some(folder) = env::var_os("PIDTAP_TOOLS") {
         return Ok(PathBuf::from(folder));

@@ -9,11 +9,11 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-/// Connections of every load.
+/// Number of connections of every load.
 pub(super) const CONNECTIONS: usize = 16;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: bench\r\nUser-Agent: pidtap-bench\r\n\r\n";
 
-/// As many requests as go: `wrk -t1 -c16`. Gives requests a second.
+/// Sends as many requests as the server takes (`wrk -t1 -c16`). Returns requests per second.
 pub(super) fn saturate(address: SocketAddr, seconds: u32) -> anyhow::Result<f64> {
     let output = Command::new("wrk")
         .args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}s"), &format!("http://{address}/")])
@@ -29,10 +29,10 @@ pub(super) fn saturate(address: SocketAddr, seconds: u32) -> anyhow::Result<f64>
         .with_context(|| format!("wrk says nothing of requests a second: {text}"))
 }
 
-/// So many requests a second, evenly spaced, on keep-alive connections in turn, for some time. Gives their number.
+/// Sends requests at a fixed rate, evenly spaced, on keep-alive connections in turn. Returns their number.
 ///
-/// wrk has no such mode. A connection's answer is read before its next request is written, one turn later, so that
-/// reading does not delay the schedule unless the server is that much behind.
+/// wrk has no such mode. The loop reads the response of a connection before it writes its next request, one turn later: reading
+/// delays the schedule only where the server is a whole turn behind.
 pub(super) fn steady(address: SocketAddr, rate: u32, time: Duration) -> anyhow::Result<u64> {
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -57,13 +57,13 @@ pub(super) fn steady(address: SocketAddr, rate: u32, time: Duration) -> anyhow::
     if took > time.mul_f64(1.05) {
         bail!("the machine cannot keep {rate} requests a second: {total} took {took:?} instead of {time:?}");
     }
-    // Each connection has asked once to learn the length of the answer.
+    // The first request of each connection finds out the length of the response.
     Ok(total + CONNECTIONS as u64)
 }
 
 struct Connection {
     stream: TcpStream,
-    /// Every answer is as long as the first.
+    /// Every response has the length of the first.
     answer: Vec<u8>,
     open: bool,
 }

@@ -1,4 +1,4 @@
-//! What the kernel says of this machine and of processes on it.
+//! Facts about this machine and its processes, from the kernel.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
@@ -11,7 +11,7 @@ pub(super) struct Machine {
     pub(super) kernel: String,
     pub(super) arch: &'static str,
     pub(super) nginx: String,
-    /// Processes that wanted to run, averaged over the last minute, before measuring began.
+    /// Runnable processes before the measurement, averaged over a minute.
     pub(super) load: f64,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn threads(pid: u32) -> anyhow::Result<Vec<Thread>> {
     let mut threads = Vec::new();
     for entry in fs::read_dir(&folder).with_context(|| format!("could not read {folder}: process {pid} is gone"))? {
         let path = entry?.path();
-        // A thread may end while we read.
+        // A thread may end meanwhile.
         if let Some(thread) = thread(&path) {
             threads.push(thread);
         }

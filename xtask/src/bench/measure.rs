@@ -23,13 +23,13 @@ use super::{
 };
 use crate::command::{output, say};
 
-/// Requests a second of the steady load.
+/// Requests per second of the steady load.
 pub(super) const RATE: u32 = 20_000;
 
-/// Starts for the time to the first exchange.
+/// Starts of pidtap from which the time to the first exchange is taken.
 const STARTS: usize = 7;
 
-/// Everything that the report says.
+/// All results of the report.
 pub(super) struct Results {
     pub(super) machine: Machine,
     pub(super) pairs: u32,
@@ -38,7 +38,7 @@ pub(super) struct Results {
     pub(super) steady: Steady,
     pub(super) probes: Probes,
     pub(super) other_process: Spread,
-    /// Its processor time for a request at a fixed rate, with pidtap on the host / without.
+    /// The ratio of its processor time per request at a fixed rate, with pidtap on the host to without.
     pub(super) other_process_cpu: Spread,
     pub(super) replay: Replay,
     pub(super) memory: Vec<(u64, u64)>,
@@ -56,13 +56,13 @@ pub(super) struct Saturated {
 /// At a fixed rate, untraced against traced.
 pub(super) struct Steady {
     pub(super) ratio: Spread,
-    /// Target's processor time for a request, microseconds.
+    /// Processor time of the target per request, in microseconds.
     pub(super) untraced: Spread,
     pub(super) traced: Spread,
     pub(super) work: Work,
 }
 
-/// What pidtap did in the traced runs.
+/// Work of pidtap in the traced runs.
 pub(super) struct Work {
     /// Requests served while attached, by nginx's count.
     pub(super) served: u64,
@@ -71,13 +71,13 @@ pub(super) struct Work {
     /// Runs in which the two differ.
     pub(super) unequal_runs: u32,
     pub(super) lost_events: u64,
-    /// pidtap's own processor time for an exchange, microseconds.
+    /// pidtap's own processor time per exchange, in microseconds.
     pub(super) own: Spread,
     /// The same by thread name.
     pub(super) by_thread: Vec<(String, f64)>,
 }
 
-/// What the probes took at a fixed rate, by the kernel's own measure.
+/// Time of the probes at a fixed rate, measured by the kernel.
 pub(super) struct Probes {
     pub(super) requests: u64,
     pub(super) each: Vec<Probe>,
@@ -87,9 +87,9 @@ pub(super) struct Probes {
 pub(super) struct Replay {
     pub(super) exchanges: u64,
     pub(super) bytes: u64,
-    /// Exchanges a second: the engine alone, on one core.
+    /// Exchanges per second: the engine alone, on one core.
     pub(super) engine: Spread,
-    /// The same for `pidtap open -o json`, reading and writing included.
+    /// The same for `pidtap open -o json`, with reading and writing.
     pub(super) open: Spread,
 }
 
@@ -122,11 +122,11 @@ pub(super) fn everything(options: &Options, pidtap: &Path, replay: &Path) -> any
     })
 }
 
-/// Runs pairs; `run(false)` and `run(true)` give the value of an untraced and of a traced run.
+/// Runs pairs. `run(false)` returns the value of an untraced run, `run(true)` that of a traced one.
 fn pairs(pairs: u32, what: &str, mut run: impl FnMut(bool) -> anyhow::Result<f64>) -> anyhow::Result<Vec<(f64, f64)>> {
     let mut values = Vec::new();
     for pair in 1..=pairs {
-        // In changing order, so that a drift of the machine favours neither.
+        // The order alternates, so that a drift of the machine favours neither.
         let (untraced, traced) = if pair % 2 == 0 {
             let untraced = run(false)?;
             (untraced, run(true)?)
@@ -174,7 +174,7 @@ fn at_a_fixed_rate(options: &Options, pidtap: &Path, nginx: &Nginx) -> anyhow::R
     Ok(Steady { ratio: ratio(&pairs), untraced: untraced(&pairs), traced: traced(&pairs), work: ledger.balance() })
 }
 
-/// Processor time that a request costs nginx at the fixed rate, microseconds.
+/// Processor time of nginx per request at the fixed rate, in microseconds.
 fn cpu_for_a_request(nginx: &Nginx, time: Duration) -> anyhow::Result<f64> {
     let before = machine::cpu(nginx.worker())?;
     let requests = steady(nginx.address(), RATE, time)?;
@@ -182,7 +182,7 @@ fn cpu_for_a_request(nginx: &Nginx, time: Duration) -> anyhow::Result<f64> {
     Ok(used.as_secs_f64() * 1e6 / requests as f64)
 }
 
-/// Not in pairs: the kernel's measuring costs something itself, so nothing else is taken from this run.
+/// One run and no pair: the kernel's measurement has a cost of its own, so this run yields no other figure.
 fn time_in_probes(pidtap: &Path, nginx: &Nginx) -> anyhow::Result<Probes> {
     say("time in the probes");
     let _measuring = probes::Measuring::begin()?;
@@ -208,7 +208,7 @@ fn other_process(options: &Options, pidtap: &Path, nginx: &Nginx, other: &Nginx)
     Ok(ratio(&pairs))
 }
 
-/// The same at a fixed rate, where the other's own processor time is compared.
+/// The same at a fixed rate, which compares the processor time of the other nginx.
 fn other_process_cpu(options: &Options, pidtap: &Path, nginx: &Nginx, other: &Nginx) -> anyhow::Result<Spread> {
     let time = Duration::from_secs(options.seconds.into());
     let pairs = pairs(options.pairs, "another process, CPU us for a request", |trace| {
@@ -222,7 +222,7 @@ fn other_process_cpu(options: &Options, pidtap: &Path, nginx: &Nginx, other: &Ng
     Ok(ratio(&pairs))
 }
 
-/// What the traced runs of one measurement add up to.
+/// Sums over the traced runs of a measurement.
 #[derive(Default)]
 struct Ledger {
     served: u64,
@@ -234,7 +234,7 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// Runs a load with pidtap attached, and checks what it reports.
+    /// Runs a load with pidtap attached, and checks the report.
     fn traced(
         &mut self,
         pidtap: &Path,
@@ -281,7 +281,7 @@ impl Ledger {
     }
 }
 
-/// What each thread used between two looks.
+/// Processor time of each thread between two samples.
 fn difference(before: &[Thread], after: &[Thread]) -> Vec<Thread> {
     let earlier = |id| before.iter().find(|thread| thread.id == id).map_or(Duration::ZERO, |thread| thread.cpu);
     after.iter().map(|thread| Thread { cpu: thread.cpu.saturating_sub(earlier(thread.id)), ..thread.clone() }).collect()
@@ -311,10 +311,10 @@ fn from_a_recording(pidtap: &Path, replay: &Path, nginx: &Nginx) -> anyhow::Resu
     Ok(Replay { exchanges, bytes: file.metadata()?.len(), engine, open: Spread::of(open) })
 }
 
-/// Resident memory after so many exchanges: (exchanges, bytes).
+/// Samples of resident memory: exchanges so far, and bytes.
 fn memory(options: &Options, pidtap: &Path, nginx: &Nginx) -> anyhow::Result<Vec<(u64, u64)>> {
     say(&format!("memory over {} exchanges", options.memory_exchanges));
-    // Into nothing: a million lines of JSON are not what is measured here.
+    // The output goes to /dev/null: this measures memory, not a million lines of JSON.
     let mut child = Command::new(pidtap)
         .arg(nginx.worker().to_string())
         .args(["-o", "json", "--output-file", "/dev/null"])
@@ -346,7 +346,7 @@ fn watch(options: &Options, nginx: &Nginx, pid: u32) -> anyhow::Result<Vec<(u64,
     }
 }
 
-/// Starts pidtap several times while there is a little traffic.
+/// Starts pidtap several times under light traffic.
 fn start(pidtap: &Path, nginx: &Nginx) -> anyhow::Result<Start> {
     say("time to the first exchange");
     let done = AtomicBool::new(false);

@@ -1,4 +1,4 @@
-//! The process that is traced.
+//! nginx, the traced process.
 
 use std::{
     fs,
@@ -13,10 +13,10 @@ use tempfile::TempDir;
 
 use crate::command::find;
 
-/// How long nginx may take to come up or to settle.
+/// Bound for nginx to start or to become idle.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An nginx with one worker on a free port of loopback, with its own configuration in a folder of its own.
+/// An nginx with one worker on a free port of loopback. Its configuration is in a temporary folder.
 pub(super) struct Nginx {
     master: Child,
     worker: u32,
@@ -54,7 +54,7 @@ impl Nginx {
         Ok(nginx)
     }
 
-    /// The process that serves.
+    /// The process id of the worker.
     pub(super) fn worker(&self) -> u32 {
         self.worker
     }
@@ -63,8 +63,8 @@ impl Nginx {
         self.address
     }
 
-    /// Requests that nginx has begun to serve, this one included, once no other connection is left: what a load
-    /// generator had under way when it went away is counted too.
+    /// Requests that nginx has begun to serve, with this one, after every other connection has closed. The count includes requests that
+    /// were in flight when the load generator ended.
     pub(super) fn requests(&self) -> anyhow::Result<u64> {
         let begin = Instant::now();
         let mut asked = 0;
@@ -81,7 +81,7 @@ impl Nginx {
         }
     }
 
-    /// Requests and active connections as nginx's stub_status says.
+    /// Requests and active connections, by nginx's stub_status.
     fn status(&self) -> anyhow::Result<(u64, u64)> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -94,7 +94,7 @@ impl Nginx {
             .split_whitespace()
             .filter_map(|word| word.parse().ok())
             .collect();
-        // Active; accepts, handled, requests; reading, writing, waiting.
+        // The lines hold: active; accepts, handled, requests; reading, writing, waiting.
         match numbers[..] {
             [active, _, _, requests, ..] => Ok((requests, active)),
             _ => bail!("nginx's status makes no sense: {text}"),
@@ -105,7 +105,7 @@ impl Nginx {
 impl Drop for Nginx {
     fn drop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.master);
-        // The master ends its worker.
+        // The master process ends its worker.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.master.wait();
     }

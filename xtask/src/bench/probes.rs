@@ -1,4 +1,4 @@
-//! What the kernel says of the time that eBPF programs take.
+//! Run times of eBPF programs, measured by the kernel.
 
 use std::{collections::BTreeMap, fs};
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::command::{find, output};
 
-/// Switches the kernel's measuring on and off. It costs the programs a little itself.
+/// Switches the kernel's measurement on and off. It makes the programs a little slower.
 const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
-/// Runs and time of a program, since it was loaded.
+/// Number of runs and run time of a program since it was loaded.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Probe {
     pub(super) name: String,
@@ -18,7 +18,7 @@ pub(super) struct Probe {
     pub(super) nanoseconds: u64,
 }
 
-/// While it lives, the kernel measures; then the switch is as it was.
+/// Keeps the kernel's measurement on, and restores the switch when dropped.
 pub(super) struct Measuring {
     before: String,
 }
@@ -37,7 +37,7 @@ impl Drop for Measuring {
     }
 }
 
-/// All programs that are loaded now, by the kernel's number.
+/// All loaded programs by their id.
 pub(super) fn loaded() -> anyhow::Result<BTreeMap<u64, Probe>> {
     let bpftool = find("bpftool").context("bpftool is not installed: run `cargo xtask setup`")?;
     let text = output(std::process::Command::new(bpftool).args(["--json", "prog", "show"]))?;
@@ -53,7 +53,7 @@ pub(super) fn loaded() -> anyhow::Result<BTreeMap<u64, Probe>> {
         .collect())
 }
 
-/// What programs did between two looks, of those that were not there at a third, earlier one. Idle ones are left out.
+/// Runs and times between two samples, of the programs that an earlier, third sample lacks. Leaves out programs that did not run.
 pub(super) fn between(
     earlier: &BTreeMap<u64, Probe>,
     first: &BTreeMap<u64, Probe>,

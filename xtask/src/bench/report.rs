@@ -7,7 +7,7 @@ use super::{
     measure::{RATE, Results, Work},
 };
 
-/// A figure to reach, and whether it was.
+/// A target figure, and whether it is reached.
 fn verdict(reached: bool) -> &'static str {
     if reached { "reached" } else { "**missed**" }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Of some values: the median, and the quartiles as its spread.
+/// The median of some values, and the quartiles as its spread.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Spread {
     pub(super) lower: f64,
@@ -11,7 +11,7 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// `NaN` throughout for no values.
+    /// Without values, every field is `NaN`.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<_> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -19,7 +19,7 @@ impl Spread {
     }
 }
 
-/// As numpy's default: linear between neighbours.
+/// A quantile by linear interpolation between neighbours, as numpy's default.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
     let place = last as f64 * share;
@@ -29,7 +29,7 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 }
 
 impl fmt::Display for Spread {
-    /// `0.87 (0.85 to 0.90)`; a precision says how many digits.
+    /// Writes `0.87 (0.85 to 0.90)`. The precision sets the number of digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(2);
         write!(f, "{:.digits$} ({:.digits$} to {:.digits$})", self.median, self.lower, self.upper)

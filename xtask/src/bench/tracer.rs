@@ -1,4 +1,4 @@
-//! pidtap at work.
+//! pidtap as it is measured.
 
 use std::{
     fs::{self, File},
@@ -14,24 +14,24 @@ use tempfile::TempDir;
 
 use super::machine;
 
-/// How long pidtap may take to attach, to catch up, or to end.
+/// Bound for pidtap to attach, to catch up, or to end.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A pidtap that traces one process, with JSON to a file.
+/// A pidtap that traces one process and writes JSON to a file.
 pub(super) struct Tracer {
     child: Child,
     folder: TempDir,
 }
 
-/// What it reported in the end.
+/// The end of a trace.
 pub(super) struct Reported {
-    /// Lines about exchanges.
+    /// Number of exchange lines.
     pub(super) exchanges: u64,
     pub(super) lost_events: u64,
 }
 
 impl Tracer {
-    /// Starts pidtap and waits until it says that it is attached.
+    /// Starts pidtap and waits until it has attached.
     pub(super) fn attach(pidtap: &Path, pid: u32, recording: Option<&Path>) -> anyhow::Result<Self> {
         let mut tracer = Self::start(pidtap, pid, recording)?;
         tracer.wait_for(|line| line.starts_with("{\"type\":\"attached\""))?;
@@ -60,7 +60,7 @@ impl Tracer {
         self.child.id()
     }
 
-    /// Waits until a line of the output is as wanted.
+    /// Waits until a line of the output fits.
     pub(super) fn wait_for(&mut self, wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
         let begin = Instant::now();
         let path = self.folder.path().join("output");
@@ -87,13 +87,13 @@ impl Tracer {
         }
     }
 
-    /// Waits until nothing more comes out, so that what is counted then is all the work there was.
+    /// Waits until the output no longer grows: then pidtap has done all its work.
     pub(super) fn wait_until_idle(&mut self) -> anyhow::Result<()> {
         let begin = Instant::now();
         let mut before = Duration::MAX;
         while begin.elapsed() < PATIENCE {
             let now = machine::cpu(self.child.id()).with_context(|| self.errors())?;
-            // Ticking costs a little: below 2 % of a processor it is idle.
+            // Ticks take some time: below 2 % of a processor, pidtap is idle.
             if now.saturating_sub(before) < Duration::from_millis(4) && before != Duration::MAX {
                 return Ok(());
             }
@@ -103,7 +103,7 @@ impl Tracer {
         bail!("pidtap is still busy {PATIENCE:?} after the load ended")
     }
 
-    /// Ends the trace as Ctrl-C does, and counts what was reported.
+    /// Ends the trace with SIGINT and counts the reported exchanges.
     pub(super) fn finish(mut self) -> anyhow::Result<Reported> {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::INT)?;
         let begin = Instant::now();
@@ -146,7 +146,7 @@ impl Tracer {
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        // After `finish` it has been waited for, and this does nothing.
+        // Has no effect after `finish`, which waits for the process.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,6 +1,5 @@
-//! The first file system of a guest: an archive in the format that kernels unpack (`cpio -H newc`; in the kernel's
-//! sources `Documentation/driver-api/early-userspace/buffer-format.rst`). Written here, so that nobody has to be root
-//! to make a device node.
+//! The first file system of a guest: an archive in the format that kernels unpack (`cpio -H newc`, described in the kernel's
+//! `Documentation/driver-api/early-userspace/buffer-format.rst`). pidtap writes it itself, as `cpio` needs root for a device node.
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -11,7 +10,7 @@ const PROGRAM: u32 = 0o100_755;
 const FILE: u32 = 0o100_644;
 const CONSOLE: u32 = 0o020_600;
 
-/// An archive that is being written.
+/// An unfinished archive.
 pub(super) struct Archive {
     bytes: Vec<u8>,
     entries: u32,
@@ -19,19 +18,19 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    /// With what a kernel wants before the first program runs.
+    /// An archive with the entries that the kernel needs before the first program runs.
     pub(super) fn new() -> Self {
         let mut archive = Self { bytes: Vec::new(), entries: 0, folders: BTreeSet::new() };
         for folder in ["bin", "proc", "sys", "tmp", "root"] {
             archive.folder(folder);
         }
         archive.folder("dev");
-        // The first program's standard output is this.
+        // The standard output of the first program.
         archive.entry("dev/console", CONSOLE, &[], (5, 1));
         archive
     }
 
-    /// Adds a file by its path in the guest; makes the folders above it.
+    /// Adds a file under its path in the guest, with the folders above it.
     pub(super) fn add(&mut self, path: &str, content: &[u8], executable: bool) {
         let path = path.trim_start_matches('/');
         if let Some((folder, _)) = path.rsplit_once('/') {
@@ -40,7 +39,7 @@ impl Archive {
         self.entry(path, if executable { PROGRAM } else { FILE }, content, (0, 0));
     }
 
-    /// Adds a file of this machine.
+    /// Adds a copy of a file of this machine.
     pub(super) fn copy(&mut self, path: &str, from: &Path) -> anyhow::Result<()> {
         let content = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
         let executable = fs::metadata(from)?.permissions().mode() & 0o111 != 0;
@@ -48,7 +47,7 @@ impl Archive {
         Ok(())
     }
 
-    /// The archive.
+    /// The finished archive.
     pub(super) fn finish(mut self) -> Vec<u8> {
         self.entry("TRAILER!!!", 0, &[], (0, 0));
         self.bytes
@@ -67,7 +66,7 @@ impl Archive {
         self.entries += 1;
         let length = u32::try_from(content.len()).expect("a file below 4 GiB");
         let name_length = path.len() as u32 + 1;
-        // Number, mode, user, group, links, time, size, device (2), device that it is (2), length of name, checksum.
+        // Inode, mode, user, group, links, time, size, device (2), own device number (2), length of the name, checksum.
         let fields = [self.entries, mode, 0, 0, 1, 0, length, 0, 0, device.0, device.1, name_length, 0]
             .map(|field| format!("{field:08x}"));
         self.bytes.extend(b"070701");
@@ -79,7 +78,7 @@ impl Archive {
         self.pad();
     }
 
-    /// Names and contents end at multiples of four.
+    /// Pads to a multiple of four, where the next name or content begins.
     fn pad(&mut self) {
         while !self.bytes.len().is_multiple_of(4) {
             self.bytes.push(0);
@@ -98,7 +97,7 @@ mod tests {
         archive.add("/a/b/other", b"", false);
         let bytes = archive.finish();
         assert_eq!(bytes.len() % 4, 0);
-        // Read back as the kernel does.
+        // Reads the archive as the kernel does.
         let (mut at, mut seen) = (0, Vec::new());
         while at < bytes.len() {
             assert_eq!(&bytes[at..at + 6], b"070701");

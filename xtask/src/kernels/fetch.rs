@@ -1,5 +1,5 @@
-//! Kernels as Debian packs them: fetched by apt's own downloader, which knows the machine's proxies; checked; unpacked
-//! beside the other tools, and never installed.
+//! Debian's kernel packages. apt's downloader fetches them, as it knows the machine's proxies. They are verified and unpacked beside
+//! the other tools, and never installed.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use crate::{
 const HELPER: &str = "/usr/lib/apt/apt-helper";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// The folder that holds what the package holds: fetched and unpacked where that has not been done.
+/// The folder with the unpacked package. Fetches and unpacks it the first time.
 pub(super) fn unpacked(package: &Package) -> anyhow::Result<PathBuf> {
     let cache = setup::tools_folder()?.join("kernels");
     let folder = cache.join(package.name);
@@ -34,14 +34,14 @@ pub(super) fn unpacked(package: &Package) -> anyhow::Result<PathBuf> {
     let content = work.path().join("content");
     perform(Command::new("dpkg-deb").arg("--extract").args([&file, &content]))?;
     match fs::rename(&content, &folder) {
-        // Somebody else was faster.
+        // Another process was faster.
         Err(_) if folder.is_dir() => {}
         result => result.with_context(|| format!("cannot make {}", folder.display()))?,
     }
     Ok(folder)
 }
 
-/// The package of the version that is pinned.
+/// Fetches the package of the pinned version.
 fn pinned(package: &Package, work: &Path) -> anyhow::Result<PathBuf> {
     say(&format!("fetching {}", package.name));
     let file = work.join("pinned.deb");
@@ -51,8 +51,8 @@ fn pinned(package: &Package, work: &Path) -> anyhow::Result<PathBuf> {
     Ok(file)
 }
 
-/// The package that the release has now, where the mirror has dropped the pinned one. Its checksum is that of the
-/// release's index, which is signed.
+/// Fetches the current package of the release, where the mirror has dropped the pinned one. The signed index of the release has its
+/// checksum.
 fn newest(package: &Package, work: &Path, error: &anyhow::Error) -> anyhow::Result<PathBuf> {
     let Package { name, url, source, newest, architecture, .. } = package;
     say(&format!(
@@ -99,8 +99,8 @@ fn newest(package: &Package, work: &Path, error: &anyhow::Error) -> anyhow::Resu
     Ok(file)
 }
 
-/// The package to fetch, from what `apt-cache depends` says of `newest`: a package of kernels depends on the newest
-/// one; others are the newest themselves.
+/// The package to fetch, by the output of `apt-cache depends` for `newest`: a meta package of kernels depends on the newest kernel, any
+/// other package is the newest itself.
 fn wanted<'name>(depends: &'name str, newest: &'name str) -> &'name str {
     depends
         .lines()
@@ -109,7 +109,7 @@ fn wanted<'name>(depends: &'name str, newest: &'name str) -> &'name str {
         .unwrap_or(newest)
 }
 
-/// The file below a folder whose name begins so; the first in the alphabet where there are several.
+/// The file below a folder with this prefix, the first by name if there are several.
 pub(super) fn find(folder: &Path, begins: &str) -> Option<PathBuf> {
     let mut entries: Vec<PathBuf> =
         fs::read_dir(folder).ok()?.filter_map(Result::ok).map(|entry| entry.path()).collect();

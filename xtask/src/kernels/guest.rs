@@ -1,4 +1,4 @@
-//! One guest: what it boots, how it is run, and what its console said.
+//! A guest: its image, its emulator, and its console.
 
 use std::{
     collections::BTreeSet,
@@ -22,27 +22,27 @@ use super::{
 };
 use crate::command::output;
 
-/// Begins each line of the console that this module reads.
+/// The prefix of each console line that this module reads.
 const MARK: &str = "pidtap-guest:";
-/// Modules that pidtap asks (connections that were there before it), and one that changes how a socket's bytes go.
+/// Modules for pidtap's queries about existing connections (`sock_diag`), and one that changes the path of a socket's bytes.
 const MODULES: [&str; 4] = ["inet_diag", "tcp_diag", "unix_diag", "tls"];
-/// Lines of the console that are shown where a guest fails.
+/// Number of console lines in an error.
 const SHOWN: usize = 60;
 
-/// Programs that a guest has.
+/// Programs of a guest.
 pub(super) struct Programs {
     pub(super) busybox: PathBuf,
     pub(super) pidtap: PathBuf,
     /// The live tests.
     pub(super) live: PathBuf,
-    /// Programs that live tests start by their paths on the machine that built them.
+    /// Programs that live tests start. They have the paths of the machine that built them.
     pub(super) traced: Vec<PathBuf>,
 }
 
-/// What a guest said, line by line.
+/// The console's lines.
 pub(super) type Console = Vec<String>;
 
-/// The guest's first file system.
+/// Makes the guest's first file system.
 pub(super) fn image(programs: &Programs, modules: &Path, scenes: &[Scene], work: &Path) -> anyhow::Result<Vec<u8>> {
     let mut archive = Archive::new();
     archive.copy("bin/busybox", &programs.busybox)?;
@@ -60,7 +60,7 @@ pub(super) fn image(programs: &Programs, modules: &Path, scenes: &[Scene], work:
         archive.copy(&library, Path::new(&library))?;
     }
     for module in MODULES {
-        // 5.10 has no `tls` in this build.
+        // This build of 5.10 has no `tls`.
         if let Some(file) = fetch::find(modules, &format!("{module}.ko")) {
             archive.copy(&format!("modules/{module}.ko"), &unpressed(&file, work)?)?;
         }
@@ -69,7 +69,7 @@ pub(super) fn image(programs: &Programs, modules: &Path, scenes: &[Scene], work:
     Ok(archive.finish())
 }
 
-/// Libraries that a program is linked to, and the loader that finds them; none of a static program.
+/// Shared libraries of a program, and its loader. A static program has none.
 fn libraries_of(program: &Path) -> anyhow::Result<Vec<String>> {
     let linked = Command::new("ldd").arg(program).output().context("cannot start ldd")?;
     let text = String::from_utf8_lossy(&linked.stdout);
@@ -80,7 +80,7 @@ fn libraries_of(program: &Path) -> anyhow::Result<Vec<String>> {
         .collect())
 }
 
-/// A module as the kernel takes it.
+/// The decompressed module, as the kernel loads it.
 fn unpressed(file: &Path, work: &Path) -> anyhow::Result<PathBuf> {
     if file.extension().is_none_or(|extension| extension != "xz") {
         return Ok(file.to_owned());
@@ -97,7 +97,7 @@ fn unpressed(file: &Path, work: &Path) -> anyhow::Result<PathBuf> {
     Ok(to)
 }
 
-/// What the guest runs as its first program.
+/// The first program of the guest: a shell script.
 fn script(scenes: &[Scene]) -> String {
     let mut script = format!(
         "#!/bin/busybox sh
@@ -174,7 +174,7 @@ pub(super) fn boot(kernel: &Kernel, image: &Path, vmlinuz: &Path, bound: Duratio
     Ok(console)
 }
 
-/// Fails where a scene did not end as it must.
+/// Fails where a scene ended with another status, or lacks its text.
 pub(super) fn check(scenes: &[Scene], console: &Console) -> anyhow::Result<()> {
     let place = |mark: &str| console.iter().position(|line| line.starts_with(mark));
     ensure!(place(&format!("{MARK} up ")).is_some(), "the guest did not come up; {}", last_lines(console));
@@ -207,7 +207,7 @@ fn last_lines(console: &Console) -> String {
     format!("the last lines of its console:\n  {}", last.join("\n  "))
 }
 
-/// When the guest was up, and when its work was over, as it said itself.
+/// The guest's own times: when it was up, and when it had run every scene.
 pub(super) fn times(console: &Console) -> String {
     let marks = ["up", "over"].map(|word| format!("{MARK} {word} "));
     let said =
@@ -215,7 +215,7 @@ pub(super) fn times(console: &Console) -> String {
     said.map(|(mark, rest)| format!("{} {rest}", mark.trim_start_matches(MARK).trim())).collect::<Vec<_>>().join(", ")
 }
 
-/// Writes the files that the guest kept into a folder; gives their names.
+/// Writes the files that the guest kept into a folder. Returns their names.
 pub(super) fn kept(console: &Console, folder: &Path) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     let mark = format!("{MARK} file ");

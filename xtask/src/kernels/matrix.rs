@@ -1,55 +1,55 @@
-//! Which kernels, and where their packages are. To add one: an entry here; to add a scene: `scene.rs`.
+//! The kernels and their packages. A new kernel is an entry here; a new scene is one in `scene.rs`.
 
 /// A file of a Debian mirror.
 pub(super) struct Package {
     /// Name of the file in the cache, without its ending.
     pub(super) name: &'static str,
-    /// Where it is, below a mirror.
+    /// Address on a mirror.
     pub(super) url: &'static str,
     pub(super) sha256: &'static str,
-    /// Where its successor is listed: a line of apt's source list, without its type and options.
+    /// The index with its successor: a line of apt's source list, without type and options.
     pub(super) source: &'static str,
-    /// The package of the newest one: itself, or one that depends on it.
+    /// The package by which apt finds the newest version: this package, or one that depends on it.
     pub(super) newest: &'static str,
     pub(super) architecture: &'static str,
 }
 
-/// A machine that is emulated.
+/// An emulated machine.
 pub(super) struct Machine {
     pub(super) emulator: &'static str,
     pub(super) options: &'static [&'static str],
     pub(super) accelerator: &'static str,
-    /// As the emulator calls it, with its properties.
+    /// The emulator's name of the processor, with its properties.
     pub(super) processor: &'static str,
     pub(super) console: &'static str,
-    /// As people call its processor.
+    /// The usual name of the processor.
     pub(super) architecture: &'static str,
-    /// What its guests run, where that is not what this machine runs.
+    /// Programs of its guests, where this machine's own do not run.
     pub(super) foreign: Option<Foreign>,
 }
 
-/// How programs come about for guests of another architecture.
+/// The origin of programs for guests of another architecture.
 pub(super) struct Foreign {
-    /// A target of Rust whose programs are static, so that guests need no libraries, and which rust-lld links, so that
-    /// this machine needs no C compiler for it.
+    /// A Rust target with static programs, so that guests need no libraries. rust-lld links it, so that this machine needs no C compiler
+    /// for it.
     pub(super) target: &'static str,
     pub(super) busybox: Package,
 }
 
-/// What must happen on a kernel.
+/// The expected behaviour on a kernel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expected {
-    /// Everything.
+    /// Every scene passes.
     Works,
-    /// The same, of which less is tried: the guest is slow.
+    /// Every scene passes. A slow guest has fewer.
     WorksSlowly,
-    /// pidtap says that the kernel lacks something, and ends with status 5.
+    /// pidtap reports a lack of the kernel, and ends with status 5.
     Refuses,
 }
 
 /// A kernel of the matrix.
 pub(super) struct Kernel {
-    /// Its version as people say it.
+    /// The usual name of its version.
     pub(super) version: &'static str,
     pub(super) package: Package,
     pub(super) machine: &'static Machine,
@@ -69,11 +69,11 @@ const X86_64: Machine = Machine {
 const AARCH64: Machine = Machine {
     emulator: "qemu-system-aarch64",
     options: &["-machine", "virt"],
-    // With a thread for each processor, about one run in seventy saw no system call of any process, and no loss: the kernel
-    // patches its code to switch a tracepoint on, which the other processor's thread may translate at that moment.
+    // With a thread for each processor, about one run in seventy observed no system call of any process, and no loss: the kernel
+    // patches its code to switch a tracepoint on, and the other processor's thread may translate that code at the same moment.
     accelerator: "tcg,thread=single",
-    // The kernel signs each return address. The cipher of the architecture (QARMA) takes more than half of the guest's
-    // time where it is emulated; the emulator's own function does not.
+    // The kernel signs each return address. An emulation of the architecture's cipher (QARMA) takes more than half of the guest's time;
+    // the emulator's own function is fast.
     processor: "max,pauth-impdef=on",
     console: "ttyAMA0",
     architecture: "aarch64",
@@ -94,7 +94,7 @@ const BOOKWORM_SECURITY: &str = "http://deb.debian.org/debian-security bookworm-
 const BULLSEYE: &str = "http://deb.debian.org/debian bullseye main";
 const TRIXIE: &str = "http://deb.debian.org/debian trixie main";
 
-/// The slowest first, as two guests run at once.
+/// The kernels, the slowest first: two guests run at once.
 pub(super) const MATRIX: &[Kernel] = &[
     Kernel {
         version: "6.12",
@@ -151,12 +151,12 @@ pub(super) const MATRIX: &[Kernel] = &[
 ];
 
 impl Kernel {
-    /// Version and processor.
+    /// The version and the processor.
     pub(super) fn name(&self) -> String {
         format!("{} {}", self.version, self.machine.architecture)
     }
 
-    /// Whether a person means this kernel: by the beginning of its version, or by its processor.
+    /// Whether a word of the command line selects this kernel: a prefix of its version, or its processor.
     pub(super) fn is_meant(&self, word: &str) -> bool {
         self.version.starts_with(word) || self.machine.architecture == word
     }
