@@ -16,7 +16,7 @@ use crate::{
     event::wire::{direction, origin},
     fixture::events,
     model::{
-        connection::{AF_INET, Role},
+        connection::Role,
         exchange::{Exchange, FOLLOWS_CONNECT_NS, Outcome, Quality},
     },
     protocol::context::MAX_OPEN_BYTES,
