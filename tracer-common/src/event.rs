@@ -184,7 +184,7 @@ wire! {
     }
 }
 
-/// How a connection was first seen, or which call the event reports: values of [`SocketEvent::origin`].
+/// First sighting of a connection, or the call that the event reports: values of [`SocketEvent::origin`].
 pub mod origin {
     /// Traffic on a connection that existed before tracing, was inherited, or was passed over a Unix socket.
     pub const SEEN: u8 = 0;

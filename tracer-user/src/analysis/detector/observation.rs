@@ -182,7 +182,7 @@ pub struct OpenConnection<'a> {
     pub turn: Option<Turn>,
     /// Whether the connection existed when tracing began and was found by a scan.
     pub found: bool,
-    /// How the connection ended; `Unfinished` if tracing ended first or the connection was evicted; `None` while open.
+    /// Ending of the connection; `Unfinished` if tracing ended first or the connection was evicted; `None` while open.
     pub ending: Option<Ending>,
     /// Time at which it ended.
     pub over: Option<Timestamp>,

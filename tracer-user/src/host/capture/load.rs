@@ -238,7 +238,7 @@ fn unusable(error: MapError) -> CaptureError {
 fn load_error(program: &'static str, error: ProgramError) -> CaptureError {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
-            // Not from the verifier: the kernel allocates descriptors and memory before and after it runs.
+            // A shortage is not the verifier's: the kernel allocates descriptors and memory before and after it runs.
             if let Some(shortage) = shortage(&io_error, || format!("load the probe {program}")) {
                 return shortage;
             }

@@ -87,7 +87,7 @@ fn a_number_and_its_life() {
     assert!(descendants(&[std::process::id()]).contains(target));
 
     sleeper.0.kill().expect("it can be ended");
-    // Not reaped yet, so it is a zombie. Its state changes shortly after the signal.
+    // The child is not reaped yet, so it is a zombie. Its state changes shortly after the signal.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
     let zombie = loop {
         match resolve(&[pid.to_string()], &Permit::Any) {
