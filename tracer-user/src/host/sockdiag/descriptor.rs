@@ -1,4 +1,4 @@
-//! The sockets among a process's descriptors.
+//! Sockets among the descriptors of a process.
 
 use std::{io, path::Path};
 
@@ -10,13 +10,13 @@ use rustix::{
 /// A descriptor that names a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SocketDescriptor {
-    /// The descriptor.
+    /// File descriptor.
     pub(crate) fd: i32,
-    /// The socket's inode.
+    /// Inode number of the socket.
     pub(crate) inode: u32,
 }
 
-/// All sockets of a process: one system call for each descriptor, and no more memory than the answer needs.
+/// Sockets of a process. Costs one system call per descriptor, and memory only for the result.
 pub(crate) fn sockets(pid: u32) -> io::Result<Vec<SocketDescriptor>> {
     let mut sockets = Vec::new();
     each(pid, |fd, link| {
@@ -27,7 +27,7 @@ pub(crate) fn sockets(pid: u32) -> io::Result<Vec<SocketDescriptor>> {
     Ok(sockets)
 }
 
-/// Calls `take` with each descriptor of a process and what it links to.
+/// Calls `take` with each descriptor of a process and the target of its link.
 pub(crate) fn each(pid: u32, mut take: impl FnMut(i32, &[u8])) -> io::Result<()> {
     let path = format!("/proc/{pid}/fd");
     let folder =
@@ -36,7 +36,7 @@ pub(crate) fn each(pid: u32, mut take: impl FnMut(i32, &[u8])) -> io::Result<()>
     for entry in Dir::read_from(&folder)? {
         let entry = entry?;
         let Some(fd) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok()) else { continue };
-        // Closed between the two calls: passed over.
+        // A descriptor closed between the two calls is skipped.
         if let Ok(target) = readlinkat(folder.as_fd(), entry.file_name(), link) {
             link = target.into_bytes();
             take(fd, &link);
@@ -47,7 +47,7 @@ pub(crate) fn each(pid: u32, mut take: impl FnMut(i32, &[u8])) -> io::Result<()>
     Ok(())
 }
 
-/// The inode in `socket:[N]`.
+/// Inode number in `socket:[N]`.
 pub(crate) fn parse_socket(link: &[u8]) -> Option<u32> {
     let number = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(number).ok()?.parse().ok()

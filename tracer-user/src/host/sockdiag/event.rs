@@ -1,4 +1,4 @@
-//! What was found, as events.
+//! Encoding of the results as events.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -21,7 +21,7 @@ const PROTOCOL_TCP: u16 = 6;
 /// `IPPROTO_MPTCP`.
 const PROTOCOL_MPTCP: u16 = 262;
 
-/// Where a connection was found.
+/// Process, descriptor and namespace in which a connection was found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) pid: u32,
@@ -34,7 +34,7 @@ fn header(time: Timestamp, pid: u32, accepted: bool) -> EventHeader {
     EventHeader { time_ns: time.0, kind: 0, flags, length: 0, tgid: pid, tid: pid }
 }
 
-/// The found socket with nothing but its place and family. Positions are not told by `sock_diag`.
+/// SOCKET event of a found socket with only its place and family. `sock_diag` does not report positions.
 fn socket(header: EventHeader, inode: u32, family: u16, place: Place) -> SocketEvent {
     SocketEvent {
         header,
@@ -56,7 +56,7 @@ fn socket(header: EventHeader, inode: u32, family: u16, place: Place) -> SocketE
     }
 }
 
-/// SOCKET of a TCP connection.
+/// Appends the SOCKET event of a TCP connection.
 pub(super) fn tcp_found(time: Timestamp, place: Place, tcp: &TcpSocket, accepted: bool, buffer: &mut Vec<u8>) {
     let family = if tcp.local.is_ipv4() { AF_INET } else { AF_INET6 };
     let event = SocketEvent {
@@ -71,7 +71,7 @@ pub(super) fn tcp_found(time: Timestamp, place: Place, tcp: &TcpSocket, accepted
     Event::Socket(event).encode(buffer);
 }
 
-/// SOCKET and SOCKET_NAME of a Unix connection.
+/// Appends the SOCKET and SOCKET_NAME events of a Unix connection.
 pub(super) fn unix_found(
     time: Timestamp,
     place: Place,
@@ -92,7 +92,7 @@ pub(super) fn unix_found(
     Event::SocketName(event, path).encode(buffer);
 }
 
-/// PROBE of a TCP connection; nothing where the kernel gave no `tcp_info`.
+/// Appends the PROBE event of a TCP connection; nothing if the kernel sent no `tcp_info`.
 pub(super) fn probe(time: Timestamp, pid: u32, tcp: &TcpSocket, accepted: bool, buffer: &mut Vec<u8>) {
     let Some(info) = &tcp.info else { return };
     let event = ProbeEvent {
@@ -110,7 +110,7 @@ pub(super) fn probe(time: Timestamp, pid: u32, tcp: &TcpSocket, accepted: bool, 
         window_probes: u32::from(info.probes),
         state: tcp.state,
         peer_window: match info.snd_wnd {
-            // Before the connection is up, no window was told.
+            // No window is advertised before the connection is established.
             _ if tcp.state == tcp_state::SYN_SENT => peer_window::UNKNOWN,
             0 => peer_window::ZERO,
             window if window < info.snd_mss => peer_window::SMALL,
@@ -122,7 +122,7 @@ pub(super) fn probe(time: Timestamp, pid: u32, tcp: &TcpSocket, accepted: bool, 
     Event::Probe(event).encode(buffer);
 }
 
-/// PROBE of a Unix connection. `unread` are the bytes that its peer has not read.
+/// Appends the PROBE event of a Unix connection. `unread` is the number of bytes that its peer has not read.
 pub(super) fn unix_probe(time: Timestamp, inode: u32, unix: &UnixSocket, unread: u32, buffer: &mut Vec<u8>) {
     let mut header = header(time, 0, false);
     header.flags |= flag::UNIX;
@@ -137,21 +137,22 @@ pub(super) fn unix_probe(time: Timestamp, inode: u32, unix: &UnixSocket, unread:
     Event::Probe(event).encode(buffer);
 }
 
-/// PROBE that says that there is no such connection any more.
+/// Appends a PROBE event for a connection that no longer exists.
 pub(super) fn gone(time: Timestamp, inode: u64, buffer: &mut Vec<u8>) {
     let mut header = header(time, 0, false);
     header.flags |= flag::GONE;
     Event::Probe(ProbeEvent { header, connection: inode, ..ProbeEvent::new_zeroed() }).encode(buffer);
 }
 
-/// SOCKET of a connection that is being made: the call that says where to has not returned yet.
+/// Appends a SOCKET event if the connection is being established, as `connect`, which reveals the address, has not
+/// returned.
 pub(super) fn connecting(time: Timestamp, tcp: &TcpSocket, netns: u32, buffer: &mut Vec<u8>) {
     if tcp.state == tcp_state::SYN_SENT {
         tcp_found(time, Place { pid: 0, fd: -1, netns }, tcp, false, buffer);
     }
 }
 
-/// LISTENER: how many wait, how many may, and the descriptors of the process with their limit.
+/// LISTENER event with waiting connections, backlog, open descriptors and descriptor limit.
 pub(super) fn listener(
     time: Timestamp,
     (pid, inode, netns): (u32, u32, u32),
@@ -173,7 +174,7 @@ pub(super) fn listener(
     }
 }
 
-/// Where the UDP socket that a thread waits on is connected to.
+/// Sets the remote address of the UDP socket that a thread waits on.
 pub(super) fn set_peer(thread: &mut ThreadEvent, peer: SocketAddr) {
     thread.family = if peer.is_ipv4() { AF_INET } else { AF_INET6 };
     thread.remote = address(peer);

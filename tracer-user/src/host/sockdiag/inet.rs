@@ -1,4 +1,4 @@
-//! TCP sockets of a network namespace: addresses, state, and what `tcp_info` tells.
+//! TCP sockets of a network namespace: addresses, state and `tcp_info`.
 
 use std::{
     io,
@@ -18,34 +18,34 @@ use crate::event::wire::tcp_state;
 
 /// `INET_DIAG_ULP_INFO` of `include/uapi/linux/inet_diag.h`.
 const ULP_INFO: u16 = 19;
-/// Bytes of `tcp_info` that are understood, or more.
+/// Size in bytes to which `tcp_info` is padded; at least the size that the parser needs.
 const TCP_INFO: usize = 512;
 
-/// One TCP connection as the kernel shows it.
+/// A TCP connection as `sock_diag` reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TcpSocket {
     pub(super) inode: u32,
     pub(super) state: u8,
-    /// v4-mapped addresses are given as IPv4.
+    /// IPv4-mapped addresses are converted to IPv4.
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
     pub(super) receive_queue: u32,
     pub(super) send_queue: u32,
     pub(super) info: Option<TcpInfo>,
-    /// An MPTCP connection: numbers are those of its subflows together.
+    /// Whether this is an MPTCP connection; the numbers are then sums over its subflows.
     pub(super) mptcp: bool,
-    /// By which the kernel finds it again without looking at all others.
+    /// Key to query this socket alone.
     pub(super) key: Key,
 }
 
-/// What names one socket to the kernel: family, addresses as they are there, and a number that no other socket gets.
+/// Identity of a socket for the kernel: family, addresses, and a cookie that no other socket gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     family: u8,
     socket_id: SocketId,
 }
 
-/// The connection that has this key, as it is now; `None` where it is gone. One question of some microseconds.
+/// Queries the connection with this key; `None` if it no longer exists. One query takes a few microseconds.
 pub(super) fn read_one(socket: &mut DiagSocket, key: &Key) -> io::Result<Option<TcpSocket>> {
     let request = InetRequest {
         family: key.family,
@@ -59,7 +59,7 @@ pub(super) fn read_one(socket: &mut DiagSocket, key: &Key) -> io::Result<Option<
     Ok(table.connections.pop())
 }
 
-/// The remote addresses of those UDP sockets that `wanted` says yes to and that have one.
+/// Reports the remote addresses of the UDP sockets that match `wanted` and are connected.
 pub(super) fn udp_peers(
     socket: &mut DiagSocket,
     wanted: impl Fn(u32) -> bool,
@@ -83,7 +83,7 @@ pub(super) fn udp_peers(
             }
         });
         match result {
-            // Without the module udp_diag, or without IPv6.
+            // The module udp_diag or IPv6 is missing.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => other?,
         }
@@ -92,8 +92,8 @@ pub(super) fn udp_peers(
 }
 
 impl TcpSocket {
-    /// Takes another subflow of the same MPTCP connection. The connection is where its first subflow is, and as alive as the
-    /// most alive of them.
+    /// Adds another subflow of the same MPTCP connection. The connection keeps the addresses of its first subflow, and
+    /// is established if any subflow is.
     fn add_subflow(&mut self, other: &Self) {
         self.receive_queue = self.receive_queue.saturating_add(other.receive_queue);
         self.send_queue = self.send_queue.saturating_add(other.send_queue);
@@ -112,17 +112,17 @@ impl TcpSocket {
     }
 }
 
-/// What one look at a namespace gives.
+/// Result of one dump of a namespace.
 #[derive(Debug, Default)]
 pub(super) struct TcpTable {
     pub(super) connections: Vec<TcpSocket>,
-    /// Where in there the MPTCP ones stand, by inode.
+    /// Index in `connections` of each MPTCP connection, by inode number.
     mptcp: FxHashMap<u32, usize>,
     listeners: Vec<SocketAddr>,
 }
 
 impl TcpTable {
-    /// The connections that `wanted` says yes to, and all listening addresses. One dump for each address family.
+    /// Reads the connections that match `wanted`, and all listening addresses. One dump per address family.
     pub(super) fn read(socket: &mut DiagSocket, wanted: impl Fn(u32) -> bool) -> io::Result<Self> {
         let mut table = Self::default();
         for family in [AF_INET, AF_INET6] {
@@ -131,7 +131,7 @@ impl TcpTable {
                 family,
                 protocol: IPPROTO_TCP,
                 extensions: ExtensionFlags::INFO,
-                // Those have no file descriptor.
+                // Sockets in these states have no file descriptor.
                 states: StateFlags::all() - StateFlags::TIME_WAIT - StateFlags::SYN_RECV,
                 socket_id,
             };
@@ -145,7 +145,7 @@ impl TcpTable {
         Ok(table)
     }
 
-    /// Whether the connection's local address is one that the namespace listens on, so that it was accepted.
+    /// Whether a socket of the namespace listens on the connection's local address, so that it was accepted.
     pub(super) fn was_accepted(&self, connection: &TcpSocket) -> bool {
         self.listeners.iter().any(|listener| {
             listener.port() == connection.local.port()
@@ -154,7 +154,7 @@ impl TcpTable {
     }
 
     fn take(&mut self, answer: &[u8], wanted: impl Fn(u32) -> bool) {
-        // The header is looked at without allocating; a host may have a hundred thousand sockets of others.
+        // The header is parsed without an allocation, as a host may have a hundred thousand other sockets.
         let Some(header) = answer.get(..size_of::<InetResponseBuffer>()) else { return };
         let Ok(header) = InetResponseHeader::parse(header) else { return };
         let address = |ip: IpAddr, port| SocketAddr::new(ip.to_canonical(), port);
@@ -165,7 +165,7 @@ impl TcpTable {
             let attributes = &answer[size_of::<InetResponseBuffer>()..];
             let mptcp = is_mptcp(attributes);
             let info = attribute(attributes, INET_DIAG_INFO, |value| {
-                // An older kernel tells less at the end.
+                // Older kernels omit fields at the end.
                 let mut value = value.to_vec();
                 value.resize(value.len().max(TCP_INFO), 0);
                 TcpInfo::parse(&value).ok()
@@ -192,14 +192,14 @@ impl TcpTable {
     }
 }
 
-/// What `take` makes of the attribute of this kind; `None` where there is none.
+/// Applies `take` to the attribute of this kind; `None` if it is absent.
 fn attribute<T>(attributes: &[u8], kind: u16, take: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
     let found = NlasIterator::new(attributes).map_while(Result::ok).find(|attribute| attribute.kind() == kind)?;
     take(found.value())
 }
 
-/// Whether the upper layer (`INET_DIAG_ULP_INFO`) is MPTCP: then the socket is a subflow. `sock_diag` gives it the inode of
-/// the connection's own socket.
+/// Whether the upper layer (`INET_DIAG_ULP_INFO`) is MPTCP, so that the socket is a subflow. `sock_diag` reports a
+/// subflow with the inode of the connection's own socket.
 fn is_mptcp(attributes: &[u8]) -> bool {
     /// `INET_ULP_INFO_NAME`.
     const NAME: u16 = 1;
@@ -211,7 +211,7 @@ fn is_mptcp(attributes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// An answer of `inet_diag` for a socket with these values, as the kernel lays it out (`inet_diag_msg`).
+    /// An `inet_diag_msg` with these values in the kernel's layout.
     fn answer(family: u8, state: u8, ports: (u16, u16), addresses: [[u8; 16]; 2], inode: u32) -> Vec<u8> {
         let mut bytes = vec![family, state, 0, 0];
         bytes.extend(ports.0.to_be_bytes());
@@ -243,7 +243,7 @@ mod tests {
         table.take(&answer(AF_INET6, tcp_state::ESTABLISHED, (80, 5000), [mapped(1), mapped(2)], 11), |_| true);
         table.take(&answer(AF_INET, tcp_state::ESTABLISHED, (5000, 80), [v4(2), v4(1)], 12), |_| true);
         table.take(&answer(AF_INET, tcp_state::ESTABLISHED, (1, 2), [v4(1), v4(1)], 13), |inode| inode != 13);
-        // A listener on all IPv6 addresses takes IPv4 too; it comes after the connections.
+        // A listener on all IPv6 addresses also accepts IPv4; it follows the connections.
         table.take(&answer(AF_INET6, tcp_state::LISTEN, (80, 0), [[0; 16]; 2], 10), |_| true);
         let [server, client] = table.connections.as_slice() else { panic!("two connections: {table:?}") };
         assert_eq!(server.local, "127.0.0.1:80".parse().expect("an address"));
@@ -282,7 +282,7 @@ mod tests {
         let connection = &table.connections[0];
         assert!(connection.mptcp);
         assert_eq!((connection.state, connection.receive_queue), (tcp_state::ESTABLISHED, 14));
-        // Others of one inode there are none.
+        // Sockets that are not MPTCP do not share an inode.
         table.take(&answer(AF_INET, tcp_state::ESTABLISHED, (5001, 80), [v4(1), v4(2)], 12), |_| true);
         assert_eq!(table.connections.len(), 2);
         assert!(!table.connections[1].mptcp);

@@ -1,4 +1,4 @@
-//! What waits in the listen queues of the targets.
+//! Listen queues of the targets.
 
 use std::{fs, io, net::SocketAddr, os::unix::ffi::OsStrExt as _};
 
@@ -12,12 +12,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::{descriptor, event, netlink::DiagSocket};
 use crate::event::{Event, Timestamp, wire::ListenerEvent};
 
-/// Whose a listening socket is, is looked for again after so long.
+/// Time in nanoseconds after which the owner of a foreign listening socket is searched again.
 const FOREIGN_NS: u64 = 10_000_000_000;
-/// Sockets of others that are remembered.
+/// Maximum number of remembered sockets per table.
 const REMEMBERED: usize = 4096;
 
-/// A listening socket in which connections wait.
+/// A listening socket with waiting connections.
 #[derive(Clone, Copy, Debug)]
 struct Listener {
     inode: u32,
@@ -26,20 +26,20 @@ struct Listener {
     limit: u32,
 }
 
-/// Which listening sockets are the targets', and in which of them connections waited at the last look.
+/// Owners of listening sockets, and the sockets that had waiting connections at the last look.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
-    /// Process and descriptor.
+    /// Process ID and descriptor of the owner, by inode number.
     owners: FxHashMap<u32, (u32, i32)>,
     foreign: FxHashMap<u32, Timestamp>,
-    /// By namespace and inode: what was told at the last look, and of which process.
+    /// Socket and process of the last report, by namespace and inode number.
     waited: FxHashMap<(u32, u32), (Listener, u32)>,
 }
 
 impl Listeners {
-    /// Appends LISTENER for each listening socket of these processes in which connections wait, or did at the last look.
-    /// One dump of the listening sockets of a namespace for each family; whose they are is looked for only where some wait.
-    /// `pids` are all traced processes.
+    /// Appends a LISTENER event for each listening socket of these processes that has waiting connections, or had some
+    /// at the last look. Each namespace takes one dump per address family. The owner is searched only for sockets with
+    /// waiting connections. `pids` are all traced processes.
     pub(super) fn look(
         &mut self,
         sockets: &mut dyn Iterator<Item = (&mut DiagSocket, u32)>,
@@ -59,8 +59,9 @@ impl Listeners {
         Ok(())
     }
 
-    /// Takes one look at a namespace: the listening sockets in which connections wait. In others nobody waits any more:
-    /// they were accepted, or the socket was closed, or no traced process holds it.
+    /// Processes one dump of a namespace, which lists the sockets with waiting connections. Sockets that are no longer
+    /// listed are reported with 0: their connections were accepted, the socket was closed, or no traced process holds
+    /// it.
     fn take(&mut self, all: &[Listener], pids: &[u32], netns: u32, now: Timestamp, buffer: &mut Vec<u8>) {
         let mut seen = FxHashSet::default();
         for listener in all {
@@ -83,7 +84,7 @@ impl Listeners {
 
     fn owner(&mut self, inode: u32, pids: &[u32], now: Timestamp) -> Option<u32> {
         if let Some((pid, fd)) = self.owners.get(&inode) {
-            // It may have ended or closed the socket, which others may hold still (a server that forks).
+            // The process may have exited or closed the socket, and others may still hold it (a forking server).
             if pids.contains(pid) && holds(*pid, *fd, inode) {
                 return Some(*pid);
             }
@@ -108,13 +109,13 @@ impl Listeners {
     }
 }
 
-/// Whether a descriptor of a process is that socket.
+/// Whether a descriptor of a process refers to this socket.
 fn holds(pid: u32, fd: i32, inode: u32) -> bool {
     fs::read_link(format!("/proc/{pid}/fd/{fd}"))
         .is_ok_and(|link| descriptor::parse_socket(link.as_os_str().as_bytes()) == Some(inode))
 }
 
-/// Shows the listening sockets of a namespace.
+/// Reports the listening sockets of a namespace.
 fn read(socket: &mut DiagSocket, mut found: impl FnMut(Listener)) -> io::Result<()> {
     for family in [AF_INET, AF_INET6] {
         let socket_id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
@@ -139,7 +140,8 @@ fn read(socket: &mut DiagSocket, mut found: impl FnMut(Listener)) -> io::Result<
     Ok(())
 }
 
-/// Of a listening socket, `idiag_rqueue` is how many wait and `idiag_wqueue` how many may (`net/ipv4/tcp_diag.c`).
+/// Parses a listening socket: `idiag_rqueue` is the number of waiting connections, `idiag_wqueue` the backlog
+/// (`net/ipv4/tcp_diag.c`).
 fn parse(answer: &[u8]) -> Option<Listener> {
     let header = InetResponseHeader::parse(answer.get(..size_of::<InetResponseBuffer>())?).ok()?;
     let (address, port) = (header.socket_id.source_address, header.socket_id.source_port);
@@ -161,7 +163,7 @@ fn told(listener: Listener, pid: u32, netns: u32, now: Timestamp) -> ListenerEve
     )
 }
 
-/// How many descriptors a process has, and how many it may have.
+/// Number of open descriptors of a process, and its limit.
 fn descriptors(pid: u32) -> Option<(u32, u32)> {
     let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
@@ -182,7 +184,7 @@ mod tests {
         assert!(open > 2 && limit as i32 > file.as_raw_fd(), "{open} of {limit}");
     }
 
-    /// What one look tells: process, and how many wait.
+    /// Result of one look: process and number of waiting connections.
     fn look(listeners: &mut Listeners, all: &[Listener], pids: &[u32], time: u64) -> Vec<(u32, u32)> {
         let mut buffer = Vec::new();
         listeners.take(all, pids, 1, Timestamp(time), &mut buffer);
@@ -206,17 +208,17 @@ mod tests {
         let local = socket.local_addr().expect("its address");
         let all = [Listener { inode, local, waiting: 3, limit: 128 }];
         let mut listeners = Listeners::default();
-        // Who was known to hold it does so no longer; this process does.
+        // The remembered owner no longer holds the socket; this process does.
         listeners.owners.insert(inode, (u32::MAX, fd));
         assert_eq!(look(&mut listeners, &all, &[u32::MAX, own], 1), [(own, 3)]);
         assert_eq!(look(&mut listeners, &all, &[own], 2), [(own, 3)]);
-        // Another namespace says nothing of it; then the socket is in the dump no more.
+        // A dump of another namespace does not affect it. Then the socket is no longer listed.
         let mut buffer = Vec::new();
         listeners.take(&[], &[own], 2, Timestamp(3), &mut buffer);
         assert!(buffer.is_empty());
         assert_eq!(look(&mut listeners, &[], &[own], 4), [(own, 0)]);
         assert_eq!(look(&mut listeners, &[], &[own], 5), []);
-        // No traced process holds it any more.
+        // No traced process holds the socket any more.
         assert_eq!(look(&mut listeners, &all, &[own], 6), [(own, 3)]);
         assert_eq!(look(&mut listeners, &all, &[], 7), [(own, 0)]);
     }

@@ -1,8 +1,8 @@
-//! Connections that were there before tracing began, and what the kernel says of connections now.
+//! Connections that exist when tracing begins, and the current kernel state of connections.
 //!
-//! Sockets are found among the descriptors of the targets and looked up by `sock_diag` in each target's own network
-//! namespace. `sock_diag` does not tell the age of a connection (nor does the socket's inode, whose times are zero);
-//! what is known is how long ago bytes last moved, which the PROBE events carry: the age is at least that.
+//! The descriptors of the targets reveal their sockets, and `sock_diag` in each target's network namespace describes
+//! them. Neither `sock_diag` nor the socket's inode, whose times are zero, reports the age of a connection. PROBE
+//! events carry the time since bytes last moved, which is a lower bound of the age.
 //!
 //! Cost: see [`Prober::probe`].
 
@@ -33,71 +33,72 @@ use crate::{
     host::{confine::Duty, process::all_pids},
 };
 
-/// The moment now on the clock of all events.
+/// Current time of the clock that all events use.
 pub fn now() -> Timestamp {
     let time = clock_gettime(ClockId::Monotonic);
     Timestamp(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
-/// What [`Prober::find`] found.
+/// Result of [`Prober::find`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// TCP connections.
+    /// Number of TCP connections.
     pub tcp: usize,
-    /// Unix stream connections.
+    /// Number of Unix stream connections.
     pub unix: usize,
-    /// What could not be looked at, why, and what to do about it: to be said, as those connections then lack addresses.
+    /// Messages on parts that could not be read, with remedies. The affected connections lack addresses.
     pub notes: Vec<String>,
 }
 
-/// A network namespace in which targets live.
+/// A network namespace of targets.
 #[derive(Debug)]
 struct Namespace {
     inode: u64,
     socket: DiagSocket,
 }
 
-/// With more questions than this, one look at all sockets is cheaper than to ask for each.
+/// Number of queries above which one dump of all sockets is cheaper than single queries.
 const ASK_ONE_BY_ONE: usize = 64;
-/// Sockets whose keys, or of which it is known what they are not, are remembered. Beyond it all are forgotten.
+/// Maximum number of remembered sockets per table; at the limit, the tables are cleared.
 const REMEMBERED: usize = 40_000;
 
-/// Network namespaces that are looked into, at most. A process without privilege can make them, and the socket keeps each there.
+/// Maximum number of network namespaces. Unprivileged processes can create them, and the `sock_diag` socket keeps each
+/// alive.
 const MAX_NAMESPACES: usize = 256;
 
-/// That costs a system call for each process of the host.
+/// Minimum time in nanoseconds between two scans of all processes; a scan costs a system call per process.
 const BETWEEN_LOOKS_NS: u64 = 1_000_000_000;
 
-/// Asks the kernel about connections, in whatever network namespaces the targets live.
+/// Queries the kernel about connections in the network namespaces of the targets.
 #[derive(Debug, Default)]
 pub struct Prober {
     namespaces: Vec<Namespace>,
-    /// By inode: index of the namespace, the key there, and whether it was accepted.
+    /// Index of the namespace, key, and whether it was accepted, by inode number.
     keys: FxHashMap<u32, (usize, Key, bool)>,
-    /// MPTCP connections, which have no key: subflows come and go.
+    /// Inode numbers of MPTCP connections. They have no key, as subflows come and go.
     mptcp: FxHashSet<u32>,
-    /// Not there when all were looked at last.
+    /// Inode numbers that were missing from the last complete dump.
     missed: FxHashSet<u32>,
-    /// By inode, of Unix sockets: index of the namespace.
+    /// Index of the namespace of each Unix socket, by inode number.
     unix: FxHashMap<u32, usize>,
-    /// Asked for and not found: closed by now, or of another kind.
+    /// Inode numbers that were not found: closed, or of another kind.
     unknown: FxHashSet<u32>,
-    /// Sockets that threads waited on, which are no UDP ones with a peer.
+    /// Inode numbers of sockets that threads wait on and that are no connected UDP sockets.
     no_udp: FxHashSet<u64>,
     listeners: listen::Listeners,
-    /// When all processes were looked at last, for namespaces without any.
+    /// Time of the last scan of all processes for empty namespaces.
     looked_for_empty: Timestamp,
 }
 
 impl Prober {
-    /// One that knows no namespace yet.
+    /// Creates a prober without namespaces.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Finds the connections of these processes. Appends, for each, SOCKET (`FOUND`) and then PROBE, and
-    /// SOCKET_NAME before that for Unix stream sockets. A connection that several of the processes hold comes once, for the first.
-    /// Also remembers the processes' namespaces for [`Self::probe`].
+    /// Finds the connections of these processes. Appends SOCKET (`FOUND`) and PROBE for each, and SOCKET_NAME for Unix
+    /// stream sockets. A connection that several processes hold is reported once, for the first of them. Remembers the
+    /// namespaces of the processes for [`Self::probe`].
     pub fn find(&mut self, pids: &[u32], buffer: &mut Vec<u8>) -> Found {
         let mut found = Found::default();
         let mut held: FxHashMap<u64, FxHashMap<u32, (u32, i32)>> = FxHashMap::default();
@@ -114,7 +115,7 @@ impl Prober {
                         }
                     }
                 }
-                // An ended process has no connections: nothing is missing.
+                // A process that has exited has no connections.
                 (Err(error), _) | (_, Err(error)) if has_ended(&error) => {}
                 (Err(error), _) => found.notes.push(note(pid, "its descriptors", &error)),
                 (_, Err(error)) => found.notes.push(note(pid, "its network namespace", &error)),
@@ -144,11 +145,11 @@ impl Prober {
         found
     }
 
-    /// Remembers the network namespace of a process, which then outlives it; gives its inode number.
+    /// Remembers the network namespace of a process, even beyond its exit. Returns the inode number of the namespace.
     ///
     /// # Errors
     ///
-    /// What the kernel says where the process is gone or its namespace must not be entered (`CAP_SYS_ADMIN`).
+    /// The error of the kernel if the process is gone or its namespace must not be entered (`CAP_SYS_ADMIN`).
     pub fn add_namespace_of(&mut self, pid: u32) -> io::Result<u64> {
         let file = File::open(format!("/proc/{pid}/ns/net"))?;
         let inode = file.metadata()?.ino();
@@ -168,7 +169,7 @@ impl Prober {
         Ok(inode)
     }
 
-    /// Those in which no process is any more. What is remembered of connections goes with them: it names namespaces by their place.
+    /// Removes namespaces without processes, and all remembered connections, which refer to namespaces by index.
     fn forget_empty_namespaces(&mut self, inhabited: &FxHashSet<u64>) {
         self.namespaces.retain(|namespace| inhabited.contains(&namespace.inode));
         self.keys.clear();
@@ -177,17 +178,18 @@ impl Prober {
         self.unknown.clear();
     }
 
-    /// Appends a PROBE for each of these TCP connections that there still is; gives how many. The processes' namespaces
-    /// are those that [`Self::find`] and [`Self::add_namespace_of`] were told of.
+    /// Appends a PROBE event for each of these TCP connections that still exists. Returns their number. Covers the
+    /// namespaces of [`Self::find`] and [`Self::add_namespace_of`].
     ///
-    /// One dump for each address family and namespace, of all its TCP sockets, however few are asked for. Measured on
-    /// a 2-core x86-64 with 10,000 open connections (20,000 sockets, as both ends were there), without optimisation:
-    /// 22 ms for 10 connections, 41 ms for all; finding them at first 190 ms. The test
-    /// `ten_thousand_connections_are_found_and_probed` prints it. Once a second that is 2 to 4 % of one processor.
+    /// Takes one dump of all TCP sockets per address family and namespace, however few are requested. Measured on a
+    /// 2-core x86-64 with 10,000 open connections (20,000 sockets, as both ends were on the host) in a debug build: 22
+    /// ms for 10 connections, 41 ms for all; the first find takes 190 ms. The test
+    /// `ten_thousand_connections_are_found_and_probed` prints the times. Once a second this costs 2 to 4 % of one
+    /// processor.
     ///
     /// # Errors
     ///
-    /// The first error of a dump; the events of the namespaces before it are there.
+    /// The first error of a dump; the events of the namespaces before it have been appended.
     pub fn probe(&mut self, connections: &[SocketInode], buffer: &mut Vec<u8>) -> io::Result<usize> {
         if connections.is_empty() {
             return Ok(0);
@@ -196,15 +198,16 @@ impl Prober {
         Ok(self.look_at(&wanted, buffer)?.len())
     }
 
-    /// The same for all connections that are taken for open, with the namespace of each; those that the kernel does not have
-    /// any more are told as such. No end of a connection is known where its event was lost.
+    /// Probes all connections that are considered open, given with their namespaces, and reports those that no longer
+    /// exist. Without this, a connection whose closing event was lost would stay open.
     ///
-    /// A dump that is in several parts may pass over a connection while others come and go. So one must be missing twice,
-    /// and where its key is known, the kernel is asked for it alone. One of a namespace that is not looked at is not missing.
+    /// A dump in several parts may skip a connection while others come and go. A connection is therefore reported only
+    /// after it is missing from two dumps, and also from a query of its own if its key is known. Connections of unknown
+    /// namespaces are ignored.
     ///
     /// # Errors
     ///
-    /// As of [`Self::probe`].
+    /// The errors of [`Self::probe`].
     pub fn reconcile(&mut self, open: &FxHashMap<u64, u32>, buffer: &mut Vec<u8>) -> io::Result<()> {
         let time = now();
         let wanted = open.keys().filter_map(|inode| u32::try_from(*inode).ok()).collect();
@@ -223,14 +226,14 @@ impl Prober {
             }
         }
         self.missed = missed;
-        // What is over makes room: beyond the limit no key is kept, and a dump alone would say what is gone.
+        // Closed connections make room, as no keys are kept beyond the limit and then a dump alone would decide.
         let is_open = |inode: &u32| open.contains_key(&u64::from(*inode));
         self.keys.retain(|inode, _| is_open(inode));
         self.mptcp.retain(is_open);
         Ok(())
     }
 
-    /// Whether the kernel has the connection, where it is known by which key.
+    /// Whether the kernel still has the connection; false if its key is unknown.
     fn is_there(&mut self, inode: u32) -> io::Result<bool> {
         let Some((index, key, _)) = self.keys.get(&inode) else { return Ok(false) };
         let Some(namespace) = self.namespaces.get_mut(*index) else { return Ok(false) };
@@ -241,7 +244,7 @@ impl Prober {
         Ok(is_there)
     }
 
-    /// Looks at all TCP sockets; gives those of the wanted ones that are there.
+    /// Dumps all TCP sockets. Returns the wanted ones that exist.
     fn look_at(&mut self, wanted: &FxHashSet<u32>, buffer: &mut Vec<u8>) -> io::Result<FxHashSet<u32>> {
         let mut found = FxHashSet::default();
         for (index, namespace) in self.namespaces.iter_mut().enumerate() {
@@ -262,19 +265,19 @@ impl Prober {
         Ok(found)
     }
 
-    /// The same for the few connections of which calls are open, Unix stream sockets as well: each is asked for alone,
-    /// which costs some 5 us, where it is known by which key. Others are looked for among all once. Of those that connect,
-    /// SOCKET (`FOUND`) says where to.
+    /// Probes the few connections with open calls, including Unix stream sockets. Connections with a known key are
+    /// queried one by one, at about 5 us each; others are searched once in a dump. For connecting sockets, a SOCKET
+    /// event (`FOUND`) carries the address.
     ///
     /// # Errors
     ///
-    /// As of [`Self::probe`].
+    /// The errors of [`Self::probe`].
     pub fn ask(&mut self, connections: &[SocketInode], buffer: &mut Vec<u8>) -> io::Result<usize> {
         let inodes = connections.iter().filter_map(|inode| u32::try_from(inode.0).ok());
         let (unix, wanted): (Vec<u32>, Vec<u32>) =
             inodes.filter(|inode| !self.unknown.contains(inode)).partition(|inode| self.unix.contains_key(inode));
         let mut count = 0;
-        // Beyond that, the rest waits for the next question.
+        // The rest is covered by later queries.
         for inode in unix.into_iter().take(ASK_ONE_BY_ONE) {
             count += usize::from(self.ask_unix(inode, buffer)?);
         }
@@ -285,7 +288,7 @@ impl Prober {
         for inode in wanted {
             let Some((index, key, accepted)) = self.keys.get(&inode) else { continue };
             let Some(namespace) = self.namespaces.get_mut(*index) else { continue };
-            // The inode is compared as well: sockets that are being closed answer without one.
+            // The inode is compared, as closing sockets answer without one.
             match inet::read_one(&mut namespace.socket, key)?.filter(|tcp| tcp.inode == inode) {
                 Some(tcp) => {
                     let time = now();
@@ -299,7 +302,7 @@ impl Prober {
         Ok(count)
     }
 
-    /// PROBE of a Unix stream socket; whether it is there.
+    /// Appends the PROBE event of a Unix stream socket. Returns whether it exists.
     fn ask_unix(&mut self, inode: u32, buffer: &mut Vec<u8>) -> io::Result<bool> {
         let namespace = self.unix.get(&inode).and_then(|index| self.namespaces.get_mut(*index));
         let found =
@@ -338,11 +341,11 @@ impl Prober {
         Ok(count)
     }
 
-    /// Whether the inode is that of a Unix stream socket, which is remembered then, and its PROBE appended.
+    /// Probes and remembers a Unix stream socket. Returns whether the inode belongs to one.
     fn look_for_unix(&mut self, inode: u32, buffer: &mut Vec<u8>) -> bool {
         for index in 0..self.namespaces.len() {
             self.unix.insert(inode, index);
-            // Without the module unix_diag there is no answer.
+            // The module unix_diag may be missing.
             if self.ask_unix(inode, buffer).unwrap_or(false) {
                 return true;
             }
@@ -351,18 +354,19 @@ impl Prober {
         false
     }
 
-    /// Appends a LISTENER for each listening socket of these processes in which connections wait, or did at the last look.
+    /// Appends a LISTENER event for each listening socket of these processes that has waiting connections, or had some
+    /// at the last look.
     ///
     /// # Errors
     ///
-    /// The first error of a dump; the events before it are there.
+    /// The first error of a dump; the events before it have been appended.
     pub fn look_at_listeners(&mut self, pids: &[u32], buffer: &mut Vec<u8>) -> io::Result<()> {
         let mut sockets = self.namespaces.iter_mut().map(|namespace| (&mut namespace.socket, namespace.inode as u32));
         self.listeners.look(&mut sockets, pids, now(), buffer)
     }
 
-    /// Says of threads that wait on a UDP socket where its peer is. Looks at the UDP sockets only where a thread waits
-    /// on a socket that is not known to be another.
+    /// Fills in the peers of UDP sockets that threads wait on. Dumps the UDP sockets only if a thread waits on a socket
+    /// of unknown kind.
     pub fn name_udp(&mut self, threads: &mut [ThreadEvent]) {
         let waited: Vec<u64> = threads.iter().map(|thread| thread.connection).filter(|inode| *inode != 0).collect();
         let is_tcp = |inode: &u64| u32::try_from(*inode).is_ok_and(|inode| self.keys.contains_key(&inode));
@@ -374,7 +378,7 @@ impl Prober {
         }
         let mut peers = FxHashMap::default();
         for namespace in &mut self.namespaces {
-            // What could not be looked at stays unnamed.
+            // On errors the sockets stay unnamed.
             let _ = inet::udp_peers(
                 &mut namespace.socket,
                 |inode| waited.contains(&u64::from(inode)),
@@ -392,7 +396,7 @@ impl Prober {
     }
 }
 
-/// The network namespaces of all processes that there are.
+/// Inode numbers of the network namespaces of all processes.
 fn namespaces_of_processes() -> FxHashSet<u64> {
     let inode = |pid| fs::metadata(format!("/proc/{pid}/ns/net")).ok().map(|meta| meta.ino());
     all_pids().filter_map(inode).collect()
@@ -411,7 +415,8 @@ fn find_tcp(namespace: &mut Namespace, held: &FxHashMap<u32, (u32, i32)>, buffer
     Ok(table.connections.len())
 }
 
-/// The Unix stream connections; whether the search for their peers' holders was whole.
+/// Finds the Unix stream connections. Returns their number, and whether the search for the holders of peers was
+/// complete.
 fn find_unix(
     namespace: &mut Namespace,
     held: &FxHashMap<u32, (u32, i32)>,
@@ -433,12 +438,12 @@ fn find_unix(
     Ok((connections.len(), whole))
 }
 
-/// Whether an error says that the process is gone.
+/// Whether an error means that the process has exited.
 pub(crate) fn has_ended(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
-/// What is not known while it cannot be looked into the namespace of a process that came later.
+/// Message for a process whose network namespace cannot be entered.
 pub(crate) fn unseen_namespace(pid: u32, error: &io::Error) -> String {
     format!(
         "the network namespace of process {pid} cannot be entered ({error}){}: the kernel is not asked about its connections, so \
@@ -447,7 +452,7 @@ pub(crate) fn unseen_namespace(pid: u32, error: &io::Error) -> String {
     )
 }
 
-/// Why the kernel does not permit it, as far as that is known: to go into the message after the error.
+/// Suffix for a message with the reason why the kernel denied permission, if known.
 pub(crate) fn why_refused(error: &io::Error) -> String {
     if error.kind() != io::ErrorKind::PermissionDenied {
         return String::new();
@@ -458,7 +463,7 @@ pub(crate) fn why_refused(error: &io::Error) -> String {
     }
 }
 
-/// What could not be looked at, and what to do.
+/// Message on a part that could not be read, with a remedy.
 fn note(pid: u32, what: &str, error: &io::Error) -> String {
     let advice = match error.kind() {
         io::ErrorKind::PermissionDenied => "run pidtap with `sudo`",
@@ -487,7 +492,7 @@ mod tests {
 
     #[test]
     fn namespaces_without_processes_make_room() {
-        // No namespace has such a number: the kernel's have 32 bits.
+        // No namespace has such a number: those of the kernel have 32 bits.
         let mut prober = with_namespaces((0..MAX_NAMESPACES as u64).map(|index| u64::MAX - index));
         let own = prober.add_namespace_of(std::process::id()).expect("there is room");
         assert_eq!(prober.namespaces.iter().map(|namespace| namespace.inode).collect::<Vec<_>>(), [own]);
@@ -496,7 +501,7 @@ mod tests {
     #[test]
     fn where_all_are_inhabited_one_more_is_refused() {
         let mut prober = with_namespaces((0..MAX_NAMESPACES as u64).map(|index| u64::MAX - index));
-        // They were looked at just now.
+        // The processes were scanned just now.
         prober.looked_for_empty = now();
         let error = prober.add_namespace_of(std::process::id()).expect_err("there is no room");
         assert!(unseen_namespace(7, &error).contains("256 network namespaces"), "{error}");

@@ -1,6 +1,6 @@
-//! A `sock_diag` socket in a network namespace, and dumps over it.
+//! A `sock_diag` socket in a network namespace, with single queries and dumps.
 //!
-//! Framing is `netlink-packet-core`'s; the socket itself is rustix's, which this program has already.
+//! `netlink-packet-core` does the framing. rustix, which this program already uses, provides the socket.
 
 use std::{fs::File, io, os::unix::fs::MetadataExt as _, thread, time::Duration};
 
@@ -20,14 +20,14 @@ const ERROR: u16 = 2;
 /// `NLMSG_DONE`.
 const DONE: u16 = 3;
 
-/// The kernel fills at most 32 KiB of a dump at once, however large the buffer.
+/// Size of the receive buffer. The kernel fills at most 32 KiB per part of a dump, however large the buffer.
 const BUFFER_SIZE: usize = 32 * 1024;
 
-/// A dump answers at once; silence for this long is a fault.
+/// Receive timeout. Dumps are answered at once, so longer silence is a fault.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// A `sock_diag` socket. It stays in the namespace in which it was opened, whoever uses it and whatever becomes of the
-/// process by which the namespace was reached.
+/// A `sock_diag` socket. It stays in the namespace in which it was opened, independent of its user and of the process
+/// that the namespace was reached by.
 #[derive(Debug)]
 pub(super) struct DiagSocket {
     socket: OwnedFd,
@@ -35,14 +35,14 @@ pub(super) struct DiagSocket {
 }
 
 impl DiagSocket {
-    /// Opens one in the namespace that `namespace` (a file `/proc/PID/ns/net`) is.
+    /// Opens a socket in the network namespace of the file `/proc/PID/ns/net`.
     pub(super) fn open(namespace: &File) -> io::Result<Self> {
         let own = std::fs::metadata("/proc/thread-self/ns/net")?.ino();
         let socket = if namespace.metadata()?.ino() == own {
             open_here()?
         } else {
             let namespace = namespace.try_clone()?;
-            // A thread of its own, which ends: no other code ever runs in the target's namespace.
+            // A temporary thread, so that no other code ever runs in the target's namespace.
             thread::Builder::new()
                 .name("netns".to_owned())
                 .spawn(move || {
@@ -55,14 +55,14 @@ impl DiagSocket {
         Ok(Self { socket, buffer: vec![0; BUFFER_SIZE] })
     }
 
-    /// Asks for the one socket that `request` means and hands the answer to `take`; whether there is such a socket.
+    /// Queries a single socket and passes the response to `take`. Returns whether the socket exists.
     pub(super) fn one(&mut self, request: SockDiagMessage, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
         self.send(request, NLM_F_REQUEST)?;
         let (length, _) = recv(&self.socket, &mut self.buffer[..], RecvFlags::empty())?;
         match take_messages(&self.buffer[..length], &mut take) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            // Addresses and ports are another socket's by now.
+            // The addresses and ports belong to another socket now.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::STALE.raw_os_error()) => Ok(false),
             Err(error) => Err(error),
         }
@@ -79,7 +79,7 @@ impl DiagSocket {
         Ok(())
     }
 
-    /// Asks for all sockets that `request` means and hands each answer to `take`.
+    /// Dumps the sockets that match `request` and passes each response to `take`.
     pub(super) fn dump(&mut self, request: SockDiagMessage, mut take: impl FnMut(&[u8])) -> io::Result<()> {
         self.send(request, NLM_F_REQUEST | NLM_F_DUMP)?;
         loop {
@@ -100,7 +100,7 @@ fn open_here() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Hands the answers in one datagram to `take`; whether it was the last.
+/// Passes the responses in one datagram to `take`. Returns whether the dump is complete.
 fn take_messages(mut bytes: &[u8], take: &mut impl FnMut(&[u8])) -> io::Result<bool> {
     while !bytes.is_empty() {
         let message = NetlinkBuffer::new_checked(bytes).map_err(io::Error::other)?;
@@ -109,14 +109,14 @@ fn take_messages(mut bytes: &[u8], take: &mut impl FnMut(&[u8])) -> io::Result<b
             ERROR => return code(message.payload()).map(|()| true),
             _ => take(message.payload()),
         }
-        // Messages are padded to four bytes; the last need not be.
+        // Messages are padded to four bytes, except possibly the last.
         let whole = (message.length() as usize).next_multiple_of(4);
         bytes = bytes.get(whole..).unwrap_or_default();
     }
     Ok(false)
 }
 
-/// The error number with which `ERROR` and `DONE` begin.
+/// Result of the errno at the start of `ERROR` and `DONE` messages.
 fn code(payload: &[u8]) -> io::Result<()> {
     match payload.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes)) {
         Some(code) if code < 0 => Err(io::Error::from_raw_os_error(-code)),
@@ -156,7 +156,7 @@ mod tests {
     fn errors_of_the_kernel_come_through() {
         let error = taken(&message(ERROR, &(-2i32).to_ne_bytes())).0.expect_err("ENOENT");
         assert_eq!(error.raw_os_error(), Some(2));
-        // Cut anywhere, a datagram is an error or ends early; never a panic.
+        // A datagram cut anywhere gives an error or an early end, but no panic.
         let whole = [message(20, b"one"), message(DONE, &[0; 4])].concat();
         for end in 0..whole.len() {
             let _ = taken(&whole[..end]);

@@ -1,4 +1,4 @@
-//! Unix stream sockets of a network namespace: path, peer, and who holds the peer.
+//! Unix stream sockets of a network namespace: path, peer, and the process that holds the peer.
 
 use std::{
     fs, io,
@@ -16,32 +16,32 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::{descriptor, netlink::DiagSocket};
 use crate::event::wire::tcp_state;
 
-/// The search for the holders of peers reads the descriptors of every process. It stops after this time: on a host with
-/// hundreds of thousands of descriptors, to attach soon is worth more than to know all peers.
+/// Time limit of the search for the holders of peers, which reads the descriptors of every process. On a host with
+/// hundreds of thousands of descriptors, attaching soon matters more than knowing all peers.
 const SEARCH_TIME: Duration = Duration::from_millis(300);
 
-/// What is known of one Unix stream socket.
+/// A Unix stream socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct UnixSocket {
-    /// Path without the final NUL, or an abstract name with its leading NUL; empty where it has none.
+    /// Path without the final NUL, or an abstract name with its leading NUL; empty if the socket has no name.
     pub(super) path: Vec<u8>,
-    /// Inode of the peer, 0 where there is none.
+    /// Inode number of the peer; 0 if there is none.
     pub(super) peer: u32,
-    /// Bytes that were not read; of one that listens, connections that were not accepted.
+    /// Unread bytes; for a listening socket, the number of connections that wait for `accept`.
     pub(super) receive_queue: u32,
-    /// Memory of what the peer has not read; of one that listens, how many connections may wait.
+    /// Memory of the bytes that the peer has not read; for a listening socket, the backlog.
     pub(super) send_queue: u32,
-    /// The peer has closed, or sends no more.
+    /// Whether the peer has closed the connection or shut down sending.
     pub(super) peer_closed: bool,
 }
 
 /// `RCV_SHUTDOWN` of `include/net/sock.h`.
 const RECEIVE_SHUTDOWN: u8 = 1;
-/// A cookie that fits every socket.
+/// Cookie that matches every socket.
 const ANY_COOKIE: [u8; 8] = [0xff; 8];
 
-/// The connected stream socket with this inode, as it is now; `None` where there is none. The kernel walks its table of
-/// Unix sockets for it.
+/// Queries the connected stream socket with this inode number; `None` if there is none. The kernel scans its table of
+/// Unix sockets.
 pub(super) fn read_one(socket: &mut DiagSocket, inode: u32) -> io::Result<Option<UnixSocket>> {
     let request = UnixRequest {
         state_flags: StateFlags::all(),
@@ -54,8 +54,8 @@ pub(super) fn read_one(socket: &mut DiagSocket, inode: u32) -> io::Result<Option
     Ok(table.sockets.remove(&inode))
 }
 
-/// The same, with the bytes that its peer has not read for its send queue, where the peer is in the same namespace: the
-/// kernel tells only how much memory they take (`unix_outq_len`).
+/// Like [`read_one`], with the number of bytes that the peer has not read as the send queue, if the peer is in the same
+/// namespace. The kernel itself reports only the memory that these bytes take (`unix_outq_len`).
 pub(super) fn read_with_peer(socket: &mut DiagSocket, inode: u32) -> io::Result<Option<UnixSocket>> {
     let Some(mut unix) = read_one(socket, inode)? else { return Ok(None) };
     if unix.send_queue > 0
@@ -67,7 +67,7 @@ pub(super) fn read_with_peer(socket: &mut DiagSocket, inode: u32) -> io::Result<
     Ok(Some(unix))
 }
 
-/// All Unix stream sockets of a namespace, by inode.
+/// Unix stream sockets of a namespace, by inode number.
 #[derive(Debug, Default)]
 pub(super) struct UnixTable {
     sockets: FxHashMap<u32, UnixSocket>,
@@ -87,18 +87,18 @@ impl UnixTable {
         Ok(table)
     }
 
-    /// A connected socket; `None` for what is not connected, not a stream, or not known.
+    /// Returns a connected stream socket; `None` for any other inode number.
     pub(super) fn connection(&self, inode: u32) -> Option<&UnixSocket> {
         self.sockets.get(&inode).filter(|socket| socket.peer != 0)
     }
 
-    /// Bytes that the peer has not read, where it is in this table.
+    /// Number of bytes that the peer has not read; if the peer is not in this table, the memory that they take.
     pub(super) fn unread_by_peer(&self, socket: &UnixSocket) -> u32 {
         self.sockets.get(&socket.peer).map_or(socket.send_queue, |peer| peer.receive_queue)
     }
 
-    /// The listening side's path, and whether this is that side (a socket listens at its path; false where the
-    /// listener is gone). An accepted socket has its listener's path; one that connected mostly has none of its own.
+    /// Path of the listening side, and whether this socket is that side; false if the listener is gone. An accepted
+    /// socket has the path of its listener; a connecting socket usually has none.
     pub(super) fn path<'a>(&'a self, socket: &'a UnixSocket) -> (&'a [u8], bool) {
         if self.listening.contains(&socket.path) {
             return (&socket.path, true);
@@ -140,15 +140,15 @@ impl UnixTable {
     }
 }
 
-/// Which process holds each of these sockets, as far as [`SEARCH_TIME`] allows; whether all processes were looked at.
-/// Where several hold one, the first found is given.
+/// Finds a process that holds each of these sockets, within [`SEARCH_TIME`]. Also returns whether all processes were
+/// searched.
 pub(super) fn holders(wanted: &FxHashSet<u32>, first: &[u32]) -> (FxHashMap<u32, u32>, bool) {
     let mut found = FxHashMap::default();
     if wanted.is_empty() {
         return (found, true);
     }
     let deadline = Instant::now() + SEARCH_TIME;
-    // Targets often talk to each other.
+    // The targets first, as they often talk to each other.
     for pid in first.iter().copied().chain(by_descriptors()) {
         for descriptor in descriptor::sockets(pid).unwrap_or_default() {
             if wanted.contains(&descriptor.inode) {
@@ -165,8 +165,8 @@ pub(super) fn holders(wanted: &FxHashSet<u32>, first: &[u32]) -> (FxHashMap<u32,
     (found, true)
 }
 
-/// All processes, those with few descriptors first, so that one with very many does not use up the time. Linux tells the
-/// number as the size of the folder since 6.2; before, the order is that of `/proc`.
+/// All processes, those with few descriptors first, so that a single process cannot use up the time. Since Linux 6.2
+/// the size of the directory is the number of descriptors; before, the order is that of `/proc`.
 fn by_descriptors() -> impl Iterator<Item = u32> {
     let mut processes: Vec<(u64, u32)> = fs::read_dir("/proc")
         .into_iter()
@@ -184,7 +184,7 @@ fn by_descriptors() -> impl Iterator<Item = u32> {
 mod tests {
     use super::*;
 
-    /// An answer of `unix_diag`: `unix_diag_msg`, then attributes.
+    /// A `unix_diag` response: `unix_diag_msg`, then attributes.
     fn answer(state: u8, inode: u32, attributes: &[(u16, &[u8])]) -> Vec<u8> {
         let mut bytes = vec![1, 1, state, 0];
         bytes.extend(inode.to_ne_bytes());
@@ -210,7 +210,7 @@ mod tests {
         ));
         let socket = table.connection(11).expect("it is connected").clone();
         assert_eq!((socket.receive_queue, socket.send_queue, socket.peer_closed), (7, 900, true));
-        // Without its peer, the memory is all that is known.
+        // Without the peer, only the memory is known.
         assert_eq!(table.unread_by_peer(&socket), 900);
         let queues = [20u32.to_ne_bytes(), 0u32.to_ne_bytes()].concat();
         table.take(&answer(tcp_state::ESTABLISHED, 12, &[(UNIX_DIAG_RQLEN, &queues), (UNIX_DIAG_SHUTDOWN, &[0])]));
