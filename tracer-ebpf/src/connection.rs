@@ -14,25 +14,14 @@ use crate::{
         NET_INUM, SK_FAMILY, SK_FLAGS, SK_LOCAL_PORT, SK_LOCAL_V4, SK_LOCAL_V6, SK_NET, SK_PROTOCOL, SK_REMOTE_PORT,
         SK_REMOTE_V4, SK_REMOTE_V6, SK_SHUTDOWN, SK_STATE, TCP_COPIED_SEQ, TCP_RCV_NXT, TCP_WRITE_SEQ,
     },
-    socket::{self, Socket},
+    socket::{self, AF_INET, AF_INET6, AF_UNIX},
     unix,
+    value::{Announcement, Familiar, Positions, Socket},
 };
 
-pub(crate) const AF_UNIX: u16 = 1;
-pub(crate) const AF_INET: u16 = 2;
-pub(crate) const AF_INET6: u16 = 10;
 const IPPROTO_TCP: u16 = 6;
 /// `SOCK_DONE` of `enum sock_flags`: the peer's FIN has arrived.
 const SOCK_DONE: u64 = 1 << 1;
-
-/// Where the two streams of a connection stand.
-#[derive(Clone, Copy)]
-pub(crate) struct Positions {
-    /// Next byte that the target will send.
-    pub(crate) send: u64,
-    /// Next byte that the target will read.
-    pub(crate) receive: u64,
-}
 
 /// A remembered connection.
 #[derive(Clone, Copy)]
@@ -43,16 +32,6 @@ pub(crate) struct Entry {
     pub(crate) fresh: bool,
     /// Positions are sequence numbers.
     pub(crate) sequence: bool,
-}
-
-/// A TCP connection that was announced.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Familiar {
-    /// Inode number of its socket.
-    inode: u64,
-    /// Process and descriptor by which it was used last.
-    holder: u64,
 }
 
 /// Finds what is remembered of a socket that a process uses by this descriptor, at this time, or begins to remember it;
@@ -153,20 +132,6 @@ pub(crate) fn positions(entry: &Entry, sk: u64) -> Option<Positions> {
     }
     let value = entry.value;
     Some(unsafe { Positions { send: (*value).sent, receive: (*value).received } })
-}
-
-/// What a SOCKET event says.
-#[derive(Clone, Copy)]
-pub(crate) struct Announcement {
-    pub(crate) socket: Socket,
-    pub(crate) positions: Positions,
-    /// Address that was passed to `connect`, in user space; 0 for none. A connect that failed leaves no trace of it
-    /// in the socket.
-    pub(crate) remote: u64,
-    pub(crate) fd: i32,
-    pub(crate) result: i32,
-    pub(crate) origin: u8,
-    pub(crate) sequence: bool,
 }
 
 /// Sends a SOCKET event. What it says goes through a map: a program and all that it calls have 512 bytes of stack together,

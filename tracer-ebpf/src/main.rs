@@ -22,6 +22,7 @@ mod probe;
 mod socket;
 mod target;
 mod unix;
+mod value;
 
 #[cfg(not(test))]
 #[panic_handler]

@@ -10,10 +10,7 @@ use tracer_common::{
     limit,
 };
 
-use crate::{
-    connection::{Announcement, Familiar},
-    payload::Transfer,
-};
+use crate::value::{Announcement, Familiar, Transfer};
 
 /// Entries of [`DESCRIPTOR_FILTER`]: a power of two. Descriptors of one process fall on slots of their own up to here.
 pub(crate) const DESCRIPTOR_SLOTS: u32 = 65_536;

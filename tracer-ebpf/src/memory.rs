@@ -85,3 +85,15 @@ pub(crate) unsafe fn fetch_add(place: *mut u64, addend: u64) -> u64 {
     }
     value
 }
+
+/// Gives `size` back, which must be at most `N`, and shows that bound to the verifier.
+#[inline(always)]
+pub(crate) fn bounded<const N: usize>(size: u32) -> u32 {
+    let mut size = u64::from(size);
+    // In assembly, for two reasons. The compiler knows the bound and would leave the check out. And it may put `N` into a
+    // register and compare the other way round: verifiers before Linux 6.8 decide a comparison with a constant only where
+    // the constant is on the right (`is_branch_taken`), so they follow a branch that is never taken, with a range whose
+    // lower bound exceeds its upper one, and refuse what comes after it.
+    unsafe { asm!("if {0} <= {1} goto +1", "{0} = {1}", inout(reg) size, const N) };
+    size as u32
+}

@@ -4,7 +4,7 @@
 //! `tracer_common::limit`, loops are `bpf_loop` callbacks, and what they share stands in [`Transfer`], whose numbers
 //! the verifier takes as unknown, so that one pass proves every turn of a loop.
 
-use core::{arch::asm, ffi::c_void};
+use core::ffi::c_void;
 
 use aya_ebpf::{
     helpers::generated::{bpf_loop, bpf_probe_read_user},
@@ -18,7 +18,8 @@ use tracer_common::{
 use crate::{
     control, emit,
     maps::{CALL_CAPTURE, DIRECT, EVENTS, TRANSFER},
-    memory::user,
+    memory::{bounded, user},
+    value::{FEW, Transfer, Vector},
 };
 
 const SMALLEST: usize = PAYLOAD_CLASSES[0];
@@ -30,47 +31,6 @@ const LARGEST: usize = MAX_PAYLOAD;
 const MAX_RECORDS: u32 = 4096;
 /// `UIO_MAXIOV`: buffers of one call at most.
 const MAX_VECTORS: u32 = 1024;
-
-/// One call's bytes on their way into the ring.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Transfer {
-    /// What every record of the call begins with.
-    pub(crate) event: DataEvent,
-    /// The buffer, where there is one.
-    pub(crate) buffer: u64,
-    /// The `struct iovec`s, where there are several; 0 otherwise.
-    pub(crate) vectors: u64,
-    /// How many.
-    pub(crate) vector_count: u64,
-    /// The one that is next.
-    vector: u64,
-    /// Bytes to pass over, from its start.
-    vector_skip: u64,
-    /// Bytes of the call that are done.
-    offset: u32,
-    /// Bytes of the call that are to be done.
-    limit: u32,
-    /// `recvmmsg`, `sendmmsg`: the `struct mmsghdr`s.
-    pub(crate) messages: u64,
-    /// Flags that each message starts with.
-    pub(crate) message_flags: u16,
-    /// Bytes of the event's stream are counted by sequence numbers.
-    pub(crate) sequence: u16,
-    pub(crate) reserved: u32,
-    /// Bytes that may go into the ring before it is asked again how full it is.
-    credit: u64,
-    /// The first of several buffers. Here, because a program and its callbacks have 512 bytes of stack together.
-    few: [Vector; FEW],
-}
-
-/// `struct iovec`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Vector {
-    pub(crate) base: u64,
-    pub(crate) length: u64,
-}
 
 /// The transfer of this processor.
 #[inline(always)]
@@ -124,9 +84,6 @@ pub(crate) fn deliver(transfer: *mut Transfer) {
         }
     }
 }
-
-/// Buffers that are looked at without a loop: head and body, or little more, is what most servers write.
-const FEW: usize = 4;
 
 /// Sends the events of a call with several buffers. True where the first of them holds all that is wanted: then it is
 /// made the only one, and nothing is sent yet.
@@ -268,18 +225,6 @@ fn record<const N: usize>(transfer: *mut Transfer, size: u32) -> bool {
     let goes_on = finish(transfer, unsafe { &raw mut (*place).event }, if read { size } else { 0 }, !read);
     record.submit(wake);
     goes_on
-}
-
-/// `size`, which is at most `N` anyway, in a way that the verifier sees.
-#[inline(always)]
-pub(crate) fn bounded<const N: usize>(size: u32) -> u32 {
-    let mut size = u64::from(size);
-    // In assembly, for two reasons. The compiler knows the bound and would leave the check out. And it may put `N` into a
-    // register and compare the other way round: verifiers before Linux 6.8 decide a comparison with a constant only where
-    // the constant is on the right (`is_branch_taken`), so they follow a branch that is never taken, with a range whose
-    // lower bound exceeds its upper one, and refuse what comes after it.
-    unsafe { asm!("if {0} <= {1} goto +1", "{0} = {1}", inout(reg) size, const N) };
-    size as u32
 }
 
 /// Writes a record's event and moves on. False where the call is done with.

@@ -8,19 +8,15 @@ use crate::{
         SOCKET_SK, SOCKET_TYPE, TASK_FILES,
     },
     target::Task,
+    value::Socket,
 };
 
+/// Address families.
+pub(crate) const AF_UNIX: u16 = 1;
+pub(crate) const AF_INET: u16 = 2;
+pub(crate) const AF_INET6: u16 = 10;
 /// `SOCK_STREAM`.
 const STREAM: u16 = 1;
-
-/// A stream socket.
-#[derive(Clone, Copy)]
-pub(crate) struct Socket {
-    /// Inode number in sockfs.
-    pub(crate) inode: u64,
-    /// `struct sock`.
-    pub(crate) sk: u64,
-}
 
 /// The stream socket that a descriptor of the running task names; none where it names something else.
 #[inline(always)]

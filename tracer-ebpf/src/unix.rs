@@ -7,13 +7,11 @@ use aya_ebpf::helpers::{
 use tracer_common::event::{SocketNameEvent, flag, kind, loss, origin};
 
 use crate::{
-    connection::AF_UNIX,
     emit,
     maps::{ANNOUNCEMENT, EVENTS},
-    memory::{kernel, pointer, user},
+    memory::{bounded, kernel, pointer, user},
     offset::{SK_FAMILY, UNIX_ADDRESS, UNIX_ADDRESS_LENGTH, UNIX_ADDRESS_NAME, UNIX_PEER},
-    payload::bounded,
-    socket,
+    socket::{self, AF_UNIX},
     target::Task,
 };
 

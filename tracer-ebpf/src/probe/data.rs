@@ -3,30 +3,20 @@
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use tracer_common::event::{call, direction, flag, kind, origin};
 
-use super::message;
+use super::message::{self, MessageHeader};
 use crate::{
     arch::Call,
-    connection::{self, Announcement, Entry, Positions},
+    connection::{self, Entry},
     memory::{self, user},
-    payload::{self, Transfer},
-    socket::{self, Socket},
+    payload, socket,
     target::Task,
+    value::{Announcement, Positions, Socket, Transfer, Vector},
 };
 
 pub(super) const MSG_OOB: u64 = 1;
 pub(super) const MSG_PEEK: u64 = 2;
 pub(super) const MSG_TRUNC: u64 = 0x20;
 pub(super) const MSG_ERRQUEUE: u64 = 0x2000;
-
-/// `struct user_msghdr`, as far as it is needed.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(super) struct MessageHeader {
-    name: u64,
-    name_length: u64,
-    pub(super) vectors: u64,
-    pub(super) vector_count: u64,
-}
 
 /// A data call of a target has returned.
 #[inline(always)]
@@ -175,7 +165,7 @@ fn asked_for_nothing(call: &Call) -> bool {
 /// True if there is no buffer, or a single empty one.
 #[inline(always)]
 fn no_room(vectors: u64, count: u64) -> bool {
-    count == 0 || (count == 1 && user::<payload::Vector>(vectors).is_some_and(|vector| vector.length == 0))
+    count == 0 || (count == 1 && user::<Vector>(vectors).is_some_and(|vector| vector.length == 0))
 }
 
 /// Positions of the call's own stream, before it moved `advance` bytes, and of the opposite one.

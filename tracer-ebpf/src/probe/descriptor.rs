@@ -8,13 +8,13 @@ use tracer_common::syscall;
 
 use crate::{
     arch::Call,
-    connection::{self, Announcement},
-    emit,
+    connection, emit,
     maps::DESCRIPTOR_SLOTS,
     memory::user,
-    socket::{self, Socket},
+    socket,
     target::Task,
     unix,
+    value::{Announcement, Socket},
 };
 
 const EBADF: i64 = -9;

@@ -5,11 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_loop;
 use tracer_common::event::flag;
 
-use super::data::MessageHeader;
-use crate::{
-    memory::user,
-    payload::{self, Transfer},
-};
+use crate::{memory::user, payload, value::Transfer};
 
 /// `UIO_MAXIOV`: messages of one call at most.
 const MAX_MESSAGES: u32 = 1024;
@@ -17,6 +13,16 @@ const MAX_MESSAGES: u32 = 1024;
 const SIZE: u64 = 64;
 /// Where `msg_len` stands in it.
 const LENGTH: u64 = 56;
+
+/// `struct user_msghdr`, as far as it is needed.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct MessageHeader {
+    name: u64,
+    name_length: u64,
+    pub(super) vectors: u64,
+    pub(super) vector_count: u64,
+}
 
 struct Sum {
     messages: u64,

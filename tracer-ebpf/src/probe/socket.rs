@@ -10,12 +10,12 @@ use tracer_common::{
 };
 
 use crate::{
-    connection::{self, Positions},
-    emit,
+    connection, emit,
     maps::CONNECTIONS,
     memory::kernel,
     offset::{SK_ERROR, SK_PROTOCOL},
     socket, target,
+    value::Positions,
 };
 
 const IPPROTO_TCP: u16 = 6;
