@@ -7,7 +7,7 @@ use pidtap::{
     engine::{Engine, EngineOptions, Update},
     event::Event,
     output::{
-        Output as _,
+        UpdateSink as _,
         json::{JsonOptions, JsonOutput},
     },
     recording::{EarlyEnd, EarlyEndReason, Reader},

@@ -11,7 +11,7 @@ use pidtap::{
         wire::{AttachedEvent, DataEvent, EventHeader, SocketEvent, TickEvent, call, direction, flag, origin},
     },
     output::{
-        Output as _,
+        UpdateSink as _,
         json::{JsonOptions, JsonOutput},
     },
 };

@@ -13,7 +13,7 @@ use pidtap::{
         },
     },
     output::{
-        Output,
+        UpdateSink,
         json::{JsonOptions, JsonOutput},
         line::{LineOptions, LineOutput},
     },
@@ -45,7 +45,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn measure(name: &str, only: &str, output: &mut dyn Output, updates: &[Update]) -> io::Result<()> {
+fn measure(name: &str, only: &str, output: &mut dyn UpdateSink, updates: &[Update]) -> io::Result<()> {
     if !name.contains(only) {
         return Ok(());
     }

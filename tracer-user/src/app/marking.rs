@@ -37,8 +37,20 @@ impl Marking {
         }
     }
 
-    /// What a recording keeps of it.
-    pub(super) fn kept(self) -> String {
+    /// The header of a recording that this machine makes now.
+    pub(super) fn header(self) -> Header {
+        let system = rustix::system::uname();
+        Header {
+            created_by: "pidtap".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: system.release().to_string_lossy().into_owned(),
+            arch: system.machine().to_string_lossy().into_owned(),
+            mark_key: self.kept(),
+        }
+    }
+
+    /// The key as a recording holds it; empty where it must not.
+    fn kept(self) -> String {
         if self.own { self.key.to_hex() } else { String::new() }
     }
 }

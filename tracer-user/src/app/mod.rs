@@ -2,8 +2,8 @@
 
 mod detectors;
 mod exit;
-mod live;
 mod marking;
+mod message;
 mod panics;
 mod pipeline;
 mod population;
@@ -12,8 +12,11 @@ mod relay;
 mod replay;
 mod run;
 mod screen;
-mod sink;
+mod signals;
+mod sinks;
 mod stderr;
+mod trace;
+mod tty;
 mod user;
 mod worker;
 mod writing;
@@ -22,10 +25,13 @@ use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 pub use exit::Exit;
-use live::{Ending, Plan, Signals, Trace};
 use marking::Marking;
+use message::say;
 pub use panics::show_harmless as show_panics_harmless;
 use screen::{Planned, Recorded, Running};
+use signals::{Signals, hangup_is_ignored};
+use sinks::Source;
+use trace::{Ending, Plan, Trace};
 
 use crate::{
     cli::{self, Cli, Command},
@@ -38,7 +44,6 @@ use crate::{
         privilege,
         process::{self, Permit, Target},
     },
-    text::escape::Visible,
 };
 
 /// Does what the command line says, and says on standard error what could not be done. `given` are the limits of before.
@@ -169,14 +174,14 @@ fn trace(
     permit: Permit,
     began: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<Exit> {
-    let mut sink = sink::open(output, sink::Source::Trace, Marking::of_trace(output)?)?;
-    let planned = sink.screens.take();
-    let (recorded, spool) = Recorded::of_trace(trace.record.as_deref(), sink.marking);
+    let mut sinks = sinks::open(output, Source::Trace, Marking::of_trace(output)?)?;
+    let planned = sinks.screens.take();
+    let (recorded, spool) = Recorded::of_trace(trace.record.as_deref(), sinks.marking);
     let spool = spool.filter(|_| planned.is_some());
-    let plan = Plan { targets, permit, output, detect, trace, sink, launched: false, spool };
+    let plan = Plan { targets, permit, output, detect, trace, sinks, launched: false, spool };
     block_on(async {
         // Before the probes: a Ctrl-C from here on ends the trace in order.
-        let mut signals = Signals::new(live::hangup_is_ignored())?;
+        let mut signals = Signals::new(hangup_is_ignored())?;
         let mut trace = Trace::start(plan)?;
         let mut screens = start(planned, recorded, &mut signals)?;
         began()?;
@@ -227,15 +232,6 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
         .build()
         .context("cannot listen to signals and timers; check the limit of open files (`ulimit -n`)")?
         .block_on(work)
-}
-
-/// One line on standard error, or on the screens. Nobody may be there to read it, which is no reason to end. The line may quote
-/// a name, a path or a recording: all of it is made harmless once more, line ends too.
-fn say(text: &str) {
-    if screen::say(text) {
-        return;
-    }
-    stderr::write(&format!("pidtap: {}\n", Visible(text)));
 }
 
 /// Whether whoever reads the results has gone: then nothing is left to do, and nothing went wrong.

@@ -1,68 +1,118 @@
-//! From events to what is printed: the same for a live trace and a recording.
+//! From events to the sinks: recordings, the engine, and what takes the engine's updates. The same for a live trace and a replay.
 
 use std::{
     io,
-    ops::Range,
+    ops::{ControlFlow, Range},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use tracer_common::event::loss;
 
 use super::{
-    screen::Spool,
-    writing::{Recording, Written},
+    message::say,
+    writing::{EventWriter, LineState, Spool},
 };
 use crate::{
     cli::{DetectArgs, OutputArgs},
     engine::{Control, Engine, EngineOptions, Update},
     event::{Event, wire::EventHeader},
-    output::Output,
+    output::UpdateSink,
+    recording::Lost,
 };
 
-/// What was typed for the engine.
+/// The options of the engine, from the command line.
 pub(super) fn options(output: &OutputArgs, detect: &DetectArgs) -> EngineOptions {
     EngineOptions { body_limit: output.body_limit, detectors: detect.options() }
 }
 
-/// Recording, engine and output, in this order.
+/// A sink of updates, and how it stands.
+pub(super) struct Output {
+    sink: Box<dyn UpdateSink + Send>,
+    /// The thread that writes the lines of the sink; `None` for screens.
+    lines: Option<LineState>,
+    /// The lines go to a terminal, whose width may change.
+    is_terminal: bool,
+    /// The error that ended the output. It takes nothing more.
+    failure: Option<io::Error>,
+}
+
+impl Output {
+    /// An output of lines, whose thread has the state `lines`.
+    pub(super) fn lines(sink: Box<dyn UpdateSink + Send>, lines: LineState, is_terminal: bool) -> Self {
+        Self { sink, lines: Some(lines), is_terminal, failure: None }
+    }
+
+    /// The output that screens show.
+    pub(super) fn screens(sink: Box<dyn UpdateSink + Send>) -> Self {
+        Self { sink, lines: None, is_terminal: false, failure: None }
+    }
+
+    /// State of the thread that writes the lines; `None` for screens.
+    pub(super) fn line_state(&self) -> Option<&LineState> {
+        self.lines.as_ref()
+    }
+
+    fn takes(&self) -> bool {
+        self.failure.is_none()
+    }
+
+    /// Runs one step, and ends the output where the step fails.
+    fn guard(&mut self, step: impl FnOnce(&mut dyn UpdateSink) -> io::Result<()>) {
+        if self.takes() {
+            self.failure = step(&mut *self.sink).err();
+        }
+    }
+
+    /// The reader of the output has seen enough: that is no failure.
+    fn is_left(&self) -> bool {
+        self.failure.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Ends the output, and waits until everything is written.
+    fn finish(&mut self) {
+        let lines = self.lines.clone();
+        self.guard(|sink| {
+            sink.finish()?;
+            lines.map_or(Ok(()), |lines| lines.wait())
+        });
+    }
+}
+
+/// Takes the events, in this order: sinks of events, the engine, sinks of updates.
 pub(super) struct Pipeline {
     engine: Engine,
-    output: Box<dyn Output + Send>,
-    written: Option<Written>,
-    recording: Option<Recording>,
+    outputs: Vec<Output>,
+    /// The failure of an output was reported.
+    said_failure: bool,
+    /// Sinks of events, each with a thread of its own.
+    recordings: Vec<EventWriter>,
     spool: Option<Arc<Mutex<Spool>>>,
-    /// The output failed, and is not written to any more.
-    broken: bool,
 }
 
 impl Pipeline {
-    pub(super) fn new(
-        options: EngineOptions,
-        (output, written): (Box<dyn Output + Send>, Option<Written>),
-        recording: Option<Recording>,
-    ) -> Self {
-        Self { engine: Engine::new(options), output, written, recording, spool: None, broken: false }
+    /// A pipeline of several outputs and recordings.
+    pub(super) fn new(options: EngineOptions, outputs: Vec<Output>, recordings: Vec<EventWriter>) -> Self {
+        Self { engine: Engine::new(options), outputs, said_failure: false, recordings, spool: None }
     }
 
-    /// What comes from now on is held in memory as well.
+    /// From now on, events are held in memory as well.
     pub(super) fn hold_in(&mut self, spool: Arc<Mutex<Spool>>) {
         self.spool = Some(spool);
     }
 
-    /// Takes events that follow each other directly; each is shown to `look` on the way.
+    /// Takes events that follow each other directly, and shows each to `look`.
     ///
-    /// After an error of the output, events are still recorded, but nothing more is printed.
-    pub(super) fn batch(&mut self, batch: &[u8], mut look: impl FnMut(&Event<'_>)) -> io::Result<()> {
+    /// Breaks once no output takes anything more; [`finish`](Self::finish) then gives the error. Events are still recorded.
+    pub(super) fn batch(&mut self, batch: &[u8], mut look: impl FnMut(&Event<'_>)) -> ControlFlow<()> {
         if let Some(spool) = &self.spool {
-            spool.lock().unwrap_or_else(PoisonError::into_inner).take(batch);
+            spool.lock().unwrap_or_else(PoisonError::into_inner).add(batch);
         }
-        let mut result = Ok(());
         // Events from `unrecorded` to `at` are recorded with one copy.
         let (mut unrecorded, mut at) = (0, 0);
         while at < batch.len() {
             let rest = &batch[at..];
             let Ok(event) = Event::decode(rest) else {
-                // Another version's event, or one that no probe sends: its header still says where the next begins.
+                // An event of another version, or one that no probe sends: its header has its length all the same.
                 self.record(batch, unrecorded..at);
                 at += header_length(rest).max(size_of::<EventHeader>());
                 unrecorded = at;
@@ -70,130 +120,149 @@ impl Pipeline {
             };
             let length = event.header().length as usize;
             if matches!(event, Event::Detached(_)) {
-                // Nobody who takes nothing is waited for, neither here nor there.
+                // From here on, no wait for a reader is unbounded.
                 self.trace_ends();
             }
-            if let (Event::Tick(_) | Event::Detached(_), Some(recording)) = (&event, &mut self.recording) {
-                recording.record(&batch[unrecorded..at]);
-                recording.tick(event);
+            if matches!(event, Event::Tick(_) | Event::Detached(_)) && !self.recordings.is_empty() {
+                self.record(batch, unrecorded..at);
+                self.recordings.iter_mut().for_each(|recording| recording.write_tick(event));
                 unrecorded = at + length;
             }
             look(&event);
-            result = result.and(self.event(event));
+            self.event(event);
             at += length;
         }
         self.record(batch, unrecorded..at);
-        result
+        if self.has_output() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
     fn record(&mut self, batch: &[u8], events: Range<usize>) {
-        if let (Some(recording), Some(events)) = (&mut self.recording, batch.get(events)) {
-            recording.record(events);
+        if let Some(events) = batch.get(events) {
+            self.recordings.iter_mut().for_each(|recording| recording.write(events));
         }
     }
 
-    /// Takes one event, which is not recorded.
-    pub(super) fn event(&mut self, mut event: Event<'_>) -> io::Result<()> {
-        if self.broken {
-            return Ok(());
+    fn has_output(&self) -> bool {
+        self.outputs.iter().any(Output::takes)
+    }
+
+    /// Takes one event, which is recorded already.
+    fn event(&mut self, mut event: Event<'_>) {
+        if !self.has_output() {
+            return;
         }
-        if let (Event::Tick(tick) | Event::Detached(tick), Some(recording)) = (&mut event, &self.recording) {
-            // The only loss that happens on this side of the queue.
-            let lost = recording.lost();
-            tick.lost_events[loss::RECORDING] += lost.events;
-            tick.lost_bytes[loss::RECORDING] += lost.bytes;
+        if let Event::Tick(tick) | Event::Detached(tick) = &mut event {
+            // The only loss that happens in this process.
+            for Lost { events, bytes } in self.recordings.iter().map(EventWriter::lost) {
+                tick.lost_events[loss::RECORDING] += events;
+                tick.lost_bytes[loss::RECORDING] += bytes;
+            }
         }
         if matches!(event, Event::Detached(_)) {
-            // From then on nothing is open any more.
+            // After this event, nothing is open any more.
             self.look();
         }
         let tick = matches!(event, Event::Tick(_));
         self.engine.handle_event(&event);
-        let result = self.print();
+        self.write_updates();
         if tick {
             self.look();
         }
-        result
     }
 
     fn look(&mut self) {
-        self.output.look(self.engine.now(), &self.engine.live());
+        let (now, live) = (self.engine.now(), self.engine.live());
+        self.outputs.iter_mut().for_each(|output| output.sink.look(now, &live));
     }
 
-    /// What the engine wants of the probes.
+    /// The next request of the engine to the probes or to the threads that query the kernel.
     pub(super) fn poll_control(&mut self) -> Option<Control> {
         self.engine.poll_control()
     }
 
-    /// What the kernel is to be asked about for the output.
+    /// Inodes of the connections that the kernel is to be queried about for the outputs.
     pub(super) fn watched(&self) -> Vec<u64> {
-        self.output.watched()
+        self.outputs.iter().flat_map(|output| output.sink.watched()).collect()
     }
 
-    /// Hands what is printed on to the thread that writes, for a reader who may wait for it.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        if self.broken { Ok(()) } else { self.guard(|output| output.flush()) }
+    /// Hands all lines on to the threads that write.
+    pub(super) fn flush(&mut self) -> ControlFlow<()> {
+        self.outputs.iter_mut().for_each(|output| output.guard(|sink| sink.flush()));
+        self.say_failure();
+        if self.has_output() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
-    /// The terminal's width may have changed.
-    pub(super) fn set_width(&mut self, width: Option<usize>) {
-        self.output.set_width(width);
-    }
-
-    /// Ends it: what is open is printed, then the summary, and all of it is written.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
-        if let Some(recording) = &self.recording {
-            recording.close();
+    /// Sets the width of the outputs to a terminal, where there is one.
+    pub(super) fn update_width(&mut self, width: impl Fn() -> Option<usize>) {
+        for output in self.outputs.iter_mut().filter(|output| output.is_terminal) {
+            output.sink.set_width(width());
         }
+    }
+
+    /// Ends all outputs: writes what is open, then the summary, and waits until everything is written.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of an output. That a reader has seen enough counts only where no output is left.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.recordings.iter().for_each(EventWriter::close);
         self.trace_ends();
         if !self.engine.is_finished() {
             self.look();
         }
         self.engine.finish();
-        self.print()?;
-        self.flush()?;
-        match &self.written {
-            Some(written) if !self.broken => written.wait(),
-            _ => Ok(()),
-        }
+        self.write_updates();
+        self.outputs.iter_mut().for_each(|output| output.guard(|sink| sink.flush()));
+        self.outputs.iter_mut().for_each(Output::finish);
+        let is_left = !self.has_output();
+        let outputs = self.outputs.iter_mut().filter(|output| is_left || !output.is_left());
+        // One that has failed beats one that was left.
+        let failure = outputs.filter(|output| output.failure.is_some()).min_by_key(|output| output.is_left());
+        failure.and_then(|output| output.failure.take()).map_or(Ok(()), Err)
     }
 
     fn trace_ends(&self) {
-        if let Some(written) = &self.written {
-            written.trace_ends();
-        }
+        self.outputs.iter().filter_map(Output::line_state).for_each(LineState::trace_ends);
     }
 
-    /// The recording, where there is one.
-    pub(super) fn recording(&self) -> Option<&Recording> {
-        self.recording.as_ref()
+    /// The sinks of events.
+    pub(super) fn recordings(&self) -> &[EventWriter] {
+        &self.recordings
     }
 
-    /// Lines of results that were left out, as nobody took them in time.
+    /// Number of lines that were dropped because their readers were too slow.
     pub(super) fn lines_left_out(&self) -> u64 {
-        self.written.as_ref().map_or(0, Written::lines_left_out)
+        self.outputs.iter().filter_map(Output::line_state).map(LineState::lines_left_out).sum()
     }
 
-    fn print(&mut self) -> io::Result<()> {
+    fn write_updates(&mut self) {
         while let Some(update) = self.engine.poll() {
-            if self.broken {
-                continue;
+            let offset = matches!(update, Update::Attached(_)).then(|| self.engine.realtime_offset_ns());
+            for output in self.outputs.iter_mut().filter(|output| output.takes()) {
+                if let Some(offset) = offset {
+                    output.sink.set_realtime_offset(offset);
+                }
+                output.guard(|sink| sink.write(&update));
             }
-            if matches!(update, Update::Attached(_)) {
-                self.output.set_realtime_offset(self.engine.realtime_offset_ns());
-            }
-            self.guard(|output| output.write(&update))?;
         }
-        Ok(())
     }
 
-    fn guard(&mut self, step: impl FnOnce(&mut dyn Output) -> io::Result<()>) -> io::Result<()> {
-        let result = step(&mut *self.output);
-        self.broken = result.is_err();
-        result
+    /// Reports, once, the failure of one output of several; the trace goes on for the others.
+    fn say_failure(&mut self) {
+        if self.said_failure || !self.has_output() {
+            return;
+        }
+        let failed = self.outputs.iter().find(|output| !output.takes() && !output.is_left());
+        if let Some(error) = failed.and_then(|output| output.failure.as_ref()) {
+            say(&format!("cannot write the results: {error}; the screens go on without them"));
+            self.said_failure = true;
+        }
     }
 }
 
 fn header_length(bytes: &[u8]) -> usize {
     zerocopy::FromBytes::read_from_prefix(bytes).map_or(0, |(header, _): (EventHeader, _)| header.length as usize)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use rustix::{
     process::{Pid, test_kill_process},
 };
 
-use super::say;
+use super::message::say;
 use crate::event::{
     Event,
     wire::{ProcessEvent, flag, process},

@@ -19,7 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::time::{ClockId, clock_gettime};
 use tracer_common::event::{flag, tcp, tcp_state};
 
-use super::say;
+use super::message::say;
 use crate::{
     event::{Event, SocketInode, wire::process},
     host::{

@@ -1,4 +1,4 @@
-//! What a command writes that was started beside screens: shown by them, and passed on once they are gone.
+//! Output of a command that runs beside screens: they show it, and it is passed on once they have ended.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read, Write},
@@ -9,21 +9,21 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::screen::Shared;
+use super::message::{Line, Messages};
 
-/// Bytes of a line that are shown as one.
+/// Bytes of a line; a longer one is shown as several.
 const LINE: u64 = 64 * 1024;
-/// How long what is still on its way may keep the program from ending: others than the command may hold its output open.
+/// How long the rest of the output may delay the end of pidtap: other processes than the command may hold it open.
 const REST: Duration = Duration::from_millis(500);
 
-/// A thread that passes on.
+/// The thread that reads one stream of the command.
 pub(super) struct Relay(JoinHandle<()>);
 
-/// Starts the thread that reads until the command, and whoever else has its output, has closed it. It never stops reading:
-/// a command must not wait, nor fail, because of who looks at it.
+/// Starts the thread that reads until every process has closed the stream. It never stops reading: tracing must not make a command
+/// wait or fail.
 pub(super) fn start<W: Write + 'static>(
     input: impl Read + Send + 'static,
-    shared: Arc<Shared>,
+    messages: Arc<Messages>,
     own: fn() -> W,
 ) -> anyhow::Result<Relay> {
     let relay = move || {
@@ -35,9 +35,10 @@ pub(super) fn start<W: Write + 'static>(
                 Ok(0) => return,
                 Ok(_) => {
                     let text = String::from_utf8_lossy(&line);
-                    if !shared.command_line(text.trim_end_matches(['\n', '\r']).to_owned()) {
+                    let text = text.trim_end_matches(['\n', '\r']).to_owned();
+                    if !messages.push(Line::Command(text)) {
                         let mut own = own();
-                        // Nobody may be there to read it.
+                        // The reader may be gone.
                         let _ = own.write_all(&line).and_then(|()| own.flush());
                     }
                 }
@@ -46,7 +47,7 @@ pub(super) fn start<W: Write + 'static>(
             }
         }
     };
-    // It ends with the command.
+    // The thread ends with the command.
     let thread = thread::Builder::new()
         .name("pidtap-relay".to_owned())
         .spawn(relay)
@@ -54,7 +55,7 @@ pub(super) fn start<W: Write + 'static>(
     Ok(Relay(thread))
 }
 
-/// The command has ended: waits until what it wrote last is passed on.
+/// Waits until the last output of a command that has ended is passed on.
 pub(super) fn drain(relays: &[Relay]) {
     let begin = Instant::now();
     while begin.elapsed() < REST && !relays.iter().all(|relay| relay.0.is_finished()) {

@@ -15,13 +15,13 @@ use anyhow::{Context as _, bail};
 
 use super::{
     Exit, block_on, is_broken_pipe,
-    live::{Signals, hangup_is_ignored},
     marking::Marking,
-    pipeline::{self, Pipeline},
-    say,
+    message::say,
+    pipeline::{self, Output, Pipeline},
     screen::{self, Recorded, Shared},
-    sink,
-    writing::Written,
+    signals::{Signals, hangup_is_ignored},
+    sinks::{self, Source},
+    writing::LineState,
 };
 use crate::{
     cli::Open,
@@ -44,10 +44,10 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     let progress = Arc::new(OnceLock::new());
     let input = Box::new(Counted { input, count: 0, shared: Arc::clone(&progress) });
     let mut reader = Reader::open(input as Box<dyn Read + Send>).with_context(|| format!("cannot open {name}"))?;
-    let mut sink =
-        sink::open(&args.output, sink::Source::Recording, Marking::of_recording(&args.output, reader.header())?)?;
-    let planned = sink.screens.take();
-    let written = sink.written.clone();
+    let mut sinks =
+        sinks::open(&args.output, Source::Recording, Marking::of_recording(&args.output, reader.header())?)?;
+    let planned = sinks.screens.take();
+    let lines = sinks.outputs.iter().filter_map(Output::line_state).cloned().collect();
     let shared = planned.as_ref().map(|planned| Arc::clone(&planned.shared));
     if let Some(shared) = &shared {
         // Set once, here.
@@ -58,8 +58,8 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     {
         shared.set_size(file.len());
     }
-    let mut pipeline = Pipeline::new(pipeline::options(&args.output, &args.detect), (sink.output, sink.written), None);
-    let asked = asked_to_end(shared, written)?;
+    let mut pipeline = Pipeline::new(pipeline::options(&args.output, &args.detect), sinks.outputs, Vec::new());
+    let asked = asked_to_end(shared, lines)?;
     let already = Recorded::Already(format!("this is the recording {name} already"));
     let screens = planned.map(|planned| planned.start(Some(name.clone()), already)).transpose()?;
     super::confine_main(Duty::Open)?;
@@ -121,7 +121,7 @@ fn show(
 }
 
 /// A flag that Ctrl-C sets, so that what was shown up to then ends as it should. A second one ends at once.
-fn asked_to_end(screens: Option<Arc<Shared>>, written: Option<Written>) -> anyhow::Result<Arc<AtomicBool>> {
+fn asked_to_end(screens: Option<Arc<Shared>>, lines: Vec<LineState>) -> anyhow::Result<Arc<AtomicBool>> {
     let asked = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&asked);
     let (sender, listening) = sync_channel(1);
@@ -137,9 +137,7 @@ fn asked_to_end(screens: Option<Arc<Shared>>, written: Option<Written>) -> anyho
         sender.send(Ok(()))?;
         loop {
             let signal = signals.recv().await;
-            if let Some(written) = &written {
-                written.hurry();
-            }
+            lines.iter().for_each(LineState::hurry);
             match &screens {
                 Some(screens) if screens.take_signal(signal) => {}
                 _ if flag.swap(true, Ordering::Relaxed) => {
@@ -192,7 +190,9 @@ fn feed(
             pipeline.finish()?;
             return Ok(true);
         };
-        pipeline.batch(event, |_| {})?;
+        if pipeline.batch(event, |_| {}).is_break() {
+            break;
+        }
         // A live trace passes these on to the probes.
         while pipeline.poll_control().is_some() {}
     }

@@ -6,11 +6,13 @@ use rustix::process::Signal;
 
 use super::{
     Exit, block_on,
-    live::{Ending, Plan, Signals, Trace, hangup_is_ignored},
     marking::Marking,
-    relay, say,
+    message::say,
+    relay,
     screen::{self, Recorded, Running},
-    sink,
+    signals::{Signals, hangup_is_ignored},
+    sinks::{self, Source},
+    trace::{Ending, Plan, Trace},
 };
 use crate::{
     cli,
@@ -35,12 +37,12 @@ pub(super) fn run(args: &cli::Run, given: &Given) -> anyhow::Result<Exit> {
     let permit = Permit::this()?;
     let identity = Identity::of_command(args.user.as_deref())?;
     privilege::check()?;
-    let mut sink = sink::open(&args.output, sink::Source::Trace, Marking::of_trace(&args.output)?)?;
-    let planned = sink.screens.take();
+    let mut sinks = sinks::open(&args.output, Source::Trace, Marking::of_trace(&args.output)?)?;
+    let planned = sinks.screens.take();
     let stdout = if planned.is_some() {
         // It must not write over the screens.
         Streams::Piped
-    } else if sink.standard_output {
+    } else if sinks.standard_output {
         // What the command says must not get between the results, nor pass for one. And a child of the command that outlives
         // it must not keep a reader of the results waiting.
         Streams::StdoutToStderr
@@ -52,14 +54,14 @@ pub(super) fn run(args: &cli::Run, given: &Given) -> anyhow::Result<Exit> {
         say(&as_whom(command, identity, args.user.is_some()));
     }
     let target = Target { name: name_of(command), ..Target::find(launched.pid())? };
-    let (recorded, spool) = Recorded::of_trace(args.trace.record.as_deref(), sink.marking);
+    let (recorded, spool) = Recorded::of_trace(args.trace.record.as_deref(), sinks.marking);
     let plan = Plan {
         targets: vec![target],
         permit,
         output: &args.output,
         detect: &args.detect,
         trace: &args.trace,
-        sink,
+        sinks,
         launched: true,
         spool: spool.filter(|_| planned.is_some()),
     };
@@ -71,10 +73,10 @@ pub(super) fn run(args: &cli::Run, given: &Given) -> anyhow::Result<Exit> {
         if let Some(screens) = &screens {
             let (stdout, stderr) = launched.take_output();
             if let Some(stdout) = stdout {
-                relays.push(relay::start(stdout, Arc::clone(&screens.shared), io::stdout)?);
+                relays.push(relay::start(stdout, Arc::clone(&screens.shared.messages), io::stdout)?);
             }
             if let Some(stderr) = stderr {
-                relays.push(relay::start(stderr, Arc::clone(&screens.shared), io::stderr)?);
+                relays.push(relay::start(stderr, Arc::clone(&screens.shared.messages), io::stderr)?);
             }
         }
         super::confine_main(Duty::Signal)?;

@@ -1,54 +1,53 @@
-//! The thread of a live trace that takes the batches and makes of them what is printed.
+//! The thread of a live trace that feeds captured batches to the pipeline.
 
-use std::io;
+use std::{io, ops::ControlFlow};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{pipeline::Pipeline, population::Population, probing::Probing, say, sink};
+use super::{message::say, pipeline::Pipeline, population::Population, probing::Probing, tty, writing::EventWriter};
 use crate::{
     engine::Control,
     event::SocketInode,
     host::capture::{Capture, Handle, Mute},
 };
 
-/// What the thread tells while it works.
+/// A report of the thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Notice {
-    /// No traced process lives any more.
+    /// No traced process is alive.
     Extinct,
-    /// Results cannot be written: there is no use in going on.
+    /// No output takes anything more.
     OutputFailed,
-    /// All is said; the thread ends.
+    /// Everything is written; the thread ends.
     Finished,
 }
 
-/// What the thread works with.
+/// State of the thread.
 pub(super) struct Worker {
     pub(super) capture: Capture,
     pub(super) pipeline: Pipeline,
     pub(super) population: Population,
     pub(super) probing: Probing,
-    /// The output is a terminal, whose width may change.
-    pub(super) terminal: bool,
     pub(super) notices: UnboundedSender<Notice>,
 }
 
 impl Worker {
-    /// Works until the capture is stopped and its last event is handled. `prelude` comes before all that was captured.
+    /// Works until the capture is stopped and its last event is handled. `prelude` comes before all captured events.
     ///
     /// # Errors
     ///
-    /// Those of the output.
+    /// Those of [`Pipeline::finish`].
     pub(super) fn run(mut self, prelude: &[u8]) -> io::Result<()> {
         let handle = self.capture.handle();
-        let mut result = self.step(prelude, &handle);
+        let mut goes_on = self.step(prelude, &handle);
         let mut said_extinct = false;
-        let mut said = Said::default();
+        let mut said: Vec<Said> = self.pipeline.recordings().iter().map(|_| Said::default()).collect();
+        let mut said_lines = false;
         while let Some(batch) = self.capture.recv() {
             let step = self.step(&batch, &handle);
             self.capture.recycle(batch);
-            if step.is_err() && result.is_ok() {
-                result = step;
+            if step.is_break() && goes_on.is_continue() {
+                goes_on = step;
                 // The receiver is gone only when the trace is over already.
                 let _ = self.notices.send(Notice::OutputFailed);
             }
@@ -56,19 +55,20 @@ impl Worker {
                 said_extinct = true;
                 let _ = self.notices.send(Notice::Extinct);
             }
-            self.say_missing(&mut said);
+            self.say_missing_lines(&mut said_lines);
+            self.say_missing_events(&mut said);
         }
-        let finished = self.pipeline.finish();
+        let result = self.pipeline.finish();
         self.say_totals();
-        self.say_missing(&mut said);
+        self.say_missing_lines(&mut said_lines);
+        self.say_missing_events(&mut said);
         let _ = self.notices.send(Notice::Finished);
-        result.and(finished)
+        result
     }
 
-    fn step(&mut self, batch: &[u8], handle: &Handle) -> io::Result<()> {
-        if self.terminal {
-            self.pipeline.set_width(sink::width());
-        }
+    /// Breaks once no output takes anything more.
+    fn step(&mut self, batch: &[u8], handle: &Handle) -> ControlFlow<()> {
+        self.pipeline.update_width(tty::width);
         let Self { pipeline, population, probing, .. } = self;
         pipeline.batch(batch, |event| {
             population.see(event);
@@ -81,61 +81,67 @@ impl Worker {
             probing.watch(&pipeline.watched());
         }
         probing.ask();
-        // A batch comes when there was something, and at the latest with the next tick: nobody waits longer.
+        // Batches come at the latest with each tick, so no line waits longer.
         self.pipeline.flush()
     }
 
-    /// What is missing, once: results that nobody takes in time, and what could not be recorded.
-    fn say_missing(&self, said: &mut Said) {
-        if self.pipeline.lines_left_out() > 0 && !said.results {
-            said.results = true;
+    /// Reports, once, that lines are dropped.
+    fn say_missing_lines(&self, said: &mut bool) {
+        if self.pipeline.lines_left_out() > 0 && !std::mem::replace(said, true) {
             say(
                 "the results are not read as fast as they come: lines are left out, and counted where they are missing",
             );
         }
-        let Some(recording) = self.pipeline.recording() else { return };
-        if let (Some(failure), false) = (recording.failure(), said.failure) {
-            said.failure = true;
-            say(&format!(
-                "the recording ends here: {failure}; tracing goes on, and what was recorded is good. Free some space, \
-                 or record to another file system"
-            ));
-        }
-        if recording.left_out().events > 0 && !said.recording {
-            said.recording = true;
-            say("the recording is not written as fast as events come: some are left out, and it says how many");
+    }
+
+    /// Reports, once for each recording, that it has ended early, and that events are dropped.
+    fn say_missing_events(&self, said: &mut [Said]) {
+        for (recording, said) in self.pipeline.recordings().iter().zip(said) {
+            if let (Some(failure), false) = (recording.failure(), said.failure) {
+                said.failure = true;
+                say(&format!(
+                    "the recording ends here: {failure}; tracing goes on, and what was recorded is good. Free some \
+                     space, or record to another file system"
+                ));
+            }
+            if recording.left_out().events > 0 && !said.left_out {
+                said.left_out = true;
+                say("the recording is not written as fast as events come: some are left out, and it says how many");
+            }
         }
     }
 
-    /// At the end.
+    /// Reports the numbers of dropped lines and events, at the end.
     fn say_totals(&self) {
         let lines = self.pipeline.lines_left_out();
         if lines > 0 {
             say(&format!("{lines} lines of results were left out, as they were not read in time"));
         }
-        let Some(recording) = self.pipeline.recording() else { return };
-        let left_out = recording.left_out();
-        if left_out.events > 0 {
-            say(&format!(
-                "the recording lacks {} events ({} bytes of streams), as it was not written in time",
-                left_out.events, left_out.bytes
-            ));
-        }
-        if !recording.is_written() {
-            say("the recording is cut off: nobody took the last of it for some seconds; what was taken is good");
-        }
+        self.pipeline.recordings().iter().for_each(say_total);
     }
 }
 
-/// What was said already.
+fn say_total(recording: &EventWriter) {
+    let left_out = recording.left_out();
+    if left_out.events > 0 {
+        say(&format!(
+            "the recording lacks {} events ({} bytes of streams), as it was not written in time",
+            left_out.events, left_out.bytes
+        ));
+    }
+    if !recording.is_written() {
+        say("the recording is cut off: nobody took the last of it for some seconds; what was taken is good");
+    }
+}
+
+/// Reports about a recording that were given already.
 #[derive(Default)]
 struct Said {
-    results: bool,
-    recording: bool,
+    left_out: bool,
     failure: bool,
 }
 
-/// Restraints only spare work: where the kernel takes none, everything still comes, and is thrown away here.
+/// Passes a request of the engine on. Restraints only save work: where the kernel takes none, the engine discards the events itself.
 fn obey(control: Control, handle: &Handle, probing: &mut Probing) {
     let _ = match control {
         Control::Mute { inode } => handle.mute(SocketInode(inode), Mute::Payload),

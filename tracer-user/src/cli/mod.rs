@@ -212,9 +212,9 @@ pub enum ThemeChoice {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
-    /// Form of the results
+    /// Form of the results; `-o tui -o json --output-file FILE` shows screens and writes JSON as well
     #[arg(short, long, value_name = "FORM", value_enum)]
-    pub output: Option<Format>,
+    pub output: Vec<Format>,
     /// Colours of the screens
     #[arg(long, value_name = "THEME", value_enum, default_value = "auto")]
     pub theme: ThemeChoice,

@@ -57,8 +57,8 @@ mod tests {
         {
             let Ok(Some(Command::Run(run))) = parse(line).map(|cli| cli.command) else { panic!("{line}") };
             assert_eq!(
-                (run.command.as_slice(), run.output.output),
-                (&["curl", "-s", "u"].map(OsString::from)[..], Some(Format::Json))
+                (run.command.as_slice(), run.output.output.as_slice()),
+                (&["curl", "-s", "u"].map(OsString::from)[..], &[Format::Json][..])
             );
         }
         let Ok(Some(Command::Open(open))) = parse("pidtap --body-limit 0 open a.tap").map(|cli| cli.command) else {

@@ -16,7 +16,7 @@ fn a_bare_pid_or_name_means_attach() {
     let cli = parse("pidtap 123 nginx -o json --no-follow --duration 90s").expect("valid");
     assert!(cli.command.is_none());
     assert_eq!(cli.attach.targets, ["123", "nginx"]);
-    assert_eq!(cli.attach.output.output, Some(Format::Json));
+    assert_eq!(cli.attach.output.output, [Format::Json]);
     assert!(!cli.attach.trace.follows());
     assert_eq!(cli.attach.trace.duration, Some(Duration::from_secs(90)));
     let cli = parse("pidtap -f nginx").expect("valid");
@@ -31,7 +31,7 @@ fn run_takes_the_rest_as_it_is() {
         panic!("run");
     };
     assert_eq!(run.command, ["curl", "-o", "x", "--duration", "3"]);
-    assert_eq!(run.output.output, Some(Format::Json));
+    assert_eq!(run.output.output, [Format::Json]);
     let Some(Command::Run(run)) = parse("pidtap run curl -o x").expect("valid").command else { panic!("run") };
     assert_eq!(run.command, ["curl", "-o", "x"]);
 }

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, io};
 
-use super::Output;
+use super::UpdateSink;
 use crate::{
     analysis::detector::Live,
     engine::Update,
@@ -25,7 +25,7 @@ pub struct Filtered<O> {
     budget: RefCell<Budget>,
 }
 
-impl<O: Output> Filtered<O> {
+impl<O: UpdateSink> Filtered<O> {
     /// Narrows `output`, which hides secrets as `redactor` does.
     pub fn new(mut output: O, filter: Filter, redactor: Redactor) -> Self {
         output.narrow();
@@ -33,7 +33,7 @@ impl<O: Output> Filtered<O> {
     }
 }
 
-impl<O: Output> Output for Filtered<O> {
+impl<O: UpdateSink> UpdateSink for Filtered<O> {
     fn set_realtime_offset(&mut self, nanoseconds: i64) {
         self.output.set_realtime_offset(nanoseconds);
     }
@@ -67,6 +67,10 @@ impl<O: Output> Output for Filtered<O> {
     fn flush(&mut self) -> io::Result<()> {
         self.output.flush()
     }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.output.finish()
+    }
 }
 
 #[cfg(test)]
@@ -90,7 +94,7 @@ mod tests {
         [fixture::attached()].into_iter().chain(exchanges).chain(others).collect()
     }
 
-    fn narrowed<O: Output>(output: O, filter: &str) -> Filtered<O> {
+    fn narrowed<O: UpdateSink>(output: O, filter: &str) -> Filtered<O> {
         let filter = Filter::parse(filter).expect("valid");
         let mut output = Filtered::new(output, filter, Redactor::new(false));
         for update in trace() {

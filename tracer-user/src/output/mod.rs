@@ -1,4 +1,4 @@
-//! What is printed: the same updates as JSON for programs or as lines for people.
+//! Sinks of updates: JSON lines for programs, lines for people.
 
 use std::io;
 
@@ -11,34 +11,34 @@ pub mod line;
 
 pub use filtered::Filtered;
 
-/// Something that takes what the engine found out.
-pub trait Output {
-    /// Nanoseconds to add to a timestamp to get Unix time: [`crate::engine::Engine::realtime_offset_ns`], from the
-    /// first update on.
+/// A sink of updates. Several can take the same updates.
+pub trait UpdateSink {
+    /// Sets the nanoseconds to add to a timestamp to get Unix time: [`crate::engine::Engine::realtime_offset_ns`]. Called before
+    /// the first update is written.
     fn set_realtime_offset(&mut self, nanoseconds: i64);
 
-    /// The terminal has this width now; `None` where there is none. Only lines for people care.
+    /// Sets the width of the terminal that shows the output; `None` without a terminal. Only lines for people use it.
     fn set_width(&mut self, _width: Option<usize>) {}
 
-    /// Time has passed, and this is open. Only screens, which show it, care.
+    /// Reports that time has passed, and everything that is open now. Only screens use it.
     fn look(&mut self, _now: Timestamp, _live: &dyn Live) {}
 
-    /// Not all exchanges will be written: what is said at the end says how many were left out.
+    /// Reports that a filter stands before this sink: the summary then has the number of exchanges that were left out.
     fn narrow(&mut self) {}
 
-    /// An exchange that is counted, but not written. Only after [`Self::narrow`].
+    /// Counts an exchange that is not written. Called only after [`Self::narrow`].
     fn leave_out(&mut self, _exchange: &Exchange) {}
 
-    /// There was no time to decode a body of an exchange that a filter was to look into: it was judged as if nothing were in it.
+    /// Counts an exchange whose body the filter had no time to decode; the filter took that body for empty.
     fn doubt(&mut self) {}
 
-    /// Connections (by inode) of which the kernel is to be asked about once a second, within what asking may cost. Only
-    /// screens that show what it says care.
+    /// Inodes of the connections that the kernel is to be queried about once a second, within the budget for queries. Only screens
+    /// give any.
     fn watched(&self) -> Vec<u64> {
         Vec::new()
     }
 
-    /// Takes one update. What it becomes is written whole lines at a time, some of it only at the next [`flush`].
+    /// Takes one update. Whole lines go to the writer, some of them only at the next [`flush`].
     ///
     /// # Errors
     ///
@@ -53,4 +53,11 @@ pub trait Output {
     ///
     /// Those of the writer.
     fn flush(&mut self) -> io::Result<()>;
+
+    /// Ends the output, after the last update. Nothing may be written afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer.
+    fn finish(&mut self) -> io::Result<()>;
 }

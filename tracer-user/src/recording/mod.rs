@@ -5,12 +5,13 @@
 //! is therefore valid up to its last complete event, and the next checksum fails if a record is altered, dropped or
 //! moved.
 //!
-//! This module opens no files: [`Writer`] and [`Reader`] use any `Write` and `Read`. A live trace uses [`Recorder`],
-//! which stops on a write error such as a full disk, counts the lost events, and lets the trace continue.
+//! This module opens no files: [`Writer`] and [`Reader`] use any `Write` and `Read`. A live trace uses [`Recorder`], an
+//! [`EventSink`], which stops on a write error such as a full disk, counts the lost events, and lets the trace continue.
 
 mod format;
 mod reader;
 mod recorder;
+mod sink;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -18,4 +19,5 @@ mod writer;
 pub use format::{Header, MAX_EVENT_LENGTH, VERSION};
 pub use reader::{EarlyEnd, EarlyEndReason, ReadError, Reader};
 pub use recorder::Recorder;
+pub use sink::EventSink;
 pub use writer::{Lost, WriteError, Writer};

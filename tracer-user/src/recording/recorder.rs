@@ -4,18 +4,18 @@ use std::io::Write;
 
 use super::{
     format::{EVENT_HEADER_LENGTH, Header, kind_and_length},
+    sink::EventSink,
     writer::{Lost, WriteError, Writer},
 };
 
-/// Records batches of events without disturbing the trace. If the output fails (a full disk), recording ends, the lost
-/// events are counted, and the trace continues.
+/// Records events without disturbing the trace. If the output fails (a full disk), recording ends, the lost events are
+/// counted, and the trace continues.
 ///
 /// Events recorded before the failure stay readable.
 #[derive(Debug)]
 pub struct Recorder<W> {
     /// `None` after a failure and after [`Self::finish`].
     writer: Option<Writer<W>>,
-    failure: Option<WriteError>,
     lost: Lost,
 }
 
@@ -26,61 +26,64 @@ impl<W: Write> Recorder<W> {
     ///
     /// [`WriteError`] if the header cannot be written. The caller should not start the trace then.
     pub fn new(output: W, header: &Header) -> Result<Self, WriteError> {
-        Ok(Self { writer: Some(Writer::new(output, header)?), failure: None, lost: Lost::default() })
-    }
-
-    /// Records consecutive events of `batch`. Stops at bytes that are no event, as no reader could read beyond them
-    /// either.
-    pub fn record(&mut self, batch: &[u8]) {
-        let mut rest = batch;
-        while let Some((_, length)) = kind_and_length(rest) {
-            if length < EVENT_HEADER_LENGTH {
-                return;
-            }
-            let Some((event, after)) = rest.split_at_checked(length) else { return };
-            self.record_event(event);
-            rest = after;
-        }
+        Ok(Self { writer: Some(Writer::new(output, header)?), lost: Lost::default() })
     }
 
     /// Records one encoded event.
-    pub fn record_event(&mut self, event: &[u8]) {
+    fn write_event(&mut self, event: &[u8]) -> Result<(), WriteError> {
         let Some(writer) = &mut self.writer else {
             self.lost.add(event);
-            return;
+            return Ok(());
         };
         match writer.write_event(event) {
-            Ok(()) => {}
-            Err(WriteError::Io(error)) => self.fail(error.into()),
+            Err(error @ WriteError::Io(_)) => {
+                self.end();
+                Err(error)
+            }
             // The event is not recorded, but the recording stays valid.
-            Err(_) => self.lost.add(event),
+            Err(_) => {
+                self.lost.add(event);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
     }
 
-    /// Ends the recording. [`Self::failure`] and [`Self::lost`] report the result.
-    pub fn finish(&mut self) {
-        if let Some(Err(error)) = self.writer.as_mut().map(Writer::flush) {
-            self.fail(error);
-        }
-        self.writer = None;
-    }
-
-    /// Error that ended the recording early, if any.
-    pub fn failure(&self) -> Option<&WriteError> {
-        self.failure.as_ref()
-    }
-
-    /// Number of events and bytes missing from the recording, for [`tracer_common::event::loss::RECORDING`].
-    pub fn lost(&self) -> Lost {
-        self.lost
-    }
-
-    fn fail(&mut self, error: WriteError) {
+    /// Ends the recording where the output failed.
+    fn end(&mut self) {
         if let Some(writer) = self.writer.take() {
             let unwritten = writer.unwritten();
             self.lost.events += unwritten.events;
             self.lost.bytes += unwritten.bytes;
         }
-        self.failure = Some(error);
+    }
+}
+
+impl<W: Write> EventSink for Recorder<W> {
+    fn write(&mut self, events: &[u8]) -> Result<(), WriteError> {
+        let mut result = Ok(());
+        let mut rest = events;
+        while let Some((_, length)) = kind_and_length(rest) {
+            if length < EVENT_HEADER_LENGTH {
+                break;
+            }
+            let Some((event, after)) = rest.split_at_checked(length) else { break };
+            result = result.and(self.write_event(event));
+            rest = after;
+        }
+        result
+    }
+
+    fn lost(&self) -> Lost {
+        self.lost
+    }
+
+    fn finish(&mut self) -> Result<(), WriteError> {
+        let result = self.writer.as_mut().map_or(Ok(()), Writer::flush);
+        if result.is_err() {
+            self.end();
+        }
+        self.writer = None;
+        result
     }
 }

@@ -3,7 +3,10 @@ use std::io::{self, Read, Write};
 use proptest::{collection::vec, prelude::*};
 use tracer_common::event::{DataEvent, EventHeader, ProcessEvent, SocketNameEvent, TickEvent, flag, kind, loss};
 
-use super::{EarlyEndReason, Header, MAX_EVENT_LENGTH, ReadError, Reader, Recorder, WriteError, Writer, writer::Lost};
+use super::{
+    EarlyEndReason, EventSink as _, Header, MAX_EVENT_LENGTH, ReadError, Reader, Recorder, WriteError, Writer,
+    writer::Lost,
+};
 use crate::event::Event;
 
 fn header() -> Header {
@@ -296,9 +299,8 @@ fn a_full_disk_costs_only_what_did_not_fit() {
     for capacity in recording(&[]).len()..=file.len() {
         let mut disk = Disk { bytes: Vec::new(), capacity };
         let mut recorder = Recorder::new(&mut disk, &header()).unwrap();
-        recorder.record(&events.concat());
-        recorder.finish();
-        assert_eq!(recorder.failure().is_some(), capacity < file.len(), "at {capacity}");
+        let result = recorder.write(&events.concat()).and_then(|()| recorder.finish());
+        assert_eq!(result.is_err(), capacity < file.len(), "at {capacity}");
         let lost = recorder.lost();
         let outcome = read(disk.bytes.as_slice()).unwrap();
         assert!(events.starts_with(&outcome.events));

@@ -1,4 +1,4 @@
-//! What keys ask for beyond the screens.
+//! Effects of keys outside the screens: clipboard, pager, files.
 
 use std::{
     env,
@@ -9,7 +9,7 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use super::{Loop, Recorded, lock};
+use super::{draw::Drawing, recorded::Recorded, shared::lock};
 use crate::{host::file, text::escape::Foreign, tui::Effect};
 
 /// Beyond this, some terminals take nothing at all.
@@ -17,7 +17,7 @@ const CLIPBOARD: usize = 74_000;
 /// Names that are tried for a new file.
 const NAMES: u32 = 1_000;
 
-impl Loop {
+impl Drawing {
     /// Does it. What goes wrong is said; only a terminal that fails is an error.
     pub(super) fn effect(&mut self, effect: Effect) -> io::Result<()> {
         match effect {
@@ -97,12 +97,12 @@ impl Loop {
             Ok(())
         });
         match (result, saved) {
-            (Ok(name), Some(saved)) if saved.forgotten == 0 => {
+            (Ok(name), Some(saved)) if saved.dropped == 0 => {
                 format!("saved all {} events to {name}, with secrets; `pidtap open {name}` shows it", saved.events)
             }
             (Ok(name), Some(saved)) => format!(
                 "saved the latest {} events to {name}, with secrets ({} older ones are forgotten: --record keeps all)",
-                saved.events, saved.forgotten
+                saved.events, saved.dropped
             ),
             (Err(error), _) => format!("cannot save a recording into the current folder: {error}; use --record FILE"),
             (Ok(name), None) => format!("saved {name}"),

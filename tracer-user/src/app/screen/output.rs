@@ -1,12 +1,12 @@
-//! Takes what the engine found out, and puts it into the store.
+//! The sink of updates that fills the store.
 
 use std::{
     io,
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{Shared, lock};
-use crate::{analysis::detector::Live, engine::Update, event::Timestamp, output::Output};
+use super::shared::{Shared, lock};
+use crate::{analysis::detector::Live, engine::Update, event::Timestamp, output::UpdateSink};
 
 /// Updates that are put into the store at once: taking the store costs more than one of them.
 const AT_ONCE: usize = 256;
@@ -43,7 +43,7 @@ impl ScreenOutput {
     }
 }
 
-impl Output for ScreenOutput {
+impl UpdateSink for ScreenOutput {
     fn set_realtime_offset(&mut self, nanoseconds: i64) {
         self.shared.store().set_realtime_offset(nanoseconds);
     }
@@ -74,10 +74,14 @@ impl Output for ScreenOutput {
 
     fn flush(&mut self) -> io::Result<()> {
         if self.shared.gone.load(Ordering::Relaxed) {
-            // Who looked has left; what is written has no reader.
+            // The user has left the screens.
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         self.hand_over();
         Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.flush()
     }
 }

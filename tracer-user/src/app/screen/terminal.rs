@@ -31,7 +31,8 @@ use rustix::{
     io::Errno,
 };
 
-use crate::app::sink::own_copy;
+use super::shared::stop_all;
+use crate::app::tty::own_copy;
 
 /// A frame of a large terminal, in one write.
 const BUFFER: usize = 256 * 1024;
@@ -159,7 +160,7 @@ impl Screen {
     pub(super) fn suspend(&mut self) -> io::Result<()> {
         // Not SIGTSTP: that is what we may have been sent, and have caught. To this thread, not to the process: another
         // thread could take it, while this one goes on to take the terminal back.
-        self.lend(super::stop_all)
+        self.lend(stop_all)
     }
 }
 

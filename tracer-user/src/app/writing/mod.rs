@@ -1,12 +1,14 @@
-//! Threads that write: one for the results, one for the recording. Whoever reads may take his time, stop, or never come, and a
-//! file system may do the same; that keeps nobody from taking events out of the ring, and pidtap from no signal and no timer.
+//! Threads that write: one for each sink of events, one for each output of lines. A reader may be slow, stop, or never come, and a
+//! file system may block; none of that delays the ring, a signal or a timer.
 //!
-//! What waits to be written stands in a [`queue`] that is bounded in bytes. What does not fit is left out, counted and said; only
-//! where a recording is shown, which can wait itself, does who writes wait for room.
+//! Each thread has a [`queue`] that is bounded in bytes. Without room, events and lines are dropped, counted and reported. Only the
+//! replay of a recording waits for room, since its events wait too.
 
+mod events;
+mod lines;
 mod queue;
-mod recording;
-mod results;
+mod spool;
 
-pub(super) use recording::Recording;
-pub(super) use results::{LeftOut, Policy, Written, behind};
+pub(super) use events::EventWriter;
+pub(super) use lines::{LeftOut, LineState, LineWriter, Policy};
+pub(super) use spool::Spool;

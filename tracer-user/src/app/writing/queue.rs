@@ -17,9 +17,9 @@ const KEEP: usize = 256 * 1024;
 /// How long a reader who takes nothing may keep pidtap from ending, once it is to end.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
-/// One that writes and one that takes.
+/// A queue between a thread that writes and one that takes.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(in crate::app) struct Queue {
     state: Mutex<State>,
     /// There is something to take.
     filled: Condvar,
@@ -190,9 +190,9 @@ impl Queue {
     }
 }
 
-/// Notes that something moves.
+/// Notes the progress of a writer in its queue.
 #[derive(Debug)]
-pub(super) struct Noting<W> {
+pub(in crate::app) struct Noting<W> {
     pub(super) writer: W,
     pub(super) queue: Arc<Queue>,
 }

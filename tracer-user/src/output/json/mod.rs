@@ -39,7 +39,7 @@ use std::io::{self, Write};
 use exchange::Remembered;
 use tracer_common::event::loss;
 
-use super::{Output, buffer::LineBuffer};
+use super::{UpdateSink, buffer::LineBuffer};
 use crate::{
     engine::{Attached, Loss, Note, NoteKind, Summary, Update},
     event::Timestamp,
@@ -115,7 +115,7 @@ impl<W: Write> JsonOutput<W> {
     }
 }
 
-impl<W: Write> Output for JsonOutput<W> {
+impl<W: Write> UpdateSink for JsonOutput<W> {
     fn set_realtime_offset(&mut self, nanoseconds: i64) {
         self.writer.clock.set_offset(nanoseconds);
     }
@@ -150,6 +150,10 @@ impl<W: Write> Output for JsonOutput<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.buffer.flush()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.flush()
     }
 }
 

@@ -21,7 +21,7 @@ use incident::Incidents;
 use styled::{Style, StyledLine};
 use tracer_common::event::loss;
 
-use super::{Output, buffer::LineBuffer};
+use super::{UpdateSink, buffer::LineBuffer};
 use crate::{
     engine::{Attached, Loss, Note, NoteKind, Summary, Update},
     event::Timestamp,
@@ -426,7 +426,7 @@ fn method(exchange: &Exchange) -> &str {
     exchange.request.as_ref().map_or(without, |request| &request.method)
 }
 
-impl<W: Write> Output for LineOutput<W> {
+impl<W: Write> UpdateSink for LineOutput<W> {
     fn set_realtime_offset(&mut self, nanoseconds: i64) {
         self.clock.set_offset(nanoseconds);
     }
@@ -463,6 +463,10 @@ impl<W: Write> Output for LineOutput<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.buffer.flush()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.flush()
     }
 }
 

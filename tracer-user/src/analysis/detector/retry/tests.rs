@@ -9,7 +9,7 @@ use crate::{
     analysis::detector::State,
     engine::tests::scenario::{Scenario, Told},
     output::{
-        Output as _,
+        UpdateSink as _,
         json::{JsonOptions, JsonOutput},
         line::{LineOptions, LineOutput},
     },

@@ -1,5 +1,5 @@
-//! The results' thread. Where target and pidtap share processors, the two halves of what pidtap does run beside each other
-//! instead of one after the other, for half as long.
+//! The thread of an output of lines. It runs beside the engine: where pidtap and its target share processors, pidtap finishes a batch
+//! in about half the time.
 
 use std::{
     io::{self, Write},
@@ -17,83 +17,84 @@ use crate::host::{
     file::{FileError, Opened},
 };
 
-/// What the thread failed with, until somebody is told.
+/// The error of the thread, until a caller takes it.
 type Failure = Arc<Mutex<Option<io::Error>>>;
 
-/// What to do while there is no room for results.
+/// Behaviour while the queue has no room.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::app) enum Policy {
-    /// Wait: a recording can be read at any time.
+    /// Wait: events of a recording can be read at any time.
     Wait,
-    /// Leave lines out: a trace goes on. Where they are missing, a line made of their number and their bytes says so.
+    /// Drop lines: a live trace goes on. The function gives the line that stands in their place.
     LeaveOut(fn(LeftOut) -> String),
 }
 
-/// Lines that were left out.
+/// Lines that were dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::app) struct LeftOut {
     pub(in crate::app) lines: u64,
     pub(in crate::app) bytes: u64,
 }
 
-/// Hands what is written to the thread, whole lines at a time. An error of the thread is given to the next write or flush.
-pub(in crate::app) struct Behind {
+/// Hands lines to the thread. Each write must be of whole lines. The next write or flush gives an error of the thread.
+pub(in crate::app) struct LineWriter {
     queue: Arc<Queue>,
     failure: Failure,
     policy: Policy,
-    /// Lines that are missing since the last one that was taken.
+    /// Lines that were dropped since the last one that was queued.
     missing: LeftOut,
-    /// All of them.
+    /// Number of all dropped lines.
     lines: Arc<AtomicU64>,
 }
 
-/// Tells when all is written, and what is not.
+/// State of the thread of a [`LineWriter`].
 #[derive(Clone)]
-pub(in crate::app) struct Written {
+pub(in crate::app) struct LineState {
     queue: Arc<Queue>,
     failure: Failure,
     lines: Arc<AtomicU64>,
-    is_live: bool,
-}
-
-/// Starts the thread that writes.
-///
-/// # Errors
-///
-/// Where the system refuses the thread.
-pub(in crate::app) fn behind(opened: Opened, policy: Policy) -> anyhow::Result<(Behind, Written)> {
-    behind_with(move || opened.wait(), policy)
-}
-
-fn behind_with<W: Write>(
-    open: impl FnOnce() -> Result<W, FileError> + Send + 'static,
-    policy: Policy,
-) -> anyhow::Result<(Behind, Written)> {
-    let (queue, failure, lines) = (Arc::<Queue>::default(), Failure::default(), Arc::default());
-    let written = Written {
-        queue: Arc::clone(&queue),
-        failure: Arc::clone(&failure),
-        lines: Arc::clone(&lines),
-        is_live: matches!(policy, Policy::LeaveOut(_)),
-    };
-    let behind = Behind { queue, failure, policy, missing: LeftOut::default(), lines };
-    let thread = written.clone();
-    confine::spawn("pidtap-output", Duty::Pipe, move || thread.run(open))
-        .context("cannot start the thread that writes results; check the limit of processes (`ulimit -u`)")?;
-    Ok((behind, written))
+    /// Lines are dropped while there is no room: the events are those of a live trace.
+    drops: bool,
 }
 
 fn check(failure: &Failure) -> io::Result<()> {
     failure.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
 }
 
-impl Behind {
-    /// Leaves out what has no room, unless what waits is to be written now.
+impl LineWriter {
+    /// Starts the thread, which opens the file and writes.
+    ///
+    /// # Errors
+    ///
+    /// Where the system refuses the thread.
+    pub(in crate::app) fn start(opened: Opened, policy: Policy) -> anyhow::Result<(Self, LineState)> {
+        Self::start_with(move || opened.wait(), policy)
+    }
+
+    fn start_with<W: Write>(
+        open: impl FnOnce() -> Result<W, FileError> + Send + 'static,
+        policy: Policy,
+    ) -> anyhow::Result<(Self, LineState)> {
+        let (queue, failure, lines) = (Arc::<Queue>::default(), Failure::default(), Arc::default());
+        let state = LineState {
+            queue: Arc::clone(&queue),
+            failure: Arc::clone(&failure),
+            lines: Arc::clone(&lines),
+            drops: matches!(policy, Policy::LeaveOut(_)),
+        };
+        let writer = Self { queue, failure, policy, missing: LeftOut::default(), lines };
+        let thread = state.clone();
+        confine::spawn("pidtap-output", Duty::Pipe, move || thread.run(open))
+            .context("cannot start the thread that writes results; check the limit of processes (`ulimit -u`)")?;
+        Ok((writer, state))
+    }
+
+    /// Queues lines, or drops and counts them.
     fn leave_out(&mut self, bytes: &[u8], said: fn(LeftOut) -> String) {
         let is_taken = if self.missing.lines == 0 {
             self.queue.offer(bytes)
         } else {
-            // Half of the room is free then, so that not every other line is missing.
+            // Waits for half of the room, so that not every second line is dropped.
             self.queue.has_room() && self.queue.offer(said(self.missing).as_bytes()) && {
                 self.missing = LeftOut::default();
                 self.queue.offer(bytes)
@@ -107,7 +108,7 @@ impl Behind {
         }
     }
 
-    /// The end of a trace: there is time now, and it is bounded.
+    /// Queues lines, and waits for room. After the end of a trace, the wait is bounded.
     fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Policy::LeaveOut(said) = self.policy
             && self.missing.lines > 0
@@ -128,7 +129,7 @@ fn stuck(queue: &Queue) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
-impl Write for Behind {
+impl Write for LineWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         check(&self.failure)?;
         if !bytes.is_empty() {
@@ -140,49 +141,49 @@ impl Write for Behind {
         Ok(bytes.len())
     }
 
-    /// Does not wait: the thread writes as soon as it can.
+    /// Does not wait: the thread writes as soon as it can. Gives an error of the thread.
     fn flush(&mut self) -> io::Result<()> {
         check(&self.failure)
     }
 }
 
-impl Drop for Behind {
+impl Drop for LineWriter {
     fn drop(&mut self) {
         self.queue.close();
     }
 }
 
-impl Written {
-    /// Waits until all that was handed over before is written.
+impl LineState {
+    /// Waits until all lines that were queued before are written.
     ///
     /// # Errors
     ///
-    /// The one that kept the thread from writing, unless it was given already; `TimedOut` where it is to end and nobody reads.
+    /// The error of the thread, unless the writer gave it; `TimedOut` where the program ends and the reader takes nothing.
     pub(in crate::app) fn wait(&self) -> io::Result<()> {
         let is_written = self.queue.drain();
         check(&self.failure)?;
         if is_written { Ok(()) } else { Err(stuck(&self.queue)) }
     }
 
-    /// From now on, a reader who takes nothing is waited for no longer than [`PATIENCE`].
+    /// From now on, a wait ends once the reader has taken nothing for [`PATIENCE`].
     pub(in crate::app) fn hurry(&self) {
         self.queue.hurry();
     }
 
-    /// The trace is over. (The end of a recording that is shown is no reason to hurry who reads.)
+    /// The trace is over. The end of a recording that is replayed does not hurry the reader.
     pub(in crate::app) fn trace_ends(&self) {
-        if self.is_live {
+        if self.drops {
             self.hurry();
         }
     }
 
-    /// Lines that were left out.
+    /// Number of dropped lines.
     pub(in crate::app) fn lines_left_out(&self) -> u64 {
         self.lines.load(Ordering::Relaxed)
     }
 
     fn run<W: Write>(self, open: impl FnOnce() -> Result<W, FileError>) {
-        // Once it is open, nothing but that is needed.
+        // Only opening a pipe needs the privileges of the duty so far.
         let writer = open().map_err(io::Error::other).and_then(|writer| confine::enter(Duty::Open).map(|()| writer));
         let mut writer = writer
             .map(|writer| Noting { writer, queue: Arc::clone(&self.queue) })
@@ -190,7 +191,7 @@ impl Written {
             .ok();
         let mut piece = None;
         while let Some(next) = self.queue.take(piece) {
-            // After an error nobody knows how much was taken; what comes is for nobody.
+            // After an error it is not known how much was written, so the rest is discarded.
             if let Some(output) = &mut writer
                 && let Err(error) = output.write_all(&next).and_then(|()| output.flush())
             {
@@ -235,32 +236,32 @@ mod tests {
         }
     }
 
-    fn start(writer: impl Write + Send + 'static, policy: Policy) -> (Behind, Written) {
-        behind_with(move || Ok(writer), policy).expect("a thread starts")
+    fn start(writer: impl Write + Send + 'static, policy: Policy) -> (LineWriter, LineState) {
+        LineWriter::start_with(move || Ok(writer), policy).expect("a thread starts")
     }
 
     #[test]
     fn everything_is_written_in_order() {
         let taken = Arc::<Mutex<Vec<u8>>>::default();
-        let (mut behind, written) = start(Full { room: usize::MAX, taken: Arc::clone(&taken) }, Policy::Wait);
+        let (mut writer, state) = start(Full { room: usize::MAX, taken: Arc::clone(&taken) }, Policy::Wait);
         let mut expected = Vec::new();
         for number in 0..10_000 {
-            writeln!(behind, "line {number}").expect("room");
+            writeln!(writer, "line {number}").expect("room");
             expected.extend_from_slice(format!("line {number}\n").as_bytes());
         }
-        behind.flush().expect("room");
-        written.wait().expect("room");
+        writer.flush().expect("room");
+        state.wait().expect("room");
         assert_eq!(*taken.lock().expect("no panic"), expected);
     }
 
     #[test]
     fn a_failure_is_told_once_and_what_was_written_before_is_kept() {
         let taken = Arc::<Mutex<Vec<u8>>>::default();
-        let (mut behind, written) = start(Full { room: 7, taken: Arc::clone(&taken) }, Policy::Wait);
-        behind.write_all(b"one\ntwo\n").expect("taken over");
-        assert_eq!(written.wait().expect_err("no room").kind(), io::ErrorKind::StorageFull);
-        behind.write_all(b"three\n").expect("said already");
-        written.wait().expect("said already");
+        let (mut writer, state) = start(Full { room: 7, taken: Arc::clone(&taken) }, Policy::Wait);
+        writer.write_all(b"one\ntwo\n").expect("taken over");
+        assert_eq!(state.wait().expect_err("no room").kind(), io::ErrorKind::StorageFull);
+        writer.write_all(b"three\n").expect("said already");
+        state.wait().expect("said already");
         assert_eq!(*taken.lock().expect("no panic"), b"one\ntwo");
     }
 
@@ -288,18 +289,18 @@ mod tests {
         let (tell, go_on) = mpsc::channel();
         let taken = Arc::<Mutex<Vec<u8>>>::default();
         let policy = Policy::LeaveOut(|missing| format!("missing {} {}\n", missing.lines, missing.bytes));
-        let (mut behind, written) = start(Stopped { go_on, taken: Arc::clone(&taken) }, policy);
+        let (mut writer, state) = start(Stopped { go_on, taken: Arc::clone(&taken) }, policy);
         let line = ["x".repeat(99_999).as_bytes(), b"\n"].concat();
         let count = 3 * super::super::queue::LIMIT / line.len();
         for _ in 0..count {
-            behind.write_all(&line).expect("it does not wait");
+            writer.write_all(&line).expect("it does not wait");
         }
-        let left_out = written.lines_left_out();
-        assert!(left_out > 0 && written.queue.left() <= super::super::queue::LIMIT);
+        let left_out = state.lines_left_out();
+        assert!(left_out > 0 && state.queue.left() <= super::super::queue::LIMIT);
         drop(tell);
-        written.wait().expect("it takes everything now");
-        behind.write_all(b"last\n").expect("room");
-        written.wait().expect("it takes everything");
+        state.wait().expect("it takes everything now");
+        writer.write_all(b"last\n").expect("room");
+        state.wait().expect("it takes everything");
         let text = String::from_utf8(taken.lock().expect("no panic").clone()).expect("ASCII");
         assert_eq!(text.lines().filter(|line| line.starts_with('x')).count() as u64 + left_out, count as u64);
         assert!(text.ends_with(&format!("\nmissing {left_out} {}\nlast\n", left_out * line.len() as u64)));
@@ -308,10 +309,10 @@ mod tests {
     #[test]
     fn an_end_waits_for_no_reader_who_takes_nothing() {
         let (tell, go_on) = mpsc::channel();
-        let (mut behind, written) = start(Stopped { go_on, taken: Arc::default() }, Policy::Wait);
-        behind.write_all(b"line\n").expect("room");
-        written.hurry();
-        let error = written.wait().expect_err("nobody takes it");
+        let (mut writer, state) = start(Stopped { go_on, taken: Arc::default() }, Policy::Wait);
+        writer.write_all(b"line\n").expect("room");
+        state.hurry();
+        let error = state.wait().expect_err("nobody takes it");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
         drop(tell);
     }

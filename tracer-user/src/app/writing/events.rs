@@ -1,9 +1,10 @@
-//! The recording's thread.
+//! The thread of a sink of events.
 
 use std::{
+    fs::File,
     io::Write,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{RecvTimeoutError, SyncSender, sync_channel},
     },
 };
@@ -18,71 +19,78 @@ use crate::{
         confine::{self, Duty},
         file::{FileError, Opened},
     },
-    recording::{Header, Lost, Recorder, WriteError},
+    recording::{EventSink, Lost, WriteError},
 };
 
-/// What the thread knows.
+/// State of the thread.
 #[derive(Debug, Default)]
-struct Told {
-    /// Why the recording ends early.
+struct Status {
+    /// The error that ended the sink.
     failure: Option<String>,
     lost: Lost,
 }
 
-/// Hands events to the thread that records them.
+/// Hands events to the thread of a sink. Never waits.
 #[derive(Debug)]
-pub(in crate::app) struct Recording {
+pub(in crate::app) struct EventWriter {
     queue: Arc<Queue>,
-    told: Arc<Mutex<Told>>,
-    /// Events for which the queue had no room.
+    status: Arc<Mutex<Status>>,
+    /// Events that were dropped because the queue was full.
     left_out: Lost,
     event: Vec<u8>,
 }
 
-impl Recording {
-    /// Starts the thread, and waits until the recording has begun, unless nobody reads it yet.
+/// What a sink of events writes to: the opened file, whose progress the queue notes.
+pub(in crate::app) type Output<W> = Noting<W>;
+
+impl EventWriter {
+    /// Starts the thread, which opens the file and begins the sink. Waits until the sink has begun, unless the file is a pipe
+    /// without a reader.
     ///
     /// # Errors
     ///
-    /// Where not even its header can be written: then it is better not to begin the trace.
-    pub(in crate::app) fn start(opened: Opened, header: Header) -> anyhow::Result<Self> {
-        let waits = matches!(opened, Opened::Pipe(_));
-        Self::start_with(waits, header, move || opened.wait())
+    /// Those of the file and of `begin`.
+    pub(in crate::app) fn start<S: EventSink>(
+        opened: Opened,
+        begin: impl FnOnce(Output<File>) -> Result<S, WriteError> + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let is_pipe = matches!(opened, Opened::Pipe(_));
+        Self::start_with(is_pipe, move || opened.wait(), begin)
     }
 
-    fn start_with<W: Write>(
-        waits: bool,
-        header: Header,
+    fn start_with<W: Write, S: EventSink>(
+        is_pipe: bool,
         open: impl FnOnce() -> Result<W, FileError> + Send + 'static,
+        begin: impl FnOnce(Output<W>) -> Result<S, WriteError> + Send + 'static,
     ) -> anyhow::Result<Self> {
         let queue = Arc::<Queue>::default();
-        let told = Arc::<Mutex<Told>>::default();
+        let status = Arc::<Mutex<Status>>::default();
         let (begun, beginning) = sync_channel(1);
-        let thread = Thread { queue: Arc::clone(&queue), told: Arc::clone(&told) };
-        confine::spawn("pidtap-record", Duty::Pipe, move || thread.run(open, &header, &begun))
+        let thread = Thread { queue: Arc::clone(&queue), status: Arc::clone(&status) };
+        confine::spawn("pidtap-record", Duty::Pipe, move || thread.run(open, begin, &begun))
             .context("cannot start the thread that records; check the limit of processes (`ulimit -u`)")?;
-        if !waits {
+        if !is_pipe {
             match beginning.recv_timeout(PATIENCE) {
                 Ok(begun) => begun?,
-                // Something takes its time.
+                // The file system is slow; events wait in the queue.
                 Err(RecvTimeoutError::Timeout) => {}
-                // It panicked, which was printed.
+                // The thread panicked, and printed why.
                 Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the thread that records ended early"),
             }
         }
-        Ok(Self { queue, told, left_out: Lost::default(), event: Vec::new() })
+        Ok(Self { queue, status, left_out: Lost::default(), event: Vec::new() })
     }
 
-    /// Records events that follow each other directly. Never waits.
-    pub(in crate::app) fn record(&mut self, events: &[u8]) {
+    /// Queues events that follow each other directly.
+    pub(in crate::app) fn write(&mut self, events: &[u8]) {
         if !events.is_empty() && !self.queue.offer(events) {
             self.left_out.add_all(events);
         }
     }
 
-    /// Records a TICK or DETACHED event, with what is missing before it: who reads the recording later must know. It is counted
-    /// as what it is there, a loss before the engine.
-    pub(in crate::app) fn tick(&mut self, mut event: Event<'_>) {
+    /// Queues a TICK or DETACHED event. Its counters of loss get the events that the queue had no room for: for a reader of the
+    /// recording, these were lost before the engine.
+    pub(in crate::app) fn write_tick(&mut self, mut event: Event<'_>) {
         let is_end = matches!(event, Event::Detached(_));
         if let Event::Tick(tick) | Event::Detached(tick) = &mut event {
             tick.lost_events[loss::QUEUE_FULL] += self.left_out.events;
@@ -94,81 +102,80 @@ impl Recording {
             // Without it the recording would look cut off.
             self.queue.put_last(&self.event);
         } else {
-            // The next one says the same.
+            // A tick may be dropped: the next one has the same counters.
             self.queue.offer(&self.event);
         }
     }
 
-    /// Events for which there was no room, as they were not written in time.
+    /// Events that were dropped because the queue was full.
     pub(in crate::app) fn left_out(&self) -> Lost {
         self.left_out
     }
 
-    /// All that is missing.
+    /// All events that the output lacks.
     pub(in crate::app) fn lost(&self) -> Lost {
-        let told = self.told().lost;
-        Lost { events: self.left_out.events + told.events, bytes: self.left_out.bytes + told.bytes }
+        let lost = self.status().lost;
+        Lost { events: self.left_out.events + lost.events, bytes: self.left_out.bytes + lost.bytes }
     }
 
-    /// Why it ends early, where it does.
+    /// The error that ended the sink.
     pub(in crate::app) fn failure(&self) -> Option<String> {
-        self.told().failure.clone()
+        self.status().failure.clone()
     }
 
-    /// Nothing more comes, and pidtap is to end.
+    /// Ends the queue: the thread writes what waits, and finishes the sink.
     pub(in crate::app) fn close(&self) {
         self.queue.close();
         self.queue.hurry();
     }
 
-    /// Waits until all is written. False where nobody takes it.
+    /// Waits until everything is written. False where the output took nothing for [`PATIENCE`].
     pub(in crate::app) fn is_written(&self) -> bool {
         self.queue.drain()
     }
 
-    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 struct Thread {
     queue: Arc<Queue>,
-    told: Arc<Mutex<Told>>,
+    status: Arc<Mutex<Status>>,
 }
 
 impl Thread {
-    fn run<W: Write>(
+    fn run<W: Write, S: EventSink>(
         self,
         open: impl FnOnce() -> Result<W, FileError>,
-        header: &Header,
-        begun: &SyncSender<Result<(), anyhow::Error>>,
+        begin: impl FnOnce(Output<W>) -> Result<S, WriteError>,
+        begun: &SyncSender<anyhow::Result<()>>,
     ) {
-        let recorder = open().map_err(anyhow::Error::from).and_then(|writer| {
-            // Once it is open, nothing but that is needed.
+        let sink = open().map_err(anyhow::Error::from).and_then(|writer| {
+            // Only opening a pipe needs the privileges of the duty so far.
             confine::enter(Duty::Open)?;
-            let writer = Noting { writer, queue: Arc::clone(&self.queue) };
-            Recorder::new(writer, header).map_err(anyhow::Error::from)
+            begin(Noting { writer, queue: Arc::clone(&self.queue) }).map_err(anyhow::Error::from)
         });
-        match recorder {
-            Ok(mut recorder) => {
-                // Nobody waits for it where it took its time.
+        match sink {
+            Ok(mut sink) => {
+                // The receiver is gone where it stopped waiting.
                 let _ = begun.send(Ok(()));
                 let mut piece = None;
                 while let Some(next) = self.queue.take(piece) {
-                    recorder.record(&next);
-                    self.tell(recorder.failure(), recorder.lost());
+                    let result = sink.write(&next);
+                    self.report(result, sink.lost());
                     piece = Some(next);
                 }
-                recorder.finish();
-                self.tell(recorder.failure(), recorder.lost());
+                let result = sink.finish();
+                self.report(result, sink.lost());
             }
             Err(error) => {
-                self.tell_failure(&error.to_string());
+                self.fail(&error.to_string());
                 let _ = begun.send(Err(error));
                 let (mut piece, mut lost) = (None, Lost::default());
                 while let Some(next) = self.queue.take(piece) {
                     lost.add_all(&next);
-                    self.tell(None, lost);
+                    self.report(Ok(()), lost);
                     piece = Some(next);
                 }
             }
@@ -176,16 +183,16 @@ impl Thread {
         self.queue.end();
     }
 
-    fn tell(&self, failure: Option<&WriteError>, lost: Lost) {
-        if let Some(failure) = failure {
-            self.tell_failure(&failure.to_string());
+    fn report(&self, result: Result<(), WriteError>, lost: Lost) {
+        if let Err(error) = result {
+            self.fail(&error.to_string());
         }
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).lost = lost;
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).lost = lost;
     }
 
-    fn tell_failure(&self, failure: &str) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.failure.get_or_insert_with(|| failure.to_owned());
+    fn fail(&self, failure: &str) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.failure.get_or_insert_with(|| failure.to_owned());
     }
 }
 
@@ -198,7 +205,7 @@ mod tests {
     use super::*;
     use crate::{
         event::wire::{DataEvent, EventHeader, TickEvent},
-        recording::Reader,
+        recording::{Header, Reader, Recorder},
     };
 
     /// Takes nothing but a header until it is told to.
@@ -250,10 +257,11 @@ mod tests {
         TickEvent { header: header(), lost_events: [0; loss::CAUSES], lost_bytes: [0; loss::CAUSES] }
     }
 
-    fn start(taken: &Arc<Mutex<Vec<u8>>>) -> (Recording, mpsc::Sender<()>) {
+    fn start(taken: &Arc<Mutex<Vec<u8>>>) -> (EventWriter, mpsc::Sender<()>) {
         let (tell, go_on) = mpsc::channel();
         let stopped = Stopped { go_on, begun: false, taken: Arc::clone(taken) };
-        let recording = Recording::start_with(false, Header::default(), move || Ok(stopped)).expect("it begins");
+        let begin = |output| Recorder::new(output, &Header::default());
+        let recording = EventWriter::start_with(false, move || Ok(stopped), begin).expect("it begins");
         (recording, tell)
     }
 
@@ -264,16 +272,16 @@ mod tests {
         let event = data(&[b'x'; 10_000]);
         let count = 3 * super::super::queue::LIMIT / event.len();
         for number in 0..count {
-            recording.record(&event);
+            recording.write(&event);
             if number % 100 == 0 {
-                recording.tick(Event::Tick(tick()));
+                recording.write_tick(Event::Tick(tick()));
             }
         }
         let left_out = recording.left_out();
         assert!(left_out.events > 0 && left_out.bytes == left_out.events * 10_000, "{left_out:?}");
         assert_eq!(recording.lost(), left_out);
         drop(tell);
-        recording.tick(Event::Detached(tick()));
+        recording.write_tick(Event::Detached(tick()));
         recording.close();
         assert!(recording.is_written() && recording.failure().is_none());
         let file = taken.lock().expect("no panic").clone();
@@ -297,8 +305,8 @@ mod tests {
     #[test]
     fn what_nobody_takes_holds_up_no_end() {
         let (mut recording, tell) = start(&Arc::default());
-        recording.record(&data(b"x"));
-        recording.tick(Event::Detached(tick()));
+        recording.write(&data(b"x"));
+        recording.write_tick(Event::Detached(tick()));
         recording.close();
         assert!(!recording.is_written());
         drop(tell);

@@ -1,4 +1,4 @@
-//! The latest events of a live trace, for whoever decides afterwards that they are worth keeping.
+//! The latest events of a live trace, in memory, for a user who decides afterwards to save them.
 
 use std::{
     collections::VecDeque,
@@ -10,34 +10,35 @@ use crate::{
     recording::{Header, Writer},
 };
 
-/// Bytes of events that are held.
+/// Bytes of events that are held, at most.
 const LIMIT: usize = 8 << 20;
 
-/// See the module. A copy is to be written to a file: whoever fills it must not wait for a disk. In memory alone: what a service says to others goes into no file unless that is asked for.
+/// The held events. Traffic of a service goes into no file before the user saves it. A copy is saved, so that the thread that adds
+/// events does not wait for a disk.
 #[derive(Clone)]
 pub(in crate::app) struct Spool {
     header: Header,
-    /// Who is traced, and which connections were there: without it the rest is hard to read.
+    /// The first batch: the traced processes, and the connections that existed before. It is never dropped.
     prelude: Vec<u8>,
     batches: VecDeque<Vec<u8>>,
     bytes: usize,
-    forgotten: u64,
+    dropped: u64,
 }
 
-/// What was written.
+/// Numbers of events that were saved, and that the spool had dropped before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Saved {
-    pub(super) events: u64,
-    pub(super) forgotten: u64,
+pub(in crate::app) struct Saved {
+    pub(in crate::app) events: u64,
+    pub(in crate::app) dropped: u64,
 }
 
 impl Spool {
     pub(in crate::app) fn new(header: Header) -> Self {
-        Self { header, prelude: Vec::new(), batches: VecDeque::new(), bytes: 0, forgotten: 0 }
+        Self { header, prelude: Vec::new(), batches: VecDeque::new(), bytes: 0, dropped: 0 }
     }
 
-    /// Takes a batch of events that follow each other directly; the first one is kept for good.
-    pub(in crate::app) fn take(&mut self, batch: &[u8]) {
+    /// Adds a batch of events that follow each other directly, and drops the oldest ones beyond the limit.
+    pub(in crate::app) fn add(&mut self, batch: &[u8]) {
         if self.prelude.is_empty() {
             self.prelude = batch.to_vec();
             return;
@@ -46,7 +47,6 @@ impl Spool {
             return;
         }
         self.bytes += batch.len();
-        // Small batches share a piece of memory.
         match self.batches.back_mut() {
             Some(last) if last.len() + batch.len() <= PIECE => last.extend_from_slice(batch),
             _ => {
@@ -58,13 +58,18 @@ impl Spool {
         while self.bytes > LIMIT {
             let Some(old) = self.batches.pop_front() else { break };
             self.bytes -= old.len();
-            self.forgotten += events(&old).count() as u64;
+            self.dropped += events(&old).count() as u64;
         }
     }
 
-    pub(super) fn save(&self, writer: impl Write) -> io::Result<Saved> {
+    /// Writes a whole recording.
+    ///
+    /// # Errors
+    ///
+    /// Those of `writer`.
+    pub(in crate::app) fn save(&self, writer: impl Write) -> io::Result<Saved> {
         let mut writer = Writer::new(io::BufWriter::new(writer), &self.header).map_err(io::Error::other)?;
-        let mut saved = Saved { events: 0, forgotten: self.forgotten };
+        let mut saved = Saved { events: 0, dropped: self.dropped };
         let mut last_tick = None;
         for bytes in events(&self.prelude).chain(self.batches.iter().flat_map(|batch| events(batch))) {
             writer.write_event(bytes).map_err(io::Error::other)?;
@@ -73,7 +78,7 @@ impl Spool {
                 last_tick = Some(tick);
             }
         }
-        // It ends here, and on purpose: with the counters of loss as they stand.
+        // A DETACHED event with the latest counters of loss: without it the recording would look cut off.
         if let Some(tick) = last_tick {
             let mut end = Vec::new();
             Event::Detached(tick).encode(&mut end);
@@ -84,7 +89,7 @@ impl Spool {
     }
 }
 
-/// Batches of a quiet service are some hundred bytes.
+/// Bytes of memory that small batches share. Batches of a quiet service have some hundred bytes.
 const PIECE: usize = 256 * 1024;
 
 fn events(batch: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -123,7 +128,7 @@ mod tests {
         let mut prelude = Vec::new();
         let attached = AttachedEvent { header: header(1), realtime_offset_ns: 0, call_capture: 0, ring_size: 0 };
         Event::Attached(attached).encode(&mut prelude);
-        spool.take(&prelude);
+        spool.add(&prelude);
         spool
     }
 
@@ -140,26 +145,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_is_a_whole_recording() {
+    fn a_whole_recording_is_saved() {
         let mut spool = spool();
-        spool.take(&[tick(2), tick(3)].concat());
-        spool.take(&[]);
-        spool.take(&tick(4));
-        assert_eq!(saved(&spool), (Saved { events: 4, forgotten: 0 }, vec![1, 2, 3, 4, 4]));
+        spool.add(&[tick(2), tick(3)].concat());
+        spool.add(&[]);
+        spool.add(&tick(4));
+        assert_eq!(saved(&spool), (Saved { events: 4, dropped: 0 }, vec![1, 2, 3, 4, 4]));
     }
 
     #[test]
-    fn the_oldest_events_are_forgotten_and_counted_but_not_the_beginning() {
+    fn the_oldest_events_are_dropped_and_counted_but_never_the_prelude() {
         let mut spool = spool();
         let batch: Vec<u8> = (0..1_000).flat_map(|_| tick(5)).collect();
         let batches = LIMIT / batch.len() + 10;
         for _ in 0..batches {
-            spool.take(&batch);
+            spool.add(&batch);
         }
         assert!(spool.bytes <= LIMIT);
         let (saved, times) = saved(&spool);
         assert_eq!(times[0], 1);
-        assert!(saved.forgotten > 0);
-        assert_eq!(saved.events - 1 + saved.forgotten, batches as u64 * 1_000);
+        assert!(saved.dropped > 0);
+        assert_eq!(saved.events - 1 + saved.dropped, batches as u64 * 1_000);
     }
 }
