@@ -4,6 +4,7 @@
 //! same screens each time. What must happen outside (copy, page, quit) it gives back as [`Effect`]s.
 
 mod connections;
+mod copy;
 mod endpoints;
 mod exchange;
 mod header;
@@ -19,9 +20,9 @@ mod status;
 mod table;
 #[cfg(test)]
 mod tests;
-mod tense;
 mod theme;
 mod view;
+mod widget;
 
 use std::cell::RefCell;
 
@@ -54,6 +55,7 @@ use crate::{
     payload::coding::Budget,
     store::Store,
     text::redact::{MarkKey, Redactor},
+    view::viewpoint::Viewpoint,
 };
 
 /// Below this nothing useful can be shown.
@@ -262,11 +264,9 @@ impl Ui {
     fn with_view<T>(&mut self, store: &Store, step: impl FnOnce(&mut dyn View, &Context<'_>) -> T) -> T {
         let store = self.held.as_deref().unwrap_or(store);
         let context = Context {
-            store,
+            viewpoint: Viewpoint { store, redactor: self.redactor, utc_offset_s: self.utc_offset_s },
             theme: self.theme,
-            redactor: self.redactor,
             filter: &self.filter,
-            utc_offset_s: self.utc_offset_s,
             budget: RefCell::new(Budget::reckoning()),
         };
         let view: &mut dyn View = match self.opened.last_mut() {

@@ -127,6 +127,27 @@ pub(super) fn columns(text: &str) -> u16 {
     text.width().try_into().unwrap_or(u16::MAX)
 }
 
+/// The beginning of a text, with a sign where it is cut. The text must be plain: escaped before.
+pub(super) fn cut(text: &str, width: u16) -> String {
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut taken = 0;
+    for character in text.chars() {
+        let next = taken + columns(character.encode_utf8(&mut [0; 4]));
+        if next >= width {
+            break;
+        }
+        taken = next;
+        out.push(character);
+    }
+    if width > 0 {
+        out.push('…');
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! What a screen is given, and what it gives back.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, ops::Deref};
 
 use ratatui::{
     buffer::Buffer,
@@ -12,12 +12,10 @@ use super::{
     theme::Theme,
 };
 use crate::{
-    event::Timestamp,
     filter::{self, Filter, FilterError},
     model::exchange::{Exchange, ExchangeId, IncidentId},
     payload::coding::Budget,
-    store::Store,
-    text::{clock::Clock, redact::Redactor},
+    view::viewpoint::Viewpoint,
 };
 
 /// The filter may take so long until something is drawn, or a key has done its work. It is reckoned and not measured: a recording
@@ -28,17 +26,13 @@ const NS_AN_EXCHANGE: u64 = 300;
 
 /// What every screen draws from. Drawing changes nothing but how far a screen is scrolled.
 pub(super) struct Context<'a> {
-    /// Everything that is shown.
-    pub(super) store: &'a Store,
-    /// How it looks.
+    /// What is shown, and how.
+    pub(super) viewpoint: Viewpoint<'a>,
+    /// Colours.
     pub(super) theme: Theme,
-    /// Hides secrets, unless they are to be shown.
-    pub(super) redactor: Redactor,
-    /// Which exchanges are wanted.
+    /// Exchanges that are wanted.
     pub(super) filter: &'a Wanted,
-    /// Seconds to add to UTC for the times shown.
-    pub(super) utc_offset_s: i32,
-    /// What the filter has taken.
+    /// Time that the filter has taken.
     pub(super) budget: RefCell<Budget>,
 }
 
@@ -89,12 +83,13 @@ impl Context<'_> {
     pub(super) fn has_time(&self) -> bool {
         self.budget.borrow().spent_ns() < NS_A_FRAME
     }
+}
 
-    /// `04:05:06.123`
-    pub(super) fn clock_time(&self, time: Timestamp) -> String {
-        let mut clock = Clock::new(self.utc_offset_s);
-        clock.set_offset(self.store.realtime_offset_ns());
-        clock.micros(time)[11..23].iter().copied().map(char::from).collect()
+impl<'a> Deref for Context<'a> {
+    type Target = Viewpoint<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.viewpoint
     }
 }
 

@@ -13,11 +13,11 @@ use ratatui::{
 use self::row::What;
 use super::{
     keys::{Action, On},
-    overview::split_top,
     pen::Pen,
     table::{Cursor, Sort},
     theme::Tone,
     view::{Context, Reaction, View},
+    widget::split_top,
 };
 use crate::{
     model::connection::{ConnectionId, Endpoint, Role},

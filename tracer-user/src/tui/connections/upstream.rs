@@ -5,12 +5,12 @@ use crate::{
     store::connections::{Pool, Upstream},
     text::{escape::Visible, redact::Redactor},
     tui::{
-        endpoints::quoted,
         pen::{Pen, columns},
         spark,
         theme::Tone,
         view::Context,
     },
+    view::narrow::quoted,
 };
 
 /// From this width on there is room for all numbers and a minute.

@@ -1,6 +1,5 @@
 //! The table of endpoints: what is called, how often, how much of it fails, and how long it takes.
 
-mod narrow;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -10,19 +9,21 @@ use ratatui::{
     layout::{Position, Rect},
 };
 
-pub(super) use self::narrow::quoted;
 use self::row::{COLUMNS, What};
 use super::{
     keys::{Action, On},
-    overview::split_top,
     pen::Pen,
     table::{self, Column, Cursor, Sort},
     theme::Tone,
     view::{Context, Reaction, View},
+    widget::split_top,
 };
-use crate::store::{
-    EndpointKey, EndpointRow,
-    endpoints::{self, MAX_ENDPOINTS, PathRow},
+use crate::{
+    store::{
+        EndpointKey, EndpointRow,
+        endpoints::{self, MAX_ENDPOINTS, PathRow},
+    },
+    view::narrow,
 };
 
 /// Endpoints that are unfolded at once.

@@ -11,8 +11,7 @@ use crate::{
     },
     text::{escape::Visible, units},
     tui::{
-        overview::cut,
-        pen::{Pen, columns},
+        pen::{Pen, columns, cut},
         spark,
         table::{Column, Sort, count, rate, share, width},
         theme::Tone,

@@ -1,9 +1,9 @@
-use super::narrow;
 use crate::{
     filter::{Context, Filter},
     store::{EndpointKey, endpoints},
     text::redact::Redactor,
     tui::tests::{LARGE, SMALL, Stage, snapshots, store_of, store_of_hang},
+    view::narrow,
 };
 
 #[test]

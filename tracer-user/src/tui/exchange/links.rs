@@ -13,11 +13,12 @@ use crate::{
     model::exchange::{Exchange, ExchangeId, IncidentId},
     store::Sequence,
     tui::{
-        overview::{belongs, draw_exchange, draw_incident},
         pen::Pen,
         theme::Tone,
         view::Context,
+        widget::{draw_exchange, draw_incident},
     },
+    view::members::belongs,
 };
 
 /// Calls that are listed of those that one caused.

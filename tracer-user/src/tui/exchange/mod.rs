@@ -2,7 +2,6 @@
 //!
 //! All of it is one long page. On a wide screen request and response stand side by side, else one under the other.
 
-mod copy;
 mod find;
 mod links;
 mod message;
@@ -19,18 +18,18 @@ use ratatui::{
     layout::{Position, Rect},
 };
 
-pub(super) use self::copy::act_on;
 use self::{
     find::Find,
     links::{Link, Links},
     page::Page,
 };
 use super::{
+    copy,
     keys::{Action, On},
-    overview::split_top,
     pen::{Pen, columns},
     theme::Tone,
     view::{Context, Reaction, View},
+    widget::split_top,
 };
 use crate::{
     model::exchange::{Exchange, ExchangeId},

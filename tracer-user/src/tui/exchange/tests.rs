@@ -14,7 +14,8 @@ use crate::{
     fixture::{self, REALTIME_OFFSET, START, fields},
     model::exchange::{Body, InterimResponse, Outcome, Quality, Timing},
     store::{Store, StoreOptions},
-    tui::{overview::belongs, view::Effect},
+    tui::view::Effect,
+    view::members::belongs,
 };
 
 /// Both sizes of the screen of an exchange.

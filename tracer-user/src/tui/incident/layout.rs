@@ -4,20 +4,19 @@ use ratatui::layout::Rect;
 
 use super::{
     cursor::Placed,
-    hang,
-    members::Members,
-    other,
+    hang, other,
     page::{Part, Rows, Target},
     retry,
-    subject::Subject,
 };
 use crate::{
     analysis::detector::Evidence,
     text::escape::Visible,
     tui::{
-        overview::{draw_exchange, draw_heading},
         theme::Tone,
+        view::Context,
+        widget::{draw_exchange, draw_heading},
     },
+    view::{members::Members, subject::Subject},
 };
 
 /// From so many columns on, the evidence and the exchanges are side by side.
@@ -49,7 +48,7 @@ impl Page<'_> {
 }
 
 /// All rows of an incident.
-pub(super) fn page<'a>(area: Rect, subject: &Subject<'a>, members: &Members) -> Page<'a> {
+pub(super) fn page<'a>(area: Rect, subject: &Subject<'a>, members: &Members, context: &'a Context<'a>) -> Page<'a> {
     let incident = &*subject.incident;
     let is_wide = area.width >= WIDE;
     let mut top = Rows::new(area.width);
@@ -68,10 +67,10 @@ pub(super) fn page<'a>(area: Rect, subject: &Subject<'a>, members: &Members) -> 
     top.rule("What is wrong", "");
     match &incident.report.evidence {
         Evidence::Retry(evidence) => retry::words(&mut top, subject, evidence, members),
-        Evidence::Hang(evidence) => hang::words(&mut top, subject, evidence),
+        Evidence::Hang(evidence) => hang::words(&mut top, subject, evidence, context),
         evidence => {
-            let clock = |time| subject.context.clock_time(time)[..8].to_owned();
-            let title = evidence.timed_title(subject.context.redactor, &clock);
+            let clock = |time| subject.viewpoint.clock_time(time)[..8].to_owned();
+            let title = evidence.timed_title(subject.viewpoint.redactor, &clock);
             top.words(Tone::Plain, &format!("{}.", Visible(&title)));
         }
     }
@@ -89,10 +88,10 @@ pub(super) fn page<'a>(area: Rect, subject: &Subject<'a>, members: &Members) -> 
             other::facts(&mut left, subject);
         }
     }
-    left.fact("how sure", &subject.sure());
+    left.fact("how sure", &subject.confidence());
     let room = if is_wide { 2 * usize::from(area.height) } else { usize::from(area.height / 2) };
     let right_width = if is_wide { area.width - left_width - BETWEEN } else { area.width };
-    let exchanges = exchanges(right_width, subject, members, room.max(LEAST_EXCHANGES));
+    let exchanges = exchanges(right_width, subject, members, room.max(LEAST_EXCHANGES), context);
     if is_wide {
         return Page { top, left, right: exchanges };
     }
@@ -101,8 +100,13 @@ pub(super) fn page<'a>(area: Rect, subject: &Subject<'a>, members: &Members) -> 
     Page { top, left, right: Rows::new(0) }
 }
 
-fn exchanges<'a>(width: u16, subject: &Subject<'a>, members: &Members, room: usize) -> Rows<'a> {
-    let context = subject.context;
+fn exchanges<'a>(
+    width: u16,
+    subject: &Subject<'_>,
+    members: &Members,
+    room: usize,
+    context: &'a Context<'a>,
+) -> Rows<'a> {
     let (list, total) = members.list(&subject.incident, context.store, room);
     let mut rows = Rows::new(width);
     let left_out = total.saturating_sub(list.len() as u64);

@@ -2,14 +2,12 @@
 
 mod cursor;
 mod hang;
-mod histogram;
 mod layout;
-mod members;
 mod other;
 mod page;
 mod retry;
 mod scale;
-mod subject;
+mod title;
 #[cfg(test)]
 mod tests;
 
@@ -20,18 +18,19 @@ use ratatui::{
     layout::{Position, Rect},
 };
 
-use self::{cursor::Cursor, layout::BETWEEN, members::Members, page::Target, subject::Subject};
+use self::{cursor::Cursor, layout::BETWEEN, page::Target};
 use super::{
-    exchange,
+    copy,
     keys::{Action, On},
-    overview::split_top,
     pen::{Pen, columns},
     theme::Tone,
     view::{Context, Effect, Reaction, View},
+    widget::split_top,
 };
 use crate::{
     analysis::detector::Incident,
     model::exchange::{ExchangeId, IncidentId},
+    view::{members::Members, subject::Subject},
 };
 
 /// Lines of the title.
@@ -78,15 +77,15 @@ impl View for IncidentView {
             return;
         };
         self.members.update(&incident, store);
-        let subject = Subject { incident, context, forgotten: known.is_none() };
+        let subject = Subject { incident, viewpoint: context.viewpoint, forgotten: known.is_none() };
         let [title, body] = split_top(area, TITLE);
         let [first, second] = split_top(title, 1);
         let all = store.incidents().worst_first();
         let place = all.iter().position(|other| other.id == self.id).map(|place| (place + 1, all.len()));
-        subject.title_first(Pen::new(buffer, first, context.theme), place);
-        subject.title_second(Pen::new(buffer, second, context.theme));
+        title::first(Pen::new(buffer, first, context.theme), &subject, place);
+        title::second(Pen::new(buffer, second, context.theme), &subject);
 
-        let page = layout::page(body, &subject, &self.members);
+        let page = layout::page(body, &subject, &self.members, context);
         self.area = body;
         self.middle = body.x + page.left.width() + if page.right.width() > 0 { BETWEEN } else { 0 };
         self.cursor.update(page.placed(), page.rows(), body.height.into());
@@ -122,7 +121,7 @@ impl View for IncidentView {
                 self.cursor.scroll(action);
             }
             action => {
-                let reactions = self.exchange().and_then(|id| exchange::act_on(id, action, context));
+                let reactions = self.exchange().and_then(|id| copy::act_on(id, action, context));
                 return reactions.unwrap_or_else(|| match action {
                     Action::Save => vec![Reaction::Do(Effect::SaveRecording)],
                     Action::CopyCurl | Action::CopyUrl | Action::Body | Action::BodyToFile => {

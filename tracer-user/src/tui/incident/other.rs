@@ -3,24 +3,20 @@
 use std::sync::Arc;
 
 use super::{
-    members::Members,
     page::Rows,
     scale::{Scale, Track, bar},
-    subject::Subject,
 };
 use crate::{
     analysis::detector::{
-        Course, DuplicateEvidence, ErrorBurstEvidence, LeakEvidence, PoolEvidence, SlowEvidence, StaleEvidence, Trend,
-        Value,
+        DuplicateEvidence, ErrorBurstEvidence, LeakEvidence, PoolEvidence, SlowEvidence, StaleEvidence,
     },
     event::Timestamp,
     model::exchange::{Exchange, Outcome},
-    text::{escape::Visible, units},
+    text::units,
     tui::{spark, theme::Tone},
+    view::{fact, members::Members, subject::Subject},
 };
 
-/// What is older than this is said to be.
-const OLD_NS: u64 = 2_000_000_000;
 /// Columns for names beside bars, and for numbers behind them.
 const NAMES: u16 = 16;
 const NUMBERS: u16 = 10;
@@ -44,7 +40,7 @@ fn bars(rows: &mut Rows<'_>, all: &[(&'static str, u64, String, Tone)]) {
 
 /// The axis below a picture: when it begins, and how long it is.
 fn axis(rows: &mut Rows<'_>, subject: &Subject<'_>, start: Timestamp, end: Timestamp, name: &str) {
-    let start_text = format!("{name}{}", subject.context.clock_time(start));
+    let start_text = format!("{name}{}", subject.viewpoint.clock_time(start));
     let length = time(end.since(start));
     rows.put(move |pen| {
         pen.skip(1).put(Tone::Faint, &start_text).at_end(Tone::Faint, format_args!("+{length} "));
@@ -86,17 +82,7 @@ pub(super) fn errors(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Erro
             pen.skip(1).put(tone, format_args!("{:.0} %", share * 100.0));
         });
     }
-    let kinds: Vec<String> = evidence.kinds.iter().map(|(kind, count)| format!("{} {count}x", Visible(kind))).collect();
-    let trend = match (evidence.course, evidence.trend) {
-        (Course::Recovered, _) => "over",
-        (Course::Stopped, _) => "no more calls",
-        (Course::Ongoing, Trend::Worse) => "getting worse",
-        (Course::Ongoing, Trend::Steady) => "steady",
-        (Course::Ongoing, Trend::Better) => "getting better",
-    };
-    let total = members.total();
-    let since = if total > evidence.failures { format!("; {total} are known by now") } else { String::new() };
-    rows.words(Tone::Plain, &format!("{} ({trend}){since}", kinds.join(", ")));
+    rows.words(Tone::Plain, &fact::failures(evidence, members.total()));
 }
 
 /// Usual against now.
@@ -119,7 +105,7 @@ pub(super) fn slow(rows: &mut Rows<'_>, evidence: &SlowEvidence) {
 /// The two calls side by side.
 pub(super) fn duplicate(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &DuplicateEvidence) {
     rows.rule("The two calls, to scale", "═ open  ✓ answered  ✗ failed  ◌ still open");
-    let store = subject.context.store;
+    let store = subject.viewpoint.store;
     let ids = &subject.incident.report.exchanges;
     let calls: Vec<Arc<Exchange>> = ids.iter().filter_map(|id| store.exchange_by_id(*id).cloned()).collect();
     let Some(start) = calls.iter().map(|call| call.started).min() else {
@@ -178,11 +164,7 @@ pub(super) fn stale(rows: &mut Rows<'_>, evidence: &StaleEvidence) {
             pen.skip(1).put(Tone::Plain, time(idle));
         });
     }
-    let outcome = evidence.outcome.replace('_', " ");
-    rows.words(
-        Tone::Plain,
-        &format!("The latest ended: {outcome}. The shortest was idle for {}.", time(evidence.shortest)),
-    );
+    rows.words(Tone::Plain, &fact::stale(evidence));
 }
 
 /// How many there are.
@@ -197,17 +179,7 @@ pub(super) fn leak(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &LeakEv
             ("used again", open.saturating_sub(once), open.saturating_sub(once).to_string(), Tone::Plain),
         ],
     );
-    let a_minute = open as f64 * 60e9 / evidence.growing.max(1) as f64;
-    let since = subject.context.clock_time(evidence.since);
-    let growing = time(evidence.growing);
-    rows.words(
-        Tone::Plain,
-        &if evidence.over {
-            format!("There are closes again, after {growing}.")
-        } else {
-            format!("None closed in {growing} from {since} on: about {a_minute:.0} more a minute.")
-        },
-    );
+    rows.words(Tone::Plain, &fact::growth(subject, evidence));
 }
 
 /// Busy connections against callers.
@@ -222,90 +194,12 @@ pub(super) fn pool(rows: &mut Rows<'_>, evidence: &PoolEvidence) {
             ("waiting", waiting, format!("{waiting} or so"), Tone::Bad),
         ],
     );
-    let share = evidence.share * 100.0;
-    rows.words(Tone::Plain, &format!("{share:.0} % of the last calls began as another ended on their connection."));
+    rows.words(Tone::Plain, &fact::waiting(evidence));
 }
 
-/// What else is known, as names and values.
+/// Everything that the evidence holds, as names and values.
 pub(super) fn facts(rows: &mut Rows<'_>, subject: &Subject<'_>) {
-    // These kinds are told of anew only when they become twice as bad, or better.
-    let age = subject.until().since(subject.incident.updated);
-    if age >= OLD_NS {
-        let clock = subject.context.clock_time(subject.incident.updated);
-        rows.fact("as of", &format!("{clock}, {} before this", time(age)));
-    }
-    for (name, value) in subject.incident.report.evidence.facts(subject.context.redactor) {
-        let text = words(name, &value, subject);
-        if text.is_empty() {
-            continue;
-        }
-        rows.fact(named(name), &text);
-    }
-}
-
-fn named(name: &'static str) -> &'static str {
-    match name {
-        "role" => "this process",
-        "authority" | "remote" => "upstream",
-        "total" => "calls since",
-        "failures" => "failed since",
-        "failing_calls" => "kinds of calls",
-        "share" => "failing",
-        "share_before" => "failing before",
-        "share_at_once" => "taken at once",
-        "kinds" => "failed with",
-        "from_the_first" => "from the first",
-        "last_call" => "last call",
-        "last_failed" => "failed last",
-        "wait_ms" => "median wait",
-        "usual_ms" => "usual median",
-        "usual_p95_ms" => "usual 95 %",
-        "history" => "usual rests on",
-        "longest_ms" => "longest wait",
-        "key" => "same key in",
-        "apart_ms" => "apart",
-        "idle_ms" => "idle for",
-        "shortest_idle_ms" => "shortest idle",
-        "used_once" => "used once",
-        "growing_ms" => "growing for",
-        "lasting_ms" => "found after",
-        "inbound" => "callers",
-        "gone" => "callers gone",
-        "shortest_wait_ms" => "shortest wait",
-        "shortest_answer_ms" => "fastest answer",
-        "longest_answer_ms" => "slowest answer",
-        "most" => "most waited",
-        "descriptors" => "open files",
-        "descriptor_limit" => "files allowed",
-        other => other,
-    }
-}
-
-fn words(name: &str, value: &Value, subject: &Subject<'_>) -> String {
-    let is_time = name.ends_with("_ms");
-    match value {
-        Value::Null => String::new(),
-        Value::Flag(yes) => if *yes { "yes" } else { "no" }.to_owned(),
-        Value::Count(0) if name == "lasting_ms" => String::new(),
-        Value::Count(milliseconds) if is_time => time(milliseconds.saturating_mul(1_000_000)),
-        Value::Count(count) if name == "history" => format!("{count} calls"),
-        Value::Count(count) => count.to_string(),
-        Value::Decimal(milliseconds) if is_time => time((milliseconds * 1e6) as u64),
-        Value::Decimal(share) if name.starts_with("share") => format!("{:.0} %", share * 100.0),
-        Value::Decimal(number) => format!("{number:.2}"),
-        Value::Text(text) if name == "role" => match text.as_str() {
-            "client" => "asks (it is the client)".to_owned(),
-            _ => "answers (it is the server)".to_owned(),
-        },
-        Value::Text(text) => Visible(&text.replace('_', " ")).to_string(),
-        Value::Time(time) => subject.context.clock_time(*time),
-        Value::List(values) => {
-            let all: Vec<String> = values.iter().map(|value| words(name, value, subject)).collect();
-            all.join(", ")
-        }
-        Value::Object(facts) => {
-            let all: Vec<String> = facts.iter().map(|(name, value)| words(name, value, subject)).collect();
-            all.join(": ")
-        }
+    for (name, text) in fact::facts(subject) {
+        rows.fact(name, &text);
     }
 }

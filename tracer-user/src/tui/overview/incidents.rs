@@ -5,11 +5,16 @@ use ratatui::{
     layout::{Position, Rect},
 };
 
-use super::{line, list::split_top};
 use crate::{
     analysis::detector::Incident,
     model::exchange::IncidentId,
-    tui::{keys::Action, pen::Pen, theme::Tone, view::Context},
+    tui::{
+        keys::Action,
+        pen::Pen,
+        theme::Tone,
+        view::Context,
+        widget::{draw_incident, split_top},
+    },
 };
 
 /// See the module.
@@ -100,7 +105,7 @@ impl Incidents {
             if has_focus && self.top + offset == self.place {
                 pen.select();
             }
-            line::draw(&mut pen, incident, context);
+            draw_incident(&mut pen, incident, context);
         }
     }
 

@@ -7,12 +7,19 @@ use ratatui::{
     layout::{Position, Rect},
 };
 
-use super::{index::Index, row};
+use super::index::Index;
 use crate::{
-    analysis::detector::{Evidence, Incident, State},
-    model::exchange::{Exchange, ExchangeId, Outcome},
+    analysis::detector::Incident,
+    model::exchange::{Exchange, ExchangeId},
     store::Sequence,
-    tui::{keys::Action, pen::Pen, theme::Tone, view::Context},
+    tui::{
+        keys::Action,
+        pen::Pen,
+        theme::Tone,
+        view::Context,
+        widget::{draw_exchange, draw_heading, split_top},
+    },
+    view::members::belongs,
 };
 
 /// See the module.
@@ -39,26 +46,6 @@ pub(super) struct List {
     behind: usize,
 }
 
-/// Whether an exchange is one of an incident.
-pub(in crate::tui) fn belongs(exchange: &Exchange, incident: &Incident) -> bool {
-    exchange.incidents.contains(&incident.id)
-        || incident.report.exchanges.contains(&exchange.id)
-        || hangs_unseen(exchange, incident)
-}
-
-/// Whether it is the call that hangs, of which nothing was seen because it was under way before tracing: such an
-/// incident knows the connection alone.
-fn hangs_unseen(exchange: &Exchange, incident: &Incident) -> bool {
-    let report = &incident.report;
-    exchange.outcome == Outcome::InFlight
-        && exchange.request.is_none()
-        && exchange.response.is_none()
-        && incident.state != State::Closed
-        && matches!(report.evidence, Evidence::Hang(_))
-        && report.exchanges.is_empty()
-        && report.connection.as_ref().is_some_and(|connection| connection.id == exchange.connection.id)
-}
-
 impl List {
     /// Shows the list; `incident` narrows it.
     pub(super) fn draw(
@@ -72,7 +59,7 @@ impl List {
         self.update(context, incident);
         let [heading, rows] = split_top(area, 1);
         let mut pen = Pen::new(buffer, heading, context.theme);
-        row::heading(&mut pen);
+        draw_heading(&mut pen);
         let total = self.index.len();
         let matched = if context.filter.takes_all() && incident.is_none() {
             String::new()
@@ -203,7 +190,7 @@ impl List {
                 pen.select();
             }
             match context.store.exchanges().get(sequence) {
-                Some(exchange) => row::draw(&mut pen, exchange, context, true),
+                Some(exchange) => draw_exchange(&mut pen, exchange, context, true),
                 None => drop(pen.put(Tone::Faint, "  (forgotten)")),
             }
         }
@@ -236,7 +223,7 @@ impl List {
             if has_focus && selected == Some(self.open_top + offset) {
                 pen.select();
             }
-            row::draw(&mut pen, exchange, context, true);
+            draw_exchange(&mut pen, exchange, context, true);
         }
     }
 
@@ -291,10 +278,4 @@ impl List {
         self.go_to(place, context);
         Some(again)
     }
-}
-
-/// The first lines of an area, and the rest.
-pub(in crate::tui) fn split_top(area: Rect, height: u16) -> [Rect; 2] {
-    let height = height.min(area.height);
-    [Rect { height, ..area }, Rect { y: area.y + height, height: area.height - height, ..area }]
 }

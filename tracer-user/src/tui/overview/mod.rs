@@ -2,9 +2,7 @@
 
 mod incidents;
 mod index;
-mod line;
 mod list;
-mod row;
 
 use ratatui::{
     buffer::Buffer,
@@ -12,17 +10,13 @@ use ratatui::{
 };
 
 use self::{incidents::Incidents, list::List};
-pub(super) use self::{
-    line::{about, draw as draw_incident, due, hang_age, sign},
-    list::{belongs, split_top},
-    row::{cut, draw as draw_exchange, heading as draw_heading, place},
-};
 use super::{
-    Tab,
+    Tab, copy,
     keys::{Action, On},
-    pen::{Pen, columns},
+    pen::{Pen, columns, cut},
     theme::Tone,
     view::{Context, Reaction, View},
+    widget::split_top,
 };
 use crate::{engine::Unseen, model::exchange::ExchangeId};
 
@@ -142,6 +136,6 @@ impl Overview {
     /// What can be done with an exchange without opening it.
     fn exchange_action(&self, action: Action, context: &Context<'_>) -> Option<Vec<Reaction>> {
         let id: ExchangeId = self.list.selected()?;
-        super::exchange::act_on(id, action, context)
+        copy::act_on(id, action, context)
     }
 }

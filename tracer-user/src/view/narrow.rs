@@ -11,7 +11,7 @@ use crate::{
 const CUT_FROM: usize = 253;
 
 /// All calls of an endpoint. `None` where they have nothing in common.
-pub(super) fn to_endpoint(row: &EndpointRow<'_>, redactor: Redactor) -> Option<String> {
+pub fn to_endpoint(row: &EndpointRow<'_>, redactor: Redactor) -> Option<String> {
     let base = base(row, redactor);
     let path = redactor.url(&row.endpoint.path);
     match row.what {
@@ -26,7 +26,7 @@ pub(super) fn to_endpoint(row: &EndpointRow<'_>, redactor: Redactor) -> Option<S
 }
 
 /// The calls of one of its paths.
-pub(super) fn to_path(row: &EndpointRow<'_>, path: &str, redactor: Redactor) -> String {
+pub fn to_path(row: &EndpointRow<'_>, path: &str, redactor: Redactor) -> String {
     let (base, path) = (base(row, redactor), redactor.url(path));
     if path.len() >= CUT_FROM {
         format!("{base} path~{}", pattern(&path))
@@ -45,7 +45,7 @@ fn base(row: &EndpointRow<'_>, redactor: Redactor) -> String {
 }
 
 /// As a value of the language.
-pub(in crate::tui) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:*%+,@$".contains(character);
     if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
         return text.to_owned();

@@ -5,16 +5,13 @@ use crate::{
         connection::Role,
         exchange::{Exchange, Outcome, Quality, SLOW_NS},
     },
-    text::{
-        escape::Visible,
-        units,
-        url::{self, Base},
-    },
+    text::{escape::Visible, units},
     tui::{
-        pen::{Pen, columns},
+        pen::{Pen, columns, cut},
         theme::Tone,
         view::Context,
     },
+    view::exchange as view,
 };
 
 /// So long an exchange that ended is marked as new.
@@ -94,9 +91,9 @@ pub(in crate::tui) fn draw(pen: &mut Pen<'_>, exchange: &Exchange, context: &Con
         let process = &exchange.process;
         pen.cell(18, Tone::Faint, format_args!("{}[{}]", Visible(&process.name), process.pid));
     }
-    let remark = remark(exchange, context);
+    let remark = view::remarks(exchange, context);
     let room = pen.left().saturating_sub(if remark.is_empty() { 0 } else { columns(&remark) + 1 });
-    let (host, path) = place(exchange, context);
+    let (host, path) = view::place(exchange, context.redactor);
     let host_room = room.saturating_sub(columns(&path)).max(LEAST_HOST.min(columns(&host))).min(room);
     let host = cut(&host, host_room);
     let path = cut(&path, room.saturating_sub(columns(&host)));
@@ -104,83 +101,4 @@ pub(in crate::tui) fn draw(pen: &mut Pen<'_>, exchange: &Exchange, context: &Con
     if !remark.is_empty() {
         pen.skip(1).put(Tone::Warn, remark);
     }
-}
-
-/// Host and path, ready to be shown.
-pub(in crate::tui) fn place(exchange: &Exchange, context: &Context<'_>) -> (String, String) {
-    let redactor = context.redactor;
-    let Some(request) = &exchange.request else {
-        let (_, server) = url::server(exchange);
-        let why = if exchange.outcome.no_connection().is_some() { "" } else { " (request not seen)" };
-        return (Visible(server).to_string(), why.to_owned());
-    };
-    let host = match url::base(exchange, request) {
-        // Cut only then: user information ends with a sign that may stand far behind.
-        Base::Target => return (String::new(), Visible(beginning(&redactor.url(&request.target))).to_string()),
-        Base::Authority(authority) => Visible(&redactor.authority(authority)).to_string(),
-        Base::Unix(path) => format!("unix:{}:", Visible(path)),
-        Base::Nothing => String::new(),
-    };
-    let path = redactor.url(beginning(request.path()));
-    let gap = if path.starts_with('/') { "" } else { " " };
-    (host, format!("{gap}{}", Visible(&path)))
-}
-
-/// As much of a request target as a row can ever show: they can be as long as a head may be, and are hidden and made visible
-/// for every frame.
-fn beginning(target: &str) -> &str {
-    const MOST: usize = 4096;
-    &target[..target.floor_char_boundary(MOST)]
-}
-
-/// The beginning of a text that was made visible, with a sign where it is cut.
-pub(in crate::tui) fn cut(text: &str, width: u16) -> String {
-    if columns(text) <= width {
-        return text.to_owned();
-    }
-    let mut out = String::new();
-    let mut taken = 0;
-    for character in text.chars() {
-        let next = taken + columns(character.encode_utf8(&mut [0; 4]));
-        if next >= width {
-            break;
-        }
-        taken = next;
-        out.push(character);
-    }
-    if width > 0 {
-        out.push('…');
-    }
-    out
-}
-
-/// What its incidents and its gaps say of it, in a word.
-fn remark(exchange: &Exchange, context: &Context<'_>) -> String {
-    use crate::analysis::detector::Evidence;
-    let mut words: Vec<String> = Vec::new();
-    for incident in exchange.incidents.iter().filter_map(|id| context.store.incidents().get(*id)) {
-        match &incident.report.evidence {
-            Evidence::Retry(evidence) => {
-                if let Some(attempt) = evidence.attempt_of(exchange.id) {
-                    words.push(format!("try {}", attempt.number));
-                }
-            }
-            Evidence::Hang(_) => words.push("hung".to_owned()),
-            Evidence::Duplicate(_) => words.push("twice".to_owned()),
-            Evidence::Stale(_) => words.push("stale".to_owned()),
-            _ => {}
-        }
-    }
-    if let Some(remark) = exchange.outcome.remark().filter(|_| exchange.outcome != Outcome::Upgraded) {
-        words.push(remark.to_owned());
-    }
-    match exchange.quality {
-        Quality::Whole => {}
-        Quality::Cut => words.push("cut".to_owned()),
-        Quality::Unframed => words.push("unframed".to_owned()),
-        Quality::BodyGap => words.push("body gap".to_owned()),
-        Quality::JoinedLate => words.push("joined late".to_owned()),
-        Quality::HeaderGap => words.push("head gap".to_owned()),
-    }
-    if words.is_empty() { String::new() } else { format!("[{}]", words.join(", ")) }
 }

@@ -20,7 +20,7 @@ use crate::{
 const PAGE_LINES: usize = 200_000;
 
 /// What can be done with an exchange on every screen that shows it; `None` for other actions.
-pub(in crate::tui) fn act_on(id: ExchangeId, action: Action, context: &Context<'_>) -> Option<Vec<Reaction>> {
+pub(super) fn act_on(id: ExchangeId, action: Action, context: &Context<'_>) -> Option<Vec<Reaction>> {
     match context.store.exchange_by_id(id) {
         Some(exchange) => act(exchange, action, context),
         None => is_ours(action).then(|| vec![Reaction::Say("this call is no longer remembered".to_owned())]),

@@ -29,7 +29,7 @@ const PAST: [(&str, &str); 24] = [
 ];
 
 /// The words with their verbs in the past tense.
-pub(super) fn past(words: &str) -> String {
+pub fn past(words: &str) -> String {
     let mut out = String::with_capacity(words.len() + 8);
     for word in words.split_inclusive(' ') {
         let end = word.trim_end_matches([' ', ',', ':', ';', '.', ')', '?']).len();

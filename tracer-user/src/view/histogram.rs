@@ -9,7 +9,7 @@ const FINEST_NS: u64 = 1 << 20;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Histogram {
+pub struct Histogram {
     start: Timestamp,
     width: u64,
     counts: Vec<u64>,
@@ -17,7 +17,7 @@ pub(super) struct Histogram {
 
 impl Histogram {
     /// One happened. What happened before the first counts as with it.
-    pub(super) fn add(&mut self, time: Timestamp) {
+    pub fn add(&mut self, time: Timestamp) {
         if self.counts.is_empty() {
             (self.start, self.width) = (time, FINEST_NS);
         }
@@ -34,7 +34,7 @@ impl Histogram {
     }
 
     /// When, and how many.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Timestamp, u64)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Timestamp, u64)> {
         let time = |index: usize| Timestamp(self.start.0 + index as u64 * self.width);
         let counts = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
         counts.map(move |(index, count)| (time(index), *count))

@@ -1,72 +1,77 @@
-//! An incident in one line: which, how bad, and what is wrong, in words that leave room for it.
+//! An incident in one line: its subject, and what is wrong, in few words.
 
+use super::{subject::hang_age, tense::past, viewpoint::Viewpoint};
 use crate::{
     analysis::detector::{
-        Attempt, Course, Doing, Evidence, Failure, HangEvidence, HangResult, Incident, Kind, LateCourse, Reason,
+        Attempt, Course, Doing, Evidence, Failure, HangEvidence, HangResult, Incident, LateCourse, Reason,
         RetryEvidence, RetryResult, State, Trend,
     },
     event::Timestamp,
     model::{connection::Role, exchange::Outcome},
-    store::{Severity, severity},
     text::{escape::Visible, redact::Redactor, units},
-    tui::{
-        pen::{Pen, columns},
-        tense::past,
-        theme::Tone,
-        view::Context,
-    },
 };
 
-/// Attempts that are shown one by one: the first and the last of more.
+/// Attempts that have a sign each, at most.
 const DOTS: usize = 8;
-/// From so many attempts on, quick ones are told of together.
+/// From this number of attempts on, quick ones are reported together.
 const CHATTY: u32 = 16;
-/// From so many columns on, kinds have their full names.
-const WIDE: u16 = 110;
 
-/// One line.
-pub(in crate::tui) fn draw(pen: &mut Pen<'_>, incident: &Incident, context: &Context<'_>) {
-    let (sign, tone) = sign(incident);
-    pen.put(Tone::Plain, if pen.is_selected() { '>' } else { ' ' }).put(tone, format_args!("{sign} "));
-    if pen.left() >= WIDE {
-        pen.cell(16, tone, incident.kind().name());
-    } else {
-        pen.cell(6, tone, short(incident.kind()));
-    }
-    match &incident.report.evidence {
-        Evidence::Retry(evidence) => retry(pen, incident, evidence, context),
-        Evidence::Hang(evidence) => hang(pen, incident, evidence, context),
-        evidence => other(pen, evidence, context),
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Picture before the subject.
+    pub picture: Picture,
+    /// Its subject, redacted and escaped.
+    pub about: String,
+    /// What is wrong, most important first. A reader without room leaves out the last ones.
+    pub words: Vec<String>,
+}
+
+/// A picture that fits into a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Picture {
+    /// None.
+    None,
+    /// A sign for each attempt of a retry chain, and their number.
+    Attempts(String, u32),
+    /// The age of a call that hangs, and whether it still does.
+    Age(String, bool),
+}
+
+/// The line of an incident.
+pub fn line(incident: &Incident, viewpoint: &Viewpoint<'_>) -> Line {
+    let evidence = &incident.report.evidence;
+    let about = Visible(&about(evidence, viewpoint.redactor)).to_string();
+    let (picture, words) = match evidence {
+        Evidence::Retry(evidence) => {
+            (Picture::Attempts(dots(evidence), evidence.attempts), retry(incident, evidence, viewpoint))
+        }
+        Evidence::Hang(evidence) => {
+            let age = hang_age(incident, evidence, viewpoint);
+            (Picture::Age(age, evidence.result == HangResult::Ongoing), hang(evidence, viewpoint))
+        }
+        evidence => (Picture::None, other(evidence, viewpoint)),
+    };
+    Line { picture, about, words }
+}
+
+/// The subject of an incident: a call, an upstream, a listen queue. Redacted, but not escaped.
+pub fn about(evidence: &Evidence, redactor: Redactor) -> String {
+    match evidence {
+        Evidence::Retry(evidence) => evidence.call(redactor),
+        Evidence::Hang(evidence) => evidence.name(redactor),
+        Evidence::ErrorBurst(evidence) => evidence.subject(redactor),
+        Evidence::Slow(evidence) => evidence.subject(redactor),
+        Evidence::Duplicate(evidence) => evidence.call(redactor),
+        Evidence::Stale(evidence) => format!("kept connections to {}", evidence.upstream(redactor)),
+        Evidence::Leak(evidence) => format!("connections to {}", redactor.authority(&evidence.remote)),
+        Evidence::Pool(evidence) => format!("connections to {}", redactor.authority(&evidence.remote)),
+        Evidence::Late(_) => "answers of this process".to_owned(),
+        Evidence::Listen(evidence) => format!("listen queue of {}", evidence.address),
     }
 }
 
-/// The kind in six columns.
-fn short(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Retry => "retry",
-        Kind::Hang => "hang",
-        Kind::ErrorBurst => "errors",
-        Kind::Slow => "slow",
-        Kind::Duplicate => "twice",
-        Kind::Stale => "stale",
-        Kind::Leak => "leak",
-        Kind::Pool => "pool",
-        Kind::Late => "late",
-        Kind::Listen => "queue",
-    }
-}
-
-/// How it stands: a sign that needs no colour.
-pub(in crate::tui) fn sign(incident: &Incident) -> (char, Tone) {
-    match severity(incident) {
-        Severity::Waiting | Severity::Failing => ('▲', Tone::Bad),
-        Severity::Notable => ('▲', Tone::Warn),
-        Severity::Harmed => ('▼', Tone::Warn),
-        Severity::Recovered => ('✓', Tone::Good),
-    }
-}
-
-/// `✗✗✗◌`: what failed, what did not, what is open.
+/// `✗✗✗◌`: attempts that failed, that did not, and that are open; the first and the last of many.
 fn dots(evidence: &RetryEvidence) -> String {
     let dot = |attempt: &Attempt| match (attempt.failure, attempt.ended) {
         (Some(_), _) => '✗',
@@ -82,8 +87,8 @@ fn dots(evidence: &RetryEvidence) -> String {
     head.chain(['…']).chain(listed[tail..].iter().map(dot)).collect()
 }
 
-/// `next in 1.2s`: when the next attempt is due.
-pub(in crate::tui) fn due(due: Timestamp, now: Timestamp) -> String {
+/// `next in 1.2s`: time until the next attempt.
+pub fn due(due: Timestamp, now: Timestamp) -> String {
     if due > now {
         format!("next in {}", units::duration(Some(due.since(now))))
     } else {
@@ -91,10 +96,10 @@ pub(in crate::tui) fn due(due: Timestamp, now: Timestamp) -> String {
     }
 }
 
-fn retry(pen: &mut Pen<'_>, incident: &Incident, evidence: &RetryEvidence, context: &Context<'_>) {
-    let now = context.store.now();
-    let is_over = context.store.summary().is_some();
-    // What a person needs first: the rest gives way where there is no room.
+/// A retry chain, most urgent first.
+fn retry(incident: &Incident, evidence: &RetryEvidence, viewpoint: &Viewpoint<'_>) -> Vec<String> {
+    let now = viewpoint.store.now();
+    let is_over = viewpoint.is_over();
     let mut said = Vec::new();
     match evidence.result {
         RetryResult::Ongoing => {
@@ -125,11 +130,10 @@ fn retry(pen: &mut Pen<'_>, incident: &Incident, evidence: &RetryEvidence, conte
         let factor = evidence.factor.map_or_else(String::new, |factor| format!(" x{factor:.1}"));
         said.push(format!("{}{factor}", pattern.name()));
     }
-    pen.put(Tone::Bad, dots(evidence)).put(Tone::Plain, format_args!(" {}x ", evidence.attempts));
-    two_sided(pen, &Visible(&evidence.call(context.redactor)).to_string(), &said);
+    said
 }
 
-/// When the next attempt is due. Quick attempts are not told of one by one, so that one which is due may be long over.
+/// Time of the next attempt. Quick attempts are not reported one by one, so one that is due may be long over: then `None`.
 fn foretold(incident: &Incident, evidence: &RetryEvidence, now: Timestamp) -> Option<Timestamp> {
     const QUICK: u64 = 1_000_000_000;
     let next = evidence.next_due?;
@@ -148,22 +152,11 @@ fn failure(failure: Failure) -> String {
     }
 }
 
-/// How long it hangs, or hung; what goes on grows with the trace's time.
-pub(in crate::tui) fn hang_age(incident: &Incident, evidence: &HangEvidence, context: &Context<'_>) -> String {
-    let goes_on = incident.state != State::Closed && evidence.result == HangResult::Ongoing;
-    let grown = if goes_on { context.store.now().since(incident.updated) } else { 0 };
-    let least = if evidence.age_is_lower_bound { ">" } else { "" };
-    format!("{least}{}", units::duration(Some(evidence.age + grown)))
-}
-
-fn hang(pen: &mut Pen<'_>, incident: &Incident, evidence: &HangEvidence, context: &Context<'_>) {
-    let tone = if evidence.result == HangResult::Ongoing { Tone::Bad } else { Tone::Plain };
-    pen.cell(7, tone, hang_age(incident, evidence, context));
-    let is_over = context.store.summary().is_some();
-    let goes_on = evidence.result == HangResult::Ongoing && !is_over;
+fn hang(evidence: &HangEvidence, viewpoint: &Viewpoint<'_>) -> Vec<String> {
+    let goes_on = evidence.result == HangResult::Ongoing && !viewpoint.is_over();
     let why = if goes_on { why(evidence) } else { past(&why(evidence)) };
     let had = |result: &str| vec![result.to_owned(), format!("it was: {why}")];
-    let said = match evidence.result {
+    match evidence.result {
         HangResult::Ongoing => vec![why],
         HangResult::Answered => had("was answered"),
         HangResult::Failed => had(&evidence.status.map_or_else(|| "FAILED".to_owned(), |status| status.to_string())),
@@ -182,11 +175,10 @@ fn hang(pen: &mut Pen<'_>, incident: &Incident, evidence: &HangEvidence, context
             had(&format!("GAVE UP{timeout}{times}"))
         }
         HangResult::Over => had("over"),
-    };
-    two_sided(pen, &Visible(&evidence.name(context.redactor)).to_string(), &said);
+    }
 }
 
-/// What is not done, and by whom, in few words.
+/// The side that does not act, and what it does not do, in few words.
 fn why(evidence: &HangEvidence) -> String {
     let this = match (evidence.doing, &evidence.outbound) {
         (Some(Doing::OutboundCall), Some(outbound)) => {
@@ -196,7 +188,7 @@ fn why(evidence: &HangEvidence) -> String {
         (None, _) => String::new(),
     };
     let this = if evidence.doing_is_likely && !this.is_empty() { format!("{this}?") } else { this };
-    let told = match evidence.reason {
+    let words = match evidence.reason {
         Reason::QueryUnanswered => "the name server is silent",
         Reason::SynUnanswered => "no answer to its SYN",
         Reason::Unacknowledged => "not acknowledged: network or peer gone",
@@ -214,7 +206,7 @@ fn why(evidence: &HangEvidence) -> String {
         Reason::NotServed => return this,
         Reason::Unknown => "who does not move is not known",
     };
-    told.to_owned()
+    words.to_owned()
 }
 
 fn does(doing: Doing) -> &'static str {
@@ -234,34 +226,18 @@ fn does(doing: Doing) -> &'static str {
     }
 }
 
-/// What it is about: a call, or an upstream.
-pub(in crate::tui) fn about(evidence: &Evidence, redactor: Redactor) -> String {
-    match evidence {
-        Evidence::Retry(evidence) => evidence.call(redactor),
-        Evidence::Hang(evidence) => evidence.name(redactor),
-        Evidence::ErrorBurst(evidence) => evidence.subject(redactor),
-        Evidence::Slow(evidence) => evidence.subject(redactor),
-        Evidence::Duplicate(evidence) => evidence.call(redactor),
-        Evidence::Stale(evidence) => format!("kept connections to {}", evidence.upstream(redactor)),
-        Evidence::Leak(evidence) => format!("connections to {}", redactor.authority(&evidence.remote)),
-        Evidence::Pool(evidence) => format!("connections to {}", redactor.authority(&evidence.remote)),
-        Evidence::Late(_) => "answers of this process".to_owned(),
-        Evidence::Listen(evidence) => format!("listen queue of {}", evidence.address),
-    }
-}
-
-/// The kinds that are not about one call in time.
-fn other(pen: &mut Pen<'_>, evidence: &Evidence, context: &Context<'_>) {
+/// The kinds that have no picture in the line.
+fn other(evidence: &Evidence, viewpoint: &Viewpoint<'_>) -> Vec<String> {
     let time = |nanoseconds: u64| units::duration(Some(nanoseconds));
     let said = match evidence {
-        // They have a line of their own.
+        // They have functions of their own.
         Evidence::Retry(_) | Evidence::Hang(_) => Vec::new(),
         Evidence::ErrorBurst(evidence) => {
             let (failures, total, share) = (evidence.failures, evidence.total, evidence.share * 100.0);
             let mut said = vec![match (evidence.course, evidence.share_before) {
                 (Course::Recovered, _) => format!("fail no longer; {failures} of {total} had"),
                 (Course::Stopped, _) => {
-                    let since = context.clock_time(evidence.last_call);
+                    let since = viewpoint.clock_time(evidence.last_call);
                     format!("no more calls since {}, {failures} of {total} had failed", &since[..8])
                 }
                 (Course::Ongoing, _) if evidence.no_connection.is_some() => {
@@ -339,23 +315,5 @@ fn other(pen: &mut Pen<'_>, evidence: &Evidence, context: &Context<'_>) {
             vec![format!("all {} busy", evidence.busy), format!("{} callers wait", evidence.inbound)]
         }
     };
-    let is_over = context.store.summary().is_some();
-    let said: Vec<String> = if is_over { said.iter().map(|words| past(words)).collect() } else { said };
-    two_sided(pen, &Visible(&about(evidence, context.redactor)).to_string(), &said);
-}
-
-/// What is said at the right is not cut for what stands at the left, as long as that keeps a third: of what is said, the last
-/// gives way first.
-fn two_sided(pen: &mut Pen<'_>, left: &str, said: &[String]) {
-    let room = pen.left();
-    let least = columns(left).min(room / 3);
-    let mut right = said.join(", ");
-    for count in (1..said.len()).rev() {
-        if columns(&right) + least < room {
-            break;
-        }
-        right = said[..count].join(", ");
-    }
-    let width = room.saturating_sub(columns(&right) + 1).max(least);
-    pen.cell(width, Tone::Plain, left).put(Tone::Strong, right);
+    if viewpoint.is_over() { said.iter().map(|words| past(words)).collect() } else { said }
 }

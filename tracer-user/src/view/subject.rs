@@ -1,39 +1,33 @@
-//! The incident that is shown, and how it stands.
+//! An incident: its state, its time, and how certain it is.
 
 use std::sync::Arc;
 
+use super::viewpoint::Viewpoint;
 use crate::{
-    analysis::detector::{Evidence, HangResult, Incident, RetryResult, State},
+    analysis::detector::{Evidence, HangEvidence, HangResult, Incident, RetryResult, State},
     event::Timestamp,
-    text::{escape::Visible, units},
-    tui::{
-        overview::{about, hang_age, sign},
-        pen::Pen,
-        theme::Tone,
-        view::Context,
-    },
+    text::units,
 };
 
-/// See the module.
-pub(super) struct Subject<'a> {
-    pub(super) incident: Arc<Incident>,
-    pub(super) context: &'a Context<'a>,
-    /// The store has forgotten it: this is what was known last.
-    pub(super) forgotten: bool,
+/// An incident, seen from a point.
+pub struct Subject<'a> {
+    /// The incident.
+    pub incident: Arc<Incident>,
+    /// What else is known, and when.
+    pub viewpoint: Viewpoint<'a>,
+    /// The store has dropped it: `incident` is as it was known last.
+    pub forgotten: bool,
 }
 
-/// Which of how many it is, in the order of the overview.
-pub(super) type Place = Option<(usize, usize)>;
-
 impl Subject<'_> {
-    /// What time it is.
-    pub(super) fn now(&self) -> Timestamp {
-        self.context.store.now()
+    /// The time of the view.
+    pub fn now(&self) -> Timestamp {
+        self.viewpoint.store.now()
     }
 
-    /// It goes on, and the clock runs.
-    pub(super) fn runs(&self) -> bool {
-        self.goes_on() && !self.forgotten && self.context.store.summary().is_none()
+    /// True while it goes on and time passes.
+    pub fn runs(&self) -> bool {
+        self.goes_on() && !self.forgotten && !self.viewpoint.is_over()
     }
 
     fn goes_on(&self) -> bool {
@@ -45,8 +39,8 @@ impl Subject<'_> {
         ongoing && self.incident.state != State::Closed
     }
 
-    /// When what it is about began, which may be before it was found.
-    pub(super) fn since(&self) -> Timestamp {
+    /// Its beginning, which may be before it was found.
+    pub fn since(&self) -> Timestamp {
         let Incident { opened, updated, report, .. } = &*self.incident;
         match &report.evidence {
             Evidence::Retry(evidence) => evidence.listed.first().map_or(*opened, |first| first.started),
@@ -59,20 +53,21 @@ impl Subject<'_> {
         }
     }
 
-    /// When it was over.
-    pub(super) fn ended(&self) -> Option<Timestamp> {
+    /// Its end.
+    pub fn ended(&self) -> Option<Timestamp> {
         self.incident.closed
     }
 
-    /// Until when there is something to show.
-    pub(super) fn until(&self) -> Timestamp {
+    /// The end of the time that is shown.
+    pub fn until(&self) -> Timestamp {
         let updated = self.incident.updated;
         self.ended().unwrap_or_else(|| if self.forgotten { updated } else { self.now().max(updated) })
     }
 
-    fn state(&self) -> &'static str {
+    /// Its state in words.
+    pub fn state(&self) -> &'static str {
         if self.goes_on() {
-            let tracing = self.context.store.summary().is_none();
+            let tracing = !self.viewpoint.is_over();
             return if tracing { "going on" } else { "open when tracing ended" };
         }
         match &self.incident.report.evidence {
@@ -95,21 +90,22 @@ impl Subject<'_> {
         }
     }
 
-    fn lasting(&self) -> String {
+    /// Its time in words: `since 04:05:06.123, for 3.2s`.
+    pub fn lasting(&self) -> String {
         let since = self.since();
-        let start = self.context.clock_time(since);
+        let start = self.viewpoint.clock_time(since);
         let age = match &self.incident.report.evidence {
-            Evidence::Hang(evidence) => hang_age(&self.incident, evidence, self.context),
+            Evidence::Hang(evidence) => hang_age(&self.incident, evidence, &self.viewpoint),
             _ => units::duration(Some(self.until().since(since))),
         };
         match self.ended() {
-            Some(ended) => format!("{start} to {}, {age}", self.context.clock_time(ended)),
+            Some(ended) => format!("{start} to {}, {age}", self.viewpoint.clock_time(ended)),
             None => format!("since {start}, for {age}"),
         }
     }
 
-    /// How sure it is, and why.
-    pub(super) fn sure(&self) -> String {
+    /// Its confidence, and the reasons for it.
+    pub fn confidence(&self) -> String {
         let confidence = &self.incident.report.confidence;
         let mut reasons = Vec::new();
         if !confidence.explicit.is_empty() {
@@ -121,28 +117,13 @@ impl Subject<'_> {
         let level = confidence.level();
         if reasons.is_empty() { level.to_owned() } else { format!("{level} ({})", reasons.join("; ")) }
     }
+}
 
-    /// The first line, which always stays: what it is, and which.
-    pub(super) fn title_first(&self, mut pen: Pen<'_>, place: Place) {
-        let (sign, tone) = sign(&self.incident);
-        let kind = self.incident.kind().name().replace('-', " ");
-        let state = self.state();
-        pen.put(tone, format_args!(" {sign} {kind} {}: {state}", self.incident.id.0));
-        let about = about(&self.incident.report.evidence, self.context.redactor);
-        pen.skip(2).put(Tone::Strong, Visible(&about));
-        if let Some((place, of)) = place {
-            pen.at_end(Tone::Faint, format_args!("{place} of {of}"));
-        }
-    }
-
-    /// The second: since when, and how sure.
-    pub(super) fn title_second(&self, mut pen: Pen<'_>) {
-        if self.forgotten {
-            pen.put(Tone::Warn, " pidtap has forgotten it; this is what was known last.");
-        }
-        let certain = self.incident.report.confidence.level();
-        pen.put(Tone::Plain, format_args!(" {}; {certain}", self.lasting()));
-        let full = self.sure();
-        pen.put(Tone::Faint, full.strip_prefix(certain).unwrap_or_default());
-    }
+/// The age of a call that hangs, or hung; `>` where it is a lower bound. While the call hangs, the age grows with the time of the
+/// trace.
+pub fn hang_age(incident: &Incident, evidence: &HangEvidence, viewpoint: &Viewpoint<'_>) -> String {
+    let goes_on = incident.state != State::Closed && evidence.result == HangResult::Ongoing;
+    let grown = if goes_on { viewpoint.store.now().since(incident.updated) } else { 0 };
+    let least = if evidence.age_is_lower_bound { ">" } else { "" };
+    format!("{least}{}", units::duration(Some(evidence.age + grown)))
 }

@@ -4,9 +4,9 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::histogram::Histogram;
 use crate::{
-    analysis::detector::{Evidence, Incident},
+    analysis::detector::{Evidence, Incident, State},
     event::Timestamp,
-    model::exchange::{Exchange, ExchangeId, IncidentId},
+    model::exchange::{Exchange, ExchangeId, IncidentId, Outcome},
     store::{Sequence, Store},
 };
 
@@ -18,7 +18,7 @@ const UNAWARE: usize = 32;
 
 /// Looks at each exchange of the store once.
 #[derive(Debug, Default)]
-pub(super) struct Members {
+pub struct Members {
     made_for: Option<IncidentId>,
     upto: Sequence,
     found: VecDeque<(ExchangeId, Timestamp)>,
@@ -29,11 +29,11 @@ pub(super) struct Members {
 }
 
 /// An exchange, where it is remembered.
-pub(super) type Member = (ExchangeId, Option<Arc<Exchange>>);
+pub type Member = (ExchangeId, Option<Arc<Exchange>>);
 
 impl Members {
     /// Takes what is new.
-    pub(super) fn update(&mut self, incident: &Incident, store: &Store) {
+    pub fn update(&mut self, incident: &Incident, store: &Store) {
         if self.made_for != Some(incident.id) {
             *self = Self { made_for: Some(incident.id), ..Self::default() };
         }
@@ -62,34 +62,34 @@ impl Members {
     }
 
     /// The filter that finds them.
-    pub(super) fn filter(&self) -> String {
+    pub fn filter(&self) -> String {
         let ids: Vec<String> = self.unaware.iter().map(|id| id.0.to_string()).collect();
         let more = if ids.is_empty() { String::new() } else { format!(" or id={}", ids.join("|")) };
         format!("incident={}{more}", self.made_for.map_or(0, |id| id.0))
     }
 
     /// How many were found.
-    pub(super) fn total(&self) -> u64 {
+    pub fn total(&self) -> u64 {
         self.found.len() as u64 + self.dropped
     }
 
     /// How many ended when.
-    pub(super) fn over_time(&self) -> &Histogram {
+    pub fn over_time(&self) -> &Histogram {
         &self.over_time
     }
 
     /// Those that ended after the incident was told of last, where it is not told of each time.
-    pub(super) fn since(&self, time: Timestamp) -> usize {
+    pub fn since(&self, time: Timestamp) -> usize {
         self.ends().filter(|end| *end > time).count()
     }
 
     /// When those that are over ended, oldest first.
-    pub(super) fn ends(&self) -> impl Iterator<Item = Timestamp> {
+    pub fn ends(&self) -> impl Iterator<Item = Timestamp> {
         self.found.iter().map(|(_, end)| *end)
     }
 
     /// The first and the latest of them, `room` at most, and how many there are.
-    pub(super) fn list(&self, incident: &Incident, store: &Store, room: usize) -> (Vec<Member>, u64) {
+    pub fn list(&self, incident: &Incident, store: &Store, room: usize) -> (Vec<Member>, u64) {
         let open = store.open().iter().filter(|open| open.incidents.contains(&incident.id)).map(|open| open.id);
         let ids = self.found.iter().map(|(id, _)| *id);
         let mut ids: Vec<ExchangeId> = ids.chain(open).chain(incident.report.exchanges.iter().copied()).collect();
@@ -102,4 +102,24 @@ impl Members {
         }
         (ids.into_iter().map(|id| (id, store.exchange_by_id(id).cloned())).collect(), total)
     }
+}
+
+/// Whether an exchange is one of an incident.
+pub fn belongs(exchange: &Exchange, incident: &Incident) -> bool {
+    exchange.incidents.contains(&incident.id)
+        || incident.report.exchanges.contains(&exchange.id)
+        || hangs_unseen(exchange, incident)
+}
+
+/// Whether it is the call that hangs, of which nothing was seen because it was under way before tracing: such an
+/// incident knows the connection alone.
+fn hangs_unseen(exchange: &Exchange, incident: &Incident) -> bool {
+    let report = &incident.report;
+    exchange.outcome == Outcome::InFlight
+        && exchange.request.is_none()
+        && exchange.response.is_none()
+        && incident.state != State::Closed
+        && matches!(report.evidence, Evidence::Hang(_))
+        && report.exchanges.is_empty()
+        && report.connection.as_ref().is_some_and(|connection| connection.id == exchange.connection.id)
 }
