@@ -1,4 +1,4 @@
-//! What can be taken away of an exchange: as a command, a URL, a body.
+//! Actions that copy a part of an exchange: a curl command, the URL, a body.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -16,10 +16,10 @@ use crate::{
     view::curl,
 };
 
-/// Lines that a pager gets: ten times what the screen shows. (A hostile body can make a line of each of its bytes.)
+/// Lines for a pager, at most: ten times as many as the screen shows. A hostile body can make a line of each of its bytes.
 const PAGE_LINES: usize = 200_000;
 
-/// What can be done with an exchange on every screen that shows it; `None` for other actions.
+/// Runs an action on an exchange, from any screen that shows it; `None` for other actions.
 pub(super) fn act_on(id: ExchangeId, action: Action, context: &Context<'_>) -> Option<Vec<Reaction>> {
     match context.store.exchange_by_id(id) {
         Some(exchange) => act(exchange, action, context),
@@ -31,7 +31,7 @@ fn is_ours(action: Action) -> bool {
     matches!(action, Action::CopyCurl | Action::CopyUrl | Action::Body | Action::BodyToFile)
 }
 
-/// The same with the exchange at hand.
+/// Runs an action on an exchange that is at hand; `None` for other actions.
 pub(super) fn act(exchange: &Arc<Exchange>, action: Action, context: &Context<'_>) -> Option<Vec<Reaction>> {
     let redactor = context.redactor;
     let no_request = || vec![Reaction::Say("its request was not seen: there is nothing to copy".to_owned())];
@@ -50,7 +50,7 @@ pub(super) fn act(exchange: &Arc<Exchange>, action: Action, context: &Context<'_
     Some(reactions)
 }
 
-/// What a terminal would not take for text is percent-encoded, as it ought to have been: this is going to be pasted.
+/// Percent-encodes characters that a terminal would not take for text: the URL is going to be pasted.
 fn harmless(url: &str) -> String {
     let mut out = String::with_capacity(url.len());
     for character in url.chars() {
@@ -65,7 +65,7 @@ fn harmless(url: &str) -> String {
     out
 }
 
-/// Bodies of which something is there, and of which message they are.
+/// Bodies with captured bytes, and the name of the message of each.
 fn bodies(exchange: &Exchange) -> impl Iterator<Item = (&'static str, &Fields, &Body)> {
     let request = exchange.request.as_ref().map(|request| ("request", &request.headers, &request.body));
     let response = exchange.response.as_ref().map(|response| ("response", &response.headers, &response.body));
@@ -83,7 +83,7 @@ fn page(exchange: &Exchange, redactor: Redactor) -> Vec<Reaction> {
     for (of, headers, body) in bodies(exchange) {
         let shown = body::show(headers, body, redactor, limits);
         if both {
-            // A String takes everything.
+            // Writing to a String never fails.
             let _ = writeln!(text, "── body of the {of} ──");
         }
         for remark in &shown.remarks {
@@ -100,7 +100,7 @@ fn page(exchange: &Exchange, redactor: Redactor) -> Vec<Reaction> {
     vec![Reaction::Do(Effect::Page { title: format!("body of call {}", exchange.id.0), text })]
 }
 
-/// Decoded, with secrets hidden, but otherwise as they are.
+/// Bytes of a body after content decoding, with secrets hidden.
 fn files(exchange: &Exchange, redactor: Redactor) -> Vec<Reaction> {
     let files: Vec<Reaction> = bodies(exchange)
         .map(|(of, headers, body)| {

@@ -1,4 +1,4 @@
-//! The first lines: who is traced, how it goes, what is missing.
+//! The first lines of every screen: targets, rates, losses.
 
 use ratatui::{
     buffer::Buffer,
@@ -17,16 +17,16 @@ use crate::{
     text::{clock::Clock, escape::Visible, units},
 };
 
-/// Lines.
+/// Height in lines.
 pub(super) const HEIGHT: u16 = 3;
-/// Targets that are named.
+/// Targets that are named, at most.
 const NAMED: usize = 3;
-/// Seconds of the bars, and over which rates are taken.
+/// Number of bars, one a second; also the seconds that rates are averaged over.
 const RATE_SECONDS: usize = 10;
 
-/// What the header says apart from the store.
+/// State that the header shows beside the store.
 pub(super) struct Shown<'a> {
-    /// Which screen; `None` where another is over it.
+    /// Index of the screen; `None` while another screen covers it.
     pub(super) tab: Option<usize>,
     /// The view is held.
     pub(super) held: bool,
@@ -34,13 +34,13 @@ pub(super) struct Shown<'a> {
     pub(super) secrets: bool,
     /// The filter in force.
     pub(super) filter: &'a Wanted,
-    /// Where it all comes from.
+    /// Source of the events.
     pub(super) source: &'a Source,
-    /// What is known now, also while the view is held.
+    /// The current store, also while the view is held.
     pub(super) newest: &'a Store,
 }
 
-/// Draws it.
+/// Draws the header.
 pub(super) fn draw(shown: &Shown<'_>, area: Rect, buffer: &mut Buffer, store: &Store, theme: Theme, utc_offset_s: i32) {
     let mut rows = area.rows();
     let mut line = || rows.next().unwrap_or_default();
@@ -50,7 +50,7 @@ pub(super) fn draw(shown: &Shown<'_>, area: Rect, buffer: &mut Buffer, store: &S
 }
 
 fn who(shown: &Shown<'_>, area: Rect, buffer: &mut Buffer, theme: Theme, store: &Store, utc_offset_s: i32) {
-    // How it stands comes first where there is not room for all.
+    // The state has priority where there is not enough room.
     let state = state(shown, area.width / 3);
     let [names, end] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(columns(&state))]).areas(area);
     let tone = if store.attached().is_some() { Tone::Strong } else { Tone::Faint };
@@ -78,7 +78,7 @@ fn who(shown: &Shown<'_>, area: Rect, buffer: &mut Buffer, theme: Theme, store: 
     pen.put(Tone::Faint, format_args!("  since {since}, for {time}"));
 }
 
-/// What becomes of it; of a recording's long name, the end.
+/// State of the source. Of the long name of a recording, the end is shown.
 fn state(shown: &Shown<'_>, most: u16) -> String {
     match &shown.source.recording {
         Some(name) => {
@@ -118,7 +118,7 @@ fn how(mut pen: Pen<'_>, store: &Store) {
         events => format!("  LOST {events}{at_least} events, {}", units::size(Some(missing.total_bytes()))),
     };
     let rate = format!("{}/s ", rate_text(rate));
-    // Where numbers are large, the bars give way: what is missing must be seen.
+    // Losses have priority over the bars where numbers are large.
     let words: u16 = [&rate, &failing, &calls, &open, &lost].map(|text| columns(text)).iter().sum();
     let bars = usize::from(pen.left().saturating_sub(words)).min(if pen.left() >= 110 { 60 } else { 12 });
     let seconds = store.rate().whole_seconds();
@@ -140,7 +140,7 @@ fn rate_text(rate: f64) -> String {
     }
 }
 
-/// Where the screens' names stand: start and width of each.
+/// Start and width of the name of each screen.
 fn places() -> impl Iterator<Item = (u16, u16)> {
     let mut x = 0;
     Tab::ALL.iter().map(move |(_, name)| {
@@ -150,7 +150,7 @@ fn places() -> impl Iterator<Item = (u16, u16)> {
     })
 }
 
-/// The screen whose name was clicked.
+/// Index of the screen whose name is at a position.
 pub(super) fn tab_at(at: Position, _width: u16) -> Option<usize> {
     let found = places().position(|(start, width)| (start..start + width).contains(&at.x));
     found.filter(|_| at.y == HEIGHT - 1)

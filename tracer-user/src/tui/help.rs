@@ -1,4 +1,4 @@
-//! The keys of a screen, over it.
+//! The help: the keys of a screen, drawn over it.
 
 use ratatui::{
     buffer::Buffer,
@@ -12,10 +12,10 @@ use super::{
     theme::{Theme, Tone},
 };
 
-/// Columns for the keys, and for all.
+/// Columns for the keys, and for the whole box.
 const WIDTHS: (u16, u16) = (22, 72);
 
-/// Signs, and what they say; first those that are on every screen with calls.
+/// Signs and their meaning; those that every screen with calls has come first.
 const SIGNS: &[(&str, &str)] = &[
     ("→ ←", "the process asked; it answered"),
     ("! * …", "failed; took more than a second; is open"),
@@ -28,7 +28,7 @@ const SIGNS: &[(&str, &str)] = &[
     ("failing", "of the last ten seconds; counts are of all"),
 ];
 
-/// See the module.
+/// State of the help.
 pub(super) struct Help {
     on: On,
     offset: usize,

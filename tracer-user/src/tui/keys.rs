@@ -2,7 +2,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-/// What a key asks for.
+/// Action of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     /// A row up.
@@ -19,7 +19,7 @@ pub(super) enum Action {
     PageDown,
     /// To the first row.
     First,
-    /// To the last row, and follow what comes.
+    /// To the last row, and follow new ones.
     Last,
     /// Open what is selected.
     Open,
@@ -31,13 +31,13 @@ pub(super) enum Action {
     PreviousScreen,
     /// The screen with this number.
     Screen(u8),
-    /// To the incidents, or to the incident of what is shown.
+    /// To the incidents, or to the incident of the exchange that is shown.
     Incidents,
-    /// Type a filter; in an exchange, what to search for.
+    /// Type a filter; in an exchange, a text to search for.
     Find,
-    /// The next place that was found.
+    /// The next match.
     NextMatch,
-    /// The place before.
+    /// The previous match.
     PreviousMatch,
     /// The exchange after this one.
     NextItem,
@@ -59,7 +59,7 @@ pub(super) enum Action {
     Body,
     /// Write the body to a file.
     BodyToFile,
-    /// Write a recording of what was seen so far.
+    /// Write a recording of the latest events.
     Save,
     /// Show or hide secrets.
     Secrets,
@@ -75,7 +75,7 @@ pub(super) enum Action {
     Quit,
 }
 
-/// On which screens a key means something.
+/// The screens on which a key has an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct On(u8);
 
@@ -90,26 +90,26 @@ impl On {
     pub(super) const ENDPOINTS: Self = Self(8);
     /// The table of connections.
     pub(super) const CONNECTIONS: Self = Self(16);
-    /// What was said.
+    /// The log.
     pub(super) const LOG: Self = Self(32);
     /// All of them.
     pub(super) const ALL: Self = Self(0xff);
 
-    /// One or the other.
+    /// The screens of both.
     pub(super) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether they have a screen in common.
+    /// True where both have a screen in common.
     pub(super) fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 }
 
-/// A key, and what must be held with it.
+/// A key, with its modifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
-    /// A character; shift is in it.
+    /// A character, which includes shift.
     Char(char),
     /// A letter with control.
     Ctrl(char),
@@ -118,7 +118,7 @@ pub(super) enum Key {
 }
 
 impl Key {
-    /// As it is written in the help.
+    /// Name in the help.
     pub(super) fn name(self) -> String {
         match self {
             Self::Char(' ') => "Space".to_owned(),
@@ -155,13 +155,13 @@ impl Key {
 pub(super) struct Binding {
     /// Keys, the one to show first.
     pub(super) keys: &'static [Key],
-    /// What they ask for.
+    /// Their action.
     pub(super) action: Action,
-    /// Where.
+    /// Screens.
     pub(super) on: On,
-    /// For the help.
+    /// Text in the help.
     pub(super) help: &'static str,
-    /// For the status line, where it stands there.
+    /// Text in the status line; `None` where it has none.
     pub(super) short: Option<&'static str>,
 }
 
@@ -179,13 +179,13 @@ use Key::{Char, Code, Ctrl};
 
 const LISTS: On = On::OVERVIEW.or(On::ENDPOINTS).or(On::CONNECTIONS);
 const TABLES: On = On::ENDPOINTS.or(On::CONNECTIONS);
-/// Where one exchange is shown or selected.
+/// Screens that show or select one exchange.
 const EXCHANGES: On = On::OVERVIEW.or(On::EXCHANGE).or(On::INCIDENT);
 
-/// Where left and right mean what they say.
+/// Screens on which left and right move.
 const COLUMNS: On = LISTS.or(On::INCIDENT).or(On::LOG);
 
-/// All keys. Of several that match, the first counts.
+/// All keys. The first match counts.
 pub(super) const TABLE: &[Binding] = &[
     binding(&[Code(KeyCode::Enter)], Action::Open, On::ALL, "open what is selected", Some("open")),
     binding(&[Code(KeyCode::Esc), Code(KeyCode::Backspace)], Action::Back, On::ALL, "one step back", None),
@@ -244,7 +244,7 @@ pub(super) const TABLE: &[Binding] = &[
     binding(&[Char('q'), Ctrl('c')], Action::Quit, On::ALL, "quit", Some("quit")),
 ];
 
-/// What the key asks for on a screen.
+/// Action of a key on a screen.
 pub(super) fn action(event: &KeyEvent, on: On) -> Option<Action> {
     let found = TABLE.iter().find(|binding| binding.on.meets(on) && binding.keys.iter().any(|key| key.is(event)));
     found.map(|binding| binding.action)

@@ -1,4 +1,4 @@
-//! What was said: by pidtap, of connections, and by a command that it started.
+//! The log: messages of pidtap, notes about connections, and lines of the command that pidtap runs.
 
 use std::collections::VecDeque;
 
@@ -17,12 +17,12 @@ use crate::{
     text::{escape::Visible, redact::Redactor},
 };
 
-/// Lines that are remembered.
+/// Lines that are kept, at most.
 const LINES: usize = 2_000;
-/// Bytes of a line that are remembered.
+/// Bytes of a line that are kept, at most.
 const LINE: usize = 2_000;
 
-/// Columns at once, to the left and to the right.
+/// Columns of a step to the left or the right.
 const STEP: usize = 20;
 
 struct Line {
@@ -31,19 +31,19 @@ struct Line {
     text: String,
 }
 
-/// See the module.
+/// State of the screen.
 #[derive(Default)]
 pub(super) struct LogView {
     lines: VecDeque<Line>,
-    /// Rows above the last that is shown.
+    /// Number of rows below the last visible one.
     up: usize,
-    /// Columns that are left out: lines may be long.
+    /// Columns that are scrolled out at the left.
     left: usize,
     rows: usize,
 }
 
 impl LogView {
-    /// Takes a line, at a time of the trace.
+    /// Adds a line, at a time of the trace.
     pub(super) fn take(&mut self, time: Timestamp, by_command: bool, text: &str) {
         if self.lines.len() >= LINES {
             self.lines.pop_front();
@@ -65,7 +65,7 @@ fn words(kind: &NoteKind, protocol: &str, redactor: Redactor) -> String {
     }
 }
 
-/// One row, not yet made visible.
+/// One row, not escaped yet.
 enum Shown<'a> {
     Note(&'a Note),
     Line(&'a Line),
@@ -95,7 +95,7 @@ impl Shown<'_> {
             }
             Self::Line(Line { time, by_command, text }) => {
                 let (tone, who) = if *by_command { (Tone::Faint, "command") } else { (Tone::Plain, "pidtap") };
-                // What was said before the first event has no time of the trace.
+                // Lines before the first event have no time of the trace.
                 let began = context.store.attached().map_or(*time, |attached| attached.time);
                 (tone, format!("{}  {who}: {}", context.clock_time((*time).max(began)), Visible(text)))
             }
@@ -103,7 +103,7 @@ impl Shown<'_> {
     }
 }
 
-/// Without its first columns.
+/// The text without its first columns.
 fn skip_columns(text: &str, mut left: usize) -> &str {
     let mut rest = text.chars();
     while left > 0 {
@@ -126,7 +126,7 @@ impl View for LogView {
         if total == 0 {
             Pen::new(buffer, area, context.theme).put(Tone::Faint, "Nothing was said yet.");
         }
-        // Only what is shown is made visible: a command's lines may be many and long.
+        // Only visible rows are escaped: a command can write many long lines.
         let start = end.saturating_sub(self.rows);
         let mut notes = context.store.notes().map(Shown::Note).peekable();
         let mut lines = self.lines.iter().map(Shown::Line).peekable();

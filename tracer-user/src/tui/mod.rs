@@ -1,4 +1,4 @@
-//! Screens: what is wrong, on the first one, without a key press.
+//! The screens. The first one shows what is wrong, without a key press.
 //!
 //! [`Ui`] takes keys and draws; it reads nothing but the [`Store`], whose time is that of the trace, so a recording draws the
 //! same screens each time. What must happen outside (copy, page, quit) it gives back as [`Effect`]s.
@@ -58,10 +58,10 @@ use crate::{
     view::viewpoint::Viewpoint,
 };
 
-/// Below this nothing useful can be shown.
+/// Smallest size of the terminal that screens are drawn for: columns and lines.
 const LEAST: (u16, u16) = (60, 12);
 
-/// What can be chosen.
+/// Options of the screens.
 #[derive(Clone, Debug, Default)]
 pub struct UiOptions {
     /// Colours.
@@ -76,7 +76,7 @@ pub struct UiOptions {
     pub filter: String,
 }
 
-/// How the input stands, where it is a recording.
+/// State of the input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Source {
     /// Name of the recording.
@@ -85,7 +85,7 @@ pub struct Source {
     pub read_percent: Option<u8>,
 }
 
-/// One of the screens that have a number.
+/// A screen with a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Tab {
     #[default]
@@ -108,7 +108,7 @@ impl Tab {
     }
 }
 
-/// All screens, and where in them the user is.
+/// All screens, with their state.
 pub struct Ui {
     theme: Theme,
     redactor: Redactor,
@@ -116,32 +116,32 @@ pub struct Ui {
     show_secrets: bool,
     filter: Wanted,
     source: Source,
-    /// What is shown while the view is held.
+    /// The store that is shown while the view is held.
     held: Option<Box<Store>>,
     tab: Tab,
     overview: Overview,
     endpoints: EndpointsView,
     connections: ConnectionsView,
     log: LogView,
-    /// Screens that were opened over the others.
+    /// Screens that cover the numbered ones, the last one on top.
     opened: Vec<Box<dyn View + Send>>,
     help: Option<Help>,
     prompt: Option<Prompt>,
     filter_history: Vec<String>,
     search_history: Vec<String>,
-    /// Said until the next key.
+    /// Message that is shown until the next key.
     message: Option<String>,
     body_area: Rect,
-    /// The latest frame's.
+    /// Area of the latest frame.
     area: Rect,
-    /// A key or a click has changed something since the latest frame: what is where is not known.
+    /// A key or a click came after the latest frame, so the places of rows are not known.
     is_stale: bool,
-    /// The trace's time.
+    /// Time of the trace.
     now: Timestamp,
 }
 
 impl Ui {
-    /// The first screen.
+    /// The screens as they start: the overview.
     pub fn new(options: &UiOptions) -> Self {
         let mut filter = Wanted::default();
         filter.set(options.filter.clone());
@@ -166,29 +166,29 @@ impl Ui {
             message: None,
             body_area: Rect::default(),
             area: Rect::new(0, 0, 80, 24),
-            // Nothing was drawn.
+            // No frame was drawn yet.
             is_stale: true,
             now: Timestamp::default(),
         }
     }
 
-    /// Something was said that is no result: it stands in the log, and below until the next key.
+    /// Adds a message to the log, and shows it in the status line until the next key.
     pub fn say(&mut self, text: &str) {
         self.log.take(self.now, false, text);
         self.message = Some(text.to_owned());
     }
 
-    /// So late is it in the trace: what is said from now on was said then.
+    /// Sets the trace time for the messages that follow.
     pub fn pass(&mut self, now: Timestamp) {
         self.now = now;
     }
 
-    /// The traced command wrote a line.
+    /// Adds a line of the traced command to the log.
     pub fn said_by_command(&mut self, line: &str) {
         self.log.take(self.now, true, line);
     }
 
-    /// How the input stands.
+    /// Sets the state of the input.
     pub fn set_source(&mut self, source: Source) {
         self.source = source;
     }
@@ -218,7 +218,7 @@ impl Ui {
         effects
     }
 
-    /// Draws a frame that nobody sees, for what drawing finds out: what is where, and what is selected.
+    /// Draws a frame that is not shown, to know the places of rows and the selection.
     fn settle(&mut self, store: &Store) {
         if self.is_stale {
             let area = Rect { width: self.area.width.max(LEAST.0), height: self.area.height.max(LEAST.1), ..self.area };
@@ -230,7 +230,7 @@ impl Ui {
         self.message = None;
         if let Some(prompt) = &mut self.prompt {
             let prompted = prompt.key(key);
-            // Ctrl-C ends, whatever is being typed; `q` is a letter.
+            // Ctrl-C quits even while a text is typed.
             if prompted != Prompted::Ignored {
                 self.prompted(prompted, store);
                 return Vec::new();
@@ -260,7 +260,7 @@ impl Ui {
         }
     }
 
-    /// Runs something with the screen that is shown, and what it draws from.
+    /// Runs a step on the visible screen, with its context.
     fn with_view<T>(&mut self, store: &Store, step: impl FnOnce(&mut dyn View, &Context<'_>) -> T) -> T {
         let store = self.held.as_deref().unwrap_or(store);
         let context = Context {
@@ -342,7 +342,7 @@ impl Ui {
                 Reaction::Do(effect) => effects.push(effect),
                 Reaction::Say(text) => self.message = Some(text),
                 Reaction::Back => {
-                    // On the first screen, one step back is to see all again.
+                    // On the first screen, Back removes the filter.
                     if self.opened.pop().is_none() && action == Action::Back && !self.filter.takes_all() {
                         self.filter.set(String::new());
                         self.message = Some("the filter is off".to_owned());
@@ -354,7 +354,7 @@ impl Ui {
     }
 
     fn open(&mut self, view: Box<dyn View + Send>) {
-        /// Screens over each other: from exchange to incident and on.
+        /// Screens on top of each other, at most.
         const DEPTH: usize = 32;
         if self.opened.len() >= DEPTH {
             self.opened.remove(0);
@@ -370,7 +370,7 @@ impl Ui {
             Prompted::Ignored => {}
             Prompted::Changed if is_filter => self.filter.set(text),
             Prompted::Changed => self.with_view(store, |view, context| view.search(&text, context)),
-            // What is no filter cannot be kept; its error stands there.
+            // An invalid filter cannot be accepted; its error is visible.
             Prompted::Done if is_filter && self.filter.error.is_some() => {}
             Prompted::Done => {
                 self.prompt = None;
@@ -426,7 +426,7 @@ impl Ui {
         effects
     }
 
-    /// Connections, by inode, of which the kernel is to be asked about once a second: those whose queues are shown.
+    /// Inodes of the connections that the kernel is to be queried about once a second: those whose queues are visible.
     pub fn watched(&self) -> &[u64] {
         self.view().watched()
     }
@@ -447,7 +447,7 @@ impl Ui {
         }
     }
 
-    /// Gives the place of the cursor, where there is one.
+    /// Draws all parts. Gives the position of the cursor while a text is typed.
     fn draw_on(&mut self, area: Rect, buffer: &mut Buffer, store: &Store) -> Option<Position> {
         self.is_stale = false;
         let error = self.filter.error.as_ref().filter(|_| self.prompt.as_ref().is_some_and(Prompt::is_filter));
@@ -482,7 +482,7 @@ impl Ui {
     }
 }
 
-/// A line feed is an Enter that was pressed before the terminal was ours, which made one of it (ICRNL in termios(3)).
+/// Turns a line feed into Enter: a terminal that is not raw yet translates Enter (ICRNL in termios(3)).
 fn enter(key: KeyEvent) -> KeyEvent {
     if key.code == KeyCode::Char('j') && key.modifiers == KeyModifiers::CONTROL {
         return KeyEvent { code: KeyCode::Enter, modifiers: KeyModifiers::NONE, ..key };

@@ -1,4 +1,4 @@
-//! Writes one line, column by column. What does not fit is cut, and the cut is shown.
+//! Writes one line, column by column. Text that does not fit is cut, with a sign.
 
 use std::fmt::Display;
 
@@ -11,7 +11,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::theme::{Theme, Tone};
 
-/// See the module. Text from the wire must be given as [`crate::text::escape::Visible`].
+/// A position in a line. Text from the wire must be escaped by [`crate::text::escape::Visible`].
 pub(super) struct Pen<'a> {
     buffer: &'a mut Buffer,
     theme: Theme,
@@ -22,14 +22,14 @@ pub(super) struct Pen<'a> {
 }
 
 impl<'a> Pen<'a> {
-    /// Writes the first line of the area.
+    /// A pen at the beginning of the first line of the area.
     pub(super) fn new(buffer: &'a mut Buffer, area: Rect, theme: Theme) -> Self {
         let area = area.intersection(buffer.area);
         let end = if area.height == 0 { area.x } else { area.right() };
         Self { buffer, theme, x: area.x, y: area.y, end, selected: false }
     }
 
-    /// The whole line is shown as the one that keys act on.
+    /// Marks the whole line as selected.
     pub(super) fn select(&mut self) -> &mut Self {
         self.selected = true;
         if self.x < self.end {
@@ -39,17 +39,17 @@ impl<'a> Pen<'a> {
         self
     }
 
-    /// Whether keys act on this line; apart from how it looks, it begins with `>`.
+    /// True for a selected line. Its caller also begins it with `>`.
     pub(super) fn is_selected(&self) -> bool {
         self.selected
     }
 
-    /// Columns that are left.
+    /// Number of columns that are left.
     pub(super) fn left(&self) -> u16 {
         self.end.saturating_sub(self.x)
     }
 
-    /// Text of any length.
+    /// Writes text.
     pub(super) fn put(&mut self, tone: Tone, text: impl Display) -> &mut Self {
         let text = text.to_string();
         let width = self.left();
@@ -57,7 +57,7 @@ impl<'a> Pen<'a> {
         self
     }
 
-    /// Text in a column, and a blank behind it.
+    /// Writes text into a column of `width`, and a blank behind it.
     pub(super) fn cell(&mut self, width: u16, tone: Tone, text: impl Display) -> &mut Self {
         let text = text.to_string();
         let start = self.x;
@@ -66,7 +66,7 @@ impl<'a> Pen<'a> {
         self
     }
 
-    /// The same, set to the right of its column.
+    /// Writes text at the right of a column of `width`, and a blank behind it.
     pub(super) fn right(&mut self, width: u16, tone: Tone, text: impl Display) -> &mut Self {
         let text = text.to_string();
         let start = self.x;
@@ -77,12 +77,12 @@ impl<'a> Pen<'a> {
         self
     }
 
-    /// Leaves columns out.
+    /// Skips columns.
     pub(super) fn skip(&mut self, columns: u16) -> &mut Self {
         self.skip_to(self.x.saturating_add(columns))
     }
 
-    /// Text that ends where the line ends, if there is room for it.
+    /// Writes text at the end of the line, if there is room.
     pub(super) fn at_end(&mut self, tone: Tone, text: impl Display) -> &mut Self {
         let text = text.to_string();
         let width = columns(&text);
@@ -101,7 +101,7 @@ impl<'a> Pen<'a> {
     fn style(&self, tone: Tone) -> Style {
         let style = self.theme.style(tone);
         if self.selected {
-            // Colours are hard to read when reversed; the words stay.
+            // Reversed colours are hard to read, so only the modifiers stay.
             return Style::new().add_modifier(Modifier::REVERSED | (style.add_modifier - Modifier::DIM));
         }
         style
@@ -122,7 +122,7 @@ impl<'a> Pen<'a> {
     }
 }
 
-/// Columns that a text takes.
+/// Number of columns that a text takes.
 pub(super) fn columns(text: &str) -> u16 {
     text.width().try_into().unwrap_or(u16::MAX)
 }

@@ -1,33 +1,33 @@
-//! A line that is being typed: a filter, or what to search for.
+//! A line that the user types: a filter, or a text to search for.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
-/// Lines that are remembered.
+/// Lines of a history, at most.
 const HISTORY: usize = 100;
-/// Characters of a line, those of a paste included.
+/// Characters of a line, at most.
 const LIMIT: usize = 1_000;
 
-/// See the module.
+/// The typed line.
 pub(super) struct Prompt {
     input: Input,
     filter: bool,
     before: String,
     history: Vec<String>,
-    /// Which line of the history is shown; its length where it is none.
+    /// Index of the line of the history that is shown; the length of the history where none is.
     place: usize,
 }
 
-/// What a key did.
+/// Result of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Prompted {
-    /// Nothing: it means what it means otherwise.
+    /// The prompt does not use the key.
     Ignored,
     /// The text may have changed.
     Changed,
-    /// It is to be kept.
+    /// The text is accepted.
     Done,
-    /// It is to be as it was.
+    /// The text is discarded.
     Cancelled,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn remember(history: &mut Vec<String>, line: &str) {
 }
 
 impl Prompt {
-    /// For a filter; the one that is in force is there to be changed.
+    /// A prompt for a filter, with the current one to be changed.
     pub(super) fn filter(text: &str, history: &[String]) -> Self {
         Self {
             input: Input::new(text.to_owned()),
@@ -55,7 +55,7 @@ impl Prompt {
         }
     }
 
-    /// For a search.
+    /// A prompt for a search.
     pub(super) fn search(history: &[String]) -> Self {
         let (input, before) = (Input::default(), String::new());
         Self { input, filter: false, before, history: history.to_vec(), place: history.len() }
@@ -109,7 +109,7 @@ impl Prompt {
             KeyCode::Home => InputRequest::GoToStart,
             KeyCode::End => InputRequest::GoToEnd,
             KeyCode::Char(letter) if control => match letter {
-                // What some terminals send for Backspace.
+                // Some terminals send this for Backspace.
                 'h' if self.input.value().is_empty() => return Prompted::Cancelled,
                 'h' => InputRequest::DeletePrevChar,
                 'a' => InputRequest::GoToStart,
@@ -119,7 +119,7 @@ impl Prompt {
                 'k' => InputRequest::DeleteTillEnd,
                 _ => return Prompted::Ignored,
             },
-            // Escape and a letter in quick succession arrive as that; it is no text.
+            // Escape and a letter in quick succession arrive as Alt and the letter, which is no text.
             KeyCode::Char(_) if word => return Prompted::Changed,
             KeyCode::Char(character) if !character.is_control() => {
                 self.insert(character);

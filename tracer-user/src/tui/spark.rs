@@ -2,14 +2,14 @@
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// One bar a number; the highest fills its cell, nothing is a blank.
+/// A bar for each number. The highest fills its cell, 0 is a blank.
 pub(super) fn line(numbers: impl IntoIterator<Item = u64>) -> String {
     let numbers: Vec<u64> = numbers.into_iter().collect();
     let most = numbers.iter().copied().max().unwrap_or(0);
     scaled(numbers, most)
 }
 
-/// The same; what is as high as `most`, or higher, fills its cell.
+/// A bar for each number. `most` and higher ones fill their cells.
 pub(super) fn scaled(numbers: impl IntoIterator<Item = u64>, most: u64) -> String {
     let bar = |number: u64| match number {
         0 => ' ',

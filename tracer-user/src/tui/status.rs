@@ -1,4 +1,4 @@
-//! The last line: what was said, what is being typed, or the keys.
+//! The last line: the latest message, the typed text, or the keys.
 
 use ratatui::{
     buffer::Buffer,
@@ -13,19 +13,19 @@ use super::{
 };
 use crate::{filter::FilterError, text::escape::Visible};
 
-/// What there is to be said.
+/// Content of the line.
 pub(super) struct Status<'a> {
-    /// What is being typed.
+    /// The typed text.
     pub(super) prompt: Option<&'a Prompt>,
-    /// Why that is no filter; it takes a second line.
+    /// Error of the typed filter, which takes a second line.
     pub(super) error: Option<&'a FilterError>,
-    /// What was said.
+    /// The latest message.
     pub(super) message: Option<&'a str>,
-    /// Whose keys are shown; `None` over the help.
+    /// Screens whose keys are shown; `None` beside the help.
     pub(super) on: Option<On>,
 }
 
-/// Draws it; gives the place of the cursor while something is typed.
+/// Draws the line. Gives the position of the cursor while a text is typed.
 pub(super) fn draw(status: &Status<'_>, area: Rect, buffer: &mut Buffer, theme: Theme) -> Option<Position> {
     let Status { prompt, error, message, on } = *status;
     let mut rows = area.rows();
@@ -34,7 +34,7 @@ pub(super) fn draw(status: &Status<'_>, area: Rect, buffer: &mut Buffer, theme: 
     if let Some(prompt) = prompt {
         let label = if prompt.is_filter() { "filter: " } else { "search: " };
         pen.put(Tone::Key, label);
-        // What is before the cursor stays visible.
+        // The text before the cursor stays visible.
         let room = usize::from(pen.left()).saturating_sub(1);
         let skipped = prompt.cursor().saturating_sub(room);
         let text: String = prompt.text().chars().skip(skipped).collect();
@@ -54,7 +54,7 @@ pub(super) fn draw(status: &Status<'_>, area: Rect, buffer: &mut Buffer, theme: 
         pen.put(Tone::Faint, "any of Esc, ? and q leaves the help");
         return None;
     };
-    // How to find out, and how to get out, are always there.
+    // Help and quit are always there.
     let always = [Action::Help, Action::Quit];
     let text = |binding: &Binding| {
         let key = binding.keys.first().map_or_else(String::new, |key| key.name());
@@ -81,7 +81,7 @@ pub(super) fn draw(status: &Status<'_>, area: Rect, buffer: &mut Buffer, theme: 
     None
 }
 
-/// A sign under the place where it is wrong, and beside it what is wrong.
+/// A sign below the error, and the message beside it.
 fn explain(error: &FilterError, column: u16, line: Rect, buffer: &mut Buffer, theme: Theme) {
     let column = column.min(line.width.saturating_sub(1));
     let mut pen = Pen::new(buffer, line, theme);
@@ -96,6 +96,6 @@ fn explain(error: &FilterError, column: u16, line: Rect, buffer: &mut Buffer, th
             return;
         }
     }
-    // Not all of it fits; the column is in the words.
+    // The position does not fit, but the message has its column.
     pen.put(Tone::Bad, format_args!("{}", Visible(&error.to_string())));
 }

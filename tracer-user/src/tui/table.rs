@@ -1,4 +1,4 @@
-//! What the tables have in common: columns that fit, by which of them they are sorted, and the row that keys act on.
+//! Common parts of the tables: columns that fit, sorting, and the selected row.
 
 use std::{cmp::Ordering, ops::Range};
 
@@ -6,20 +6,20 @@ use ratatui::layout::{Position, Rect};
 
 use super::{keys::Action, pen::Pen, theme::Tone};
 
-/// A column of numbers, set to the right.
+/// A right-aligned column of numbers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column<C> {
-    /// Which.
+    /// Key of the column.
     pub(super) what: C,
-    /// In the heading.
+    /// Name in the heading.
     pub(super) name: &'static str,
-    /// Columns of the screen, without the blank behind it.
+    /// Width in columns of the screen, without the blank behind it.
     pub(super) width: u16,
-    /// Those of 0 are always there; of the others, those with less come first where there is room.
+    /// Priority: columns of 0 are always shown, others in ascending order where there is room.
     pub(super) rank: u8,
 }
 
-/// The columns that fit into a width of which `rest` is for something else, in the order of the table.
+/// The columns that fit into a width, of which `rest` columns are reserved, in the order of the table.
 pub(super) fn fitting<C: Copy>(columns: &[Column<C>], width: u16, rest: u16) -> Vec<Column<C>> {
     let room = width.saturating_sub(rest);
     let taken =
@@ -29,12 +29,12 @@ pub(super) fn fitting<C: Copy>(columns: &[Column<C>], width: u16, rest: u16) -> 
     columns.iter().filter(|column| column.rank <= most).copied().collect()
 }
 
-/// Columns of the screen that they take.
+/// Columns of the screen that the columns take.
 pub(super) fn width<C>(columns: &[Column<C>]) -> u16 {
     columns.iter().map(|column| column.width + 1).sum()
 }
 
-/// By what a table is sorted.
+/// Sort order of a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sort<C> {
     by: C,
@@ -46,7 +46,8 @@ impl<C: Copy + PartialEq> Sort<C> {
         Self { by, falls }
     }
 
-    /// Takes a key; `columns` are those that are shown, with what each begins with.
+    /// Handles a key. `columns` are the visible ones, each with its initial direction. False where the key is for something
+    /// else.
     pub(super) fn act(&mut self, action: Action, columns: &[(C, bool)]) -> bool {
         let now = columns.iter().position(|(what, _)| *what == self.by);
         let count = columns.len();
@@ -64,13 +65,13 @@ impl<C: Copy + PartialEq> Sort<C> {
         true
     }
 
-    /// Which of two comes first; `rising` compares by a column.
+    /// Order of two rows. `rising` compares by a column.
     pub(super) fn compare(self, rising: impl FnOnce(C) -> Ordering) -> Ordering {
         let rising = rising(self.by);
         if self.falls { rising.reverse() } else { rising }
     }
 
-    /// A column's name, marked where it is the one.
+    /// Name of a column, marked where the table is sorted by it.
     pub(super) fn name(self, what: C, name: &str) -> String {
         let mark = match self.falls {
             _ if what != self.by => "",
@@ -80,7 +81,7 @@ impl<C: Copy + PartialEq> Sort<C> {
         format!("{name}{mark}")
     }
 
-    /// The names of the columns.
+    /// Draws the names of the columns.
     pub(super) fn heading(self, pen: &mut Pen<'_>, columns: &[Column<C>]) {
         for column in columns {
             let tone = if column.what == self.by { Tone::Strong } else { Tone::Faint };
@@ -106,7 +107,7 @@ impl<K> Default for Cursor<K> {
 }
 
 impl<K: Copy + PartialEq> Cursor<K> {
-    /// These are the rows now: which of them are shown.
+    /// Sets the rows. Gives the range of the visible ones.
     pub(super) fn set(&mut self, keys: Vec<K>, area: Rect) -> Range<usize> {
         self.keys = keys;
         self.area = area;
@@ -122,23 +123,23 @@ impl<K: Copy + PartialEq> Cursor<K> {
         self.top..(self.top + rows).min(self.keys.len())
     }
 
-    /// Whether keys act on this row.
+    /// True for the selected row.
     pub(super) fn is_at(&self, place: usize) -> bool {
         self.place == place
     }
 
-    /// What keys act on.
+    /// Key of the selected row.
     pub(super) fn selected(&self) -> Option<K> {
         self.keys.get(self.place).copied()
     }
 
-    /// Goes to a row.
+    /// Selects a row.
     pub(super) fn select(&mut self, key: K) {
         self.selected = Some(key);
         self.place = self.keys.iter().position(|own| *own == key).unwrap_or(self.place);
     }
 
-    /// Moves.
+    /// Moves the selection.
     pub(super) fn act(&mut self, action: Action) {
         let page = usize::from(self.area.height).max(1);
         let place = match action {
@@ -158,7 +159,7 @@ impl<K: Copy + PartialEq> Cursor<K> {
         self.selected = self.selected().filter(|_| self.place > 0);
     }
 
-    /// A place was clicked: whether it was that of the row that keys act on already.
+    /// Selects the row that was clicked. Gives whether it was selected before; `None` without a row.
     pub(super) fn click(&mut self, at: Position) -> Option<bool> {
         if !self.area.contains(at) {
             return None;
@@ -174,7 +175,7 @@ impl<K: Copy + PartialEq> Cursor<K> {
     }
 }
 
-/// A number in six columns at most.
+/// A number in at most six columns.
 pub(super) fn count(number: u64) -> String {
     match number {
         0..1_000_000 => number.to_string(),
@@ -183,7 +184,7 @@ pub(super) fn count(number: u64) -> String {
     }
 }
 
-/// Times a second.
+/// A rate in events a second.
 pub(super) fn rate(rate: f64) -> String {
     match rate {
         _ if rate <= 0.0 => "0".to_owned(),
@@ -193,7 +194,7 @@ pub(super) fn rate(rate: f64) -> String {
     }
 }
 
-/// A part of all, with a sign that stands for it where it is more than nothing.
+/// A share in percent, with a `!` where it is not 0.
 pub(super) fn share(part: u64, all: u64) -> String {
     let percent = part as f64 / all.max(1) as f64 * 100.0;
     match part {

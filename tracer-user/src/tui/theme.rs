@@ -1,35 +1,35 @@
-//! What things look like. Colour only repeats what signs and words say, so a terminal without any loses nothing.
+//! Styles. Colour only repeats the meaning of signs and words, so a terminal without colours loses nothing.
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// Which colours there are.
+/// Set of colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Palette {
-    /// None: bold, reversed and underlined text only.
+    /// No colours: bold, reversed and underlined text only.
     None,
     /// The 16 colours of every terminal, those that can be read on black.
     #[default]
     Dark,
-    /// Those that can be read on white.
+    /// Colours that are readable on white.
     Light,
 }
 
-/// What a piece of text is.
+/// Meaning of a piece of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     /// Nothing special.
     Plain,
-    /// A heading, or what matters in a line.
+    /// A heading, or the important part of a line.
     Strong,
-    /// What one need not read.
+    /// A detail.
     Faint,
-    /// It went well.
+    /// A success.
     Good,
     /// Slow, or a warning.
     Warn,
-    /// It failed.
+    /// A failure.
     Bad,
-    /// It is open.
+    /// Something that is open.
     Open,
     /// A name: of a header, a key of JSON.
     Name,
@@ -37,9 +37,9 @@ pub enum Tone {
     Text,
     /// A value: a number, true, false, null.
     Number,
-    /// What a search found.
+    /// A match of a search.
     Match,
-    /// The row that keys act on.
+    /// The selected row.
     Selected,
     /// A key that can be pressed.
     Key,

@@ -1,4 +1,4 @@
-//! What a screen is given, and what it gives back.
+//! The interface of a screen: its context, its trait and its reactions.
 
 use std::{cell::RefCell, ops::Deref};
 
@@ -21,12 +21,12 @@ use crate::{
 /// The filter may take so long until something is drawn, or a key has done its work. It is reckoned and not measured: a recording
 /// draws the same screens each time.
 const NS_A_FRAME: u64 = 20_000_000;
-/// To look at an exchange takes as long, but for its bodies.
+/// Cost of testing an exchange, without its bodies.
 const NS_AN_EXCHANGE: u64 = 300;
 
-/// What every screen draws from. Drawing changes nothing but how far a screen is scrolled.
+/// Input of every screen.
 pub(super) struct Context<'a> {
-    /// What is shown, and how.
+    /// Store, redactor and time zone.
     pub(super) viewpoint: Viewpoint<'a>,
     /// Colours.
     pub(super) theme: Theme,
@@ -36,21 +36,21 @@ pub(super) struct Context<'a> {
     pub(super) budget: RefCell<Budget>,
 }
 
-/// Which exchanges are wanted.
+/// The filter of the screens.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
-    /// What is in force: the latest text that is a filter.
+    /// The current filter: the latest valid text.
     pub(super) filter: Filter,
-    /// As it was typed.
+    /// The typed text.
     pub(super) text: String,
-    /// Why the text is no filter.
+    /// Error of the typed text.
     pub(super) error: Option<FilterError>,
-    /// Changes with what is in force.
+    /// Number that changes with the current filter.
     pub(super) version: u64,
 }
 
 impl Wanted {
-    /// Another text. One that is no filter changes nothing but the error.
+    /// Sets another text. An invalid one only sets the error.
     pub(super) fn set(&mut self, text: String) {
         match Filter::parse(&text) {
             Ok(filter) => {
@@ -65,21 +65,21 @@ impl Wanted {
         self.text = text;
     }
 
-    /// Nothing is left out.
+    /// True where the filter takes every exchange.
     pub(super) fn takes_all(&self) -> bool {
         self.filter.is_empty()
     }
 }
 
 impl Context<'_> {
-    /// Whether the filter lets it through.
+    /// True where the filter takes the exchange.
     pub(super) fn matches(&self, exchange: &Exchange) -> bool {
         self.budget.borrow_mut().spend_ns(NS_AN_EXCHANGE);
         let context = filter::Context { redactor: self.redactor, now: self.store.now(), budget: Some(&self.budget) };
         self.filter.filter.matches(exchange, &context)
     }
 
-    /// Whether there is time left to look at more exchanges before something is drawn. At least one is looked at.
+    /// True while there is time to test more exchanges before the next frame. At least one can be tested.
     pub(super) fn has_time(&self) -> bool {
         self.budget.borrow().spent_ns() < NS_A_FRAME
     }
@@ -95,52 +95,52 @@ impl<'a> Deref for Context<'a> {
 
 /// One screen.
 pub(super) trait View {
-    /// Which keys it has.
+    /// The screen, for its keys.
     fn on(&self) -> On;
 
-    /// Draws it.
+    /// Draws the screen. Drawing changes only scroll positions.
     fn draw(&mut self, area: Rect, buffer: &mut Buffer, context: &Context<'_>);
 
-    /// A key was pressed.
+    /// Handles a key.
     fn act(&mut self, action: Action, context: &Context<'_>) -> Vec<Reaction>;
 
-    /// The wheel was turned: by one row. It scrolls, and does nothing else.
+    /// Handles a turn of the wheel by one row, which only scrolls.
     fn wheel(&mut self, action: Action, context: &Context<'_>) -> Vec<Reaction> {
         self.act(action, context)
     }
 
-    /// A place of it was clicked.
+    /// Handles a click.
     fn click(&mut self, _at: Position, _context: &Context<'_>) -> Vec<Reaction> {
         Vec::new()
     }
 
-    /// Connections, by inode, whose queues it shows: of them the kernel is asked about once a second.
+    /// Inodes of the connections whose queues are visible: the kernel is queried about them once a second.
     fn watched(&self) -> &[u64] {
         &[]
     }
 
-    /// Something is searched for in it, as it is typed; nothing for an empty text.
+    /// Searches for a text while it is typed. An empty text ends the search.
     fn search(&mut self, _text: &str, _context: &Context<'_>) {}
 }
 
-/// What a screen wants to happen.
+/// Request of a screen.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Reaction {
-    /// Another screen, over this one.
+    /// Show an exchange on top of this screen.
     OpenExchange(ExchangeId),
-    /// The same.
+    /// Show an incident on top of this screen.
     OpenIncident(IncidentId),
-    /// The overview, with this filter.
+    /// Show the overview, with this filter.
     Narrow(String),
-    /// Something outside of the screens.
+    /// An effect outside the screens.
     Do(Effect),
-    /// One line to be read.
+    /// Show a message.
     Say(String),
     /// One step back.
     Back,
 }
 
-/// What must be done outside: by whoever has the terminal.
+/// An effect outside the screens, for the owner of the terminal.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// End.
@@ -149,7 +149,7 @@ pub enum Effect {
     Suspend,
     /// Draw all anew.
     Redraw,
-    /// To the clipboard, by OSC 52.
+    /// Copy to the clipboard, by OSC 52.
     Copy {
         /// What it is, for the message.
         what: String,
@@ -170,6 +170,6 @@ pub enum Effect {
         /// Contents.
         bytes: Vec<u8>,
     },
-    /// Write a recording of what was seen so far.
+    /// Write a recording of the latest events.
     SaveRecording,
 }

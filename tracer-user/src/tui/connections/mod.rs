@@ -1,4 +1,4 @@
-//! The table of connections: by upstream, what each is used for, and those that were closed of late.
+//! The table of connections: grouped by upstream, with the use of each, and the recently closed ones.
 
 mod row;
 #[cfg(test)]
@@ -24,10 +24,10 @@ use crate::{
     store::connections::{Closed, Connection, MAX_CONNECTIONS, Pool, Upstream, UpstreamKey},
 };
 
-/// Upstreams that are folded at once.
+/// Folded upstreams, at most.
 const MAX_FOLDED: usize = 256;
 
-/// Names a row.
+/// Key of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Key {
     Upstream(UpstreamKey),
@@ -54,14 +54,14 @@ impl Line<'_> {
     }
 }
 
-/// See the module.
+/// State of the screen.
 pub(super) struct ConnectionsView {
     sort: Sort<What>,
     cursor: Cursor<Key>,
     folded: Vec<UpstreamKey>,
     closed_folded: bool,
     wide: bool,
-    /// Connections that were shown last.
+    /// Inodes of the connections in the latest frame.
     shown: Vec<u64>,
 }
 
@@ -79,7 +79,7 @@ impl Default for ConnectionsView {
 }
 
 impl ConnectionsView {
-    /// All rows, in order: upstreams with their connections, then those that are closed, latest first.
+    /// All rows, in order: upstreams with their connections, then closed connections, latest first.
     fn lines<'a>(&self, context: &Context<'a>) -> Vec<Line<'a>> {
         let connections = context.store.connections();
         let mut open: Vec<&Connection> = connections.open().iter().collect();
@@ -87,7 +87,7 @@ impl ConnectionsView {
             self.sort.compare(|by| row::compare(by, one, other)).then_with(|| one.info.id.cmp(&other.info.id))
         });
         let now = context.store.now();
-        // A connection whose peer is not known yet is no upstream that there was.
+        // A connection whose peer is not known yet makes no upstream.
         let is_named = |upstream: &Upstream| *upstream.address != *Endpoint::Unknown.to_string();
         let was_used = |upstream: &&Upstream| {
             upstream.now.open > 0
@@ -230,7 +230,7 @@ fn draw_title(mut pen: Pen<'_>, context: &Context<'_>) {
     let connections = context.store.connections();
     let busy: u32 = connections.upstreams().iter().map(|upstream| upstream.now.busy).sum();
     if context.store.summary().is_some() {
-        // What became of them then is not known.
+        // The state of these connections is then not known.
         pen.put(Tone::Strong, "when tracing ended: ");
     }
     pen.put(Tone::Strong, format_args!("{} open, {busy} busy", connections.total()));

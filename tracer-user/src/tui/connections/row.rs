@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What a column shows.
+/// Value that a column shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
     Number,
@@ -68,7 +68,7 @@ fn columns(wide: bool) -> &'static [Column<What>] {
     if wide { WIDE } else { NARROW }
 }
 
-/// Columns to sort by, and whether each begins with its greatest.
+/// Columns to sort by, and whether each starts with its greatest value.
 pub(super) fn sortable(wide: bool) -> Vec<(What, bool)> {
     let own = [(What::Number, false), (What::State, false)];
     own.into_iter().chain(columns(wide).iter().map(|column| (column.what, true))).collect()
@@ -84,13 +84,13 @@ pub(super) fn heading(mut pen: Pen<'_>, sort: Sort<What>, wide: bool) {
     pen.put(Tone::Faint, "from");
 }
 
-/// Which is less in a column.
+/// Order of two connections in a column.
 pub(super) fn compare(by: What, one: &Connection, other: &Connection) -> Ordering {
     let kernel = |connection: &Connection, number: fn(&KernelView) -> u64| connection.kernel.as_ref().map(number);
     let by_kernel = |number: fn(&KernelView) -> u64| kernel(one, number).cmp(&kernel(other, number));
     match by {
         What::Number => one.info.id.cmp(&other.info.id),
-        // What is used, and longest so, comes first.
+        // Connections in use come first, the longest use before the others.
         What::State => (one.used, one.since).cmp(&(other.used, other.since)),
         What::Age => other.known.cmp(&one.known),
         What::Calls => one.carried.cmp(&other.carried),
@@ -100,7 +100,7 @@ pub(super) fn compare(by: What, one: &Connection, other: &Connection) -> Orderin
         What::SendQueue => by_kernel(|kernel| kernel.send_queue.into()),
         What::ReceiveQueue => by_kernel(|kernel| kernel.receive_queue.into()),
         What::Resent => by_kernel(|kernel| kernel.retransmits.into()),
-        // What was asked last is the youngest.
+        // The connection that was used last is the youngest.
         What::Asked => kernel(other, |kernel| kernel.time.0).cmp(&kernel(one, |kernel| kernel.time.0)),
     }
 }
@@ -125,12 +125,12 @@ fn state(connection: &Connection, now: Timestamp) -> (Tone, String) {
     }
 }
 
-/// Where it comes from: the upstream stands above it.
+/// Its local address. The row of the upstream has the remote one.
 fn address(connection: &Connection) -> &str {
     if connection.role == Some(Role::Server) { &connection.info.remote_text } else { &connection.info.local_text }
 }
 
-/// Whole seconds are enough, and do not flicker.
+/// A duration in whole seconds: fractions would flicker.
 fn seconds(nanoseconds: u64) -> String {
     match nanoseconds / 1_000_000_000 {
         0 => "<1s".to_owned(),
@@ -185,7 +185,7 @@ fn queue(bytes: u32, arrow: &str) -> (Tone, String) {
     }
 }
 
-/// The longer of the two, and which way its bytes are to go.
+/// The longer of the two queues, and the direction of its bytes.
 fn queued(kernel: &KernelView) -> (Tone, String) {
     if kernel.send_queue >= kernel.receive_queue {
         queue(kernel.send_queue, "→")
@@ -212,7 +212,7 @@ pub(super) fn draw_closed(mut pen: Pen<'_>, closed: &Closed, wide: bool, context
             What::Calls => (Tone::Plain, count(connection.carried)),
             What::Sent => (Tone::Faint, units::size(Some(connection.sent.bytes))),
             What::Got => (Tone::Faint, units::size(Some(connection.received.bytes))),
-            // What follows is of connections that are open.
+            // The remaining columns are for open connections.
             _ => break,
         };
         pen.right(column.width, tone, text);

@@ -1,4 +1,4 @@
-//! An upstream in one line: how many connections lead to it, and how many of them were in use of late.
+//! An upstream in one line: the number of its connections, and how many of them were in use recently.
 
 use crate::{
     model::connection::Role,
@@ -13,10 +13,10 @@ use crate::{
     view::narrow::quoted,
 };
 
-/// From this width on there is room for all numbers and a minute.
+/// From this width on, all numbers and the bars of a minute fit.
 const ROOMY: u16 = 140;
 
-/// Seconds that the bars stand for.
+/// Number of bars, one for each second.
 pub(super) fn bars(width: u16) -> u16 {
     match width {
         ROOMY.. => 60,
@@ -57,7 +57,7 @@ fn numbers(upstream: &Upstream, roomy: bool) -> String {
     }
 }
 
-/// How an upstream is called, and its address where there is room or it has no name.
+/// Name of an upstream, and its address where there is room or no name.
 fn name(upstream: &Upstream, room: u16, redactor: Redactor) -> String {
     let address = Visible(&upstream.address).to_string();
     let Some((first, more)) = upstream.names.split_first() else { return address };
@@ -69,7 +69,7 @@ fn name(upstream: &Upstream, room: u16, redactor: Redactor) -> String {
     if columns(&both) <= room { both } else { name }
 }
 
-/// The filter for the calls to an upstream.
+/// Filter that takes the calls to an upstream.
 pub(super) fn filter(upstream: &Upstream) -> String {
     let address = quoted(&upstream.address);
     match upstream.role {

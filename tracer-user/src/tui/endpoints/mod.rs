@@ -1,4 +1,4 @@
-//! The table of endpoints: what is called, how often, how much of it fails, and how long it takes.
+//! The table of endpoints: number of calls, failures and durations of each.
 
 mod row;
 #[cfg(test)]
@@ -26,10 +26,10 @@ use crate::{
     view::narrow,
 };
 
-/// Endpoints that are unfolded at once.
+/// Unfolded endpoints, at most.
 const MAX_UNFOLDED: usize = 64;
 
-/// Names a row.
+/// Key of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Key {
     Endpoint(EndpointKey),
@@ -41,12 +41,12 @@ enum Line<'a> {
     Path(EndpointKey, PathRow<'a>),
 }
 
-/// See the module.
+/// State of the screen.
 pub(super) struct EndpointsView {
     sort: Sort<What>,
     cursor: Cursor<Key>,
     unfolded: Vec<EndpointKey>,
-    /// The columns that were shown last.
+    /// Columns of the latest frame.
     columns: Vec<Column<What>>,
 }
 
@@ -62,11 +62,11 @@ impl Default for EndpointsView {
 }
 
 impl EndpointsView {
-    /// All rows, in order, each with those that it was unfolded to.
+    /// All rows, in order; the paths of an unfolded endpoint follow it.
     fn lines<'a>(&self, context: &Context<'a>) -> Vec<Line<'a>> {
         let endpoints = context.store.endpoints();
         let mut rows = endpoints.rows(context.store.now());
-        // What is equal stays in the order of names, so that nothing jumps.
+        // Equal rows keep the order of their names, so that no row jumps.
         rows.sort_by(|one, other| {
             self.sort.compare(|by| row::compare(by, one, other)).then_with(|| row::by_name(one, other))
         });
@@ -183,7 +183,7 @@ fn draw_title(mut pen: Pen<'_>, context: &Context<'_>) {
     }
 }
 
-/// What a person reads of what is counted together, where it is not calls.
+/// Words in place of the path where a row counts something else than calls.
 fn what(what: endpoints::What) -> Option<&'static str> {
     match what {
         endpoints::What::Calls => None,

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// What a column shows.
+/// Value that a column shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
     Name,
@@ -43,10 +43,10 @@ const fn column(what: What, name: &'static str, width: u16, rank: u8) -> Column<
     Column { what, name, width, rank }
 }
 
-/// Seconds that the bars stand for.
+/// Number of bars, one for each second.
 const BARS: u16 = 20;
 
-/// All but the name, which stands before them.
+/// All columns but the name, which stands before them.
 pub(super) const COLUMNS: [Column<What>; 14] = [
     column(What::Calls, "calls", 6, 0),
     column(What::Rate, "/s", 5, 2),
@@ -64,12 +64,12 @@ pub(super) const COLUMNS: [Column<What>; 14] = [
     column(What::Got, "got", 6, 10),
 ];
 
-/// Columns of the screen that are left to the name.
+/// Columns of the screen that the name keeps, at least.
 pub(super) fn name_room(width: u16) -> u16 {
     if width < 110 { 31 } else { 46 }
 }
 
-/// Columns before the name: where keys act, whether calls fail or are open, and which way they go.
+/// Columns before the name: selection, state and direction.
 const BEFORE: u16 = 2 + 3;
 
 pub(super) fn heading(mut pen: Pen<'_>, sort: Sort<What>, shown: &[Column<What>]) {
@@ -85,7 +85,7 @@ pub(super) fn by_name(one: &EndpointRow<'_>, other: &EndpointRow<'_>) -> Orderin
     group(one).cmp(&group(other)).then_with(|| name(one).cmp(&name(other)))
 }
 
-/// Which is less in a column.
+/// Order of two endpoints in a column.
 pub(super) fn compare(by: What, one: &EndpointRow<'_>, other: &EndpointRow<'_>) -> Ordering {
     let number = |row: &EndpointRow<'_>| {
         let Counts { calls, failed, refused, open, request_bytes, response_bytes } = row.counts;
@@ -106,7 +106,7 @@ pub(super) fn compare(by: What, one: &EndpointRow<'_>, other: &EndpointRow<'_>) 
     match by {
         What::Name => by_name(one, other),
         What::Rate => one.rate.total_cmp(&other.rate),
-        // What rises most stands at one end, what falls most at the other.
+        // Endpoints that rise stand at one end, those that fall at the other.
         What::Late => (one.trend, one.spread.late).cmp(&(other.trend, other.spread.late)),
         _ => number(one).cmp(&number(other)),
     }
@@ -172,7 +172,7 @@ pub(super) fn draw(mut pen: Pen<'_>, row: &EndpointRow<'_>, shown: &[Column<What
     }
 }
 
-/// A sign for what became of the durations.
+/// A sign for the trend of the durations.
 fn trend(trend: Trend) -> &'static str {
     match trend {
         Trend::Rising => "↑",
@@ -181,9 +181,9 @@ fn trend(trend: Trend) -> &'static str {
     }
 }
 
-/// Method, host and path; where there is little room, the host gives way first.
+/// Method, host and path. Without room, the host is cut first.
 fn name(row: &EndpointRow<'_>, context: &Context<'_>, room: u16) -> String {
-    /// Columns that a host keeps.
+    /// Columns that the host keeps.
     const LEAST_HOST: u16 = 8;
     let host = Visible(&context.redactor.authority(&row.endpoint.authority)).to_string();
     let path = match what(row.what) {

@@ -1,15 +1,15 @@
-//! What is searched for in the messages, and where it is.
+//! Search in the messages of an exchange.
 
 use super::page::{Mark, Page};
 
-/// Places that are marked. Somebody who searches for `e` needs no more.
+/// Matches that are marked, at most.
 const MOST: usize = 10_000;
 
-/// See the module.
+/// The text that is searched for, and its matches.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Find {
     text: String,
-    /// By page and line, in the order of reading.
+    /// Matches by page and line, in the order of reading.
     found: Vec<(usize, usize, Vec<Mark>)>,
     total: usize,
     current: usize,
@@ -20,14 +20,14 @@ impl Find {
         Self { text: text.to_owned(), ..Self::default() }
     }
 
-    /// Looks for the text again, as the pages have changed.
+    /// Searches again, after the pages have changed.
     pub(super) fn look(&mut self, pages: &[Page]) {
         self.found.clear();
         self.total = 0;
         if self.text.is_empty() {
             return;
         }
-        // As in `less` and `vim`: a capital letter is meant.
+        // As in `less` and `vim`: a capital letter makes the search exact.
         let exact = self.text.chars().any(char::is_uppercase);
         for (page_index, page) in pages.iter().enumerate() {
             for (line_index, line) in page.lines().iter().enumerate() {
@@ -42,13 +42,13 @@ impl Find {
                 }
             }
         }
-        // Side by side, rows are read before columns.
+        // Pages side by side are read row by row.
         self.found.sort_by_key(|(page, line, marks)| (pages[*page].row_of(*line, marks[0].start), *page));
         self.current = self.current.min(self.total.saturating_sub(1));
         self.set_current(true);
     }
 
-    /// The first place in this row or behind it is where the user is.
+    /// Selects the first match in this row or after it.
     pub(super) fn begin_at(&mut self, pages: &[Page], row: usize) {
         self.set_current(false);
         let mut before = 0;
@@ -62,7 +62,7 @@ impl Find {
         self.set_current(true);
     }
 
-    /// To the next place or the one before; whether there is any.
+    /// Selects the next or the previous match. False without matches.
     pub(super) fn step(&mut self, forward: bool) -> bool {
         if self.total == 0 {
             return false;
@@ -84,7 +84,7 @@ impl Find {
         }
     }
 
-    /// The row in which the user is.
+    /// Row of the selected match.
     pub(super) fn row(&self, pages: &[Page]) -> Option<usize> {
         let current = self.found.iter().find_map(|(page, line, marks)| {
             let mark = marks.iter().find(|mark| mark.is_current)?;
@@ -93,13 +93,13 @@ impl Find {
         current.map(|(page, line, start)| pages[page].row_of(line, start))
     }
 
-    /// What was found in a line.
+    /// Matches in a line.
     pub(super) fn in_line(&self, page: usize, line: usize) -> &[Mark] {
         let found = self.found.iter().find(|(own_page, own_line, _)| (*own_page, *own_line) == (page, line));
         found.map_or(&[], |(_, _, marks)| marks)
     }
 
-    /// For the title.
+    /// Number of matches in words, for the title.
     pub(super) fn words(&self) -> String {
         match (self.text.is_empty(), self.total) {
             (true, _) => String::new(),
@@ -109,13 +109,13 @@ impl Find {
         }
     }
 
-    /// Why there is no other place.
+    /// Reason why there is no other match.
     pub(super) fn nothing(&self) -> String {
         if self.text.is_empty() { "nothing was searched for: / does" } else { "not found" }.to_owned()
     }
 }
 
-/// Where the text begins; without `exact`, ASCII letters of both cases are the same.
+/// Offsets at which the text begins. Without `exact`, the case of ASCII letters does not matter.
 fn places<'a>(line: &'a str, text: &'a str, exact: bool) -> impl Iterator<Item = usize> + 'a {
     let (line, text) = (line.as_bytes(), text.as_bytes());
     let mut at = 0;
@@ -123,7 +123,7 @@ fn places<'a>(line: &'a str, text: &'a str, exact: bool) -> impl Iterator<Item =
         while at + text.len() <= line.len() {
             let here = &line[at..at + text.len()];
             let same = if exact { here == text } else { here.eq_ignore_ascii_case(text) };
-            // Both are UTF-8, so what is equal begins and ends between characters.
+            // Both are UTF-8, so equal bytes begin and end between characters.
             if same {
                 let place = at;
                 at += text.len();

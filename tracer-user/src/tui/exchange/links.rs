@@ -1,4 +1,4 @@
-//! What an exchange has to do with: its incidents, and other exchanges.
+//! Links of an exchange: its incidents, and related exchanges.
 
 use std::sync::Arc;
 
@@ -21,16 +21,16 @@ use crate::{
     view::members::belongs,
 };
 
-/// Calls that are listed of those that one caused.
+/// Listed calls of those that an exchange caused, at most.
 const MOST_CALLS: usize = 8;
-/// Where a link leads.
+/// Target of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Link {
     Incident(IncidentId),
     Exchange(ExchangeId),
 }
 
-/// Trace time after which it is looked again what an exchange caused: that goes through all that is remembered.
+/// Trace time after which the causes are computed again. That reads all kept exchanges.
 const STALE_NS: u64 = 500_000_000;
 
 enum Row {
@@ -49,19 +49,19 @@ impl Row {
     }
 }
 
-/// See the module.
+/// All links, and the selected one.
 #[derive(Default)]
 pub(super) struct Links {
     rows: Vec<Row>,
     selected: Option<Link>,
-    /// The row of the page at which they begin.
+    /// Row of the page at which the links begin.
     first: usize,
     causes: Causes,
-    /// What the causes were looked for, and when.
+    /// State of the store for which the causes were computed.
     looked: Option<Looked>,
 }
 
-/// Nothing can have changed while these are the same.
+/// State of the store. The causes are unchanged while it is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Looked {
     id: ExchangeId,
@@ -79,7 +79,7 @@ impl Looked {
 
     fn is_fresh(&self, now: &Self) -> bool {
         let same = (self.id, self.is_open) == (now.id, now.is_open);
-        // The view may have been held, or let go: then time goes back or leaps.
+        // Holding the view, or letting it go, makes time jump.
         same && (self == now || now.now >= self.now && now.now.since(self.now) < STALE_NS)
     }
 }
@@ -145,7 +145,7 @@ impl Links {
         self.rows.len()
     }
 
-    /// They begin at this row of the page.
+    /// Sets the row of the page at which the links begin.
     pub(super) fn begin_at(&mut self, row: usize) {
         self.first = row;
     }
@@ -154,13 +154,13 @@ impl Links {
         self.selected
     }
 
-    /// Where the selected one is in the page.
+    /// Row of the page of the selected link.
     pub(super) fn row(&self) -> Option<usize> {
         let place = self.rows.iter().position(|row| row.link().is_some() && row.link() == self.selected);
         place.map(|place| self.first + place)
     }
 
-    /// The worst incident.
+    /// The worst incident of the exchange.
     pub(super) fn incident(&self) -> Option<IncidentId> {
         self.rows.iter().find_map(|row| match row {
             Row::Incident(incident) => Some(incident.id),
@@ -168,7 +168,7 @@ impl Links {
         })
     }
 
-    /// Selects the next one, or the one before.
+    /// Selects the next or the previous link.
     pub(super) fn select(&mut self, forward: bool) {
         let links: Vec<Link> = self.rows.iter().filter_map(Row::link).collect();
         let Some(place) = links.iter().position(|link| Some(*link) == self.selected) else { return };
@@ -176,7 +176,7 @@ impl Links {
         self.selected = links.get(place).copied();
     }
 
-    /// What is linked in this row of the page.
+    /// Target of the link in this row of the page.
     pub(super) fn click(&self, row: usize) -> Option<Link> {
         self.rows.get(row.checked_sub(self.first)?)?.link()
     }
@@ -200,7 +200,7 @@ impl Links {
 /// before one is found, it is the one that was to be looked at next.
 pub(super) fn neighbour(id: ExchangeId, forward: bool, context: &Context<'_>) -> Option<ExchangeId> {
     let store = context.store;
-    // Whether one is wanted may take a look at its body: only those are asked about that come into question.
+    // The filter may read the body, so only candidates are tested.
     let wanted = |exchange: &&Arc<Exchange>| !context.has_time() || context.matches(exchange);
     let from = |sequence| store.exchanges().from(sequence).map(|(_, exchange)| exchange);
     let before = |end: Sequence| -> Vec<&Arc<Exchange>> {

@@ -11,10 +11,10 @@ use crate::{
     tui::{theme::Tone, view::Context},
 };
 
-/// Bytes of a header's value that are shown; a name is not longer by much.
+/// Bytes of a header value that are shown, at most.
 const MAX_VALUE: usize = 8 * 1024;
 
-/// The request.
+/// The lines of the request.
 pub(super) fn request(exchange: &Exchange, context: &Context<'_>) -> Vec<Line> {
     let redactor = context.redactor;
     let Some(request) = &exchange.request else {
@@ -42,7 +42,7 @@ pub(super) fn request(exchange: &Exchange, context: &Context<'_>) -> Vec<Line> {
     lines
 }
 
-/// The response, and the interim ones before it.
+/// The lines of the response, after those of the interim responses.
 pub(super) fn response(exchange: &Exchange, context: &Context<'_>) -> Vec<Line> {
     let redactor = context.redactor;
     let mut lines = vec![heading("Response")];
@@ -140,7 +140,7 @@ fn body(headers: &Fields, body: &Body, exchange: &Exchange, redactor: Redactor, 
     lines.extend(shown.lines.into_iter().map(Line::from));
 }
 
-/// What `Content-Length` says, where less came. (Answers to HEAD, and 304, speak of a body that does not come.)
+/// The value of `Content-Length`, where fewer bytes came. A response to HEAD and a 304 announce a body that does not follow.
 fn announced(headers: &Fields, body: &Body, exchange: &Exchange) -> Option<u64> {
     if matches!(exchange.outcome, Outcome::Complete | Outcome::Upgraded) {
         return None;

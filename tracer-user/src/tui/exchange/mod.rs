@@ -1,6 +1,6 @@
-//! One exchange: when what happened, what was asked and answered, and what it has to do with others.
+//! One exchange: its phases, its messages, and its links to others.
 //!
-//! All of it is one long page. On a wide screen request and response stand side by side, else one under the other.
+//! The screen is one long page. On a wide screen, request and response stand side by side, else one below the other.
 
 mod find;
 mod links;
@@ -41,10 +41,10 @@ const WIDE: u16 = 120;
 /// Columns between them.
 const BETWEEN: u16 = 2;
 
-/// See the module.
+/// State of the screen.
 pub(super) struct ExchangeView {
     id: ExchangeId,
-    /// As it was when it was last remembered.
+    /// The exchange as the store had it last.
     exchange: Option<Arc<Exchange>>,
     is_remembered: bool,
     links: Links,
@@ -58,7 +58,7 @@ pub(super) struct ExchangeView {
     area: Rect,
 }
 
-/// The messages, and for what they were laid out. That takes time where bodies are large.
+/// The laid-out messages, and their inputs. Laying out large bodies takes time, so it is repeated only for other inputs.
 struct LaidOut {
     exchange: Arc<Exchange>,
     width: u16,
@@ -120,7 +120,7 @@ impl ExchangeView {
         self.links.update(exchange, context);
     }
 
-    /// Who asks for what, and where in the page we are. It stays when the rest moves.
+    /// Draws the title, which does not scroll: method, URL, and the position in the page.
     fn title(&self, exchange: &Exchange, area: Rect, buffer: &mut Buffer, context: &Context<'_>, total: usize) {
         let last = (self.offset + self.rows).min(total);
         let place = if total > self.rows { format!("{last}/{total}") } else { String::new() };
@@ -152,7 +152,7 @@ impl ExchangeView {
         self.offset = self.offset.min(self.total().saturating_sub(self.rows));
     }
 
-    /// Brings a row of the page into sight.
+    /// Scrolls until a row of the page is visible.
     fn show(&mut self, row: usize) {
         if row < self.offset || row >= self.offset + self.rows {
             self.offset = row.saturating_sub(self.rows / 2).min(self.total().saturating_sub(self.rows));

@@ -1,4 +1,4 @@
-//! Lines of any length in a column of some width: where they are broken, and how they are drawn.
+//! Breaks lines of any length into rows of a fixed width, and draws them.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 use unicode_width::UnicodeWidthChar as _;
@@ -11,14 +11,14 @@ use crate::{
     },
 };
 
-/// Columns at the left for marks of what was found.
+/// Columns at the left for marks of matches.
 const MARGIN: u16 = 2;
-/// Columns that a broken line is moved in from its second row on.
+/// Indentation of the second and later rows of a line, in columns.
 const HANG: u16 = 2;
-/// Most columns that are left blank because the line began with blanks.
+/// Indentation that later rows inherit from the line, at most.
 const MOST_INDENT: u16 = 24;
 
-/// A line of text that is harmless for a terminal, and what is what in it.
+/// A line of text with tones. The text must be escaped for a terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) text: String,
@@ -27,14 +27,14 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// One piece. The text must be harmless.
+    /// A line of one piece. The text must be escaped.
     pub(super) fn new(tone: Tone, text: impl Into<String>) -> Self {
         let text = text.into();
         let pieces = if text.is_empty() { Vec::new() } else { vec![(text.len(), tone)] };
         Self { text, pieces }
     }
 
-    /// One more piece.
+    /// Adds a piece.
     pub(super) fn and(mut self, tone: Tone, text: impl AsRef<str>) -> Self {
         if !text.as_ref().is_empty() {
             self.text.push_str(text.as_ref());
@@ -58,7 +58,7 @@ impl From<body::Line> for Line {
     }
 }
 
-/// What was found in a line: from where to where, and whether it is the place where the user is.
+/// A match in a line: its byte range, and whether it is selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) start: usize,
@@ -105,13 +105,13 @@ impl Page {
         &self.lines
     }
 
-    /// The row in which this byte of a line is.
+    /// Row that has this byte of a line.
     pub(super) fn row_of(&self, line: usize, byte: usize) -> usize {
         let after = self.rows.partition_point(|row| (row.line, row.start) <= (line, byte));
         after.saturating_sub(1)
     }
 
-    /// Draws a row; `marks` says what was found in a line.
+    /// Draws a row. `marks` gives the matches of a line.
     pub(super) fn draw<'a>(
         &self,
         row: usize,
@@ -132,7 +132,7 @@ impl Page {
         pen.skip(indent);
         let mut at = start;
         let line = &self.lines[line];
-        // From one change of tone or mark to the next.
+        // Each run has one tone and one mark.
         while at < end {
             let piece = line.pieces.partition_point(|(end, _)| *end <= at);
             let (piece_end, tone) = line.pieces.get(piece).copied().unwrap_or((end, Tone::Plain));
@@ -149,7 +149,7 @@ impl Page {
     }
 }
 
-/// Breaks a line where it is full, at a blank if there is one in the last third of the row.
+/// Breaks a line at the width of a row, or at a blank in the last third of the row.
 fn break_up(line: usize, text: &str, room: u16, rows: &mut Vec<Row>) {
     let blanks = text.len() - text.trim_start_matches(' ').len();
     let hang = (blanks.min(usize::from(MOST_INDENT)) as u16 + HANG).min(room / 2);
@@ -157,7 +157,7 @@ fn break_up(line: usize, text: &str, room: u16, rows: &mut Vec<Row>) {
     let mut blank = None;
     for (at, character) in text.char_indices() {
         let width = character.width().unwrap_or(0) as u16;
-        // Twice where what stands behind the blank is too wide for the next row, which is moved in.
+        // Breaks again where the rest is too wide for the next row, which is indented.
         while indent + column + width > room && at > start {
             let end = blank.filter(|blank| *blank > start).unwrap_or(at);
             rows.push(Row { line, start, end, indent });

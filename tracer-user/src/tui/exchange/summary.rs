@@ -19,7 +19,7 @@ use crate::{
 
 /// A row above the messages.
 pub(super) enum Top {
-    /// Words.
+    /// Pieces of text with their tones.
     Words(Vec<(Tone, String)>),
     /// A phase, and the scale of all.
     Phase(Phase, (Timestamp, u64)),
@@ -43,7 +43,7 @@ impl Top {
     }
 }
 
-/// A sign that needs no colour, and what it is.
+/// A sign for the state, which needs no colour, and its tone.
 fn sign(exchange: &Exchange, context: &Context<'_>) -> (char, Tone) {
     if exchange.is_failed() {
         ('!', Tone::Bad)

@@ -1,31 +1,31 @@
-//! Which row keys act on, and which part of the page is shown.
+//! The selected row, and the visible part of the page.
 
 use super::page::{Item, Part};
 use crate::tui::keys::Action;
 
-/// A row that leads somewhere, as it was drawn last.
+/// A row with a target, as it was drawn last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Placed {
     pub(super) item: Item,
     pub(super) row: usize,
-    /// It is in the right half.
+    /// The row is in the right half.
     pub(super) right: bool,
 }
 
-/// See the module.
+/// The cursor.
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
     selected: Option<Item>,
-    /// The first row that is shown, and how many are.
+    /// First visible row, and the number of visible rows.
     top: usize,
     height: usize,
-    /// Rows of the page.
+    /// Number of rows of the page.
     rows: usize,
     placed: Vec<Placed>,
 }
 
 impl Cursor {
-    /// The page may have changed since it was drawn last.
+    /// Adapts to a page that may have changed since it was drawn last.
     pub(super) fn update(&mut self, placed: Vec<Placed>, rows: usize, height: usize) {
         self.placed = placed;
         self.rows = rows;
@@ -33,7 +33,7 @@ impl Cursor {
         self.top = self.top.min(self.last_top());
         let is_there = |item| self.placed.iter().any(|placed| placed.item == item);
         if !self.selected.is_some_and(is_there) {
-            // What to look at next, or else the first exchange.
+            // Selects the lead, or else the first exchange.
             let first = |part| self.placed.iter().find(|placed| placed.item.part == part);
             let first = first(Part::Lead).or_else(|| first(Part::Exchanges)).or(self.placed.first());
             self.selected = first.map(|placed| placed.item);
@@ -48,7 +48,7 @@ impl Cursor {
         self.top
     }
 
-    /// Rows below those that are shown.
+    /// Number of rows below the visible ones.
     pub(super) fn below(&self) -> usize {
         self.rows.saturating_sub(self.top + self.height)
     }
@@ -57,12 +57,12 @@ impl Cursor {
         self.rows.saturating_sub(self.height)
     }
 
-    /// Where the selected row is.
+    /// The selected row.
     fn place(&self) -> Option<Placed> {
         self.placed.iter().find(|placed| Some(placed.item) == self.selected).copied()
     }
 
-    /// Up and down, by a row, a screenful, or all the way.
+    /// Scrolls by a row, a screenful, or to an end.
     pub(super) fn scroll(&mut self, action: Action) {
         match action {
             Action::Down => return self.down(),
@@ -78,12 +78,12 @@ impl Cursor {
         self.selected = next.map(|placed| placed.item).or(self.selected);
     }
 
-    /// To the next row that leads somewhere, where it is in view or just below; else the page moves.
+    /// Selects the next row with a target that is visible or just below; else scrolls.
     fn down(&mut self) {
         let end = self.top + self.height;
         let place = self.place();
         let from = place.filter(|place| (self.top..end).contains(&place.row)).map_or(self.top, |place| place.row + 1);
-        // From what is over the whole width to either half, rather to the exchanges.
+        // From a row of the whole width, the cursor goes to either half, to the exchanges first.
         let is_own =
             |placed: &&Placed| place.is_none_or(|place| place.item.part <= Part::Words || place.right == placed.right);
         let ahead = self.placed.iter().filter(is_own).filter(|placed| (from..=end).contains(&placed.row));
@@ -96,7 +96,7 @@ impl Cursor {
         }
     }
 
-    /// The same upwards.
+    /// Selects the previous row with a target that is visible or just above; else scrolls.
     fn up(&mut self) {
         let end = self.top + self.height;
         let place = self.place();
@@ -114,7 +114,7 @@ impl Cursor {
         }
     }
 
-    /// To the half at the left or the right, to the row there that is nearest.
+    /// Selects the nearest row of the left or the right half.
     pub(super) fn go_to_side(&mut self, right: bool) {
         let Some(row) = self.place().map(|place| place.row) else { return };
         let there = self.placed.iter().filter(|placed| placed.right == right && placed.item.part > Part::Words);
@@ -123,7 +123,7 @@ impl Cursor {
         }
     }
 
-    /// A row of those that are shown was clicked, in one half or the other: what is selected now, and whether it was before.
+    /// Selects the visible row that was clicked. Gives its item, and whether it was selected before.
     pub(super) fn click(&mut self, row: usize, right: bool) -> Option<(Item, bool)> {
         let of_row = self.placed.iter().filter(|placed| placed.row == self.top + row);
         let mut here = of_row.filter(|placed| placed.right == right || placed.item.part <= Part::Words);

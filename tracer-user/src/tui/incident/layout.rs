@@ -1,4 +1,4 @@
-//! Which rows an incident has, and where they stand.
+//! The rows of an incident, and their places.
 
 use ratatui::layout::Rect;
 
@@ -19,14 +19,14 @@ use crate::{
     view::{members::Members, subject::Subject},
 };
 
-/// From so many columns on, the evidence and the exchanges are side by side.
+/// From this width on, evidence and exchanges are side by side.
 const WIDE: u16 = 120;
 /// Columns between them.
 pub(super) const BETWEEN: u16 = 2;
-/// The fewest exchanges that are shown, where there are so many.
+/// Exchanges that are shown even where there is little room.
 const LEAST_EXCHANGES: usize = 6;
 
-/// The rows: first those over the whole width, then two halves beside each other, of which the right may be empty.
+/// The rows: first those of the whole width, then two halves side by side, of which the right one may be empty.
 pub(super) struct Page<'a> {
     pub(super) top: Rows<'a>,
     pub(super) left: Rows<'a>,
@@ -61,7 +61,7 @@ pub(super) fn page<'a>(area: Rect, subject: &Subject<'a>, members: &Members, con
         Evidence::Stale(evidence) => other::stale(&mut top, evidence),
         Evidence::Leak(evidence) => other::leak(&mut top, subject, evidence),
         Evidence::Pool(evidence) => other::pool(&mut top, evidence),
-        // Their words and facts say it all.
+        // Words and facts are enough for these.
         Evidence::Late(_) | Evidence::Listen(_) => {}
     }
     top.rule("What is wrong", "");
@@ -95,7 +95,7 @@ pub(super) fn page<'a>(area: Rect, subject: &Subject<'a>, members: &Members, con
     if is_wide {
         return Page { top, left, right: exchanges };
     }
-    // What it is about comes before what it rests on.
+    // Exchanges come before the evidence.
     top.append(exchanges);
     Page { top, left, right: Rows::new(0) }
 }

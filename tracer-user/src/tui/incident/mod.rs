@@ -1,4 +1,4 @@
-//! One incident: its timeline to scale, what it rests on, what to do about it, and its exchanges.
+//! One incident: its timeline to scale, its evidence, advice, and its exchanges.
 
 mod cursor;
 mod hang;
@@ -36,14 +36,14 @@ use crate::{
 /// Lines of the title.
 const TITLE: u16 = 2;
 
-/// See the module.
+/// State of the screen.
 pub(super) struct IncidentView {
     id: IncidentId,
-    /// As it was known last: it stays when the store forgets it.
+    /// The incident as it was known last. It stays when the store drops it.
     last: Option<Arc<Incident>>,
     members: Members,
     cursor: Cursor,
-    /// Where the page is, and where its right half begins.
+    /// Area of the page, and the column at which its right half begins.
     area: Rect,
     middle: u16,
 }
@@ -154,7 +154,7 @@ impl IncidentView {
         }
     }
 
-    /// The exchange that keys act on.
+    /// The selected exchange.
     fn exchange(&self) -> Option<ExchangeId> {
         match self.cursor.selected()?.target {
             Target::Exchange(id) => Some(id),
@@ -162,7 +162,7 @@ impl IncidentView {
         }
     }
 
-    /// To the next incident, in the order of the overview.
+    /// Shows another incident, in the order of the overview.
     fn step(&mut self, context: &Context<'_>, by: isize) {
         let all = context.store.incidents().worst_first();
         let Some(last) = all.len().checked_sub(1) else { return };
@@ -173,7 +173,7 @@ impl IncidentView {
         }
     }
 
-    /// A word in the corner where the page goes on.
+    /// Draws the number of rows below, in the corner.
     fn more_below(&self, area: Rect, buffer: &mut Buffer, context: &Context<'_>) {
         let below = self.cursor.below();
         if below == 0 || area.height == 0 {

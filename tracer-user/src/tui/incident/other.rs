@@ -1,4 +1,4 @@
-//! The other kinds: a picture that fits each, to scale.
+//! The other kinds of incidents: a picture of each, to scale.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ fn bars(rows: &mut Rows<'_>, all: &[(&'static str, u64, String, Tone)]) {
     }
 }
 
-/// The axis below a picture: when it begins, and how long it is.
+/// The axis below a picture: its beginning and its length.
 fn axis(rows: &mut Rows<'_>, subject: &Subject<'_>, start: Timestamp, end: Timestamp, name: &str) {
     let start_text = format!("{name}{}", subject.viewpoint.clock_time(start));
     let length = time(end.since(start));
@@ -47,7 +47,7 @@ fn axis(rows: &mut Rows<'_>, subject: &Subject<'_>, start: Timestamp, end: Times
     });
 }
 
-/// Failures over time, and how they compare with before.
+/// Failures over time, and their share before and now.
 pub(super) fn errors(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &ErrorBurstEvidence, members: &Members) {
     rows.rule("Failures, to scale", "");
     let (start, end) = (evidence.onset, subject.until());
@@ -59,7 +59,7 @@ pub(super) fn errors(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Erro
             *sum += count;
         }
     }
-    // The first failure was at the onset: where nothing is known of that time, it was forgotten.
+    // The first failure was at the onset. Columns without failures before the first known one are forgotten.
     let known = counts.iter().position(|count| *count > 0).unwrap_or(0);
     let line = format!("{}{}", "·".repeat(known), spark::line(counts.into_iter().skip(known)));
     rows.put(move |pen| {
@@ -70,7 +70,7 @@ pub(super) fn errors(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Erro
     axis(rows, subject, start, end, &name);
     let percent = |share: f64| (share * 1_000.0) as u64;
     let (before, late) = (evidence.share_before, evidence.share);
-    // Of a whole, so that the bars say how much of it that is.
+    // The whole is the scale, so that a bar shows a share.
     let most = 1_000;
     let width = rows.width().saturating_sub(NAMES + NUMBERS + 2);
     let before = before.map(|share| ("failing before", share, Tone::Plain));
@@ -85,7 +85,7 @@ pub(super) fn errors(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Erro
     rows.words(Tone::Plain, &fact::failures(evidence, members.total()));
 }
 
-/// Usual against now.
+/// Usual durations and the current ones.
 pub(super) fn slow(rows: &mut Rows<'_>, evidence: &SlowEvidence) {
     rows.rule("Wait for the first byte, to scale", "");
     let (median, p95) = evidence.usual;
@@ -142,7 +142,7 @@ pub(super) fn duplicate(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &D
     axis(rows, subject, start, end, &format!("second after {apart}; from "));
 }
 
-/// How long the connections had idled before they failed.
+/// Idle times of the connections before they failed.
 pub(super) fn stale(rows: &mut Rows<'_>, evidence: &StaleEvidence) {
     rows.rule("Idle, then asked, to scale", "✓ last answer  ┄ idle  ✗ failed");
     let most = evidence.idle.iter().copied().max().unwrap_or(0);
@@ -167,7 +167,7 @@ pub(super) fn stale(rows: &mut Rows<'_>, evidence: &StaleEvidence) {
     rows.words(Tone::Plain, &fact::stale(evidence));
 }
 
-/// How many there are.
+/// Numbers of open connections.
 pub(super) fn leak(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &LeakEvidence) {
     rows.rule("Connections, to scale", "");
     let (open, once) = (evidence.open, evidence.used_once);
@@ -182,7 +182,7 @@ pub(super) fn leak(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &LeakEv
     rows.words(Tone::Plain, &fact::growth(subject, evidence));
 }
 
-/// Busy connections against callers.
+/// Numbers of busy connections and of callers.
 pub(super) fn pool(rows: &mut Rows<'_>, evidence: &PoolEvidence) {
     rows.rule("Callers and connections, to scale", "");
     let waiting = evidence.inbound.saturating_sub(evidence.busy);

@@ -1,4 +1,4 @@
-//! What a screen shows, as rows: the whole scrolls, and some rows lead somewhere.
+//! Rows of a page that scrolls. Some rows have a target.
 
 use crate::{
     model::exchange::{ExchangeId, IncidentId},
@@ -8,21 +8,21 @@ use crate::{
     },
 };
 
-/// Where a row leads.
+/// Target of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    /// To an exchange.
+    /// An exchange.
     Exchange(ExchangeId),
-    /// To an incident.
+    /// An incident.
     Incident(IncidentId),
-    /// To the overview, with all exchanges of the incident.
+    /// The overview, with all exchanges of the incident.
     All,
 }
 
-/// Which list of the page a row is in: two rows may lead to the same place.
+/// List of the page that a row is in. Rows of several lists may have the same target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
-    /// What to look at next.
+    /// The call to look at next.
     Lead,
     /// The words.
     Words,
@@ -32,12 +32,12 @@ pub(super) enum Part {
     Exchanges,
 }
 
-/// A row that leads somewhere.
+/// A row with a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Item {
-    /// Which list it is in.
+    /// Its list.
     pub(super) part: Part,
-    /// Where it leads.
+    /// Its target.
     pub(super) target: Target,
 }
 
@@ -69,12 +69,12 @@ impl<'a> Rows<'a> {
         self.rows.len()
     }
 
-    /// A row.
+    /// Adds a row.
     pub(super) fn put(&mut self, draw: impl Fn(&mut Pen<'_>) + 'a) {
         self.rows.push(Row { draw: Box::new(draw), item: None });
     }
 
-    /// A row that leads somewhere; it must begin with one column for the sign of the selection.
+    /// Adds a row with a target. It must begin with one column for the sign of the selection.
     pub(super) fn item(&mut self, part: Part, target: Target, draw: impl Fn(&mut Pen<'_>) + 'a) {
         let item = Some(Item { part, target });
         let draw = Box::new(move |pen: &mut Pen<'_>| {
@@ -83,7 +83,7 @@ impl<'a> Rows<'a> {
         self.rows.push(Row { draw, item });
     }
 
-    /// A line with a name in it, and what belongs at its end if there is room.
+    /// Adds a line with a name in it, and `end` at its end if there is room.
     pub(super) fn rule(&mut self, name: &'static str, end: impl Into<String>) {
         let (width, end) = (self.width, end.into());
         self.put(move |pen| {
@@ -95,12 +95,12 @@ impl<'a> Rows<'a> {
         });
     }
 
-    /// Words, over as many rows as they take, one column in.
+    /// Adds a text over as many rows as it takes, indented by a column.
     pub(super) fn words(&mut self, tone: Tone, text: &str) {
         self.hanging(1, tone, "", &sentence(text));
     }
 
-    /// A name, and words beside it, which hang below each other.
+    /// Adds a name, and a text beside it over as many rows as it takes.
     pub(super) fn fact(&mut self, name: &'static str, text: &str) {
         self.hanging(NAMES, Tone::Plain, name, text);
     }
@@ -122,7 +122,7 @@ impl<'a> Rows<'a> {
         self.rows.get(index)
     }
 
-    /// Rows that lead somewhere, with their place.
+    /// Rows with a target, by index.
     pub(super) fn items(&self) -> impl Iterator<Item = (usize, Item)> {
         self.rows.iter().enumerate().filter_map(|(index, row)| Some((index, row.item?)))
     }
@@ -141,16 +141,16 @@ impl Row<'_> {
     }
 }
 
-/// With a great letter at its beginning.
+/// The text with a capital letter at its beginning.
 fn sentence(text: &str) -> String {
     let mut rest = text.chars();
     rest.next().into_iter().flat_map(char::to_uppercase).chain(rest).collect()
 }
 
-/// Columns for the names of facts, with what is around them.
+/// Columns for the names of facts, with the blanks around them.
 const NAMES: u16 = 16;
 
-/// Lines of at most so many columns, broken at blanks, or within a word that is longer than a line.
+/// Lines of at most `width` columns, broken at blanks, or within a word that is longer than a line.
 pub(super) fn wrap(text: &str, width: u16) -> Vec<String> {
     let width = width.max(8);
     let mut lines = Vec::new();

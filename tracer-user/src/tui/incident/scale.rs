@@ -8,7 +8,7 @@ use crate::{
     },
 };
 
-/// From when to when, in so many columns.
+/// A period of time, in a number of columns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
     start: Timestamp,
@@ -21,7 +21,7 @@ impl Scale {
         Self { start, span: end.since(start).max(1), width: width.max(1) }
     }
 
-    /// Where a moment is; what lies outside is at the edge.
+    /// Column of a moment. A moment outside the period is at the edge.
     pub(super) fn column(self, time: Timestamp) -> u16 {
         let since = u128::from(time.since(self.start).min(self.span));
         let last = u128::from(self.width - 1);
@@ -29,7 +29,7 @@ impl Scale {
     }
 }
 
-/// One line, put together column by column. Everything in it takes one column: text from the wire has no place here.
+/// A line of cells. Each character takes one column, so text from the wire must not be written into it.
 #[derive(Clone, Debug)]
 pub(super) struct Track {
     cells: Vec<(char, Tone)>,
@@ -50,7 +50,7 @@ impl Track {
         }
     }
 
-    /// The columns from one to the other, both included.
+    /// Fills the columns from one to the other, both included.
     pub(super) fn fill(&mut self, from: u16, to: u16, sign: char, tone: Tone) {
         for column in from..=to.min(self.width().saturating_sub(1)) {
             self.set(column, sign, tone);
@@ -77,7 +77,7 @@ impl Track {
         true
     }
 
-    /// The first text that there is room for, in the middle between two columns.
+    /// Writes text in the middle between two columns. False without room.
     pub(super) fn middle(&mut self, from: u16, to: u16, tone: Tone, text: &str) -> bool {
         let length = columns(text);
         let room = (to + 1).saturating_sub(from);
@@ -92,7 +92,7 @@ impl Track {
         true
     }
 
-    /// Writes over what is there.
+    /// Writes text over the cells.
     pub(super) fn write(&mut self, column: u16, tone: Tone, text: &str) {
         for (column, sign) in (column..).zip(text.chars()) {
             self.set(column, sign, tone);
@@ -107,7 +107,7 @@ impl Track {
     }
 }
 
-/// A bar for a number, where `most` takes the whole width; nothing for nothing.
+/// A bar for a number. `most` takes the whole width, 0 none.
 pub(super) fn bar(number: u64, most: u64, width: u16) -> String {
     let columns = (u128::from(number) * u128::from(width)).div_ceil(u128::from(most.max(1)));
     "█".repeat(columns.min(u128::from(width)) as usize)

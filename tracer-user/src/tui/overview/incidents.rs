@@ -1,4 +1,4 @@
-//! What is wrong, worst first, one line each.
+//! The incidents, worst first, one line each.
 
 use ratatui::{
     buffer::Buffer,
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// See the module.
+/// State of the list.
 #[derive(Default)]
 pub(super) struct Incidents {
     selected: Option<IncidentId>,
@@ -26,7 +26,7 @@ pub(super) struct Incidents {
     area: Rect,
 }
 
-/// Why no incident stands there. That nothing fails is said only where calls were seen, and all of them.
+/// The line without incidents. It reports that nothing fails only where all calls were seen.
 fn nothing_found(pen: &mut Pen<'_>, context: &Context<'_>) {
     let store = context.store;
     let totals = store.totals();
@@ -47,7 +47,7 @@ fn nothing_found(pen: &mut Pen<'_>, context: &Context<'_>) {
 }
 
 impl Incidents {
-    /// Lines that it wants, of so many that there are.
+    /// Height in lines, of `room` lines.
     pub(super) fn height(context: &Context<'_>, room: u16) -> u16 {
         let wanted = context.store.incidents().iter().len().max(1) + 1;
         (wanted.min(usize::from(room * 2 / 5).max(3))) as u16
@@ -80,7 +80,7 @@ impl Incidents {
             self.find(&all);
             self.top = self.top.clamp((self.place + 1).saturating_sub(count), self.place);
         } else {
-            // Whoever comes here begins at the worst one.
+            // The focus enters at the worst one.
             (self.place, self.top, self.selected) = (0, 0, None);
         }
         self.area = rows;
@@ -109,7 +109,7 @@ impl Incidents {
         }
     }
 
-    /// Where the selected one is now.
+    /// Finds the place of the selected incident.
     fn find(&mut self, all: &[&std::sync::Arc<Incident>]) {
         let place = self.selected.and_then(|id| all.iter().position(|incident| incident.id == id));
         self.place = place.unwrap_or(self.place).min(all.len().saturating_sub(1));
@@ -120,12 +120,12 @@ impl Incidents {
         self.selected
     }
 
-    /// Begins at the worst one.
+    /// Selects an incident as the focus enters.
     pub(super) fn enter(&mut self, context: &Context<'_>) {
         self.go_to(self.place, context);
     }
 
-    /// Moves; whether there was anywhere to go.
+    /// Moves the selection. False at the end of the list.
     pub(super) fn act(&mut self, action: Action, context: &Context<'_>) -> bool {
         let all = context.store.incidents().worst_first();
         self.find(&all);
@@ -151,7 +151,7 @@ impl Incidents {
         self.selected = all.get(self.place).map(|incident| incident.id);
     }
 
-    /// A row was clicked: whether it was the selected one already.
+    /// Selects the row that was clicked. Gives whether it was selected before; `None` without a row.
     pub(super) fn click(&mut self, at: Position, context: &Context<'_>) -> Option<bool> {
         if !self.area.contains(at) {
             return None;

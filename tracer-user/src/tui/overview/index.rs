@@ -8,22 +8,22 @@ use crate::{
     store::{Exchanges, Sequence},
 };
 
-/// How many updates it takes until single ones that were forgotten are looked for.
+/// Number of updates between two searches for single dropped exchanges.
 const SWEEP: u32 = 32;
 
-/// See the module.
+/// Sequence numbers of the exchanges that match.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// Of a time from which only some are remembered.
+    /// Those of the time from which only some exchanges are kept.
     old: VecDeque<Sequence>,
     recent: VecDeque<Sequence>,
-    /// Looked at up to here.
+    /// The first sequence number that was not tested.
     upto: Sequence,
     updates: u32,
 }
 
 impl Index {
-    /// Takes what is new and matches, and leaves out what is forgotten. Where `has_time` says no, the rest is for the next time.
+    /// Adds new exchanges that match, and removes dropped ones. Without time, the rest waits for the next update.
     pub(super) fn update(
         &mut self,
         exchanges: &Exchanges,
@@ -57,7 +57,7 @@ impl Index {
         }
     }
 
-    /// How many were not looked at yet.
+    /// Number of exchanges that were not tested yet.
     pub(super) fn behind(&self, exchanges: &Exchanges) -> usize {
         if self.upto < exchanges.next_sequence() { exchanges.from(self.upto).count() } else { 0 }
     }
@@ -70,7 +70,7 @@ impl Index {
         self.old.get(index).or_else(|| self.recent.get(index.checked_sub(self.old.len())?)).copied()
     }
 
-    /// Where the first is that has this sequence number or a later one.
+    /// Index of the first one with this sequence number or a later one.
     pub(super) fn place_of(&self, sequence: Sequence) -> usize {
         let old = self.old.partition_point(|own| *own < sequence);
         if old < self.old.len() { old } else { old + self.recent.partition_point(|own| *own < sequence) }

@@ -1,4 +1,4 @@
-//! The exchanges: those that are over as they end, and below them those that are open, for as long as they are.
+//! The list of exchanges: finished ones in the order of their ends, and below them the open ones.
 
 use std::sync::Arc;
 
@@ -22,32 +22,32 @@ use crate::{
     view::members::belongs,
 };
 
-/// See the module.
+/// State of the list.
 #[derive(Default)]
 pub(super) struct List {
     index: Index,
     /// What the index was made for: the filter's version, and which incident with how many exchanges that it names: it may
     /// name one later that was over before.
     made_for: Option<(u64, Option<(crate::model::exchange::IncidentId, usize)>)>,
-    /// The row that keys act on, and the place in the list where it was last.
+    /// The selected exchange, and its latest place in the list.
     selected: Option<ExchangeId>,
     place: usize,
-    /// The first row that is shown, while it does not follow.
+    /// The first visible exchange, while the list does not follow.
     top: Sequence,
     open_top: usize,
-    /// It stays where the user has moved to.
+    /// The list does not follow: the user has moved.
     stays: bool,
     rows: usize,
     finished_area: Rect,
     open_area: Rect,
     first_shown: usize,
     open: Vec<Arc<Exchange>>,
-    /// How many the filter has not looked at yet.
+    /// Number of exchanges that the filter has not tested yet.
     behind: usize,
 }
 
 impl List {
-    /// Shows the list; `incident` narrows it.
+    /// Draws the list. `incident` narrows it.
     pub(super) fn draw(
         &mut self,
         area: Rect,
@@ -66,7 +66,7 @@ impl List {
         } else {
             let store = context.store;
             let kept = store.exchanges().len();
-            // What was forgotten cannot match: the header counts more.
+            // Dropped exchanges cannot match, so the header counts more.
             let which = if (kept as u64) < store.totals().exchanges { " remembered" } else { "" };
             let behind = match self.behind {
                 0 => String::new(),
@@ -109,7 +109,7 @@ impl List {
         let wanted = |exchange: &Exchange| {
             incident.is_none_or(|incident| belongs(exchange, incident)) && context.matches(exchange)
         };
-        // Those that are open first: they are few, and looked at each time.
+        // The open ones first: they are few, and tested each time.
         let open = context.store.open();
         let mut behind = 0;
         self.open.clear();
@@ -126,7 +126,7 @@ impl List {
         self.behind = behind + self.index.behind(context.store.exchanges());
     }
 
-    /// Places for those that are over, for the line between, and for the open ones, which get half at most.
+    /// Areas of the finished ones, the line between, and the open ones, which get half of the lines at most.
     fn split(&self, rows: Rect) -> (Rect, Rect, Rect) {
         if self.open.is_empty() {
             let none = Rect { height: 0, ..rows };
@@ -135,7 +135,7 @@ impl List {
         let finished = self.index.len().min(usize::from(rows.height));
         let most = usize::from(rows.height).saturating_sub(1 + finished.min(usize::from(rows.height) / 2));
         let open = self.open.len().min(most) as u16;
-        // New ones push up from below, as in a log.
+        // New ones are added at the bottom, as in a log.
         let finished = (finished as u16).min(rows.height.saturating_sub(open + 1));
         let at = |y, height| Rect { y: rows.y + y, height, ..rows };
         (at(0, finished), at(finished, 1.min(rows.height - finished)), at(finished + 1, open))
@@ -155,7 +155,7 @@ impl List {
     fn place_cursor(&mut self, context: &Context<'_>) {
         let total = self.len();
         if !self.stays {
-            // The latest that is over; where none is, the one that has been open longest.
+            // The latest finished one; without any, the one that is open longest.
             self.place = self.index.len().saturating_sub(1);
             self.selected = self.at(self.place, context);
             return;
@@ -227,17 +227,17 @@ impl List {
         }
     }
 
-    /// The exchange that keys act on.
+    /// The selected exchange.
     pub(super) fn selected(&self) -> Option<ExchangeId> {
         self.selected
     }
 
-    /// Whether the first row is the one that keys act on.
+    /// True where the first row is selected.
     pub(super) fn is_at_top(&self) -> bool {
         self.place == 0
     }
 
-    /// Moves.
+    /// Moves the selection.
     pub(super) fn act(&mut self, action: Action, context: &Context<'_>) {
         let last = self.len().saturating_sub(1);
         let place = match action {
@@ -256,13 +256,13 @@ impl List {
     }
 
     fn go_to(&mut self, place: usize, context: &Context<'_>) {
-        // Where nothing is, there is nothing to stay at.
+        // An empty list follows.
         self.stays = self.len() > 0;
         self.place = place;
         self.selected = self.at(place, context);
     }
 
-    /// A row was clicked: whether it was the selected one already.
+    /// Selects the row that was clicked. Gives whether it was selected before; `None` without a row.
     pub(super) fn click(&mut self, at: Position, context: &Context<'_>) -> Option<bool> {
         let place = if self.finished_area.contains(at) {
             self.first_shown + usize::from(at.y - self.finished_area.y)

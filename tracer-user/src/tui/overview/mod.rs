@@ -1,4 +1,4 @@
-//! The first screen: what is wrong, and below it the calls as they happen.
+//! The first screen: the incidents, and below them the calls as they happen.
 
 mod incidents;
 mod index;
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{engine::Unseen, model::exchange::ExchangeId};
 
-/// Which part keys act on.
+/// The part that keys act on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Focus {
     #[default]
@@ -29,7 +29,7 @@ enum Focus {
     Incidents,
 }
 
-/// See the module.
+/// State of the screen.
 #[derive(Default)]
 pub(super) struct Overview {
     focus: Focus,
@@ -84,7 +84,7 @@ impl View for Overview {
         Vec::new()
     }
 
-    /// Not from one part to the other, which would narrow the list.
+    /// The wheel does not move the focus, which would narrow the list.
     fn wheel(&mut self, action: Action, context: &Context<'_>) -> Vec<Reaction> {
         match self.focus {
             Focus::Exchanges => self.list.act(action, context),
@@ -101,7 +101,7 @@ impl View for Overview {
         }
         match self.list.click(at, context) {
             Some(again) => {
-                // A click into a list that an incident has narrowed keeps it narrowed.
+                // A click into a list that an incident narrows keeps it narrowed.
                 if again || self.focus == Focus::Incidents {
                     return self.list.selected().map(Reaction::OpenExchange).into_iter().collect();
                 }
@@ -112,7 +112,7 @@ impl View for Overview {
     }
 }
 
-/// What the screens cannot show, for as long as they are there: how much of it, and where to look.
+/// Draws the number of connections whose calls are not seen, and the screens that have details.
 fn not_seen(pen: &mut Pen<'_>, unseen: &Unseen) {
     let wanted = Tab::ALL.iter().enumerate().filter(|(_, (tab, _))| matches!(tab, Tab::Connections | Tab::Log));
     let names: Vec<String> = wanted.map(|(index, (_, name))| format!("{} {name}", index + 1)).collect();
@@ -133,7 +133,7 @@ impl Overview {
         };
     }
 
-    /// What can be done with an exchange without opening it.
+    /// Runs an action on the selected exchange.
     fn exchange_action(&self, action: Action, context: &Context<'_>) -> Option<Vec<Reaction>> {
         let id: ExchangeId = self.list.selected()?;
         copy::act_on(id, action, context)

@@ -14,14 +14,14 @@ use crate::{
     view::exchange as view,
 };
 
-/// So long an exchange that ended is marked as new.
+/// An exchange is marked as new for this time after its end.
 const NEW_NS: u64 = 1_000_000_000;
 /// From this width on all columns are shown.
 const WIDE: u16 = 110;
 /// Columns that a host keeps when the path needs the room.
 const LEAST_HOST: u16 = 10;
 
-/// Names of the columns.
+/// Draws the names of the columns.
 pub(in crate::tui) fn heading(pen: &mut Pen<'_>) {
     let wide = pen.left() >= WIDE;
     pen.skip(2).cell(if wide { 12 } else { 8 }, Tone::Faint, "started").skip(3);
@@ -37,7 +37,7 @@ pub(in crate::tui) fn heading(pen: &mut Pen<'_>) {
     pen.put(Tone::Faint, "URL");
 }
 
-/// Draws it. `new` marks are for lists that grow.
+/// Draws the exchange. `mark_new`: the list grows, so new rows are marked.
 pub(in crate::tui) fn draw(pen: &mut Pen<'_>, exchange: &Exchange, context: &Context<'_>, mark_new: bool) {
     let store = context.store;
     let wide = pen.left() >= WIDE;
@@ -78,7 +78,7 @@ pub(in crate::tui) fn draw(pen: &mut Pen<'_>, exchange: &Exchange, context: &Con
     let no_method = if connect_alone { "connect" } else { "-" };
     let method = exchange.request.as_ref().map_or(no_method, |request| &request.method);
     pen.cell(7, Tone::Plain, Visible(method));
-    // It was under way before tracing: it is older than that.
+    // An exchange that was under way when tracing began is older than its time.
     let late = exchange.quality == Quality::JoinedLate;
     let tone = if duration > SLOW_NS { Tone::Warn } else { Tone::Plain };
     pen.right(7, tone, units::least(Some(duration), late));
