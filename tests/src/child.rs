@@ -1,4 +1,4 @@
-//! Processes that the tests start, and waiting with a bound.
+//! Child processes of the tests, and bounded waits.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -10,17 +10,17 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-/// For everything that normally takes milliseconds. Much more than that, as tests run on emulated processors too.
+/// The usual bound of a wait. Most waits take milliseconds; the bound is far longer, as tests also run on emulated processors.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How often a condition is looked at.
+/// Interval between two checks of a condition.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Looks at a condition until it gives something.
+/// Checks a condition until it returns a value.
 ///
 /// # Errors
 ///
-/// It gave nothing within `bound`.
+/// The condition returns no value within `bound`.
 pub fn wait_for<T>(what: &str, bound: Duration, mut condition: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
     let end = Instant::now() + bound;
     loop {
@@ -41,7 +41,7 @@ pub fn catches(pid: u32, signal: rustix::process::Signal) -> bool {
     u64::from_str_radix(mask, 16).is_ok_and(|mask| mask >> (signal.as_raw() - 1) & 1 != 0)
 }
 
-/// A process that is killed and reaped when this is dropped, and that is told things by lines.
+/// A process that reads and writes lines. It is killed and reaped when this value is dropped.
 #[derive(Debug)]
 pub struct Guarded {
     name: String,
@@ -51,11 +51,11 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// Starts it with piped standard input and output.
+    /// Starts the process with piped standard input and output.
     ///
     /// # Errors
     ///
-    /// What starting it says.
+    /// The process cannot be started.
     pub fn start(command: &mut Command) -> anyhow::Result<Self> {
         let name = format!("{command:?}");
         let mut child = command
@@ -76,36 +76,36 @@ impl Guarded {
         Ok(Self { name, child, input, lines })
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Its next line.
+    /// The next line of its output.
     ///
     /// # Errors
     ///
-    /// None came within [`PATIENCE`].
+    /// No line comes within [`PATIENCE`].
     pub fn line(&self) -> anyhow::Result<String> {
         self.lines.recv_timeout(PATIENCE).with_context(|| format!("no line from {}", self.name))
     }
 
-    /// What follows `word` in its next line, which must begin so.
+    /// The rest of its next line, which must begin with `word`.
     ///
     /// # Errors
     ///
-    /// It said something else, or nothing.
+    /// The line has another beginning, or no line comes.
     pub fn expect(&self, word: &str) -> anyhow::Result<String> {
         let line = self.line()?;
         let rest = line.strip_prefix(word).with_context(|| format!("{} said {line:?}, not {word:?}", self.name))?;
         Ok(rest.trim().to_owned())
     }
 
-    /// Tells it something.
+    /// Writes a line to its standard input.
     ///
     /// # Errors
     ///
-    /// It reads no more.
+    /// The process no longer reads.
     pub fn say(&mut self, line: &str) -> anyhow::Result<()> {
         let input = self.input.as_mut().context("its standard input was closed")?;
         writeln!(input, "{line}").with_context(|| format!("{} reads no more", self.name))
@@ -116,21 +116,21 @@ impl Guarded {
         self.input = None;
     }
 
-    /// Waits until it ends by itself.
+    /// Waits for the end of the process.
     ///
     /// # Errors
     ///
-    /// It did not within the bound.
+    /// The process does not end within the bound.
     pub fn wait(&mut self, bound: Duration) -> anyhow::Result<ExitStatus> {
         let Self { name, child, .. } = self;
         wait_for(&format!("end of {name}"), bound, || child.try_wait().ok().flatten())
     }
 
-    /// Kills it, as `kill -9` does.
+    /// Kills the process with SIGKILL.
     ///
     /// # Errors
     ///
-    /// It cannot be killed.
+    /// The process cannot be killed.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -140,7 +140,7 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        /// Enough for a server to end its workers, which nobody ends once it was killed.
+        /// Time for a server to end its workers, which would outlive a killed server.
         const GRACE: Duration = Duration::from_secs(2);
         if let Some(pid) = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);

@@ -1,4 +1,4 @@
-//! Running the program from outside, as a shell would, with recordings made here.
+//! Runs the program as a shell does, with recordings that are made here.
 
 use std::{
     ffi::OsStr,
@@ -21,11 +21,11 @@ use pidtap::{
 };
 use tempfile::TempDir;
 
-/// The program under test: `PIDTAP_BIN`, else the newer of cargo's two beside the test.
+/// The program under test: `PIDTAP_BIN`, otherwise the newer of cargo's debug and release builds beside the test.
 ///
 /// # Errors
 ///
-/// Where there is none.
+/// There is no program.
 pub fn program() -> anyhow::Result<PathBuf> {
     if let Some(path) = std::env::var_os("PIDTAP_BIN") {
         return Ok(path.into());
@@ -42,7 +42,7 @@ pub fn program() -> anyhow::Result<PathBuf> {
         .context("there is no pidtap to test: run `cargo xtask build`, or set PIDTAP_BIN")
 }
 
-/// A folder for one test, and the program to run in it.
+/// A temporary folder of a test, and the program that runs in it.
 #[derive(Debug)]
 pub struct Dir {
     folder: TempDir,
@@ -50,37 +50,37 @@ pub struct Dir {
 }
 
 impl Dir {
-    /// A new, empty one.
+    /// Makes an empty folder.
     ///
     /// # Errors
     ///
-    /// Where there is no program, or no temporary folder.
+    /// There is no program, or no temporary folder.
     pub fn new() -> anyhow::Result<Self> {
         Ok(Self { folder: tempfile::tempdir().context("cannot make a temporary folder")?, program: program()? })
     }
 
-    /// A path in it.
+    /// A path in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Writes a file into it.
+    /// Writes a file into the folder.
     ///
     /// # Errors
     ///
-    /// Those of writing.
+    /// The file cannot be written.
     pub fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<PathBuf> {
         let path = self.path(name);
         fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
 
-    /// The program, with nothing to read and without the environment that changes what it prints.
+    /// A run of the program, with empty standard input and without environment variables that change its output.
     pub fn pidtap(&self, arguments: &[&str]) -> Run {
         self.run(&self.program, arguments)
     }
 
-    /// Another program.
+    /// A run of another program.
     pub fn run(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Run {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
@@ -88,16 +88,16 @@ impl Dir {
         Run { command }
     }
 
-    /// Copies the program to where anybody may run it, and gives the path.
+    /// Copies the program into a place where every user may run it. Returns the path.
     ///
     /// # Errors
     ///
-    /// Those of copying.
+    /// The program cannot be copied.
     pub fn program_for_all(&self) -> anyhow::Result<PathBuf> {
         use std::os::unix::fs::PermissionsExt as _;
         let path = self.path("pidtap");
-        // By another process: what this one has open for writing, a child that another test forks in this moment has
-        // open too, and then it cannot be executed (ETXTBSY).
+        // `cp` writes the copy. If this process wrote it, a child that another test forks meanwhile would hold it open for writing, and
+        // nobody could execute it (ETXTBSY).
         let copied = Command::new("cp").arg(&self.program).arg(&path).status().context("cannot run cp")?;
         anyhow::ensure!(copied.success(), "cannot copy the program: cp ended with {copied}");
         for path in [self.folder.path(), &path] {
@@ -107,47 +107,47 @@ impl Dir {
     }
 }
 
-/// A run to be.
+/// A command that has not started.
 #[derive(Debug)]
 pub struct Run {
     command: Command,
 }
 
 impl Run {
-    /// The command, to change what is special about it.
+    /// The command, for changes.
     pub fn command(&mut self) -> &mut Command {
         &mut self.command
     }
 
-    /// Runs it with `input` on standard input.
+    /// Runs the command with `input` as standard input.
     ///
     /// # Errors
     ///
-    /// Where it cannot be started.
+    /// The command cannot be started.
     pub fn with_input(mut self, input: &[u8]) -> anyhow::Result<Ended> {
         let mut child = self.spawn(Stdio::piped())?;
         if let Some(mut stdin) = child.stdin.take() {
-            // It may have seen enough.
+            // The program may close its input early.
             let _ = stdin.write_all(input);
         }
         Ended::of(child)
     }
 
-    /// Runs it.
+    /// Runs the command.
     ///
     /// # Errors
     ///
-    /// Where it cannot be started.
+    /// The command cannot be started.
     pub fn end(mut self) -> anyhow::Result<Ended> {
         let child = self.spawn(Stdio::null())?;
         Ended::of(child)
     }
 
-    /// Starts it, with pipes for its outputs.
+    /// Starts the command with pipes for its outputs.
     ///
     /// # Errors
     ///
-    /// Where it cannot be started.
+    /// The command cannot be started.
     pub fn spawn(&mut self, stdin: Stdio) -> anyhow::Result<Child> {
         self.command
             .stdin(stdin)
@@ -158,10 +158,10 @@ impl Run {
     }
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug)]
 pub struct Ended {
-    /// Exit status; `None` for an end by a signal.
+    /// Exit status; `None` if a signal ended it.
     pub status: Option<i32>,
     /// Standard output.
     pub stdout: String,
@@ -183,7 +183,7 @@ impl Ended {
     ///
     /// # Errors
     ///
-    /// Where it is another, with all that was printed.
+    /// The status is another, or the program panicked.
     pub fn status(self, expected: i32) -> anyhow::Result<Self> {
         ensure!(self.status == Some(expected), "expected exit status {expected}: {self:#?}");
         ensure!(!self.stderr.contains("panicked"), "it panicked: {}", self.stderr);
@@ -207,7 +207,7 @@ impl Ended {
     ///
     /// # Errors
     ///
-    /// Where it lacks one.
+    /// A part is missing.
     pub fn says(self, parts: &[&str]) -> anyhow::Result<Self> {
         for part in parts {
             ensure!(self.stderr.contains(part), "{part:?} is not said: {}", self.stderr);
@@ -219,7 +219,7 @@ impl Ended {
     ///
     /// # Errors
     ///
-    /// Where a line is none.
+    /// A line is no JSON.
     pub fn json(&self) -> anyhow::Result<Vec<serde_json::Value>> {
         self.stdout
             .lines()
@@ -233,7 +233,7 @@ impl Ended {
 pub struct Pair<'a> {
     /// The request's bytes.
     pub request: &'a [u8],
-    /// The response's.
+    /// The response's bytes.
     pub response: &'a [u8],
 }
 
@@ -243,14 +243,14 @@ pub const PAIR: Pair<'_> = Pair {
     response: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
 };
 
-/// Numbers in recordings made here.
+/// Ids in the recordings.
 const PID: u32 = 1234;
 
-/// A recording of a server `server` (1234) that accepts one connection for each of the pairs.
+/// A recording of a server `server` (1234) that accepts a connection for each pair.
 ///
 /// # Errors
 ///
-/// Those of the writer, which has no reason for any.
+/// The recording cannot be written.
 pub fn recording<'a>(pairs: impl IntoIterator<Item = Pair<'a>>) -> anyhow::Result<Vec<u8>> {
     let mut time = 1_000_000_000;
     let mut tick = || {
@@ -327,11 +327,11 @@ pub(crate) fn accepted(header: EventHeader, connection: u64) -> SocketEvent {
     }
 }
 
-/// As the command line takes it.
+/// A path as an argument.
 ///
 /// # Panics
 ///
-/// Where a temporary folder's path is not UTF-8.
+/// The path of a temporary folder is not UTF-8.
 pub fn text(path: &Path) -> &str {
     path.to_str().expect("temporary folders have plain names")
 }

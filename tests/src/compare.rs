@@ -1,4 +1,4 @@
-//! Ground truth against what pidtap says.
+//! Comparison of pidtap's report with ground truth.
 
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -10,17 +10,17 @@ use crate::{
     truth::{self, Content, Fields, Role, hex, id_of},
 };
 
-/// Differences that are shown. A fault that is seen once in many runs must be understood from these alone.
+/// Number of differences in an error. They must suffice to understand a fault that appears once in many runs.
 const SHOWN: usize = 40;
 
-/// What is expected besides equality.
+/// Expectations besides equality.
 #[derive(Clone, Copy, Debug)]
 pub struct Expectation<'a> {
-    /// Quality of every exchange, where it is the same for all.
+    /// The quality of every exchange, if all have the same.
     pub quality: Option<&'a str>,
     /// Whether lost events are a failure.
     pub nothing_lost: bool,
-    /// Whether bodies are compared by digest where both sides know one.
+    /// Whether bodies are compared by digest if both sides have one.
     pub digests: bool,
 }
 
@@ -30,12 +30,12 @@ impl Default for Expectation<'_> {
     }
 }
 
-/// Every exchange of `truth` must be in the report once, equal in everything, in the same order on each connection, and
-/// nothing else.
+/// Checks that the report has every exchange of `truth` exactly once, equal in all fields, in the same order on each connection, and
+/// no other exchange.
 ///
 /// # Errors
 ///
-/// The differences, in words.
+/// The report differs; the error lists the differences.
 pub fn compare(truth: &[truth::Exchange], report: &Report, expectation: &Expectation<'_>) -> anyhow::Result<()> {
     let mut differences = Vec::new();
     if expectation.nothing_lost && (report.summary.lost_events, report.summary.lost_bytes) != (0, 0) {
@@ -76,7 +76,7 @@ pub fn compare(truth: &[truth::Exchange], report: &Report, expectation: &Expecta
     )
 }
 
-/// The request target, as near as the report has it.
+/// The request target, by the fields of the report.
 fn target_of(exchange: &report::Exchange) -> &str {
     let path = exchange.request.path.as_deref().unwrap_or_default();
     if path.is_empty() { exchange.request.authority.as_deref().unwrap_or_default() } else { path }
@@ -167,7 +167,7 @@ fn lower(fields: &Fields) -> Fields {
     fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect()
 }
 
-/// On each connection the ids must come in the same order. Only where the truth knows addresses.
+/// Compares the order of ids on each connection, if the truth has addresses.
 fn order(truth: &[truth::Exchange], report: &Report, differences: &mut Vec<String>) {
     let mut expected: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for exchange in truth.iter().filter(|exchange| !exchange.local.is_empty()) {
@@ -188,11 +188,11 @@ fn order(truth: &[truth::Exchange], report: &Report, differences: &mut Vec<Strin
     }
 }
 
-/// No report may pair a request with the answer to another: `X-Echo-Id` tells. Gives the number of pairs that told.
+/// Checks by `X-Echo-Id` that no request is paired with the response to another. Returns the number of pairs that have the field.
 ///
 /// # Errors
 ///
-/// A wrong pair.
+/// A pair is wrong.
 pub fn no_wrong_pair(report: &Report) -> anyhow::Result<usize> {
     let mut told = 0;
     for exchange in &report.exchanges {

@@ -1,4 +1,4 @@
-//! Which descriptors a program was given.
+//! The file descriptors that a program inherits.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::Command};
 
@@ -7,7 +7,7 @@ use crate::child::{PATIENCE, wait_for};
 /// The link of each descriptor of a process: a path, or the kind of the open file.
 pub type Links = BTreeMap<u32, PathBuf>;
 
-/// Those of a process; `None` where it is gone.
+/// The links of a process; `None` if it has ended.
 pub fn links(pid: u32) -> Option<Links> {
     let each = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     each.map(|entry| {
@@ -17,8 +17,7 @@ pub fn links(pid: u32) -> Option<Links> {
     .collect()
 }
 
-/// Descriptors beyond the standard streams that this process inherited and passes on to every program that it starts. There
-/// should be none.
+/// Descriptors beyond the standard streams that this process inherited and passes on to its children. Usually there are none.
 ///
 /// # Errors
 ///
@@ -31,11 +30,11 @@ pub fn inherited() -> anyhow::Result<Links> {
     Ok(found?.into_iter().filter(|(number, _)| *number > 2).collect())
 }
 
-/// The child of `pid` that runs `sleep`, once it does.
+/// Waits for a child of `pid` that runs `sleep`.
 ///
 /// # Errors
 ///
-/// There is none within the bound.
+/// No child runs it within the bound.
 pub fn sleeper(pid: u32) -> anyhow::Result<u32> {
     let below = || {
         let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;

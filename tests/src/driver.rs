@@ -1,4 +1,4 @@
-//! The client side of ground truth: sends what it is told to, and writes down what it sent and received.
+//! The client side of ground truth: sends planned requests, and logs what it sends and receives.
 
 use std::{io, net::TcpStream, time::Duration};
 
@@ -9,20 +9,20 @@ use crate::{
     wire::{Framing, Reader},
 };
 
-/// Bytes given to one call.
+/// Bytes per call.
 const PIECE: usize = 64 * 1024;
 
 /// A body to send.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Payload {
-    /// None.
+    /// No body.
     #[default]
     None,
-    /// With Content-Length.
+    /// A body with Content-Length.
     Sized(usize),
-    /// In chunks with extensions and trailers.
+    /// A body in chunks, with extensions and trailers.
     Chunked(usize),
-    /// With Content-Length, after a 100.
+    /// A body with Content-Length, sent after a 100 response.
     Expected(usize),
 }
 
@@ -31,9 +31,9 @@ pub enum Payload {
 pub struct Plan {
     /// Method.
     pub method: String,
-    /// Target; its last segment is unique.
+    /// The target, whose last segment is unique.
     pub target: String,
-    /// More header lines.
+    /// Additional header lines.
     pub headers: Fields,
     /// Body.
     pub payload: Payload,
@@ -50,14 +50,14 @@ impl Plan {
         Self { method: "POST".to_owned(), payload, ..Self::get(target) }
     }
 
-    /// Another method.
+    /// A plan with another method.
     #[must_use]
     pub fn method(mut self, method: &str) -> Self {
         method.clone_into(&mut self.method);
         self
     }
 
-    /// One more header line.
+    /// Adds a header line.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
@@ -65,7 +65,7 @@ impl Plan {
     }
 }
 
-/// A request that was sent, and the answer it waits for.
+/// A request that waits for its response.
 #[derive(Debug)]
 pub struct Sent {
     request: Request,
@@ -88,7 +88,7 @@ impl Client<TcpStream> {
     ///
     /// # Errors
     ///
-    /// What connecting says.
+    /// The connect fails.
     pub fn connect(address: &str, scribe: Scribe) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
@@ -98,17 +98,17 @@ impl Client<TcpStream> {
 }
 
 impl<T: Transport> Client<T> {
-    /// On a connection that is there.
+    /// Uses an existing connection.
     pub fn new(stream: T, scribe: Scribe) -> Self {
         let addresses = stream.addresses();
         Self { reader: Reader::with_reads_of(stream.read_size()), stream, scribe, addresses }
     }
 
-    /// Sends a request and reads its answer. Gives the status and whether the connection goes on.
+    /// Sends a request and reads its response. Returns the status, and whether the connection stays open.
     ///
     /// # Errors
     ///
-    /// What reading and writing say; such an exchange is not written down.
+    /// A read or write fails. The log does not get such an exchange.
     pub fn exchange(&mut self, plan: &Plan) -> io::Result<u16> {
         let sent = self.send(plan)?;
         self.receive(sent)
@@ -118,7 +118,7 @@ impl<T: Transport> Client<T> {
     ///
     /// # Errors
     ///
-    /// What writing says.
+    /// The write fails.
     pub fn send(&mut self, plan: &Plan) -> io::Result<Sent> {
         let (sent, head) = prepare(plan);
         let body_follows = matches!(plan.payload, Payload::Sized(_));
@@ -136,11 +136,11 @@ impl<T: Transport> Client<T> {
         Ok(sent)
     }
 
-    /// Reads the answer to the oldest request that waits, and writes the exchange down.
+    /// Reads the response to the oldest request that waits, and logs the exchange.
     ///
     /// # Errors
     ///
-    /// What reading says.
+    /// The read fails.
     pub fn receive(&mut self, sent: Sent) -> io::Result<u16> {
         let Sent { request, payload, expects } = sent;
         let mut interim = Vec::new();
@@ -167,13 +167,13 @@ impl<T: Transport> Client<T> {
         Ok(status)
     }
 
-    /// Writes down an exchange without an answer.
+    /// Logs an exchange without a response.
     pub fn note_unanswered(&self, sent: Sent, outcome: &str) {
         self.scribe.note(Role::Client, &self.addresses, sent.request, None, outcome);
     }
 }
 
-/// The head of a request, and what is to be written down of it.
+/// The head of a request, and the request for the log.
 pub fn prepare(plan: &Plan) -> (Sent, Vec<u8>) {
     let id = crate::truth::id_of(&plan.target).to_owned();
     let mut headers: Fields = vec![("Host".to_owned(), "truth.test".to_owned())];
@@ -209,7 +209,7 @@ pub fn prepare(plan: &Plan) -> (Sent, Vec<u8>) {
     (Sent { request, payload, expects }, head.into_bytes())
 }
 
-/// One request of every kind that a healthy connection can carry one after the other, with ids under `prefix`.
+/// A request of every kind that can follow another on one connection. The ids begin with `prefix`.
 pub fn every_kind(prefix: &str) -> Vec<Plan> {
     let mut plans = vec![
         Plan::get(format!("/get/0/{prefix}-empty")),

@@ -1,8 +1,8 @@
-//! A server that fails as it is told, and writes down when each attempt came and when it was answered.
+//! A server that fails on request, and logs when each attempt arrived and when it was answered.
 //!
 //! `/STATUS/N/AFTER/CHAIN` answers the first `N` requests of `CHAIN` with `STATUS`, all later ones with 200. `AFTER` goes
-//! into `Retry-After`, unless it is `-`. Where a request has `X-Chain`, that is the chain: so chains with the same URL are
-//! told apart by this server, and by nobody else.
+//! into `Retry-After`, unless it is `-`. `X-Chain` of a request, if present, names the chain instead: only this server can then tell
+//! chains with the same URL apart.
 
 use std::{
     collections::BTreeMap,
@@ -18,14 +18,14 @@ use crate::{
     wire::{Framing, Reader},
 };
 
-/// One attempt, as the server saw it.
+/// An attempt in the server's log.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
-    /// The request was read.
+    /// The time when the request was read.
     pub came: Instant,
-    /// The answer was written.
+    /// The time when the response was written.
     pub answered: Instant,
-    /// With what.
+    /// The status of the response.
     pub status: u16,
 }
 
@@ -35,20 +35,20 @@ pub type Arrivals = BTreeMap<String, Vec<Arrival>>;
 /// The server.
 #[derive(Clone, Debug)]
 pub struct Flaky {
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
     log: Arc<Mutex<Arrivals>>,
 }
 
-/// A client that says nothing for so long is gone: a test must not hang.
+/// Bound for the next request of a client, so that no test hangs.
 const SILENCE: Duration = Duration::from_mins(1);
 
 impl Flaky {
-    /// Listens on a port of its own and serves every connection in a thread of this process.
+    /// Listens on a free port, and serves every connection in a thread of this process.
     ///
     /// # Errors
     ///
-    /// Nothing can be listened on.
+    /// No port is free.
     pub fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let flaky = Self { address: listener.local_addr()?, log: Arc::default() };
@@ -66,7 +66,7 @@ impl Flaky {
         Ok(flaky)
     }
 
-    /// What came until now.
+    /// The log so far.
     pub fn arrivals(&self) -> Arrivals {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -89,7 +89,8 @@ impl Flaky {
             let after = if failed && after != "-" { format!("Retry-After: {after}\r\n") } else { String::new() };
             let body = format!("attempt {}\n", attempts.len() + 1);
             let answer = format!("HTTP/1.1 {status} Flaky\r\n{after}Content-Length: {}\r\n\r\n{body}", body.len());
-            // Written down before it can be seen, so that the next attempt finds it; to the microsecond it is the same.
+            // The log gets the attempt before the client sees the response, so that the next attempt finds it. The times differ by less than
+            // a microsecond.
             attempts.push(Arrival { came, answered: Instant::now(), status });
             drop(log);
             stream.send_head(answer.as_bytes(), false)?;
@@ -101,11 +102,11 @@ impl Flaky {
     }
 }
 
-/// Reads an answer and says its status.
+/// Reads a response and returns its status.
 ///
 /// # Errors
 ///
-/// Those of reading; no answer is one.
+/// The read fails, or there is no response.
 pub fn read_answer(stream: &mut TcpStream) -> io::Result<u16> {
     let mut reader = Reader::with_reads_of(stream.read_size());
     let head = reader.head(stream)?.ok_or(io::ErrorKind::UnexpectedEof)?;

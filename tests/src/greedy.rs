@@ -1,4 +1,4 @@
-//! Recordings that want memory.
+//! Recordings that make the engine allocate memory.
 
 use pidtap::{
     event::{
@@ -16,7 +16,7 @@ fn header(time_ns: u64) -> EventHeader {
     EventHeader { time_ns, kind: 0, flags: flag::SEQUENCE | flag::LAST, length: 0, tgid: 10, tid: 11 }
 }
 
-/// A recording that is being written.
+/// An unfinished recording.
 #[derive(Debug)]
 pub struct Tape {
     writer: Writer<Vec<u8>>,
@@ -74,7 +74,7 @@ impl Tape {
     }
 }
 
-/// Each of `connections` receives `segments` segments of `length` bytes that lie ahead of bytes that never come.
+/// Each of `connections` receives `segments` segments of `length` bytes, after a gap that is never filled.
 pub fn reordered(connections: u64, segments: u64, length: usize) -> Vec<u8> {
     let (mut tape, bytes) = (Tape::new(), vec![b'x'; length]);
     for connection in 1..=connections {
@@ -86,7 +86,7 @@ pub fn reordered(connections: u64, segments: u64, length: usize) -> Vec<u8> {
     tape.written()
 }
 
-/// Each of `connections` receives `requests` requests, with a header of `length` bytes, that are never answered.
+/// Each of `connections` receives `requests` requests with a header of `length` bytes, and sends no response.
 pub fn unanswered(connections: u64, requests: u64, length: usize) -> Vec<u8> {
     let mut tape = Tape::new();
     let request = format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n", "a".repeat(length)).into_bytes();
@@ -99,7 +99,7 @@ pub fn unanswered(connections: u64, requests: u64, length: usize) -> Vec<u8> {
     tape.written()
 }
 
-/// `calls` calls stay open for `seconds` ticks, one each second.
+/// `calls` calls stay open for `seconds` ticks of a second.
 pub fn open_calls(calls: u64, seconds: u64) -> Vec<u8> {
     let mut tape = Tape::new();
     for connection in 1..=calls {

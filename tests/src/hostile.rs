@@ -1,4 +1,4 @@
-//! Processes whose names try to be something else, and the look for what reached a terminal.
+//! Processes with hostile names, and checks of the bytes that reach a terminal.
 
 use std::{
     ffi::OsStr,
@@ -17,11 +17,11 @@ use crate::{
     terminal::Terminal,
 };
 
-/// Each name contains it, so that one search finds all of them.
+/// The part that every name contains.
 pub const MARK: &str = "hx";
 
-/// Names of files, which the kernel takes for names of processes, cut to 15 bytes. Two of them make one sequence (a title)
-/// where they stand beside each other.
+/// Names of program files; the kernel cuts them to 15 bytes for the names of processes. Two neighbours together make a control
+/// sequence (a title).
 pub const NAMES: [&[u8]; 7] = [
     b"\x1b]0;hx",
     b"hx\x07\x1b[2J",
@@ -32,7 +32,7 @@ pub const NAMES: [&[u8]; 7] = [
     b"\x1bP1$hx\x1b\\",
 ];
 
-/// Running processes with such names.
+/// Running processes with hostile names.
 #[derive(Debug)]
 pub struct Hostile {
     folder: TempDir,
@@ -40,7 +40,7 @@ pub struct Hostile {
 }
 
 impl Hostile {
-    /// None yet.
+    /// Starts with no process.
     ///
     /// # Errors
     ///
@@ -49,22 +49,23 @@ impl Hostile {
         Ok(Self { folder: tempfile::tempdir()?, children: Vec::new() })
     }
 
-    /// A path in its folder.
+    /// A path in the folder of the programs.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// A copy of a program under this name.
+    /// Copies a program under this name.
     ///
     /// # Errors
     ///
-    /// There is no such program.
+    /// There is no such program, or it cannot be copied.
     pub fn copy(&self, program: &str, name: &[u8]) -> anyhow::Result<PathBuf> {
         let path = self.folder.path().join(OsStr::from_bytes(name));
         if path.exists() {
             return Ok(path);
         }
-        // By another process: what this one has open for writing cannot be executed while a child of another test has it too.
+        // `cp` writes the copy. If this process wrote it, a child that another test forks meanwhile would hold it open for writing, and
+        // nobody could execute it (ETXTBSY).
         let copied = Command::new("sh")
             .args(["-c", r#"cp -L -- "$(command -v "$1")" "$2""#, "sh", program])
             .arg(&path)
@@ -73,7 +74,7 @@ impl Hostile {
         Ok(path)
     }
 
-    /// Starts one, with its name also for its first argument and among the others; gives its number once it runs.
+    /// Starts a process with this name, also as its first argument and among the others. Returns its id when it runs.
     ///
     /// # Errors
     ///
@@ -92,7 +93,7 @@ impl Hostile {
         Ok(pid)
     }
 
-    /// A shell of this name with a child that ended and was not waited for: the child's number, and what keeps it so.
+    /// Starts a shell of this name with a zombie child. Returns the child's id, and the input that keeps the shell alive.
     ///
     /// # Errors
     ///
@@ -126,7 +127,7 @@ impl Drop for Hostile {
     }
 }
 
-/// Nothing that has no width, turns the direction of writing, or controls anything; line feeds end lines.
+/// Whether a character has a width, and neither changes the direction of text nor controls a terminal. Line feeds are allowed.
 pub fn is_harmless(character: char) -> bool {
     character == '\n'
         || !character.is_control()
@@ -134,11 +135,11 @@ pub fn is_harmless(character: char) -> bool {
             0xad | 0x61c | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfe00..=0xfe0f | 0xfeff | 0xe0000..=0xe0fff)
 }
 
-/// Checks that printed text contains no character that a terminal obeys.
+/// Checks that printed text contains no control character.
 ///
 /// # Errors
 ///
-/// It does: what, and where.
+/// The text has one; the error names it and its place.
 pub fn check(what: &str, printed: &[u8]) -> anyhow::Result<()> {
     let text = std::str::from_utf8(printed).with_context(|| format!("{what}: not UTF-8"))?;
     let harmful = text.chars().find(|character| !is_harmless(*character));
@@ -146,19 +147,19 @@ pub fn check(what: &str, printed: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the emulator reports although it is well: the sign for bytes that are no text, frames that are shown at once, a way
-/// to report the mouse that few terminals need, the colour of underlines.
+/// Harmless sequences that the emulator does not know: the replacement character, synchronised frames, a mouse mode that few
+/// terminals have, the colour of underlines.
 const KNOWN: [&str; 6] = ["character '\u{fffd}'", "CSI ?2026h", "CSI ?2026l", "CSI ?1015h", "CSI ?1015l", "CSI 59m"];
 
-/// Checks what a terminal was sent: what every frame needs, and nothing else. Nothing of `names`, which have sequences in them, is there as
-/// it is; what was copied is harmless too.
+/// Checks the bytes for a terminal: only sequences that every frame needs, no text of `names` with its control characters, and a
+/// harmless clipboard.
 ///
 /// # Errors
 ///
-/// Something else is there: what.
+/// There is another sequence; the error names it.
 pub fn check_terminal(what: &str, terminal: &Terminal, names: &[&[u8]]) -> anyhow::Result<()> {
     let mut asked = terminal.asked();
-    // The end of what goes to the clipboard is a sequence of its own to the emulator.
+    // To the emulator, the end of the clipboard's text is a sequence of its own.
     let copies = !asked.copied.is_empty();
     let is_known = |sequence: &str| KNOWN.contains(&sequence) || copies && sequence == r"escape None None '\\'";
     asked.unknown.retain(|sequence| !is_known(sequence));
@@ -172,7 +173,7 @@ pub fn check_terminal(what: &str, terminal: &Terminal, names: &[&[u8]]) -> anyho
         ensure!(!raw.windows(name.len()).any(|part| part == *name), "{what}: {}", name.escape_ascii());
     }
     let text = match std::str::from_utf8(&raw) {
-        // The rest of a character is on its way.
+        // The rest of the character comes with the next read.
         Err(error) if error.error_len().is_none() => std::str::from_utf8(&raw[..error.valid_up_to()]),
         result => result,
     };

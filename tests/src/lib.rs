@@ -1,7 +1,6 @@
-//! Test support for pidtap: programs that log what they really sent and received, and the comparison with what pidtap
-//! says of them.
+//! Test support for pidtap: programs that log what they send and receive, and the comparison with pidtap's report.
 //!
-//! Nothing here uses pidtap's own code for HTTP or JSON types: a mistake must not be made twice in the same way.
+//! This crate has its own code for HTTP and its own JSON types: shared code would hide its own faults.
 
 pub mod child;
 pub mod cli;

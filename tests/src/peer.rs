@@ -1,20 +1,20 @@
-//! The server side of ground truth: answers by what the path asks for, and writes down what it received and sent.
+//! The server side of ground truth: the path selects the response, and a log gets what the server receives and sends.
 //!
 //! | path | answer |
 //! | --- | --- |
 //! | `/get/N/ID` | `N` bytes with Content-Length (HEAD: the same head) |
 //! | `/chunked/N/ID` | `N` bytes in chunks with extensions, and trailers |
 //! | `/close/N/ID` | `N` bytes up to the end of the stream |
-//! | `/status/S/ID` | status `S`, a body where it may have one |
+//! | `/status/S/ID` | status `S`, with a body if the status allows one |
 //! | `/interim/ID` | 103, then 200 |
-//! | `/echo/ID` | length of what was received |
+//! | `/echo/ID` | length of the received body |
 //! | `/early/ID` | 413 before the body is read, then the connection ends |
 //! | `/reset/N/ID` | half of `N` promised bytes, then RST |
 //! | `/headers/N/ID` | a header section of about `N` bytes |
-//! | `/hang/ID` | nothing, until the client ends |
-//! | `/upgrade/ID`, CONNECT | 101 or 200, then what comes is sent back |
+//! | `/hang/ID` | no response until the client closes |
+//! | `/upgrade/ID`, CONNECT | 101 or 200, then an echo of every byte |
 //!
-//! Every answer has the ID in `X-Echo-Id`, so that a wrong pair shows itself.
+//! `X-Echo-Id` of every response has the ID, which reveals a wrong pair.
 
 use std::{
     io,
@@ -31,15 +31,15 @@ use crate::{
     wire::{Framing, Head, Reader},
 };
 
-/// Bytes given to one call.
+/// Bytes per call.
 const PIECE: usize = 64 * 1024;
-/// A peer that says nothing for so long is gone: a test must not hang.
+/// Bound for the next request of a peer, so that no test hangs.
 const SILENCE: Duration = Duration::from_mins(1);
 
-/// Who writes down, and for which side.
+/// A log, and the side for which it is written.
 #[derive(Clone, Debug)]
 pub struct Scribe {
-    /// Where.
+    /// The log.
     pub log: Log,
     /// The traced side is the other one, not the one that runs this code.
     pub for_other_side: bool,
@@ -65,11 +65,11 @@ impl Scribe {
     }
 }
 
-/// Listens on an address and serves every connection in a thread of this process.
+/// Listens on an address, and serves every connection in a thread of this process.
 ///
 /// # Errors
 ///
-/// The address cannot be listened on.
+/// The address is not free.
 pub fn listen(address: &str, scribe: Scribe) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address)?;
     let address = listener.local_addr()?;
@@ -87,11 +87,11 @@ pub fn listen(address: &str, scribe: Scribe) -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// The same on a Unix socket.
+/// Listens on a Unix socket like [`listen`].
 ///
 /// # Errors
 ///
-/// The path cannot be listened on.
+/// The path is not free.
 pub fn listen_unix(path: &Path, scribe: Scribe) -> io::Result<()> {
     let listener = UnixListener::bind(path)?;
     thread::spawn(move || {
@@ -103,11 +103,11 @@ pub fn listen_unix(path: &Path, scribe: Scribe) -> io::Result<()> {
     Ok(())
 }
 
-/// Serves one connection until it ends. Gives the number of answers.
+/// Serves a connection to its end. Returns the number of responses.
 ///
 /// # Errors
 ///
-/// What reading and writing say; an end between requests is none.
+/// A read or write fails. An end between requests is no error.
 pub fn serve<T: Transport + ?Sized>(stream: &mut T, scribe: &Scribe) -> io::Result<u64> {
     let mut reader = Reader::with_reads_of(stream.read_size());
     let mut answers = 0;
@@ -120,14 +120,14 @@ pub fn serve<T: Transport + ?Sized>(stream: &mut T, scribe: &Scribe) -> io::Resu
     Ok(answers)
 }
 
-/// What is sent back.
+/// A response.
 struct Answer {
     status: u16,
     headers: Fields,
     body: Vec<u8>,
 }
 
-/// Gives whether the connection goes on.
+/// Returns whether the connection stays open.
 fn answer<T: Transport + ?Sized>(
     stream: &mut T,
     reader: &mut Reader,
@@ -196,7 +196,7 @@ fn answer<T: Transport + ?Sized>(
             goes_on = false;
         }
         "headers" => {
-            // Lines of about 1 KiB, as long cookies are.
+            // Lines of about 1 KiB, the size of long cookies.
             for line in 0..number.div_ceil(1024) {
                 let value = pattern(&format!("{id}-{line}"), 1000);
                 push(&format!("X-Filler-{line}"), &String::from_utf8_lossy(&value));
@@ -229,7 +229,7 @@ fn answer<T: Transport + ?Sized>(
         stream.reset_on_close()?;
     }
     if early {
-        // Read on, or the kernel answers the rest with a reset that eats the answer.
+        // The rest must be read: otherwise the kernel answers it with a reset, which discards the response.
         let _ = drain(stream);
     }
     if outcome == "upgraded" {
@@ -273,7 +273,7 @@ fn send<T: Transport + ?Sized>(
 ///
 /// # Errors
 ///
-/// What writing says.
+/// The write fails.
 pub fn send_chunks<T: Transport + ?Sized>(stream: &mut T, body: &[u8]) -> io::Result<Content> {
     let mut rest = body;
     let mut size = 1;

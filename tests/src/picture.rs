@@ -4,22 +4,22 @@ use std::fmt::Write as _;
 
 use vt100::{Cell, Color, Screen};
 
-/// Of a cell, in pixels.
+/// Width and height of a cell, in pixels.
 const WIDTH: u32 = 8;
 const HEIGHT: u32 = 17;
-/// From the top of a cell to the line on which letters stand.
+/// From the top of a cell to the baseline of its letters.
 const ASCENT: u32 = 13;
-/// Around the screen.
+/// Margin around the screen.
 const MARGIN: u32 = 14;
 const BACKGROUND: &str = "#14171c";
 const FOREGROUND: &str = "#d6dae0";
-/// The 16 colours that terminals have, as they can be read on the background.
+/// The 16 colours of terminals, legible on the background.
 const COLOURS: [&str; 16] = [
     "#2a2f38", "#f2707a", "#8cc570", "#e2b457", "#6cabf5", "#c98ae8", "#4fc1cc", "#c3c9d3", "#6b7484", "#ff8f98",
     "#a7de8c", "#f4cb74", "#8fc3ff", "#dba6f5", "#73dbe4", "#ffffff",
 ];
 
-/// How a run of text looks.
+/// The look of a run of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Look {
     foreground: Color,
@@ -34,7 +34,7 @@ impl Look {
     fn of(cell: &Cell) -> Self {
         let (mut foreground, mut background) = (cell.fgcolor(), cell.bgcolor());
         if cell.inverse() {
-            // The default colours have names of their own here, so that both can be turned around.
+            // Explicit default colours, so that inverse video can swap them.
             let own = |colour, other| if colour == Color::Default { other } else { colour };
             (foreground, background) = (own(background, DARK), own(foreground, LIGHT));
         }
@@ -46,7 +46,7 @@ impl Look {
 const DARK: Color = Color::Rgb(0x14, 0x17, 0x1c);
 const LIGHT: Color = Color::Rgb(0xd6, 0xda, 0xe0);
 
-/// Text of one look in a row.
+/// A run of text with one look in a row.
 struct Run {
     column: u32,
     columns: u32,
@@ -54,7 +54,7 @@ struct Run {
     look: Look,
 }
 
-/// The screen as an SVG, with `title` for those who cannot see it.
+/// The screen as an SVG. `title` is its text alternative.
 pub fn svg(screen: &Screen, title: &str) -> String {
     let (rows, columns) = screen.size();
     let (rows, columns) = (rows.get(), columns.get());
@@ -75,8 +75,7 @@ pub fn svg(screen: &Screen, title: &str) -> String {
     svg
 }
 
-/// A row's text, in pieces of the same look. A character of two columns is a piece of its own, as fonts have it as wide as
-/// they like.
+/// The runs of a row. A character of two columns is a run of its own, as its width differs between fonts.
 fn runs(screen: &Screen, row: u16, columns: u16) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let mut alone = false;
@@ -103,7 +102,7 @@ fn draw(svg: &mut String, run: &Run, top: u32) {
         let fill = colour(run.look.background, BACKGROUND);
         let _ = writeln!(svg, r#"<rect x="{left}" y="{top}" width="{width}" height="{HEIGHT}" fill="{fill}"/>"#);
     }
-    // Blanks at both ends need not be drawn.
+    // Blanks at both ends are not drawn.
     let text = run.text.trim_end();
     let start = text.len() - text.trim_start().len();
     let text = &text[start..];
@@ -137,7 +136,7 @@ fn colour(colour: Color, default: &str) -> String {
     match colour {
         Color::Default => default.to_owned(),
         Color::Idx(index @ 0..16) => COLOURS[usize::from(index)].to_owned(),
-        // The cube and the greys that terminals of 256 colours have.
+        // The colour cube and the greys of terminals with 256 colours.
         Color::Idx(index @ 16..232) => {
             let level = |part: u8| if part == 0 { 0 } else { 55 + 40 * part };
             let index = index - 16;
@@ -151,7 +150,7 @@ fn colour(colour: Color, default: &str) -> String {
     }
 }
 
-/// Text as XML has it. What XML cannot have at all becomes U+FFFD.
+/// Escapes text for XML. U+FFFD replaces characters that XML excludes.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

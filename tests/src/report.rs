@@ -1,4 +1,4 @@
-//! pidtap's JSON lines, declared here once more: a change of the contract must show as a failing test.
+//! A second declaration of pidtap's JSON lines: a change of the contract fails a test.
 
 use std::collections::BTreeMap;
 
@@ -70,7 +70,7 @@ pub struct Incident {
     pub state: String,
     pub title: String,
     pub exchanges: Vec<u64>,
-    /// What it holds depends on the kind.
+    /// The contents depend on the kind.
     pub evidence: serde_json::Value,
     pub confidence: Confidence,
     pub advice: String,
@@ -81,7 +81,7 @@ pub struct Incident {
     pub connection: Option<Connection>,
 }
 
-/// How sure an incident is.
+/// The confidence in an incident.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
@@ -115,7 +115,7 @@ pub struct Connection {
     pub protocol: String,
 }
 
-/// An address that is not known is `null`: here nothing.
+/// Reads an unknown address, which is `null`, as an empty text.
 fn or_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
 }
@@ -182,11 +182,11 @@ pub struct Body {
 }
 
 impl Body {
-    /// The bytes that are shown.
+    /// The captured bytes, from text or base64.
     ///
     /// # Errors
     ///
-    /// Neither text nor base64, or both.
+    /// The body has neither text nor base64, or both.
     pub fn content(&self) -> anyhow::Result<Vec<u8>> {
         match (&self.text, &self.base64) {
             (Some(text), None) => Ok(text.clone().into_bytes()),
@@ -224,7 +224,7 @@ pub struct Note {
     pub received: Option<u64>,
 }
 
-/// The last line.
+/// The summary: the last line.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the names are pidtap's contract and explained there")]
@@ -259,22 +259,22 @@ fn events(lost: &BTreeMap<String, Lost>) -> u64 {
 pub struct Report {
     /// From the first line.
     pub targets: Vec<Target>,
-    /// In the order of the lines.
+    /// Exchanges in the order of the lines.
     pub exchanges: Vec<Exchange>,
-    /// Likewise.
+    /// Notes in the order of the lines.
     pub notes: Vec<Note>,
-    /// Likewise: each as often as something was said of it.
+    /// Incidents in the order of the lines, one for each update.
     pub incidents: Vec<Incident>,
     /// From the last line.
     pub summary: Summary,
 }
 
 impl Report {
-    /// Reads lines; they must begin with `attached` and end with `summary`.
+    /// Reads lines, which must begin with `attached` and end with `summary`.
     ///
     /// # Errors
     ///
-    /// They are not pidtap's, or not in this order.
+    /// A line is not pidtap's, or the order is another.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let mut targets = None;
         let mut summary = None;
@@ -300,7 +300,7 @@ impl Report {
                 }
                 Line::Note(note) => notes.push(note),
                 Line::Loss { lost: causes, .. } => {
-                    // Of all causes: `lost_events` is without what only the recording lacks.
+                    // `lost_events` excludes events that only the recording lacks.
                     let events = events(&causes);
                     if events <= lost {
                         bail!("loss that is no more, {}", shown());

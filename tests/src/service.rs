@@ -1,4 +1,4 @@
-//! Programs with a log of their own: the tracee, and real services.
+//! Programs that keep a log: the tracee, and real services.
 
 use std::{
     env, fs,
@@ -15,22 +15,22 @@ use crate::{
     truth::{self, Exchange},
 };
 
-/// A program that says `ready`, perhaps waits for `go`, and writes the file named by `TRUTH`.
+/// A program that prints `ready`, may wait for `go`, and writes its log into the file that `TRUTH` names.
 #[derive(Debug)]
 pub struct Program {
     /// The process.
     pub process: Guarded,
-    /// What it said with `ready`: a server's port.
+    /// The text after `ready`: a server's port.
     pub ready: String,
     folder: tempfile::TempDir,
 }
 
 impl Program {
-    /// Starts it.
+    /// Starts the program.
     ///
     /// # Errors
     ///
-    /// It cannot be started, or does not get ready.
+    /// The program cannot be started, or does not become ready.
     pub fn start(command: &mut Command) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let process = Guarded::start(command.env("TRUTH", folder.path().join("truth")))?;
@@ -43,40 +43,40 @@ impl Program {
         self.process.pid()
     }
 
-    /// Lets it work, until it says that it is done.
+    /// Lets the program work, and waits until it is done.
     ///
     /// # Errors
     ///
-    /// It says something else, or nothing.
+    /// The program prints another word, or none.
     pub fn work(&mut self) -> anyhow::Result<()> {
         self.process.say("go")?;
         self.process.expect("done")?;
         Ok(())
     }
 
-    /// Its log.
+    /// The log of the program.
     ///
     /// # Errors
     ///
-    /// It cannot be read.
+    /// The log cannot be read.
     pub fn truth(&self) -> anyhow::Result<Vec<Exchange>> {
         truth::read(&self.folder.path().join("truth"))
     }
 
-    /// Its log as it is.
+    /// The text of the log.
     ///
     /// # Errors
     ///
-    /// It cannot be read.
+    /// The log cannot be read.
     pub fn log(&self) -> anyhow::Result<String> {
         Ok(fs::read_to_string(self.folder.path().join("truth"))?)
     }
 
-    /// Its log once it has as many exchanges.
+    /// Waits until the log has this many exchanges, and returns it.
     ///
     /// # Errors
     ///
-    /// It does not get as many.
+    /// The log stays shorter.
     pub fn truth_of(&self, count: usize) -> anyhow::Result<Vec<Exchange>> {
         wait_for(&format!("{count} exchanges in the log"), PATIENCE, || {
             self.truth().ok().filter(|truth| truth.len() >= count)
@@ -90,7 +90,7 @@ pub fn script(name: &str) -> PathBuf {
     folder.join("services").join(name)
 }
 
-/// CPython; Debian's own, which has Debian's urllib3.
+/// Debian's CPython, which has Debian's urllib3.
 pub fn python(name: &str) -> Command {
     let mut command = Command::new("/usr/bin/python3");
     command.arg(script(name));
@@ -104,11 +104,11 @@ pub fn node(name: &str) -> Command {
     command
 }
 
-/// The program in Go; compiled once for all tests of this run.
+/// The program in Go, compiled once for all tests of a run.
 ///
 /// # Errors
 ///
-/// It does not compile.
+/// The program does not compile.
 pub fn go() -> anyhow::Result<Command> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| build_go().map_err(|error| format!("{error:#}")));
@@ -119,7 +119,7 @@ pub fn go() -> anyhow::Result<Command> {
 }
 
 fn build_go() -> anyhow::Result<PathBuf> {
-    // Beside the test program: it is found again by the next run, and Go's own cache makes that quick.
+    // Beside the test program, so that the next run reuses it. Go's own cache makes that quick.
     let folder = env::current_exe()?.parent().context("tests run from a target folder")?.join("go");
     fs::create_dir_all(&folder)?;
     let path = folder.join("service");
@@ -140,11 +140,11 @@ fn build_go() -> anyhow::Result<PathBuf> {
 pub struct Nginx {
     process: Guarded,
     folder: tempfile::TempDir,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: String,
 }
 
-/// A line of its log.
+/// A line of nginx's log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Access {
     /// Request target.
@@ -155,18 +155,18 @@ pub struct Access {
     pub status: u16,
     /// Bytes of the body.
     pub bytes: u64,
-    /// What is also in `X-Request-Id` of the answer.
+    /// The value of `X-Request-Id` in the response.
     pub request_id: String,
 }
 
 impl Nginx {
-    /// Starts it in front of `backend`, with a small file and one of 1 MiB.
+    /// Starts nginx in front of `backend`, with a small file and one of 1 MiB.
     ///
     /// # Errors
     ///
-    /// It does not start.
+    /// nginx does not start.
     pub fn start(backend: &str) -> anyhow::Result<Self> {
-        // It cannot say which port it was given, so it is told one that was free just now.
+        // nginx does not report a port that the kernel chose, so the test chooses one that is free.
         let mut last = None;
         for _ in 0..5 {
             match Self::try_start(backend) {
@@ -181,7 +181,7 @@ impl Nginx {
         let folder = tempfile::tempdir()?;
         let files = folder.path().join("files");
         fs::create_dir(&files)?;
-        // As root, nginx's worker is another user.
+        // Under root, nginx's worker runs as another user.
         for path in [folder.path(), &files] {
             fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         }
@@ -198,7 +198,7 @@ impl Nginx {
         let mut process = Guarded::start(
             Command::new("nginx").arg("-c").arg(&path).args(["-e", "stderr"]).stderr(Stdio::from(errors)),
         )?;
-        // Nobody speaks to it before pidtap is there, so that the first connection is the test's.
+        // No connection before pidtap attaches: the first one is the test's.
         let pid = process.pid();
         wait_for("nginx's worker", PATIENCE, || {
             (process.wait(std::time::Duration::ZERO).is_ok() || worker(pid).is_some_and(is_waiting)).then_some(())
@@ -209,21 +209,21 @@ impl Nginx {
         Ok(Self { process, folder, address: address.to_string() })
     }
 
-    /// Master and worker.
+    /// The process ids of master and worker.
     ///
     /// # Errors
     ///
-    /// It has ended.
+    /// nginx has ended.
     pub fn pids(&self) -> anyhow::Result<[u32; 2]> {
         let master = self.process.pid();
         Ok([master, worker(master).context("nginx has no worker")?])
     }
 
-    /// Its log once it has as many lines.
+    /// Waits until the log has this many lines, and returns it.
     ///
     /// # Errors
     ///
-    /// It does not get as many.
+    /// The log stays shorter.
     pub fn log(&self, count: usize) -> anyhow::Result<Vec<Access>> {
         let path = self.folder.path().join("access.log");
         wait_for(&format!("{count} lines in nginx's log"), PATIENCE, || {

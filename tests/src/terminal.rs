@@ -1,4 +1,4 @@
-//! A terminal that is not there: a program runs in a pseudo terminal, an emulator shows what a person would see.
+//! An emulated terminal: a program runs in a pseudo terminal, and an emulator keeps its screen.
 
 use std::{
     collections::BTreeSet,
@@ -27,17 +27,17 @@ use vt100::{Callbacks, Parser, Screen};
 
 use crate::child::{PATIENCE, wait_for};
 
-/// Ends a frame that is to be shown at once.
+/// The sequence that ends a synchronised frame.
 const FRAME_END: &[u8] = b"\x1b[?2026l";
 
-/// What the program asked of the terminal besides showing text.
+/// The program's requests to the terminal besides text.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
     /// Titles, of windows and icons.
     pub titles: Vec<Vec<u8>>,
-    /// What was put into the clipboard, in base64.
+    /// Texts for the clipboard, in base64.
     pub copied: Vec<Vec<u8>>,
-    /// The clipboard was asked for.
+    /// The program queried the clipboard.
     pub pasted: usize,
     /// Bells.
     pub bells: usize,
@@ -95,9 +95,9 @@ impl Callbacks for Asked {
 
 struct State {
     parser: Parser<Asked>,
-    /// All that was written.
+    /// Every byte of the program.
     raw: Vec<u8>,
-    /// When frames were over.
+    /// The time at which each frame ended.
     frames: Vec<Instant>,
     closed: bool,
 }
@@ -127,7 +127,7 @@ impl Shared {
     }
 }
 
-/// A terminal with a program in it. The program is killed where it is still there when this is dropped.
+/// A terminal with a program in it. The program is killed when this value is dropped.
 pub struct Terminal {
     master: OwnedFd,
     shared: Arc<Shared>,
@@ -139,11 +139,11 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Starts a program in a terminal of so many columns and rows: in a session of its own, which the terminal controls.
+    /// Starts a program in a terminal of this size, in a session of its own, which the terminal controls.
     ///
     /// # Errors
     ///
-    /// Those of pseudo terminals, and of starting it.
+    /// There is no pseudo terminal, or the program cannot be started.
     pub fn start((columns, rows): (u16, u16), command: &Command) -> anyhow::Result<Self> {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
             .context("cannot make a pseudo terminal")?;
@@ -153,7 +153,7 @@ impl Terminal {
         let before = tcgetattr(&master)?;
         let name = ptsname(&master, Vec::new())?;
         let open = || rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty());
-        // Its own session and controlling terminal need a call between fork and exec: setsid of util-linux makes it.
+        // The session and the controlling terminal need a call between fork and exec, which setsid of util-linux makes.
         let mut setsid = Command::new("setsid");
         setsid.arg("--ctty").arg(command.get_program()).args(command.get_args());
         if let Some(folder) = command.get_current_dir() {
@@ -183,16 +183,16 @@ impl Terminal {
         Ok(Self { master, shared, reader: Some(reader), hung, held, child, before })
     }
 
-    /// The process that was started.
+    /// The process id of the program.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Presses keys: the bytes that a terminal sends for them.
+    /// Sends the bytes of pressed keys.
     ///
     /// # Errors
     ///
-    /// Nobody reads them.
+    /// The program no longer reads.
     pub fn press(&self, keys: &str) -> anyhow::Result<()> {
         fs::File::from(self.master.try_clone()?).write_all(keys.as_bytes()).context("cannot press a key")
     }
@@ -202,31 +202,31 @@ impl Terminal {
         self.look(Screen::contents)
     }
 
-    /// What can be seen, for a moment.
+    /// Passes the current screen to a function.
     pub fn look<T>(&self, look: impl FnOnce(&Screen) -> T) -> T {
         self.shared.read(|state| look(state.parser.screen()))
     }
 
-    /// What was asked of the terminal up to now.
+    /// The requests so far.
     pub fn asked(&self) -> Asked {
         self.shared.read(|state| state.parser.callbacks().clone())
     }
 
-    /// All bytes that were written up to now.
+    /// Every byte so far.
     pub fn raw(&self) -> Vec<u8> {
         self.shared.read(|state| state.raw.clone())
     }
 
-    /// When frames were over.
+    /// The time at which each frame ended.
     pub fn frames(&self) -> Vec<Instant> {
         self.shared.read(|state| state.frames.clone())
     }
 
-    /// Waits until the screen is so; gives how long that took.
+    /// Waits until the screen fulfils a condition. Returns the time that it took.
     ///
     /// # Errors
     ///
-    /// It was not within the usual patience, or the program ended: shows the screen.
+    /// The screen does not within the usual patience, or the program ends. The error has the screen.
     pub fn wait(&self, what: &str, condition: impl Fn(&Screen) -> bool) -> anyhow::Result<Duration> {
         let begin = Instant::now();
         let mut state = self.shared.lock();
@@ -248,7 +248,7 @@ impl Terminal {
     ///
     /// # Errors
     ///
-    /// As of [`Self::wait`].
+    /// As [`Self::wait`].
     pub fn wait_for(&self, text: &str) -> anyhow::Result<Duration> {
         self.wait(&format!("{text:?} on the screen"), |screen| screen.contents().contains(text))
     }
@@ -257,38 +257,38 @@ impl Terminal {
     ///
     /// # Errors
     ///
-    /// As of [`Self::wait`].
+    /// As [`Self::wait`].
     pub fn press_for(&self, keys: &str, text: &str) -> anyhow::Result<Duration> {
         self.press(keys)?;
         self.wait_for(text)
     }
 
-    /// Makes it larger or smaller, and tells the program.
+    /// Changes the size of the terminal, and sends SIGWINCH to the program.
     ///
     /// # Errors
     ///
-    /// Those of the pseudo terminal.
+    /// The pseudo terminal fails.
     pub fn resize(&self, columns: u16, rows: u16) -> anyhow::Result<()> {
         self.shared.lock().parser.set_size(size(rows), size(columns));
         Ok(tcsetwinsize(&self.master, winsize(columns, rows))?)
     }
 
-    /// Takes nothing of what the program writes from now on, as after Ctrl-S or over a line that is stuck; or goes on.
+    /// Stops reading the program's output, as after Ctrl-S or on a stalled line, or resumes.
     pub fn hold(&self, held: bool) {
         self.held.store(held, Ordering::Relaxed);
     }
 
-    /// The terminal goes away, as when a window is closed; gives how the program ends.
+    /// Closes the terminal like the window of an emulator. Returns the exit status of the program.
     ///
     /// # Errors
     ///
-    /// It goes on.
+    /// The program does not end.
     pub fn hang_up(&mut self) -> anyhow::Result<ExitStatus> {
         self.hung.store(true, Ordering::Relaxed);
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
-        // The last descriptor of this side.
+        // This is the last descriptor of this side.
         self.master = fs::File::open("/dev/null")?.into();
         wait_for("the end of the program", PATIENCE, || self.child.try_wait().ok().flatten())
     }
@@ -306,21 +306,21 @@ impl Terminal {
     ///
     /// # Errors
     ///
-    /// It goes on: shows the screen.
+    /// The program does not end. The error has the screen.
     pub fn end(&mut self) -> anyhow::Result<ExitStatus> {
         let Self { child, shared, .. } = self;
         let status = wait_for("the end of the program", PATIENCE, || child.try_wait().ok().flatten());
         let status = status.with_context(|| shared.read(|state| state.parser.screen().contents()))?;
-        // What it wrote last.
+        // The last output.
         wait_for("the end of the terminal", PATIENCE, || shared.read(|state| state.closed).then_some(()))?;
         Ok(status)
     }
 
-    /// How the terminal stands, and how it stood before the program.
+    /// The settings of the terminal, and those before the program.
     ///
     /// # Errors
     ///
-    /// Those of the pseudo terminal.
+    /// The pseudo terminal fails.
     pub fn settings(&self) -> anyhow::Result<(Termios, Termios)> {
         Ok((tcgetattr(&self.master)?, self.before.clone()))
     }
@@ -367,21 +367,21 @@ impl Terminal {
     }
 }
 
-/// Reads what the program writes, until it has ended or the terminal goes away.
+/// Reads the program's output to its end.
 fn read(mut side: fs::File, to: &Shared, hung: &AtomicBool, held: &AtomicBool) {
     let mut buffer = vec![0; 1 << 16];
     while !hung.load(Ordering::Relaxed) {
-        // Held, only the time passes.
+        // On hold, time passes without a read.
         let flags = if held.load(Ordering::Relaxed) { PollFlags::empty() } else { PollFlags::IN };
         let mut wanted = [PollFd::new(&side, flags)];
         match poll(&mut wanted, Some(&Timespec { tv_sec: 0, tv_nsec: 20_000_000 })) {
             Ok(0) | Err(Errno::INTR) => continue,
-            // The other side is closed; what it wrote is still there.
+            // The other side is closed, and its last output can still be read.
             Ok(_) if flags.is_empty() => thread::yield_now(),
             Ok(_) => {}
             Err(_) => break,
         }
-        // EIO says that the other side is closed.
+        // EIO: the other side is closed.
         match side.read(&mut buffer) {
             Ok(count @ 1..) => to.take(&buffer[..count]),
             _ => break,

@@ -1,4 +1,4 @@
-//! A program in a window of tmux: the terminal that many people really have, as a server of its own.
+//! A program in a window of tmux, with a tmux server of its own.
 
 use std::{ffi::OsStr, path::PathBuf, process::Command};
 
@@ -7,22 +7,21 @@ use tempfile::TempDir;
 
 use crate::child::{PATIENCE, wait_for};
 
-/// What is different from how tmux comes: nothing of its own on the screen, programs may fill the clipboard, and a lone Escape
-/// is not waited upon.
+/// The configuration: no status line, programs may set the clipboard, and no delay after Escape.
 const SETTINGS: &str = "set -g status off\nset -g set-clipboard on\nset -s escape-time 0\n";
 
-/// A window. The server, and what runs in it, end when this is dropped.
+/// A window. The server and its programs end when this value is dropped.
 #[derive(Debug)]
 pub struct Tmux {
     folder: TempDir,
 }
 
 impl Tmux {
-    /// Starts a program in a window of so many columns and rows.
+    /// Starts a program in a window of this size.
     ///
     /// # Errors
     ///
-    /// There is no tmux, or it does not start.
+    /// tmux is missing or does not start.
     pub fn start((columns, rows): (u16, u16), program: &[&OsStr]) -> anyhow::Result<Self> {
         let tmux = Self { folder: tempfile::tempdir()? };
         let settings = tmux.folder.path().join("settings");
@@ -41,7 +40,7 @@ impl Tmux {
 
     fn command(&self) -> Command {
         let mut command = Command::new("tmux");
-        // UTF-8, whatever the locale says.
+        // UTF-8 under any locale.
         command.arg("-u").arg("-S").arg(self.socket());
         for name in ["TMUX", "TMUX_PANE", "NO_COLOR", "COLORFGBG"] {
             command.env_remove(name);
@@ -49,11 +48,11 @@ impl Tmux {
         command
     }
 
-    /// Runs one of tmux's commands; gives what it prints.
+    /// Runs a command of tmux, and returns its output.
     ///
     /// # Errors
     ///
-    /// It fails.
+    /// The command fails.
     pub fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let output = self.command().args(arguments).output().context("cannot run tmux")?;
         ensure!(output.status.success(), "tmux {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -64,16 +63,16 @@ impl Tmux {
     ///
     /// # Errors
     ///
-    /// There is none any more.
+    /// The window has closed.
     pub fn text(&self) -> anyhow::Result<String> {
         self.run(&["capture-pane", "-p"])
     }
 
-    /// What tmux knows of the window: `alternate_on`, `cursor_flag`.
+    /// A variable of the window, such as `alternate_on` or `cursor_flag`.
     ///
     /// # Errors
     ///
-    /// There is none any more.
+    /// The window has closed.
     pub fn flag(&self, name: &str) -> anyhow::Result<String> {
         Ok(self.run(&["display-message", "-p", &format!("#{{{name}}}")])?.trim().to_owned())
     }
@@ -82,35 +81,35 @@ impl Tmux {
     ///
     /// # Errors
     ///
-    /// There is no window any more.
+    /// The window has closed.
     pub fn types(&self, text: &str) -> anyhow::Result<()> {
         self.run(&["send-keys", "-l", text]).map(drop)
     }
 
-    /// Presses a key by tmux's name of it: `Enter`, `Escape`.
+    /// Presses a key by tmux's name: `Enter`, `Escape`.
     ///
     /// # Errors
     ///
-    /// There is no window any more.
+    /// The window has closed.
     pub fn presses(&self, key: &str) -> anyhow::Result<()> {
         self.run(&["send-keys", key]).map(drop)
     }
 
-    /// Waits until the window is so; gives it.
+    /// Waits until the window fulfils a condition, and returns its text.
     ///
     /// # Errors
     ///
-    /// It was not within the usual patience: shows the window.
+    /// The window does not within the usual patience. The error has its text.
     pub fn wait(&self, what: &str, condition: impl Fn(&str) -> bool) -> anyhow::Result<String> {
         let found = wait_for(what, PATIENCE, || self.text().ok().filter(|text| condition(text)));
         found.with_context(|| format!("the window:\n{}", self.text().unwrap_or_default()))
     }
 
-    /// Waits until the window has all of these; gives it.
+    /// Waits until the window has all of these texts, and returns its text.
     ///
     /// # Errors
     ///
-    /// As of [`Self::wait`].
+    /// As [`Self::wait`].
     pub fn wait_for(&self, parts: &[&str]) -> anyhow::Result<String> {
         self.wait(&format!("{parts:?} in the window"), |text| parts.iter().all(|part| text.contains(part)))
     }

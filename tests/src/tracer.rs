@@ -1,4 +1,4 @@
-//! Running the real program.
+//! Runs the real program.
 
 use std::{
     ffi::OsStr,
@@ -16,16 +16,16 @@ use crate::{
     report::Report,
 };
 
-/// Loading the probes takes well under a second, and ten on an emulated processor; other load may not make a test fail.
+/// Bound for an attach. The probes load in well under a second, on an emulated processor in ten; the rest is for a busy machine.
 const ATTACH: Duration = Duration::from_mins(3);
-/// Ends within the time to write what is in memory.
+/// Bound for the end, in which pidtap writes its queues.
 const STOP: Duration = Duration::from_mins(1);
 
-/// The binary under test: `PIDTAP_BIN`, else what cargo built beside the tests.
+/// The program under test: `PIDTAP_BIN`, otherwise cargo's build beside the tests.
 ///
 /// # Errors
 ///
-/// There is none.
+/// There is no program.
 pub fn binary() -> anyhow::Result<PathBuf> {
     if let Some(path) = std::env::var_os("PIDTAP_BIN") {
         return Ok(path.into());
@@ -39,7 +39,7 @@ pub fn binary() -> anyhow::Result<PathBuf> {
         .context("there is no pidtap binary: run `cargo xtask build`, or set PIDTAP_BIN")
 }
 
-/// A running pidtap with `-o json` to a file.
+/// A running pidtap that writes JSON to a file.
 #[derive(Debug)]
 pub struct Tracer {
     child: Child,
@@ -47,11 +47,11 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Attaches to processes with secrets shown and whole bodies; returns when the probes are live.
+    /// Attaches to processes, with secrets and whole bodies, and waits until the probes are attached.
     ///
     /// # Errors
     ///
-    /// It does not attach.
+    /// pidtap does not attach.
     pub fn attach(pids: &[u32], options: &[&str]) -> anyhow::Result<Self> {
         let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
         let mut arguments: Vec<&OsStr> = vec![OsStr::new("attach")];
@@ -65,7 +65,7 @@ impl Tracer {
     ///
     /// # Errors
     ///
-    /// It does not attach.
+    /// pidtap does not attach.
     pub fn run(options: &[&str], command: &[&OsStr]) -> anyhow::Result<Self> {
         let mut arguments: Vec<&OsStr> = vec![OsStr::new("run"), OsStr::new("--show-secrets")];
         arguments.extend(options.iter().map(OsStr::new));
@@ -78,7 +78,7 @@ impl Tracer {
     ///
     /// # Errors
     ///
-    /// It does not attach.
+    /// pidtap does not attach.
     pub fn demo() -> anyhow::Result<Self> {
         Self::start(&[OsStr::new("demo")], &[])
     }
@@ -109,68 +109,68 @@ impl Tracer {
         Ok(tracer)
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it wrote so far.
+    /// The JSON lines so far.
     pub fn output(&self) -> String {
         fs::read(self.folder.path().join("json"))
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
     }
 
-    /// What it complained of.
+    /// Standard error so far.
     pub fn errors(&self) -> String {
         fs::read_to_string(self.folder.path().join("stderr")).unwrap_or_default()
     }
 
-    /// Waits until it has written this.
+    /// Waits until the JSON lines contain a text.
     ///
     /// # Errors
     ///
-    /// It did not within the usual patience.
+    /// They do not within the usual patience.
     pub fn wait_for_output(&self, text: &str) -> anyhow::Result<()> {
         wait_for(&format!("{text:?} in pidtap's output"), PATIENCE, || self.output().contains(text).then_some(()))
     }
 
-    /// Ends it as Ctrl-C does, and reads what it wrote.
+    /// Ends pidtap with SIGINT, and reads its report.
     ///
     /// # Errors
     ///
-    /// It does not end well, or its output is not what it must be.
+    /// pidtap fails, or its output is not as documented.
     pub fn stop(self) -> anyhow::Result<Report> {
         Ok(self.stop_with_text()?.0)
     }
 
-    /// The same, with the lines as they were.
+    /// Also returns the JSON lines.
     ///
     /// # Errors
     ///
-    /// As of [`Self::stop`].
+    /// As [`Self::stop`].
     pub fn stop_with_text(mut self) -> anyhow::Result<(Report, String)> {
-        // It may have ended with its target.
+        // pidtap may have ended with its target.
         if self.child.try_wait()?.is_none() {
             let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
         }
         self.finish_with_text()
     }
 
-    /// Waits until it ends by itself, and reads what it wrote.
+    /// Waits until pidtap ends, and reads its report.
     ///
     /// # Errors
     ///
-    /// It does not end well, or its output is not what it must be.
+    /// pidtap fails, or its output is not as documented.
     pub fn finish(self) -> anyhow::Result<Report> {
         Ok(self.finish_with_text()?.0)
     }
 
-    /// The same, with the lines as they were.
+    /// Also returns the JSON lines.
     ///
     /// # Errors
     ///
-    /// As of [`Self::finish`].
+    /// As [`Self::finish`].
     pub fn finish_with_text(mut self) -> anyhow::Result<(Report, String)> {
         let status = wait_for("the end of pidtap", STOP, || self.child.try_wait().ok().flatten())?;
         if !status.success() {
@@ -181,11 +181,11 @@ impl Tracer {
         Ok((report, text))
     }
 
-    /// Kills it, as `kill -9` does.
+    /// Kills pidtap with SIGKILL.
     ///
     /// # Errors
     ///
-    /// It cannot be killed.
+    /// pidtap cannot be killed.
     pub fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;

@@ -1,4 +1,4 @@
-//! A connection as the test programs see it; the tracee replaces how its bytes are moved.
+//! A connection of a test program. The tracee has implementations with other system calls.
 
 use std::{
     io::{self, Read, Write},
@@ -9,16 +9,16 @@ use std::{
 
 use crate::truth::Content;
 
-/// A stream with the calls that tests want to vary.
+/// A stream with replaceable calls.
 pub trait Transport: Read + Write + Send {
-    /// Own and other address, empty for Unix sockets.
+    /// Local and remote address; empty for Unix sockets.
     fn addresses(&self) -> (String, String);
 
     /// Sends the start line and the header section of a message.
     ///
     /// # Errors
     ///
-    /// What the call says.
+    /// The call fails.
     fn send_head(&mut self, head: &[u8], _more: bool) -> io::Result<()> {
         self.write_all(head)
     }
@@ -27,16 +27,16 @@ pub trait Transport: Read + Write + Send {
     ///
     /// # Errors
     ///
-    /// What the call says.
+    /// The call fails.
     fn send_body(&mut self, body: &[u8]) -> io::Result<()> {
         self.write_all(body)
     }
 
-    /// Receives a body of this length in a way of its own; `None` where it has none.
+    /// Receives a body of this length by a special call; `None` if the transport has none.
     ///
     /// # Errors
     ///
-    /// What the call says.
+    /// The call fails.
     fn receive_body(&mut self, _length: u64) -> io::Result<Option<Content>> {
         Ok(None)
     }
@@ -45,10 +45,10 @@ pub trait Transport: Read + Write + Send {
     ///
     /// # Errors
     ///
-    /// What the call says.
+    /// The call fails.
     fn reset_on_close(&self) -> io::Result<()>;
 
-    /// Bytes to ask for at a time.
+    /// Bytes per read.
     fn read_size(&self) -> usize {
         64 * 1024
     }
@@ -75,7 +75,7 @@ impl Transport for UnixStream {
     }
 }
 
-/// As pidtap writes it: a v4-mapped address is an IPv4 address.
+/// Formats an address like pidtap, which writes a v4-mapped address as IPv4.
 pub fn address_text(address: std::net::SocketAddr) -> String {
     std::net::SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
 }

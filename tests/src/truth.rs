@@ -1,4 +1,4 @@
-//! What a program really sent and received, as it says itself.
+//! The log of a program: the messages that it sent and received.
 
 use std::{
     fmt::Write as _,
@@ -14,18 +14,18 @@ use sha2::{Digest as _, Sha256};
 /// Names and values in wire order.
 pub type Fields = Vec<(String, String)>;
 
-/// What the traced program is.
+/// The role of the traced program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Sends requests.
     Client,
-    /// Answers.
+    /// Sends responses.
     Server,
 }
 
 impl Role {
-    /// What the other side is.
+    /// The role of the other side.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
@@ -35,13 +35,13 @@ impl Role {
     }
 }
 
-/// Body of a message after the transfer coding is removed.
+/// The body of a message, without transfer coding.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Content {
     /// Length.
     pub bytes: u64,
-    /// Digest in hex; `None` where the program moved the bytes without holding them.
+    /// Digest in hex; `None` if the bytes never were in the program's memory.
     pub sha256: Option<String>,
     /// Trailer section.
     #[serde(default)]
@@ -49,22 +49,22 @@ pub struct Content {
 }
 
 impl Content {
-    /// Of these bytes.
+    /// A body of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self { bytes: bytes.len() as u64, sha256: Some(hex(&Sha256::digest(bytes))), trailers: Fields::new() }
     }
 
-    /// Of bytes whose digest was counted on the way.
+    /// A body whose digest was computed on the way.
     pub fn digested(bytes: u64, digest: Sha256) -> Self {
         Self { bytes, sha256: Some(hex(&digest.finalize())), trailers: Fields::new() }
     }
 }
 
-/// Digits of a digest.
+/// A digest in hex.
 pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        // A String takes everything.
+        // A write into a String does not fail.
         let _ = write!(text, "{byte:02x}");
     }
     text
@@ -78,7 +78,7 @@ pub struct Request {
     pub method: String,
     /// Target as on the wire.
     pub target: String,
-    /// Header section; `None` where the program does not know it exactly.
+    /// Header section; `None` if the program does not know it exactly.
     pub headers: Option<Fields>,
     /// Body.
     pub body: Content,
@@ -90,7 +90,7 @@ pub struct Request {
 pub struct Response {
     /// Status code.
     pub status: u16,
-    /// Header section; `None` where the program does not know it exactly.
+    /// Header section; `None` if the program does not know it exactly.
     pub headers: Option<Fields>,
     /// Body.
     pub body: Content,
@@ -99,23 +99,23 @@ pub struct Response {
     pub interim: Vec<u16>,
 }
 
-/// One exchange, in the view of the **traced** program, whoever wrote it down.
+/// An exchange in the view of the **traced** program, even if the other side logged it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exchange {
     /// Role of the traced program.
     pub role: Role,
-    /// Its address; empty where unknown.
+    /// The traced program's address; empty if unknown.
     #[serde(default)]
     pub local: String,
-    /// The other address; empty where unknown.
+    /// The peer's address; empty if unknown.
     #[serde(default)]
     pub remote: String,
-    /// What was asked.
+    /// The request.
     pub request: Request,
-    /// What was answered.
+    /// The response.
     pub response: Option<Response>,
-    /// How it ended, in pidtap's words.
+    /// The outcome, by pidtap's names.
     #[serde(default = "complete")]
     pub outcome: String,
 }
@@ -125,7 +125,7 @@ fn complete() -> String {
 }
 
 impl Exchange {
-    /// The unique part of the target: its last path segment without the query.
+    /// The unique part of the target: the last segment of its path.
     pub fn id(&self) -> &str {
         id_of(&self.request.target)
     }
@@ -137,7 +137,7 @@ pub fn id_of(target: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
 }
 
-/// Collects exchanges of any number of threads, in memory or in a file of JSON lines that several processes append to.
+/// A log of several threads in memory, or of several processes in a file of JSON lines.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     memory: Arc<Mutex<Vec<Exchange>>>,
@@ -145,26 +145,26 @@ pub struct Log {
 }
 
 impl Log {
-    /// In memory.
+    /// A log in memory.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Appends to a file: one write a line, so that lines of several processes do not mix.
+    /// A log in a file. One write appends a whole line, so that lines of several processes do not mix.
     ///
     /// # Errors
     ///
-    /// What opening the file says.
+    /// The file cannot be opened.
     pub fn to_file(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         Ok(Self { file: Some(Arc::new(file)), ..Self::default() })
     }
 
-    /// Notes an exchange that is over.
+    /// Logs an exchange that has ended.
     ///
     /// # Panics
     ///
-    /// Where the file cannot be written: a log with holes is no ground truth.
+    /// The file cannot be written: an incomplete log is no ground truth.
     pub fn push(&self, exchange: Exchange) {
         if let Some(file) = &self.file {
             let mut line = serde_json::to_vec(&exchange).expect("strings and numbers");
@@ -175,7 +175,7 @@ impl Log {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
     }
 
-    /// What was noted in memory so far.
+    /// The exchanges in memory so far.
     pub fn exchanges(&self) -> Vec<Exchange> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -185,12 +185,12 @@ impl Log {
 ///
 /// # Errors
 ///
-/// The file cannot be read, or a line is no exchange.
+/// The file cannot be read, or a line is not an exchange.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Exchange>> {
     std::fs::read_to_string(path)?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
-/// `length` bytes that depend on `id`, so that no two bodies are equal; text without anything that looks secret.
+/// Text of `length` bytes that depends on `id`, so that no two bodies are equal. Nothing in it looks like a secret.
 pub fn pattern(id: &str, length: usize) -> Vec<u8> {
     let mut state = id.bytes().fold(0x9e37_79b9_7f4a_7c15_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(23)

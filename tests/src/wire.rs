@@ -1,4 +1,4 @@
-//! As much reading of HTTP/1 as ground truth needs, written apart from pidtap's: lines, lengths, chunks.
+//! A reader of HTTP/1 for ground truth, independent of pidtap's: lines, lengths, chunks.
 
 use std::io::{self, ErrorKind};
 
@@ -9,7 +9,7 @@ use crate::{
     truth::{Content, Fields},
 };
 
-/// Longer heads are a mistake of the test; the largest it makes is 64 KiB.
+/// Upper bound for a head. The tests send up to 64 KiB.
 const MAX_HEAD: usize = 256 * 1024;
 
 /// Start line and header section.
@@ -22,7 +22,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// Value of the first line of this name.
+    /// Value of the first field of this name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
@@ -32,7 +32,7 @@ impl Head {
         self.start[1].parse().unwrap_or_default()
     }
 
-    /// How the body of this message is delimited.
+    /// The framing of this message's body.
     pub fn framing(&self, is_response: bool) -> Framing {
         if self.get("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
             return Framing::Chunked;
@@ -45,14 +45,14 @@ impl Head {
     }
 }
 
-/// How a body is delimited.
+/// The framing of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// Content-Length, or none at all.
+    /// Content-Length, or no body.
     Length(u64),
     /// Chunked.
     Chunked,
-    /// To the end of the stream.
+    /// Up to the end of the stream.
     Close,
 }
 
@@ -71,16 +71,16 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Asks for at most so many bytes at a time.
+    /// Limits the bytes of a read.
     pub fn with_reads_of(chunk: usize) -> Self {
         Self { ahead: Vec::new(), start: 0, chunk }
     }
 
-    /// The next head, `None` where the stream ends before it.
+    /// The next head; `None` if the stream ends before it.
     ///
     /// # Errors
     ///
-    /// What reading says; a stream that ends within a head.
+    /// The read fails, or the stream ends within a head.
     pub fn head<T: Transport + ?Sized>(&mut self, from: &mut T) -> io::Result<Option<Head>> {
         let Some(start) = self.line(from)? else { return Ok(None) };
         let mut parts = start.splitn(3, ' ').map(str::to_owned);
@@ -94,7 +94,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// What reading says; a stream that ends within a body.
+    /// The read fails, or the stream ends within a body.
     pub fn body<T: Transport + ?Sized>(&mut self, from: &mut T, framing: Framing) -> io::Result<Content> {
         let mut digest = Sha256::new();
         let mut bytes = 0;
@@ -139,7 +139,7 @@ impl Reader {
         Ok(Content::digested(bytes, digest))
     }
 
-    /// Bytes that were read but belong to nothing yet.
+    /// Bytes after the last message.
     pub fn rest(&mut self) -> Vec<u8> {
         let rest = self.ahead.split_off(self.start);
         self.ahead.clear();

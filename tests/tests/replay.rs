@@ -1,10 +1,9 @@
-//! Recordings of real services through engine and output, against what was printed live.
+//! Replays recordings of real services, and compares the output with that of the live trace.
 //!
-//! `recordings/NAME.tap` is what `cargo xtask record` recorded, `NAME.json` what the same run printed; that run was
-//! compared with what the service itself had logged. Those made by script are compared with the script.
+//! `cargo xtask record` writes `recordings/NAME.tap` and the output of the same run, `NAME.json`. The run itself was compared with the
+//! service's own log. Scripted recordings are compared with their script.
 //!
-//! After a change that is meant to be seen, this test run with `PIDTAP_EXPECT_THIS=1` writes what is expected anew; read the
-//! difference.
+//! After an intended change of the output, this test with `PIDTAP_EXPECT_THIS=1` writes the expectations again. Review the difference.
 
 use std::{
     env, fs,
@@ -23,7 +22,7 @@ use tracer_tests::{
     scripted,
 };
 
-/// Fewer means that the folder was not found, or that somebody removed some.
+/// The least number of recordings. Fewer mean a wrong or incomplete folder.
 const AT_LEAST: usize = 15;
 
 fn recordings() -> Vec<PathBuf> {
@@ -95,9 +94,9 @@ fn expectations_have_no_unknown_keys_and_belong_to_recordings() {
     assert!(serde_json::from_str::<tracer_tests::report::Line>(unknown).is_err(), "unknown keys are refused");
 }
 
-/// Without loss, and on connections seen from a message's start, all is the same. After a gap, the search for the next
-/// message may use where calls begin; on a connection joined within a message, the number of calls that show no message
-/// is limited. Then what is found may differ, but nothing may be mispaired.
+/// Without loss, and on connections observed from the start of a message, the output is the same. After a gap, the search for the next
+/// message uses the starts of calls; on a connection joined within a message, it gives up after a number of calls. Then other messages
+/// may be found, but no pair may be wrong.
 fn same_or_honest(path: &Path, expected: &str, found: &str, what: &str) {
     let report = Report::parse(expected).expect("an expectation");
     let late = report.exchanges.iter().any(|exchange| exchange.quality == "joined_late");
@@ -108,7 +107,7 @@ fn same_or_honest(path: &Path, expected: &str, found: &str, what: &str) {
     no_wrong_pair(&report).unwrap_or_else(|error| panic!("{}, {what}: {error:#}", path.display()));
 }
 
-/// The same bytes in more calls: a call becomes calls of `piece()` bytes each, as if buffers had been that small.
+/// Splits each call into calls of `piece()` bytes, as smaller buffers would.
 fn in_pieces(events: &[Vec<u8>], mut piece: impl FnMut() -> usize) -> Vec<Vec<u8>> {
     let mut result = Vec::new();
     for event in events {
@@ -131,7 +130,7 @@ fn split(data: &DataEvent, mut payload: &[u8], piece: &mut impl FnMut() -> usize
         if as_calls {
             data.result = now.len() as i32;
         } else if !later.is_empty() {
-            // Records of one call: only the last says so.
+            // Only the last record of a call has the flag.
             data.header.flags = flags & !flag::LAST;
         } else {
             data.header.flags = flags;

@@ -1,10 +1,10 @@
-//! What makes no sense, is not there, or is not permitted: a clear message and the right exit status.
+//! Invalid arguments, missing files and missing permissions give a clear message and the documented exit status.
 
 use std::os::unix::process::CommandExt as _;
 
 use tracer_tests::cli::{Dir, PAIR, recording, text};
 
-/// Larger than any process number can be (`PID_MAX_LIMIT`).
+/// Larger than every possible process id (`PID_MAX_LIMIT`).
 const NO_PID: &str = "4194305";
 
 #[test]
@@ -56,7 +56,7 @@ fn no_such_process_is_status_3() -> anyhow::Result<()> {
 fn who_started_it_is_not_what_was_meant() -> anyhow::Result<()> {
     let dir = Dir::new()?;
     let program = tracer_tests::cli::program()?;
-    // The shell has the name among its own arguments, and waits, so that it is there to be found.
+    // The shell has the name among its own arguments, and still runs while pidtap searches.
     let script = format!("{} no-program-is-called-this; exit $?", text(&program));
     let ended = dir.run("sh", &["-c", &script]).end()?.status(3)?;
     assert!(!ended.stderr.contains("similar"), "{ended:?}");

@@ -1,4 +1,4 @@
-//! Recordings that want memory and time get what is sensible.
+//! Memory and time for recordings are bounded.
 
 use std::{
     fs,
@@ -10,10 +10,10 @@ use std::{
 use anyhow::Context as _;
 use tracer_tests::{cli::Dir, greedy};
 
-/// What pidtap takes without anything to hold, in a build for tests.
+/// Memory of pidtap without a recording, in a debug build.
 const BASE: u64 = 64 << 20;
 
-/// Most memory that the program took while it read all of a recording but its last bytes, which stay in the pipe.
+/// Peak memory of the program while it reads a recording from a pipe, up to the last bytes, which the test holds back.
 fn most_memory(recording: &[u8]) -> anyhow::Result<u64> {
     let dir = Dir::new()?;
     let mut run = dir.pidtap(&["open", "-", "-o", "json", "--output-file", "/dev/null"]);
@@ -28,7 +28,7 @@ fn most_memory(recording: &[u8]) -> anyhow::Result<u64> {
     Ok(kilobytes * 1024)
 }
 
-/// Segments that wait are bounded on each connection; on all of them together they were not.
+/// Waiting segments are bounded on each connection, and on all connections together.
 #[test]
 fn what_waits_is_bounded_for_all_connections_together() -> anyhow::Result<()> {
     for (name, recording, most) in [
@@ -42,7 +42,7 @@ fn what_waits_is_bounded_for_all_connections_together() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ticks that looked at every call that is open would take minutes for this one.
+/// If each tick visited every open call, this would take minutes.
 #[test]
 fn open_calls_do_not_cost_time_that_passes() -> anyhow::Result<()> {
     let dir = Dir::new()?;

@@ -1,4 +1,4 @@
-//! What is copied as curl, run by a real shell and a real curl, arrives as the request that it was made of.
+//! A real shell and a real curl run the copied commands. The arriving requests equal the recorded ones.
 
 use std::{
     fs,
@@ -25,15 +25,14 @@ use pidtap::{
 };
 use tracer_tests::cli::{PAIR, Pair, recording};
 
-/// curl is done in milliseconds; other load on two cores may not make a test fail.
+/// Bound for curl, which takes milliseconds on a quiet machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A request, as a server sees it.
+/// A request that a server received.
 #[derive(Debug, PartialEq, Eq)]
 struct Arrived {
     start: Vec<u8>,
-    /// Sorted, without the length of the body, which speaks for itself; names in lower case, as curl has its own way to
-    /// write some.
+    /// Fields, sorted, without Content-Length, which the body implies. Names are in lower case, as curl changes the case of some.
     fields: Vec<Vec<u8>>,
     body: Vec<u8>,
 }
@@ -91,7 +90,7 @@ fn lower_case(field: &[u8]) -> Vec<u8> {
     [&field[..name].to_ascii_lowercase(), field[name..].trim_ascii_end()].concat()
 }
 
-/// Answers one request after the other, each on its own connection, and gives them.
+/// Answers requests, each on its own connection, and returns them.
 fn serve(listener: TcpListener, count: usize) -> JoinHandle<anyhow::Result<Vec<Arrived>>> {
     std::thread::spawn(move || {
         (0..count)
@@ -123,7 +122,7 @@ pub(crate) fn exchanges(recording: &[u8]) -> anyhow::Result<Vec<Exchange>> {
     Ok(exchanges.collect())
 }
 
-/// The same, but answered at this address.
+/// The same requests with this address as authority.
 fn moved(mut exchange: Exchange, address: SocketAddr) -> Exchange {
     let mut connection: ConnectionInfo = (*exchange.connection).clone();
     let text = address.to_string().into();
@@ -148,7 +147,7 @@ fn run(command: &str, home: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sends all of them again; gives what arrived.
+/// Sends all requests again, and returns the arriving ones.
 fn sent_again(exchanges: Vec<Exchange>) -> anyhow::Result<Vec<(String, Arrived)>> {
     let home = tempfile::tempdir()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -159,7 +158,7 @@ fn sent_again(exchanges: Vec<Exchange>) -> anyhow::Result<Vec<(String, Arrived)>
         let command = curl::command(&moved(exchange, address), Redactor::new(true)).context("it has a request")?;
         let ended = run(&command, home.path());
         if ended.is_err() {
-            // The server waits for one more.
+            // The server waits for another request.
             drop(TcpStream::connect(address));
         }
         ended?;
@@ -183,7 +182,7 @@ fn check(requests: &[Vec<u8>]) -> anyhow::Result<()> {
 fn request(start: &str, fields: &[&str], body: &[u8]) -> Vec<u8> {
     let mut request = format!("{start}\r\n").into_bytes();
     for field in fields {
-        // Latin-1, so that any byte can be written.
+        // Latin-1, in which a string can hold every byte.
         request.extend(field.chars().map(|character| character as u8));
         request.extend_from_slice(b"\r\n");
     }
@@ -270,7 +269,7 @@ fn bodies_arrive_byte_for_byte() -> anyhow::Result<()> {
     check(&requests)
 }
 
-/// Requests of real clients and proxies, against what was recorded of them.
+/// Requests of real clients and proxies equal the recorded ones.
 #[test]
 fn requests_of_real_programs_arrive_as_they_were() -> anyhow::Result<()> {
     for name in ["urllib3_client", "node_fetch", "go_client", "curl", "retry_wget", "nginx_proxied"] {

@@ -17,7 +17,7 @@ fn descriptors_and_devices_are_written_to_as_they_are() -> anyhow::Result<()> {
         format!("{open} >(cat)"),
         format!("mkfifo pipe; cat pipe & {open} pipe; wait"),
         format!("{open} /dev/null; cat /dev/stdin <<< '' > /dev/null; {open} /dev/stdout | cat"),
-        // Appends, as the shell that opened it wants.
+        // The shell opened the file for appending.
         format!("rm -f out; : > out; {open} /dev/stdout >> out; cat out"),
     ] {
         let said = dir.run("bash", &["-c", &script]).end()?.status(0)?;

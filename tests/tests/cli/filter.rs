@@ -1,4 +1,4 @@
-//! `--filter`: some of the exchanges, and all that is not one.
+//! `--filter` selects exchanges, and keeps all other lines.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use tracer_tests::{
     report::Report,
 };
 
-/// Whether an exchange is to be shown.
+/// Whether the filter selects an exchange.
 type Wanted = fn(&Value) -> bool;
 
 fn committed(name: &str) -> PathBuf {
@@ -71,7 +71,7 @@ fn lines_say_how_many_are_left_out() -> anyhow::Result<()> {
     assert!(!all.contains(left_out) && some.contains(left_out), "{some}");
     let incidents = |text: &str| text.lines().filter(|line| line.contains(['▲', '▼'])).count();
     assert!(count > 0 && incidents(&some) > 0 && incidents(&some) == incidents(&all), "{some}");
-    // What failed is counted, shown or not.
+    // The count of failures includes hidden exchanges.
     let failed = |text: &str| text.split(" failed").next().and_then(|text| text.rsplit(' ').next().map(str::to_owned));
     assert_eq!(failed(&some[some.rfind("done").unwrap_or(0)..]), failed(&all[all.rfind("done").unwrap_or(0)..]));
     Ok(())
@@ -93,7 +93,7 @@ fn what_is_wrong_is_shown_where_it_is() -> anyhow::Result<()> {
         assert_eq!(lines[shown + 1], "         ^", "{}", ended.stderr);
         assert_eq!(ended.stdout, "");
     }
-    // What begins with a sign is no option.
+    // A value with a leading minus is no option.
     let negated = dir.pidtap(&["open", text(&file), "--filter", "-GET", "-o", "json"]).end()?.status(0)?;
     assert_eq!(negated.json()?.last().map(|summary| summary["filtered"].clone()), Some(1.into()));
     Ok(())

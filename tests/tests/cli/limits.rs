@@ -1,10 +1,10 @@
-//! The program under small limits (`ulimit`): each run says which limit is too low, or does its work.
+//! The program under low limits (`ulimit`): each run names the limit, or succeeds.
 
 use anyhow::{Context as _, ensure};
 use tracer_tests::cli::{Dir, Ended, PAIR, recording, text};
 
-/// A limit: its option of `prlimit`, that of `ulimit`, and values. The lowest are those with which the loader gets as far as the
-/// program's first instruction. (The kernel leaves up to 8 KiB of a stack empty, by chance: `arch_align_stack`.)
+/// Limits: the option of `prlimit`, the option of `ulimit`, and values. With the lowest values, the loader just reaches the program's
+/// first instruction. (The kernel leaves up to 8 KiB of a stack empty at random: `arch_align_stack`.)
 const LIMITS: [(&str, &str, &[u64]); 4] = [
     ("--nofile", "-n", &[4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 24, 28, 30, 32, 36, 40]),
     ("--stack", "-s", &[32 << 10, 64 << 10, 128 << 10, 512 << 10]),
@@ -15,7 +15,7 @@ const LIMITS: [(&str, &str, &[u64]); 4] = [
 fn under(dir: &Dir, option: &str, value: u64, words: &[&str]) -> anyhow::Result<Ended> {
     let limit = format!("{option}={value}:{value}");
     let program = dir.pidtap(&[]).command().get_program().to_str().context("a plain path")?.to_owned();
-    // The environment lies on the stack: that of a test is larger than a user's.
+    // The environment is on the stack, and a test's environment is larger than a user's.
     dir.run("env", &[&["-i", "prlimit", limit.as_str(), program.as_str()], words].concat()).end()
 }
 

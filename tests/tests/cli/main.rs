@@ -1,4 +1,4 @@
-//! The program from outside: what it prints where, and how it ends. Nothing here loads probes.
+//! The program from outside: its output and its exit status. These tests load no probes.
 
 mod bad_input;
 mod files;

@@ -1,4 +1,4 @@
-//! `pidtap open`: the same results as ever from a recording.
+//! `pidtap open` of recordings.
 
 use std::fs;
 
@@ -116,7 +116,7 @@ fn marks_are_equal_across_openings_with_a_key_file_only() -> anyhow::Result<()> 
     let (one, other) = (marks(&named)?, marks(&named)?);
     assert!(one.len() > 2 && one.iter().all(|mark| *mark == one[0]), "{one:?}");
     assert_eq!(one, other);
-    // One of many random keys may make the same digits as another.
+    // Two of many random keys may give the same digits.
     let fresh = [marks(&[])?, marks(&[])?, marks(&[])?, marks(&[])?];
     assert!(fresh.iter().any(|marks| *marks != fresh[0]), "{fresh:?}");
     Ok(())

@@ -1,4 +1,4 @@
-//! Where results go, and what happens when they cannot.
+//! The destination of results, and failures to write them.
 
 use std::{
     fs::{self, File},
@@ -13,7 +13,7 @@ use tracer_tests::{
     cli::{Dir, PAIR, recording, text},
 };
 
-/// More than pipes and buffers take.
+/// More exchanges than pipes and buffers hold.
 const MANY: usize = 5_000;
 
 #[test]
@@ -70,7 +70,7 @@ fn a_limit_on_file_sizes_is_said() -> anyhow::Result<()> {
     let file = dir.write("a.tap", &recording(std::iter::repeat_n(PAIR, MANY))?)?;
     let program = tracer_tests::cli::program()?;
     let (program, file) = (text(&program), text(&file));
-    // One block of 512 bytes: the signal that comes with it would end pidtap without a word.
+    // One block of 512 bytes. The default action of SIGXFSZ would end pidtap without a message.
     let script = format!("ulimit -f 1; exec {program} open {file} -o json --output-file out.json");
     dir.run("sh", &["-c", &script]).end()?.status(1)?.says(&["cannot", "File too large"])?;
     Ok(())
@@ -87,7 +87,7 @@ fn under_nohup_it_outlives_its_terminal() -> anyhow::Result<()> {
         input.write_all(&recording([PAIR])?)?;
         let pid = child.id();
         let caught = |signal| catches(pid, signal);
-        // The last one that is installed.
+        // pidtap installs this handler last.
         wait_for("the handlers", PATIENCE, || caught(Signal::TERM).then_some(()))?;
         assert!(caught(Signal::INT));
         assert_eq!(caught(Signal::HUP), hangup_ends, "{script}");
@@ -110,7 +110,7 @@ fn files_are_private_and_never_overwritten_unasked() -> anyhow::Result<()> {
     assert!(fs::read(&out)? == results);
     dir.pidtap(&[&arguments[..], &["--force"]].concat()).end()?.status(0)?;
     assert!(fs::read(&out)? == results);
-    // Not even the recording that is being read.
+    // Not even the recording that pidtap reads.
     let file_text = text(&file);
     dir.pidtap(&["open", file_text, "--output-file", file_text]).end()?.status(1)?.says(&["--force"])?;
     let missing = dir.path("no/such/folder/out.json");
@@ -124,7 +124,7 @@ fn colour_is_for_terminals() -> anyhow::Result<()> {
     let file = dir.write("a.tap", &recording([PAIR])?)?;
     let ended = dir.pidtap(&["open", text(&file)]).end()?.status(0)?;
     assert!(!ended.stdout.contains('\x1b'));
-    // `script` gives a terminal; it is part of util-linux, which every system has.
+    // `script` of util-linux provides a terminal.
     let program = tracer_tests::cli::program()?;
     for (variable, coloured) in [("TERM=xterm", true), ("NO_COLOR=1", false), ("TERM=dumb", false)] {
         let command = format!("env {variable} {} open {} -o line", text(&program), text(&file));

@@ -1,4 +1,4 @@
-//! Copied curl commands, pasted into interactive shells: curl gets the bytes that were sent, and nothing else runs.
+//! Copied curl commands, pasted into interactive shells: curl gets the recorded bytes, and no other program runs.
 
 use std::{
     fs,
@@ -18,13 +18,13 @@ use tracer_tests::{
 
 use crate::curl::exchanges;
 
-/// Writes down what it gets: its arguments, each with a NUL, then its input.
+/// A curl that logs its arguments, each with a NUL, and its input.
 const FAKE: &str = "#!/bin/sh
 { for argument; do printf '%s\\0' \"$argument\"; done; [ -t 0 ] || cat; } >got.new
 mv got.new got
 ";
 
-/// A shell in a terminal, with a curl that only writes down.
+/// A shell in a terminal, with a curl that only logs.
 struct Shell {
     folder: TempDir,
     terminal: Terminal,
@@ -35,7 +35,8 @@ impl Shell {
     fn start(words: &[&str], locale: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let program = folder.path().join("curl");
-        // By another process: what this one has open for writing cannot be executed while a child of another test has it.
+        // `cp` writes the copy. If this process wrote it, a child that another test forks meanwhile would hold it open for writing, and
+        // nobody could execute it (ETXTBSY).
         let made =
             Command::new("sh").args(["-c", "printf %s \"$2\" >\"$1\"", "sh"]).arg(&program).arg(FAKE).status()?;
         ensure!(made.success(), "there is no fake curl");
@@ -50,19 +51,19 @@ impl Shell {
         Ok(shell)
     }
 
-    /// It has done all that it was told.
+    /// Waits until the shell has executed every line.
     fn answers(&mut self) -> anyhow::Result<()> {
         self.asked += 1;
-        // Not as it is typed. What an open quote of the shell's would swallow is never answered.
+        // The text on the screen is the result and not the typed line. If a quote of the shell is open, no result comes.
         self.terminal.press(&format!("echo earlier; echo an''swer''{}\r", self.asked))?;
         self.terminal.wait_for(&format!("answer{}", self.asked))?;
         Ok(())
     }
 
-    /// What curl got.
+    /// The arguments and the input of curl.
     fn paste(&mut self, text: &str, bracketed: bool) -> anyhow::Result<Vec<u8>> {
         let got = self.folder.path().join("got");
-        // Terminals send what a key for a line end sends.
+        // A terminal pastes a line end as the Return key.
         let text = text.replace('\n', "\r");
         if bracketed {
             self.terminal.press(&format!("\x1b[200~{text}\x1b[201~\r"))?;
@@ -80,7 +81,7 @@ impl Shell {
     }
 }
 
-/// What a shell, a history, a line editor, or the terminal could take for something else.
+/// Texts that a shell, its history, its line editor, or the terminal may interpret.
 const TRAPS: [&str; 30] = [
     "!!",
     "!e",
@@ -107,7 +108,7 @@ const TRAPS: [&str; 30] = [
     "\x1b[200~",
     "\x16\x03\x1a\x1c\x7f\x08",
     "a\u{85}b\u{2028}c\u{2029}d\u{202e}e\u{feff}",
-    // With readline's `convert-meta`: to the start, deleting words, another mode, a comment that is sent.
+    // With readline's `convert-meta`: move to the start, delete words, change the mode, send a comment.
     "\u{2026}\u{2026}\u{2026}\u{4d50}\u{4d50}'; touch canary; '",
     "\u{a3}; touch canary\u{4a}\u{cd}\u{c5}\u{4d}",
     "J\u{fc}rgen \u{65e5}\u{672c}",
@@ -115,7 +116,7 @@ const TRAPS: [&str; 30] = [
     "",
 ];
 
-/// One request with all of them, and long ones, in its fields.
+/// A request with all of these texts, and long ones, in its fields.
 fn fields() -> anyhow::Result<(Exchange, Vec<Vec<u8>>)> {
     let mut exchange = exchanges(&recording([PAIR])?)?.remove(0);
     let request = exchange.request.as_mut().context("a request")?;
@@ -147,14 +148,14 @@ fn pasted(exchange: &Exchange) -> anyhow::Result<String> {
     curl::command(exchange, Redactor::new(true)).context("it has a request")
 }
 
-/// What a shell takes as POSIX has it; whatever it does not take may run nothing.
+/// The syntax that a shell shares with POSIX. Other syntax must run no program.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Takes {
-    /// Words in quotes that stand on one line.
+    /// Quoted words on one line.
     Words,
-    /// Words that go on in the next line.
+    /// Words with line ends.
     LongWords,
-    /// What `printf` makes, too.
+    /// The output of `printf`, too.
     Everything,
 }
 
@@ -179,7 +180,7 @@ fn check(words: &[&str], locale: &str, bracketed: bool, takes: Takes) -> anyhow:
         if takes == Takes::Words && body.len() > 200 {
             continue;
         }
-        // Behind the last argument, or it is that.
+        // After the last argument, or as the last argument.
         let got = got.strip_suffix(b"\0").unwrap_or(&got);
         ensure!(got.ends_with(body), "{words:?}, {locale}: {:?} is\n{}", body.escape_ascii(), got.escape_ascii());
     }
@@ -205,7 +206,7 @@ fn bash_hands_the_bytes_to_curl() -> anyhow::Result<()> {
             check(&["bash", "--noprofile", "--norc", "-i", "-H"], locale, bracketed, Takes::Everything)?;
         }
     }
-    // Without a line editor.
+    // No line editor.
     check(&["bash", "--noprofile", "--norc", "--noediting", "-i", "-H"], "C", false, Takes::Everything)
 }
 
@@ -214,7 +215,7 @@ fn sh_hands_the_bytes_to_curl() -> anyhow::Result<()> {
     check(&["sh", "-i"], "C", false, Takes::Everything)
 }
 
-/// Those that this machine has.
+/// The shells of this machine.
 #[test]
 fn other_shells_run_nothing_else() -> anyhow::Result<()> {
     let others: [(&[&str], bool, Takes); 7] = [

@@ -1,4 +1,4 @@
-//! Readers of the results who take their time, stop, or never come.
+//! Readers of the results that are slow, stop, or never come.
 
 use std::{
     fs::{self, File},
@@ -18,9 +18,9 @@ use tracer_tests::{
     pipe,
 };
 
-/// More than pipes and queues take.
+/// More exchanges than pipes and queues hold.
 const MANY: usize = 20_000;
-/// From a signal to the end, with a reader who takes nothing.
+/// The longest time from a signal to the end, with a reader that takes nothing.
 const BOUND: Duration = Duration::from_secs(15);
 
 fn pipe_in(dir: &Dir) -> anyhow::Result<PathBuf> {
@@ -36,7 +36,7 @@ fn start(dir: &Dir, arguments: &[&str]) -> anyhow::Result<(Child, PathBuf)> {
     Ok((child, said))
 }
 
-/// The end after a signal, and what was said.
+/// The exit status after a signal, and standard error.
 fn ended(child: &mut Child, signal: Signal, said: &PathBuf) -> anyhow::Result<(Option<i32>, String)> {
     kill_process(Pid::from_child(child), signal)?;
     let begin = Instant::now();
@@ -99,7 +99,7 @@ fn a_reader_who_stops_is_not_waited_for_after_a_signal() -> anyhow::Result<()> {
 fn standard_error_that_nobody_reads_holds_nothing_up() -> anyhow::Result<()> {
     let dir = Dir::new()?;
     let whole = recording([PAIR])?;
-    // What is cut off is said.
+    // A message reports the missing part.
     let file = dir.write("a.tap", &whole[..whole.len() - 10])?;
     let (_reader, mut writer) = std::io::pipe()?;
     rustix::fs::fcntl_setfl(&writer, OFlags::NONBLOCK)?;
@@ -113,7 +113,7 @@ fn standard_error_that_nobody_reads_holds_nothing_up() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Bodies of 64 KiB, each of which is a line of six times as much.
+/// Bodies of 64 KiB. A line with such a body is six times as long.
 #[test]
 fn a_reader_who_does_not_read_takes_no_memory() -> anyhow::Result<()> {
     let dir = Dir::new()?;
@@ -132,7 +132,7 @@ fn a_reader_who_does_not_read_takes_no_memory() -> anyhow::Result<()> {
         let text = fs::read_to_string(format!("/proc/{id}/{file}")).ok()?;
         text.lines().find_map(|line| line.strip_prefix(name).map(|rest| rest.trim().to_owned()))
     };
-    // It waits for room: no byte of the recording was read since the last look.
+    // pidtap waits for room: it has read no byte of the recording since the last check.
     let mut before = (String::new(), 0);
     wait_for("a full queue", PATIENCE, || {
         let read = field("io", "rchar:")?;

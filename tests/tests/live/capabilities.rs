@@ -1,4 +1,4 @@
-//! What pidtap keeps while it traces is needed: without it, something fails, and says so.
+//! pidtap needs every capability that it keeps: without one, an operation fails with a message.
 
 use std::{
     fs,
@@ -19,10 +19,10 @@ use tracer_tests::{
 
 use crate::support::NEVER_ANSWERS;
 
-/// `setpriv` to a user who is not root.
+/// The command that becomes an unprivileged user.
 const AS_USER: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 
-/// pidtap started by root without one capability (`none` for none), with its results and messages in files of a folder.
+/// pidtap, started by root without one capability (`none`: with all). Its results and messages are in files of a folder.
 struct Lacking {
     folder: tempfile::TempDir,
     child: Child,
@@ -46,7 +46,7 @@ impl Lacking {
         String::from_utf8_lossy(&fs::read(self.folder.path().join(name)).expect("there")).into_owned()
     }
 
-    /// Waits until it has written that.
+    /// Waits until a file has this text.
     fn wait(&self, name: &str, text: &str) {
         let found = wait_for(text, PATIENCE, || self.read(name).contains(text).then_some(()));
         found.unwrap_or_else(|error| panic!("{error}: {} {}", self.read("said"), self.read("json")));
@@ -69,7 +69,7 @@ impl Drop for Lacking {
     }
 }
 
-/// A process of another user, whose call hangs once it is told to go; in a network namespace of its own where that is wanted.
+/// A process of another user, whose call hangs after the test's signal; optionally in a network namespace of its own.
 fn hanging(network: bool) -> Guarded {
     let mut command = Command::new(if network { "unshare" } else { AS_USER[0] });
     if network {
@@ -82,7 +82,7 @@ fn hanging(network: bool) -> Guarded {
     process
 }
 
-/// A trace of a call that hangs, until the verdict on it; what was said, and the results.
+/// Traces a call that hangs up to its verdict. Returns the messages and the results.
 fn hang_without(capability: &str, network: bool) -> (String, String) {
     let mut process = hanging(network);
     let pid = process.pid().to_string();
@@ -108,7 +108,7 @@ fn each_capability_that_looking_needs_is_named_where_it_is_missing() {
     let (status, said, _) = Lacking::start("sys_ptrace", &[&pid, "--duration", "1s", "-o", "json"]).end();
     assert_eq!(status, Some(4), "{said}");
     assert!(said.contains("CAP_SYS_PTRACE is missing"), "{said}");
-    // It does not begin. What the thread that looks would lack later, a program shows that reads the same.
+    // The trace does not begin. A program that reads the same files shows the failure of a later query.
     for (options, expected) in [(&["--bounding-set=-sys_ptrace"][..], false), (&[], true)] {
         let path = format!("/proc/{pid}/task/{pid}/syscall");
         let output = Command::new("setpriv").args(options).args(["cat", &path]).output().expect("setpriv starts");
@@ -123,7 +123,7 @@ fn each_capability_that_looking_needs_is_named_where_it_is_missing() {
     assert!(said.contains("network namespace cannot be read") && said.contains("pidtap lacks CAP_SYS_ADMIN"), "{said}");
     assert!(json.contains(r#""reason":"unknown""#), "{json}");
 
-    // With all, nothing is said.
+    // With all capabilities, there is no message.
     for network in [false, true] {
         let (said, json) = hang_without("none", network);
         assert!(!said.contains("lacks") && !said.contains("cannot"), "{said}");
@@ -138,7 +138,7 @@ fn a_signal_that_cannot_be_passed_on_is_said() {
     let arguments = ["run", "--user", "nobody", "-o", "json", "--", "sleep", "60"];
     let pidtap = Lacking::start("kill", &arguments);
     pidtap.wait("said", "attached to");
-    // The command is started a moment after that line; a signal before it ends pidtap itself.
+    // The command starts a moment after that line. A signal before that moment ends pidtap itself.
     pidtap.wait("said", "runs as nobody");
     let running = format!("/proc/{}/task/{}/children", pidtap.child.id(), pidtap.child.id());
     let child = wait_for("the command runs", PATIENCE, || {
@@ -155,7 +155,7 @@ fn a_signal_that_cannot_be_passed_on_is_said() {
     kill_process(Pid::from_raw(child as i32).expect("a process"), Signal::KILL).expect("root may");
 }
 
-/// A named pipe of another user in a folder of root's, which only its owner may open.
+/// A named pipe of another user, which only its owner may open, in a folder of root's.
 fn pipe_of_another(folder: &Path) -> PathBuf {
     let path = folder.join("pipe");
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::from_raw_mode(0o600)).expect("made");
@@ -173,7 +173,7 @@ fn a_pipe_of_another_user_needs_the_right_to_pass_over_modes() {
     let pipe = pipe_of_another(folder.path());
     let (pid, path) = (process.pid().to_string(), pipe.to_str().expect("text"));
     let arguments = [pid.as_str(), "-o", "json", "--output-file", path, "--force", "--duration", "30s"];
-    // With it, the reader may come late.
+    // With the capability, the reader may come late.
     let pidtap = Lacking::start("none", &arguments);
     pidtap.wait("said", "attached to");
     let mut reader = Command::new(AS_USER[0]).args(&AS_USER[1..]).arg("cat").arg(&pipe).stdout(Stdio::piped()).spawn();
@@ -193,7 +193,7 @@ fn a_pipe_of_another_user_needs_the_right_to_pass_over_modes() {
     assert!(said.contains("Permission denied"), "{said}");
 }
 
-/// Sets a filter with which some system calls fail, and executes the rest of its arguments.
+/// Installs a seccomp filter that makes some system calls fail, and executes the rest of its arguments.
 const WITHOUT_LANDLOCK: &str = "
 import ctypes, os, struct, sys
 code = lambda op, true, false, value: struct.pack('HBBI', op, true, false, value)
@@ -226,7 +226,7 @@ fn without_landlock_all_works_and_the_doctor_says_so() {
         assert!(output.status.success(), "{text} {}", String::from_utf8_lossy(&output.stderr));
         text
     };
-    // EPERM, ENOSYS: what container engines answer.
+    // EPERM and ENOSYS: the errors of container engines' filters.
     for error in [1, 38] {
         let text = doctor(Some(error));
         assert!(text.contains("Landlock         not used: "), "{text}");

@@ -1,4 +1,4 @@
-//! What each thread of pidtap may do while it traces, and that everything works with that.
+//! The privileges of each thread of pidtap while it traces. They suffice for everything.
 
 use std::{
     collections::BTreeMap,
@@ -25,10 +25,10 @@ const SYS_PTRACE: u64 = 1 << 19;
 const DAC_READ_SEARCH: u64 = 1 << 2;
 const SYS_ADMIN: u64 = 1 << 21;
 const BPF: u64 = 1 << 39;
-/// A user who is not root.
+/// An unprivileged user.
 const USER: u32 = 65_534;
 
-/// Each thread must keep what SECURITY.md says, and no more; `first` is what the first one keeps.
+/// Checks that each thread has exactly the privileges in SECURITY.md. `first` has those of the first thread.
 fn assert_confined(pid: u32, first: u64) -> BTreeMap<String, Privileges> {
     let expected = |name: &str| match name {
         "pidtap-probe" => SYS_PTRACE | DAC_READ_SEARCH | SYS_ADMIN,
@@ -39,7 +39,7 @@ fn assert_confined(pid: u32, first: u64) -> BTreeMap<String, Privileges> {
     let is_done = |threads: &BTreeMap<String, Privileges>| {
         threads.iter().all(|(name, thread)| thread.no_new && thread.permitted == expected(name))
     };
-    // The line `attached` comes while the last of them start.
+    // The last threads start while pidtap prints `attached`.
     let last = wait_for("all threads are confined", PATIENCE, || of_threads(pid).ok().filter(is_done));
     let threads = last.unwrap_or_else(|_| panic!("{:#?}", of_threads(pid)));
     for (name, thread) in &threads {
@@ -110,7 +110,7 @@ fn a_call_of_another_users_process_hangs_and_its_threads_are_looked_at() {
     assert_confined(trace.pid(), 0);
     tracee.say("go").expect("it waits");
     trace.wait_for_output(r#""kind":"hang""#).unwrap_or_else(|error| panic!("{error}: {}", trace.output()));
-    // Its system call and its wait channel are in files of its user's alone.
+    // Only its user may read the files with its system call and its wait channel.
     let looked = wait_for("a thread in a call", PATIENCE, || {
         let json = trace.output();
         (json.contains(r#""call":"recvfrom","wait_channel":""#) && json.contains(r#""reason":"not_served""#))
@@ -120,14 +120,14 @@ fn a_call_of_another_users_process_hangs_and_its_threads_are_looked_at() {
     trace.stop().expect("pidtap ends");
 }
 
-/// A folder that all may enter.
+/// A folder that every user may enter.
 fn folder_for_all() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("ours");
     folder
 }
 
-/// pidtap with screens on a process that works once, in a folder.
+/// pidtap with screens in a folder; the traced process works once.
 fn screens(folder: &Path, environment: &[(&str, &str)]) -> (Terminal, Tracee) {
     let (address, _log) = peer("127.0.0.1:0").expect("loopback");
     let mut tracee = Tracee::start(&["client", "plain", &address, "kinds", "1"]).expect("the tracee starts");
@@ -141,7 +141,7 @@ fn screens(folder: &Path, environment: &[(&str, &str)]) -> (Terminal, Tracee) {
     (terminal, tracee)
 }
 
-/// The process that has the terminal, below the `setsid` that started it.
+/// The process in the terminal: pidtap, below the `setsid` that started it.
 fn pidtap_below(pid: u32) -> u32 {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     if name.trim() == "pidtap" { pid } else { sleeper(pid).unwrap_or(pid) }
@@ -170,7 +170,7 @@ fn a_pager_has_no_privilege_and_files_are_saved_without_any() {
         assert_eq!((saved.uid(), saved.mode() & 0o777), (file_owner, 0o600));
 
         terminal.press_for("g\r", "── Request ──").expect("an exchange");
-        // One with a body, which is what a pager shows.
+        // An exchange with a body, for the pager.
         while !terminal.text().contains("POST /echo/") {
             let before = terminal.text();
             terminal.press("]").expect("keys");
@@ -195,7 +195,7 @@ fn a_pager_has_no_privilege_and_files_are_saved_without_any() {
 #[ignore = "needs root: `cargo xtask test live`"]
 fn opening_a_recording_as_root_needs_no_privilege() {
     let _guard = guard::live();
-    // A pipe that says nothing: the reader waits.
+    // No byte comes through the pipe: the reader waits.
     let mut command = Command::new(binary().expect("pidtap"));
     let name = "recordings/screen_busy.tap";
     let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("a committed recording");

@@ -1,4 +1,4 @@
-//! `pidtap demo` shows a real process, and takes its parts with it however it ends.
+//! `pidtap demo` traces real processes, and ends them under every kind of end.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use tracer_tests::{
 };
 
 fn children(pid: u32) -> Vec<u32> {
-    // Threads have children of their own in this list.
+    // Each thread has its own list of children.
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
     let lists = tasks.flatten().map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
     lists
@@ -48,7 +48,7 @@ fn demo_shows_failures_of_a_real_process_and_masks_secrets() {
     assert_eq!(report.summary.lost_events, 0);
 }
 
-/// Without a key: a chain with its backoff that ends in a give-up, with what the caller got; one that recovers; a call that
+/// Without a key, the demo shows a chain with its backoff that gives up, with the caller's response; a chain that recovers; a call that
 /// hangs, with its verdict.
 #[test]
 #[ignore = "needs root: `cargo xtask test live`"]
@@ -91,7 +91,7 @@ fn a_recording_that_has_no_room_ends_and_tracing_goes_on() {
     let _guard = guard::live();
     let folder = tempfile::tempdir().expect("a folder");
     let (recording, errors) = (folder.path().join("demo.tap"), folder.path().join("errors"));
-    // A limit of 16 blocks stands for a disk that is full: writing fails in the same way.
+    // Under a limit of 16 blocks, a write fails as on a full disk.
     let script = r#"ulimit -f 16; exec "$0" demo -o json --record "$1""#;
     let mut pidtap = Guarded::start(
         Command::new("sh")
@@ -120,7 +120,7 @@ fn a_recording_that_has_no_room_ends_and_tracing_goes_on() {
     assert_eq!(pidtap.wait(PATIENCE).expect("it ends").code(), Some(0), "{}", said());
     let summary: serde_json::Value = serde_json::from_str(&last).expect("a summary");
     assert!(summary["lost"]["recording"]["events"].as_u64().is_some_and(|lost| lost > 0), "{summary}");
-    // All the same was traced.
+    // The trace went on.
     assert_eq!((&summary["lost_events"], &summary["lost_bytes"]), (&0.into(), &0.into()), "{summary}");
     assert!(fs::read(&recording).expect("it is there") == recorded, "nothing was added or taken");
     let opened = Command::new(binary().expect("there is one"))

@@ -1,4 +1,4 @@
-//! What the command of `run` gets: the descriptors that it would have without pidtap, and not that of the results.
+//! The command of `run` inherits the descriptors that it has without pidtap, and not that of the results.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ struct Ended(Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        // The command is in its group, and ends with it.
+        // The command is in pidtap's process group.
         let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
         let _ = wait_for("the end of pidtap", PATIENCE, || self.0.try_wait().ok().flatten());
         let _ = self.0.kill();
@@ -29,7 +29,7 @@ impl Drop for Ended {
     }
 }
 
-/// pidtap with pipes for its outputs, tracing a command that waits; the links of both.
+/// Starts pidtap with pipes for its outputs and a command that waits. Returns the links of both.
 fn run(folder: &Path, options: &[&str]) -> anyhow::Result<(Ended, Links, Links)> {
     let child = Command::new(binary()?)
         .arg("run")
@@ -67,7 +67,7 @@ fn the_command_gets_no_descriptor_of_ours() {
             run(folder.path(), options).unwrap_or_else(|error| panic!("{options:?}: {error:?}"));
         let mut expected = inherited.clone();
         expected.insert(0, PathBuf::from("/dev/null"));
-        // Where results go to standard output, that is theirs alone.
+        // If the results go to standard output, the command does not have that pipe.
         expected.insert(1, own[&if results { 2 } else { 1 }].clone());
         expected.insert(2, own[&2].clone());
         assert_ne!(own[&1], own[&2]);
@@ -93,7 +93,7 @@ fn a_child_that_outlives_the_command_keeps_no_reader_waiting() {
             .spawn()
             .expect("it starts");
         let mut output = child.stdout.take().expect("a pipe");
-        // To its end, which comes with pidtap's although the child is there.
+        // Reads up to the end, which comes with pidtap's end although the child still runs.
         let reader = std::thread::spawn(move || {
             let mut text = String::new();
             output.read_to_string(&mut text).map(|_| text)

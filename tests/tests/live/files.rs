@@ -15,10 +15,10 @@ use tracer_tests::{
     guard, pipe,
 };
 
-/// Somebody who may do nothing.
+/// An unprivileged user.
 const NOBODY: u32 = 65_534;
 
-/// A folder of the attacker, and what root runs in it.
+/// A folder of the attacker, in which root runs pidtap.
 struct Attack {
     dir: Dir,
     tap: PathBuf,
@@ -38,7 +38,7 @@ impl Attack {
         self.dir.path("theirs").join(name)
     }
 
-    /// What the attacker does: a shell without any privilege.
+    /// Runs a script in a shell of the attacker.
     fn attacker(&self, script: &str) -> anyhow::Result<()> {
         let identity = [&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"];
         let status =
@@ -68,7 +68,7 @@ fn a_file_that_another_user_made_in_advance_gets_nothing() -> anyhow::Result<()>
     let mut theirs = File::open(&path)?;
     attack.pidtap(&path, &[])?.status(1)?.says(&["another user (uid 65534)", "--force"])?;
     assert_eq!(fs::metadata(&path)?.len(), 0);
-    // Replaced, not written to.
+    // pidtap replaces the file and does not write into it.
     attack.pidtap(&path, &["--force"])?.status(0)?;
     let mut read = Vec::new();
     theirs.read_to_end(&mut read)?;
@@ -94,7 +94,7 @@ fn a_link_of_another_user_is_not_followed() -> anyhow::Result<()> {
     assert_eq!((fs::metadata(&empty)?.len(), fs::metadata(&empty)?.mode() & 0o777), (0, 0o644));
     assert!(!attack.dir.path("missing").exists());
     assert_eq!(fs::read_dir(attack.dir.path("folder"))?.count(), 0);
-    // Root's own leads on.
+    // pidtap follows root's own link.
     symlink("folder", attack.dir.path("own"))?;
     attack.pidtap(&attack.dir.path("own/out"), &[])?.status(0)?;
     assert!(is_roots(&attack.dir.path("folder/out"))?);
@@ -125,7 +125,7 @@ fn disks_sockets_and_files_with_two_names_are_no_places_for_results() -> anyhow:
     let _guard = guard::live();
     let attack = Attack::new()?;
     let disk = attack.dir.path("disk");
-    // A number that no driver has.
+    // No driver has this number.
     if mknodat(CWD, &disk, FileType::BlockDevice, Mode::RUSR | Mode::WUSR, rustix::fs::makedev(240, 255)).is_ok() {
         attack.pidtap(&disk, &[])?.status(1)?.says(&["it is a disk", "--force"])?;
     }
@@ -139,14 +139,13 @@ fn disks_sockets_and_files_with_two_names_are_no_places_for_results() -> anyhow:
     Ok(())
 }
 
-/// Says to this program that it is the attacker, and where.
+/// Names the folder to the process that is the attacker.
 const FOLDER: &str = "PIDTAP_TEST_FOLDER";
-/// The name of the test, which starts itself again as the attacker.
+/// The name of the test, which is also the attacker's program.
 const SWAPS: &str = "files::a_swap_while_the_program_starts_leads_nowhere";
 
-/// Puts files of its own, and links to files of root, under the name that root is about to write, as fast as it can; and keeps its
-/// own open, to read what root would write. A byte in `turns` for each turn, of which each is six swaps; one in `hits` for
-/// each file that had something in it.
+/// Puts its own files, and links to root's files, under the name that root is about to write, in an endless loop. It keeps its own
+/// files open and reads them. The file `turns` gets a byte for each turn of six swaps, `hits` a byte for each file with content.
 fn swap(folder: &Path) -> anyhow::Result<()> {
     anyhow::ensure!(!rustix::process::geteuid().is_root(), "the attacker has no privilege");
     let (name, next) = (folder.join("out"), folder.join("next"));
@@ -167,7 +166,7 @@ fn swap(folder: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// The real program against the real attack. With `--nocapture` it tells the figures; `PIDTAP_TRIES` says how many tries there are.
+/// The real program under the real attack. `PIDTAP_TRIES` sets the number of tries.
 #[test]
 #[ignore = "needs root: `cargo xtask test live`"]
 fn a_swap_while_the_program_starts_leads_nowhere() -> anyhow::Result<()> {
@@ -179,7 +178,8 @@ fn a_swap_while_the_program_starts_leads_nowhere() -> anyhow::Result<()> {
     let attack = Attack::new()?;
     let (empty, full) = (attack.dir.write("empty", b"")?, attack.dir.write("full", b"keep")?);
     let before = fs::metadata(&empty)?;
-    // By a process of its own: what is open for writing in a child that another test forks cannot be executed (ETXTBSY).
+    // `cp` writes the copy. If this process wrote it, a child that another test forks meanwhile would hold it open for writing, and
+    // nobody could execute it (ETXTBSY).
     let program = attack.dir.path("attacker");
     let copied = Command::new("cp").arg(std::env::current_exe()?).arg(&program).status()?;
     anyhow::ensure!(copied.success(), "cp: {copied}");
@@ -236,7 +236,7 @@ fn who_is_not_root_writes_as_before() -> anyhow::Result<()> {
     run("empty", "")?;
     run("link/new", "")?;
     assert!(is_theirs("new")? && is_theirs("empty")? && is_theirs("folder/new")?);
-    // A folder that takes no new files, and a file that is there.
+    // A folder without write permission, and an existing file in it.
     attack.attacker(": > folder/old; chmod 500 folder")?;
     run("folder/old", "")?;
     run("folder/old", "--force")?;

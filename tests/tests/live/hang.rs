@@ -1,4 +1,4 @@
-//! Calls that hang, each for another reason, and what is said of them.
+//! Calls that hang for different reasons, and the verdict on each.
 
 use std::{
     io::{Read as _, Write as _},
@@ -31,7 +31,7 @@ fn address(program: &Program) -> String {
     format!("127.0.0.1:{}", program.ready)
 }
 
-/// Short, and still longer than the kernel takes to send again for the first time.
+/// A short threshold, and still longer than the kernel's first retransmission timeout.
 const AFTER: [&str; 2] = ["--hang-after", "500ms"];
 /// Longer than [`AFTER`].
 const PAST: Duration = Duration::from_millis(700);
@@ -41,7 +41,7 @@ fn attach(program: &Program, options: &[&str]) -> Tracer {
     Tracer::attach(&[program.pid()], &all).expect("pidtap attaches")
 }
 
-/// What a hang is, but for its numbers.
+/// A verdict without its numbers.
 #[derive(Debug, PartialEq, Eq)]
 struct Said<'a> {
     phase: &'a str,
@@ -64,7 +64,7 @@ fn hangs(report: &Report) -> Vec<&Incident> {
     report.incidents.iter().filter(|incident| incident.kind == "hang").collect()
 }
 
-/// The first hang, once pidtap has told of it.
+/// Waits for the first report of a hang, and ends the trace.
 fn first(trace: Tracer) -> (Incident, Outcome) {
     trace.wait_for_output(r#""kind":"hang""#).unwrap_or_else(|error| panic!("{error}: {}", trace.output()));
     let (report, json) = trace.stop_with_text().expect("pidtap ends");
@@ -75,7 +75,7 @@ fn first(trace: Tracer) -> (Incident, Outcome) {
     (incident, Outcome { report, json })
 }
 
-/// A client against a peer: attached before it begins.
+/// Traces a client that calls a peer. pidtap attaches before the call.
 pub(crate) fn client(mode: &str, peer: &str, options: &[&str]) -> (Incident, Outcome) {
     let peer = side("peer", peer, "");
     let mut target = side("client", mode, &address(&peer));
@@ -84,7 +84,7 @@ pub(crate) fn client(mode: &str, peer: &str, options: &[&str]) -> (Incident, Out
     first(trace)
 }
 
-/// The same, attached after it has hung for longer than [`AFTER`] in the kernel function `waits`.
+/// Traces a client that calls a peer. pidtap attaches after the call has hung for longer than [`AFTER`] in the kernel function `waits`.
 fn client_late(mode: &str, peer: &str, waits: &str, options: &[&str]) -> (Incident, Outcome) {
     let peer = side("peer", peer, "");
     let mut target = side("client", mode, &address(&peer));
@@ -103,7 +103,7 @@ fn hung_in(pid: u32, function: &str) {
     assert!(channel().contains(function), "it hangs on");
 }
 
-/// `doing` is `None` where pidtap does not query the threads: of an exchange that its peer must continue.
+/// Checks a verdict. `doing` is `None` if pidtap does not query the threads: the peer must continue the exchange.
 fn check(incident: &Incident, phase: &str, waiting_on: &str, reason: &str, doing: Option<&str>) {
     assert_eq!(said(incident), Said { phase, waiting_on, reason, doing }, "{incident:#?}");
     let age = incident.evidence["age_ms"].as_u64().expect("an age");
@@ -111,7 +111,7 @@ fn check(incident: &Incident, phase: &str, waiting_on: &str, reason: &str, doing
     assert_eq!(incident.evidence["result"], "ongoing");
 }
 
-/// Runs a scene with a recording, which must replay to the same.
+/// Runs a scene with a recording, which must replay to the same lines.
 fn recorded(name: &str, scene: impl FnOnce(&[&str]) -> (Incident, Outcome)) -> Incident {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("it.tap");
@@ -152,7 +152,7 @@ client_tests! {
 #[ignore = "needs root: `cargo xtask test live`"]
 fn peer_does_not_read() {
     let _guard = guard::live();
-    // Not kept: a recording of some megabytes that tells no more than its last lines.
+    // Without a recording, which would have megabytes of upload.
     let (incident, _) = client("upload", "never_reads", &[]);
     check(&incident, "send", "peer_host", "zero_window", Some("socket"));
 }
@@ -373,7 +373,7 @@ fn time_outs_of_the_client_are_told_and_that_they_are_the_same() {
     assert_eq!(closed.len(), 3, "{closed:?}");
     for incident in &closed {
         assert_eq!(incident.evidence["result"], "client_timeout");
-        // How much later than it wanted to it wakes depends on what else runs.
+        // Other load may delay the client's timer.
         let timeout = incident.evidence["timeout_ms"].as_u64().expect("a time");
         assert!((800..2_000).contains(&timeout), "{timeout}");
     }
@@ -381,7 +381,7 @@ fn time_outs_of_the_client_are_told_and_that_they_are_the_same() {
     assert!(most >= Some(2), "{closed:#?}");
 }
 
-/// A place where nobody answers; port 53 is what tells a name server, and the address is nobody else's.
+/// A name server that does not answer. pidtap recognises it by port 53; the address belongs to this test alone.
 fn mute_name_server(number: u32) -> (UdpSocket, String) {
     let id = std::process::id();
     let place = format!("127.{}.{}.{}:53", 1 + id % 250, id / 250 % 250, 10 + number);

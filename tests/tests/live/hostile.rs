@@ -1,10 +1,10 @@
-//! Processes that attack whoever looks at them.
+//! Processes that attack a program which inspects them.
 
 use std::process::{Command, Stdio};
 
 use tracer_tests::{child::Guarded, guard, tracer::binary};
 
-/// Declares some gigabytes of its memory to be its command line, as every process may.
+/// Declares gigabytes of its memory as its command line, which every process may do.
 const HUGE_COMMAND_LINE: &str = "
 import ctypes, struct
 libc = ctypes.CDLL(None, use_errno=True)
@@ -30,7 +30,7 @@ fn a_command_line_of_gigabytes_is_not_read() {
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", HUGE_COMMAND_LINE]);
     let process = Guarded::start(&mut command).expect("it starts");
     process.expect("ready").expect("a kernel with CONFIG_CHECKPOINT_RESTORE");
-    // Who read it all would need sixteen times as much as there is.
+    // The whole command line is sixteen times as large as the memory limit.
     let output = Command::new("prlimit")
         .arg("--data=536870912")
         .arg(binary().expect("pidtap"))

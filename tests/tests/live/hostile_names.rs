@@ -1,4 +1,4 @@
-//! A traced process in which everything has a hostile name, on every way from it to a terminal.
+//! A traced process with hostile names everywhere, on every way from it to a terminal.
 
 use std::{
     ffi::OsStr,
@@ -19,9 +19,9 @@ use tracer_tests::{
     tracer::binary,
 };
 
-/// The hostile process, and a folder for what is written.
+/// The hostile process, and a folder for files.
 struct Scene {
-    /// Its folder, where its program and its sockets are.
+    /// The folder of its program and its sockets.
     _hostile: Hostile,
     target: Guarded,
     folder: tempfile::TempDir,
@@ -33,7 +33,7 @@ impl Scene {
         let program = hostile.copy("/usr/bin/python3", NAMES[3])?;
         let sockets = hostile.path("f");
         fs::create_dir(&sockets)?;
-        // What its child executes.
+        // The program of its child.
         fs::copy("/bin/true", sockets.join(OsStr::from_bytes(NAMES[2])))?;
         let mut command = Command::new(program);
         command.arg(script("hostile.py")).arg(&sockets).args(NAMES.iter().map(|name| OsStr::from_bytes(name)));
@@ -51,7 +51,7 @@ impl Scene {
         self.folder.path().join(OsStr::from_bytes(name))
     }
 
-    /// Traces it until a call hangs; gives the results. All that was printed is harmless.
+    /// Traces the process until a call hangs. Checks that all output is harmless, and returns the results.
     fn traced(&mut self, what: &str, arguments: &[&OsStr]) -> anyhow::Result<String> {
         let (out, err) = (self.path(b"out"), self.path(b"err"));
         let mut command = Command::new(binary()?);
@@ -76,7 +76,7 @@ impl Scene {
         hangs.map(|()| results()).map_err(|error| error.context(String::from_utf8_lossy(&said).into_owned()))
     }
 
-    /// All screens of a program that runs in a terminal, and all that can be done there.
+    /// Visits every screen of pidtap in a terminal, and uses every function there.
     fn look_at_everything(what: &str, terminal: &mut Terminal) -> anyhow::Result<()> {
         terminal.wait_for("GET x/hang")?;
         terminal.press("g")?;
@@ -102,7 +102,7 @@ impl Scene {
             ("1", "[1 Overview]"),
             ("?", "Keys "),
             ("?", "[1 Overview]"),
-            // A filter that is none, and quotes it.
+            // An invalid filter, which the message quotes.
             ("/hx=\u{9b}\u{202e}", "^"),
             ("\x1b", "[1 Overview]"),
             ("s", "[1 Overview]"),
@@ -115,7 +115,7 @@ impl Scene {
         terminal.press("\x1b\x1bq")?;
         let status = terminal.end()?;
         ensure!(status.success(), "{what}: {status}: {}", terminal.text());
-        // What was said stands there now.
+        // The message is on the screen.
         check_terminal(what, terminal, &NAMES)
     }
 }
@@ -139,7 +139,7 @@ fn every_way() -> anyhow::Result<()> {
 
     let lines = scene.traced("lines", &[OsStr::new("attach"), pid, OsStr::new("-o"), OsStr::new("line")])?;
     ensure!(lines.contains("/named") && lines.contains(r"\x1b]0;hx"), "{lines}");
-    // By its name; into files of hostile names.
+    // Attaches by name, and writes into files with hostile names.
     let recording = scene.path(NAMES[4]);
     let arguments = [name, OsStr::new("-o"), OsStr::new("json"), OsStr::new("--record"), recording.as_os_str()];
     let results = scene.traced("json", &arguments)?;
@@ -175,7 +175,7 @@ fn in_terminals(scene: &mut Scene, recording: &Path, file: &Path) -> anyhow::Res
     terminal.wait_for("[1 Overview]")?;
     scene.works()?;
     Scene::look_at_everything("screens", &mut terminal)?;
-    // Lines, as a person sees them who redirects nothing.
+    // Lines on a terminal.
     let mut attach = Command::new(binary()?);
     attach.args(["attach", "-o", "line", "--hang-after", "1s", "--record"]).arg(file);
     attach.arg(scene.target.pid().to_string()).current_dir(scene.folder.path());
@@ -188,7 +188,7 @@ fn in_terminals(scene: &mut Scene, recording: &Path, file: &Path) -> anyhow::Res
     check_terminal("lines in a terminal", &terminal, &NAMES)
 }
 
-/// Commands of hostile names.
+/// Commands with hostile names.
 fn runs() -> anyhow::Result<()> {
     let hostile = Hostile::new()?;
     for name in NAMES {

@@ -1,4 +1,4 @@
-//! Attaching when things are under way.
+//! Attaching while connections and messages are in flight.
 
 use std::{io::Write as _, thread, time::Duration};
 
@@ -13,7 +13,7 @@ use tracer_tests::{
 
 use crate::support::{Outcome, Tracee, driver};
 
-/// A server tracee with one connection that has been used already.
+/// A server tracee with a used connection.
 fn used_connection() -> (Tracee, Client<std::net::TcpStream>) {
     let tracee = Tracee::start(&["server", "plain"]).expect("the tracee starts");
     let address = format!("127.0.0.1:{}", tracee.ready);
@@ -43,7 +43,7 @@ fn attach_in_the_middle_of_keep_alive() {
     compare(&after(scribe.log.exchanges()), &report, &Expectation::default()).expect("all is as it was, and whole");
 }
 
-/// Attaches when the tracee has read `begin` of a request, then sends `rest` and goes on with ordinary ones.
+/// Attaches after the tracee has read `begin` of a request. Then sends `rest`, and ordinary requests.
 fn attach_within(begin: &str, rest: &str, options: &[&str]) -> anyhow::Result<Outcome> {
     let (tracee, mut client) = used_connection();
     // A sleep on purpose: the kernel reports when a connection last sent and received in ticks of its timer (10 ms at most), and the
@@ -62,7 +62,7 @@ fn attach_within(begin: &str, rest: &str, options: &[&str]) -> anyhow::Result<Ou
     }
     let (mut report, json) = trace.stop_with_text()?;
     no_wrong_pair(&report)?;
-    // The one under way may be reported, as what it is.
+    // The exchange in flight may be reported, marked as joined late.
     let whole = report.exchanges.iter().filter(|exchange| exchange.quality == "whole").cloned().collect();
     let all = std::mem::replace(&mut report.exchanges, whole);
     let late: Vec<_> = all.iter().filter(|exchange| exchange.quality != "whole").collect();
@@ -72,26 +72,26 @@ fn attach_within(begin: &str, rest: &str, options: &[&str]) -> anyhow::Result<Ou
         ensure!(exchange.request.path.as_deref().is_none_or(|path| path == "/echo/middle"), "{exchange:?}");
         ensure!(exchange.response.as_ref().map(|response| response.status) == Some(200), "{exchange:?}");
     }
-    // Bodies beyond the limit of a recording are not compared.
+    // Bodies beyond the limit of the recording are not compared.
     let expectation = Expectation { digests: options.is_empty(), ..Expectation::default() };
     compare(&scribe.log.exchanges(), &report, &expectation).context("all that follows is whole")?;
     report.exchanges = all;
     Ok(Outcome { report, json })
 }
 
-/// For a recording too.
+/// Attaches within a body; `record` uses it, too.
 pub(crate) fn within_a_body(options: &[&str]) -> anyhow::Result<Outcome> {
     let head = "POST /echo/middle HTTP/1.1\r\nHost: truth.test\r\nContent-Length: 50\r\n\r\n";
     attach_within(&format!("{head}half of "), &"x".repeat(42), options)
 }
 
-/// Everything sent so far has left the tracee's receive queue: the kernel says so of the peer's socket.
+/// Waits until the tracee's receive queue is empty, by the kernel's list of sockets.
 fn wait_until_read(client: &Client<std::net::TcpStream>) -> anyhow::Result<()> {
     let port = client.stream.local_addr()?.port();
     tracer_tests::child::wait_for("the tracee reads", tracer_tests::child::PATIENCE, || {
         let table = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
         let end = format!(":{port:04X}");
-        // Of the tracee's socket: remote address, state, then `tx_queue:rx_queue`.
+        // A line has the tracee's remote address, the state, and `tx_queue:rx_queue`.
         let all = table.join("\n");
         let line = all.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|fields| {
             fields.get(2).is_some_and(|remote| remote.ends_with(&end))
@@ -123,7 +123,7 @@ fn attach_in_the_middle_of_a_body() {
 #[ignore = "needs root: `cargo xtask test live`"]
 fn attach_in_the_middle_of_a_large_body() {
     let _guard = guard::live();
-    // Longer than a connection that is no HTTP would get before it is left alone.
+    // Longer than the bytes after which pidtap ignores a connection without HTTP.
     let head = "POST /echo/middle HTTP/1.1\r\nHost: truth.test\r\nContent-Length: 2000005\r\n\r\n";
     attach_within(&format!("{head}begin"), &"x y\n".repeat(500_000), &[]).expect("nothing is mispaired or missed");
 }

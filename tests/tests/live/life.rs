@@ -1,4 +1,4 @@
-//! Processes that come, change and go while they are traced.
+//! Processes that start, exec and exit while they are traced.
 
 use tracer_tests::{
     child::PATIENCE,
@@ -42,7 +42,7 @@ fn target_exits_with_an_open_exchange() {
     let trace = Tracer::attach(&[tracee.pid()], &[]).expect("pidtap attaches");
     tracee.process.say("go").expect("it runs");
     assert_eq!(tracee.process.wait(PATIENCE).expect("it exits").code(), Some(7));
-    // With the last target, the trace is over.
+    // The trace ends with its last target.
     let report = trace.finish().expect("pidtap ends by itself");
     let truth = tracee.truth().expect("the log");
     agree(&truth, &all_of(&log, 2).expect("the peer's log"));

@@ -13,7 +13,7 @@ use tracer_tests::{
     tracer::binary,
 };
 
-/// What a shell says of its own limits: soft and hard.
+/// Prints a shell's own soft and hard limits.
 const SCRIPT: &str = "for limit in n s d v; do echo $limit $(ulimit -S$limit) $(ulimit -H$limit); done";
 
 fn run(limits: &[&str], words: &[&str]) -> Output {

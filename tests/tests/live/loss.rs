@@ -1,4 +1,4 @@
-//! What cannot be seen is counted; and pidtap itself may go away.
+//! Every missing byte is counted; and pidtap itself may be killed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use tracer_tests::{
 
 use crate::support::{Tracee, agree, all_of, driver, peer};
 
-/// A ring of some size under as much load as four threads make.
+/// Traces the load of four threads with a ring of this size.
 fn flood(ring_size: &str, each: &str) -> Report {
     let (address, log) = peer("127.0.0.1:0").expect("loopback");
     let mut tracee = Tracee::start(&["scene", "flood", &address, each]).expect("the tracee starts");
@@ -50,7 +50,7 @@ fn forced_loss_is_counted_and_shifts_nothing() {
     assert!(worse > 0, "loss shows in exchanges: {:?}", report.summary);
 }
 
-/// The same sums where nothing is lost: what the test believes to be on the wire is on the wire.
+/// The same sums without loss: they prove the test's own count of the bytes on the wire.
 #[test]
 #[ignore = "needs root: `cargo xtask test live`"]
 fn nothing_is_missing_where_nothing_is_lost() {
@@ -59,7 +59,7 @@ fn nothing_is_missing_where_nothing_is_lost() {
     assert_eq!((report.summary.lost_events, report.summary.lost_bytes), (0, 0));
 }
 
-/// Whatever is claimed whole is equal to the truth; nothing is invented; worse is said to be worse.
+/// Whole exchanges equal the truth, no exchange is invented, and all others are marked.
 fn no_lies(truth: &[Exchange], report: &Report) {
     let by_id: BTreeMap<&str, &Exchange> = truth.iter().map(|exchange| (exchange.id(), exchange)).collect();
     for exchange in &report.exchanges {
@@ -89,7 +89,7 @@ fn no_lies(truth: &[Exchange], report: &Report) {
     }
 }
 
-/// What the program moved is what was seen, which the recording has, plus what the summary says was lost. To the byte.
+/// The bytes that the program moved are the recorded bytes plus the lost bytes of the summary, exactly.
 fn missing_is_lost(truth: &[Exchange], report: &Report, recording: &Path) {
     let moved: u64 = truth.iter().map(wire_bytes).sum();
     let seen = captured(recording);
@@ -98,7 +98,7 @@ fn missing_is_lost(truth: &[Exchange], report: &Report, recording: &Path) {
     assert_eq!(causes, report.summary.lost_bytes, "by cause: {:?}", report.summary);
 }
 
-/// Bytes of sockets' streams that came through.
+/// Recorded bytes of streams.
 fn captured(recording: &Path) -> u64 {
     let file = std::fs::File::open(recording).expect("it was recorded");
     let mut reader = pidtap::recording::Reader::open(std::io::BufReader::new(file)).expect("a recording");
@@ -128,7 +128,7 @@ fn wire_bytes(exchange: &Exchange) -> u64 {
     request + response
 }
 
-/// What `peer::send_chunks` adds.
+/// The framing that `peer::send_chunks` adds.
 fn chunk_framing(mut bytes: u64) -> u64 {
     let mut size = 1;
     let mut framing = 0;
@@ -141,8 +141,8 @@ fn chunk_framing(mut bytes: u64) -> u64 {
     framing + "0;last\r\nX-Sum: 12345\r\n\r\n".len() as u64
 }
 
-/// One connection, one large body, a call larger than is captured: what is missing is counted to the byte, though no
-/// event is lost.
+/// One connection, one large body, and a call beyond the capture limit: the missing bytes are counted exactly, although no event is
+/// lost.
 #[test]
 #[ignore = "needs root: `cargo xtask test live`"]
 fn forced_truncation_is_exact() {
@@ -156,7 +156,7 @@ fn forced_truncation_is_exact() {
     assert_eq!(exchange.quality, "body_gap");
     let body = exchange.request.body.as_ref().expect("a body");
     assert_eq!(body.bytes, 1_000_000);
-    // 15 full pieces of 64 KiB and the rest, each with its first 4 KiB.
+    // 15 calls of 64 KiB and a shorter one; the first 4 KiB of each are captured.
     assert_eq!(body.missing, 1_000_000 - 16 * 4096, "{body:?}");
 }
 
@@ -179,14 +179,14 @@ fn kill_minus_nine_leaves_nothing_and_the_target_serves_on() {
         }
         client.exchange(&Plan::get(format!("/get/100/k{number}"))).expect("the target serves on");
     }
-    // The kernel frees programs a moment after their last user.
+    // The kernel frees a program a moment after its last reference.
     let left = || programs().into_iter().filter(|id| ours.contains(id)).collect::<Vec<_>>();
     wait_for("no program is left", PATIENCE, || left().is_empty().then_some(()))
         .expect("nothing is left in the kernel");
     agree(&scribe.log.exchanges(), &tracee.truth_of(3000).expect("the log"));
 }
 
-/// Ids of the programs that a process holds, by itself or through a link.
+/// Ids of the eBPF programs that a process holds, directly or through a link.
 fn programs_of(pid: u32) -> BTreeSet<u64> {
     let folder = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("it runs");
     folder
@@ -195,7 +195,7 @@ fn programs_of(pid: u32) -> BTreeSet<u64> {
         .collect()
 }
 
-/// Ids of all loaded programs.
+/// Ids of all loaded eBPF programs.
 fn programs() -> BTreeSet<u64> {
     let output = Command::new("bpftool").args(["prog", "show", "--json"]).output().expect("bpftool is installed");
     let all: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("bpftool speaks JSON");

@@ -1,4 +1,4 @@
-//! Every way to move bytes through a socket, as client and as server.
+//! Every system call that moves bytes through a socket, as client and as server.
 
 use tracer_tests::{
     compare::{Expectation, compare},
@@ -64,7 +64,7 @@ modes! {
     client_mixed server_mixed "mixed"
 }
 
-/// Bytes that user space never held: lengths are right, and nothing is claimed whole.
+/// Bytes that were never in user space: their lengths are right, and no exchange is marked whole.
 fn unseen_bodies(mode: &str, request_gap: bool, response_gap: bool) {
     let _guard = guard::live();
     let expectation = Expectation { quality: None, nothing_lost: true, digests: false };

@@ -1,4 +1,4 @@
-//! Results, recording and messages never share a file, whatever names they are given.
+//! Results, recording and messages never share a file under any names.
 
 use std::{
     fs,
@@ -7,7 +7,7 @@ use std::{
 
 use tracer_tests::{guard, tracer::binary};
 
-/// Runs a line of shell; `$P` is pidtap that attaches to a process and ends at once.
+/// Runs a shell command, in which `$P` is a pidtap that attaches to a process and ends at once.
 fn shell(script: &str) -> (Output, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir(folder.path().join("sub")).expect("ours");

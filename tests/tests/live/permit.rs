@@ -1,4 +1,4 @@
-//! A pidtap whose file has capabilities, started by a user who is not root: whose processes it traces.
+//! A pidtap with file capabilities, started by an unprivileged user: it traces processes of that user alone.
 
 use std::{
     ffi::OsStr,
@@ -14,12 +14,12 @@ use tracer_tests::{child::Guarded, guard, tracer::binary};
 
 use crate::support::{peer, tracee_path};
 
-/// `nobody`; on every system.
+/// The user `nobody`.
 const USER: &str = "65534";
-/// `setpriv` to that user, without groups.
+/// The command that becomes that user, without groups.
 const AS_USER: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 
-/// A folder that all may enter, with a pidtap in it that has capabilities.
+/// A folder that every user may enter, with a pidtap that has file capabilities.
 struct Granted(tempfile::TempDir);
 
 impl Granted {
@@ -36,7 +36,8 @@ impl Granted {
         self.0.path()
     }
 
-    /// By another process: what this one has open for writing, a child that another test forks has open too (ETXTBSY).
+    /// Copies the program by `cp`. If this process wrote the copy, a child that another test forks meanwhile would hold it open for
+    /// writing, and nobody could execute it (ETXTBSY).
     fn copy(&self, from: &Path, name: &str, mode: u32) -> anyhow::Result<PathBuf> {
         let path = self.path().join(name);
         ensure!(Command::new("cp").arg(from).arg(&path).status()?.success(), "cannot copy {}", from.display());
@@ -44,14 +45,14 @@ impl Granted {
         Ok(path)
     }
 
-    /// What `setcap` writes: `struct vfs_cap_data` of revision 2, effective.
+    /// The attribute that `setcap` writes: `struct vfs_cap_data` of revision 2, effective.
     fn grant(program: &Path, capabilities: u64) -> anyhow::Result<()> {
         let words = [0x0200_0001, capabilities as u32, 0, (capabilities >> 32) as u32, 0];
         let value: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
         setxattr(program, "security.capability", &value, XattrFlags::empty()).context("no file capabilities here")
     }
 
-    /// pidtap as the user.
+    /// A pidtap command as the user.
     fn run(&self, arguments: &[&OsStr]) -> anyhow::Result<Output> {
         let mut command = Command::new(AS_USER[0]);
         command.args(&AS_USER[1..]).arg(self.path().join("pidtap")).args(arguments);
@@ -62,7 +63,7 @@ impl Granted {
         self.run(&[target, "-o", "json", "--duration", "300ms"].map(OsStr::new))
     }
 
-    /// A process that waits, as the user or as root.
+    /// A waiting process of the user or of root.
     fn waiting(&self, name: &str, as_user: bool) -> anyhow::Result<Guarded> {
         let path = self.path().join(name);
         if !path.exists() {
@@ -74,7 +75,7 @@ impl Granted {
         } else {
             command.arg("--clear-groups");
         }
-        // It says a line once it is what it is to be.
+        // The line says that the process has its identity.
         let mut process = Guarded::start(command.arg(&path))?;
         process.say("ready")?;
         process.expect("ready")?;
@@ -101,13 +102,13 @@ fn a_user_traces_own_processes_and_no_others() {
     let output = granted.run(&["doctor".as_ref(), roots.pid().to_string().as_ref()]).expect("it runs");
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     assert!(!String::from_utf8_lossy(&output.stdout).contains("its own: "), "nothing is looked at: {output:?}");
-    // Nor by the command with which the doctor starts itself.
+    // Nor by the command with which the doctor starts itself again.
     for (process, expected) in [(&roots, false), (&own, true)] {
         let pid = process.pid().to_string();
         let output = granted.run(&["search-executable", &pid].map(OsStr::new)).expect("it runs");
         assert_eq!((output.status.success(), !output.stdout.is_empty()), (expected, expected), "{output:?}");
     }
-    // A name means those that may be traced.
+    // A name selects only the permitted processes.
     let output = granted.attach("pidtap-test-cat").expect("it runs");
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let json = String::from_utf8_lossy(&output.stdout);
@@ -116,7 +117,7 @@ fn a_user_traces_own_processes_and_no_others() {
     assert!(said(&output).contains("1 of `pidtap-test-cat` are not traced"), "{}", said(&output));
 }
 
-/// Calls itself by bytes that are no text, and by what looks like another line.
+/// Sets a name of bytes that are not UTF-8, and one that looks like another line.
 const ODD_NAME: &str = "
 import ctypes
 ctypes.CDLL(None).prctl(15, b'\\xff)\\nUid:\\t0\\xfe', 0, 0, 0)
@@ -149,11 +150,11 @@ fn a_setuid_program_is_traced_no_further() {
     for (name, mode) in [("plain", 0o755), ("setuid", 0o4755), ("setgid", 0o2755), ("capable", 0o755)] {
         let path = granted.copy(Path::new(tracee_path()), name, mode).expect("a copy");
         if name == "capable" {
-            // cap_net_bind_service+ep, as servers have that are no root's.
+            // cap_net_bind_service+ep, the capability of servers without root.
             Granted::grant(&path, 1 << 10).expect("file capabilities");
         }
     }
-    // The ids say which call is whose.
+    // The ids tell the calls of the processes apart.
     let call = |name: &str, id: u32| format!("printf 'go\\n' | TRUTH=/dev/null ./{name} scene one {address} {id}");
     let script = [call("setuid", 601), call("setgid", 602), call("capable", 604), call("plain", 603)].join("; ");
     for (options, follow) in [(&[][..], "with"), (&["--no-follow"], "without")] {
@@ -175,7 +176,7 @@ fn a_setuid_program_is_traced_no_further() {
     }
 }
 
-/// pidtap attaches as a user, in a mount namespace where `/etc` holds nothing but what the shell command `make` puts there.
+/// Attaches as a user, in a mount namespace whose `/etc` holds only the files that the shell command `make` creates.
 fn configured(granted: &Granted, make: &str, pid: u32) -> Output {
     let script = format!(
         "umask 022 && mount -t tmpfs none /etc && {make} && exec timeout -s KILL 60 {} ./pidtap {pid} -o json --duration 300ms",

@@ -25,10 +25,10 @@ use crate::support::{Tracee, peer};
 
 /// The longest time from a signal to the end, with a reader that takes nothing.
 const BOUND: Duration = Duration::from_secs(20);
-/// Exchanges with a body of a megabyte each: more than pipes and queues take.
+/// Exchanges, each with a body of a megabyte: more than pipes and queues hold.
 const EACH: &str = "40";
 
-/// A process that will make its exchanges, and a pipe for pidtap's results or recording.
+/// A process that waits before its exchanges, and a pipe for pidtap's results or recording.
 struct Scene {
     folder: TempDir,
     pipe: PathBuf,
@@ -50,7 +50,7 @@ impl Scene {
         self.folder.path().join(name)
     }
 
-    /// pidtap, attached, with its results in the pipe.
+    /// Attaches pidtap, with its results in the pipe.
     fn trace(&self, options: &[&str]) -> Child {
         let mut child = Command::new(binary().expect("pidtap"))
             .args([&self.tracee.pid().to_string(), "-o", "json", "--body-limit", "2MiB", "--output-file"])
@@ -68,7 +68,7 @@ impl Scene {
         child
     }
 
-    /// pidtap, attached, with its recording in the pipe.
+    /// Attaches pidtap, with its recording in the pipe.
     fn record(&self) -> Tracer {
         Tracer::attach(&[self.tracee.pid()], &["--record", &self.pipe.to_string_lossy()]).expect("pidtap attaches")
     }
@@ -112,7 +112,7 @@ fn a_recording_that_nobody_reads_makes_nobody_deaf() {
         scene.tracee.work().expect("the tracee works");
         let begin = Instant::now();
         kill_process(Pid::from_raw(trace.pid() as i32).expect("a process"), signal).expect("it runs");
-        // What it saw is complete: only the recording has no reader.
+        // The report is complete: only the recording has no reader.
         let report = trace.finish().expect("pidtap ends well");
         assert!(begin.elapsed() < BOUND, "{:?}", begin.elapsed());
         assert_eq!((report.exchanges.len(), report.summary.lost_events), (40, 0), "{:?}", report.summary);
@@ -129,7 +129,7 @@ fn a_reader_of_the_results_who_stops_halts_neither_recording_nor_time() {
     let mut child = scene.trace(&["--record", &*tap.to_string_lossy(), "--duration", "5s"]);
     let begin = Instant::now();
     scene.tracee.work().expect("the tracee works");
-    // On a slow machine it is not done within the trace.
+    // On a slow machine the trace ends before the exchanges do.
     let is_all_seen = begin.elapsed() < Duration::from_secs(4);
     let status = ends_in_time(&mut child);
     let said = scene.errors();

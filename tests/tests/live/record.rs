@@ -1,7 +1,7 @@
-//! Recordings: what is recorded replays to what was printed live, byte for byte, for every kind of scene.
+//! Recordings of every kind of scene replay to the lines that were printed live, byte for byte.
 //!
-//! With `PIDTAP_RECORDINGS` set to a folder, each scene's recording and its lines are left there: this is how the
-//! committed ones are made (`cargo xtask record`). Each run is compared with the ground truth first.
+//! If `PIDTAP_RECORDINGS` names a folder, each scene leaves its recording and its lines there: `cargo xtask record` makes the committed
+//! ones. Each run is compared with the ground truth first.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::{
     support::{Outcome, Tracee, all_of, peer, trace_client_with},
 };
 
-/// Runs a scene with a recording, replays it with the real program, and keeps it where it shall be kept.
+/// Runs a scene with a recording, replays it with the real program, and keeps it if requested.
 fn record(name: &str, scene: impl FnOnce(&Path) -> anyhow::Result<Outcome>) {
     let _guard = guard::live();
     let folder = tempfile::tempdir().expect("a folder");
@@ -64,7 +64,7 @@ fn nginx_proxied() {
     record("nginx_proxied", |path| nginx(Nginxs::Proxied, little(path)));
 }
 
-/// Scenes of the tracee in the client's role.
+/// A scene with the tracee as client.
 fn tracee(name: &str, args: &[&str], expectation: &Expectation<'_>) {
     record(name, |path| {
         let path = path.to_string_lossy();
@@ -147,7 +147,7 @@ fn gives_up() {
     tracee("gives_up", &["scene", "give-up", "ADDRESS"], &WHOLE);
 }
 
-/// Scenes whose truth is not that of a log alone; those are compared by live tests of their own.
+/// A scene whose truth is more than a log. Other live tests compare it.
 fn scene(name: &str, args: &[&str], count: usize, options: &[&str]) {
     record(name, |path| {
         let (address, log) = peer("127.0.0.1:0")?;

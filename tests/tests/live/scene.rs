@@ -1,4 +1,4 @@
-//! Connections handed around, families of addresses, framing, and bytes that are no HTTP.
+//! Connections that processes share, address families, framing, and bytes other than HTTP.
 
 use tracer_tests::{
     compare::{Expectation, compare},
@@ -153,7 +153,7 @@ fn peer_resets_mid_body() {
     assert_eq!(report.exchanges.len(), truth.len());
     for exchange in &report.exchanges {
         assert_eq!(exchange.outcome, "reset", "{exchange:?}");
-        // What the peer sent before the RST may have been thrown away by the kernel; what was read is a part of it.
+        // The kernel may discard bytes that the peer sent before the RST: the tracee read a part of them.
         if let Some(response) = &exchange.response {
             assert!(response.body.bytes <= 1000, "{exchange:?}");
             assert_eq!(response.status, 200);

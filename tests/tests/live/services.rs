@@ -1,6 +1,6 @@
-//! Real servers and clients, each against a peer that logs what was on the wire.
+//! Real servers and clients, each with a peer that logs the bytes on the wire.
 //!
-//! Each scene is run twice: here with volume, and by `record` with a little, which becomes a committed recording.
+//! Each scene runs twice: here with many exchanges, and in `record` with few, for a committed recording.
 
 use std::{path::Path, thread};
 
@@ -16,12 +16,12 @@ use tracer_tests::{
 
 use crate::support::{Outcome, agree, all_of, driver, peer};
 
-/// How a scene is run.
+/// The size of a scene, and its recording.
 #[derive(Clone, Copy)]
 pub(crate) struct Setting<'a> {
     pub(crate) connections: usize,
     pub(crate) each: usize,
-    /// Recording to write.
+    /// The recording to write.
     pub(crate) record: Option<&'a Path>,
 }
 
@@ -31,7 +31,7 @@ impl Setting<'_> {
     pub(crate) fn attach(&self, pids: &[u32]) -> anyhow::Result<Tracer> {
         let path = self.record.map(|path| path.to_string_lossy().into_owned());
         match &path {
-            // As short as a default trace keeps them, so that `open` with default limits shows the same.
+            // The default limit, so that `open` with default limits gives the same lines.
             Some(path) => Tracer::attach(pids, &["--body-limit", "64KiB", "--record", path]),
             None => Tracer::attach(pids, &[]),
         }
@@ -43,7 +43,7 @@ fn stop(trace: Tracer) -> anyhow::Result<Outcome> {
     Ok(Outcome { report, json })
 }
 
-/// Requests that every server here answers, with and without bodies, on kept-alive connections.
+/// Requests that every server answers, with and without bodies, on kept-alive connections.
 fn drive(address: &str, setting: Setting<'_>, chunked_requests: bool) -> anyhow::Result<Vec<Exchange>> {
     let scribe = driver();
     thread::scope(|scope| {
@@ -124,7 +124,7 @@ pub(crate) fn go_client(setting: Setting<'_>) -> anyhow::Result<Outcome> {
     client(|args| Program::start(go()?.arg("client").args(args)), setting)
 }
 
-/// What nginx is asked for.
+/// The resources of nginx.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Nginxs {
     Small,
@@ -173,13 +173,13 @@ pub(crate) fn nginx(what: Nginxs, setting: Setting<'_>) -> anyhow::Result<Outcom
         truth.extend(all_of(&log, count)?);
     }
     let outcome = stop(trace)?;
-    // sendfile: the bytes of the body are nowhere in user space.
+    // sendfile: the bytes of the body never are in user space.
     let (quality, digests) = if what == Nginxs::Large { ("body_gap", false) } else { ("whole", true) };
     compare(&truth, &outcome.report, &Expectation { quality: Some(quality), nothing_lost: true, digests })?;
     Ok(outcome)
 }
 
-/// nginx's own log tells the same as the driver's.
+/// Checks that nginx's own log equals the driver's.
 fn check_access_log(nginx: &Nginx, truth: &[Exchange], what: Nginxs) -> anyhow::Result<()> {
     let mut log = nginx.log(truth.len())?;
     log.sort();
@@ -193,7 +193,7 @@ fn check_access_log(nginx: &Nginx, truth: &[Exchange], what: Nginxs) -> anyhow::
                 == (&exchange.request.target, &exchange.request.method, response.status),
             "{access:?} is not {exchange:?}"
         );
-        // What is proxied in chunks is counted with their framing.
+        // nginx counts the framing of proxied chunks, too.
         ensure!(what == Nginxs::Proxied || access.bytes == response.body.bytes, "{access:?} is not {exchange:?}");
         let id = response.headers.iter().flatten().rev().find(|(name, _)| name == "X-Request-Id");
         if let Some((_, id)) = id {

@@ -1,4 +1,4 @@
-//! pidtap traces the shell that it was started from.
+//! pidtap traces the shell that started it.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use tracer_tests::{guard, tracer::binary};
 
 use crate::support::peer;
 
-/// What somebody types: pidtap for this shell, then a call, then the end.
+/// The typed lines: pidtap for this shell, a call, the end.
 const SCRIPT: &str = r#"
 # Waits with builtins alone: a program would be a child of the shell as well.
 exec {never}<> <(:)
@@ -35,7 +35,7 @@ fn shell(starter: &str) {
     let (address, _log) = peer("127.0.0.1:0").expect("loopback");
     let folder = tempfile::tempdir().expect("a folder");
     let sudo = folder.path().join("sudo");
-    // Like the real one in what counts: a process of this name, between the shell and pidtap.
+    // A stand-in for sudo: a process of this name between the shell and pidtap.
     fs::write(&sudo, "#!/bin/sh\n\"$@\"\n").expect("ours");
     fs::set_permissions(&sudo, fs::Permissions::from_mode(0o755)).expect("ours");
     let output = Command::new("bash")

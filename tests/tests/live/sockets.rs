@@ -15,7 +15,7 @@ use tracer_tests::{
     tracer::Tracer,
 };
 
-/// Traces the program without its children, which are the other side.
+/// Traces the program without its children, which are the peer.
 fn trace(arguments: &[&str]) -> anyhow::Result<Report> {
     let mut program = Program::start(python("sockets.py").args(arguments))?;
     let trace = Tracer::attach(&[program.pid()], &["--no-follow"])?;
@@ -91,8 +91,8 @@ fn unix_sockets_have_their_path() {
     }
 }
 
-/// However connections end, none of them stays open; and that rests on what the probes tell, not on a later look at all
-/// connections (which mends what was lost).
+/// No connection stays open after any kind of end. The probes' events alone show that, without a later query of all connections, which
+/// corrects losses.
 #[test]
 #[ignore = "needs root: `cargo xtask test live`"]
 fn connections_that_are_over_do_not_stay_open() {
@@ -107,7 +107,7 @@ fn connections_that_are_over_do_not_stay_open() {
     assert_eq!(left_open(&path), Vec::<String>::new());
 }
 
-/// The connections that are open before the end of a recording, by what the probes told.
+/// The open connections before the end of a recording, by the probes' events alone.
 fn left_open(path: &std::path::Path) -> Vec<String> {
     let mut reader = Reader::open(File::open(path).expect("it is there")).expect("it is a recording");
     let mut engine = Engine::new(EngineOptions::default());
@@ -120,7 +120,7 @@ fn left_open(path: &std::path::Path) -> Vec<String> {
         }
         while engine.poll().is_some() {}
     }
-    // What ends is given a moment for events that come late.
+    // The engine waits a moment for late events before it ends a connection.
     let mut tick = last.expect("it is whole");
     for _ in 0..2 {
         tick.header.time_ns += 2_000_000_000;

@@ -1,4 +1,4 @@
-//! What every live test does: a tracee, its peer, pidtap, and three logs that must agree.
+//! Shared code of the live tests: a tracee, its peer, pidtap, and three logs that must agree.
 
 use std::{
     ffi::OsStr,
@@ -32,7 +32,7 @@ accepted.recv(100)
 client.recv(10)
 ";
 
-/// What pidtap said, and its lines as they were.
+/// pidtap's report, and its JSON lines.
 pub(crate) struct Outcome {
     pub(crate) report: Report,
     pub(crate) json: String,
@@ -77,7 +77,7 @@ pub(crate) fn driver() -> Scribe {
     Scribe { log: Log::new(), for_other_side: true }
 }
 
-/// What the peer wrote down, once it is as much as the tracee did.
+/// Waits until the peer's log has as many exchanges as the tracee's, and returns them.
 pub(crate) fn all_of(log: &Log, count: usize) -> anyhow::Result<Vec<Exchange>> {
     wait_for(&format!("{count} exchanges in the peer's log"), PATIENCE, || {
         let exchanges = log.exchanges();
@@ -85,7 +85,7 @@ pub(crate) fn all_of(log: &Log, count: usize) -> anyhow::Result<Vec<Exchange>> {
     })
 }
 
-/// Both sides' logs must tell the same, or the ground is no ground.
+/// Checks that the logs of both sides agree.
 pub(crate) fn agree(one: &[Exchange], other: &[Exchange]) {
     let sorted = |exchanges: &[Exchange]| {
         let mut exchanges = exchanges.to_vec();
@@ -102,7 +102,7 @@ pub(crate) fn agree(one: &[Exchange], other: &[Exchange]) {
     }
 }
 
-/// Not every program knows all: its addresses, header lists and trailers; digests of what it moved without holding it.
+/// Removes facts that the log of `one` lacks: addresses, header lists and trailers, digests of bytes that were never in its memory.
 fn forget_what_is_unknown(one: &Exchange, other: &mut Exchange) {
     if one.local.is_empty() {
         other.local.clear();
@@ -127,12 +127,12 @@ fn forget_what_is_unknown(one: &Exchange, other: &mut Exchange) {
     }
 }
 
-/// Traces a client tracee against a peer at `listen`; compares the logs with each other and with pidtap's.
+/// Traces a client tracee with a peer at `listen`. Compares the logs with each other and with pidtap's report.
 pub(crate) fn trace_client(args: &[&str], listen: &str, expectation: &Expectation<'_>) -> anyhow::Result<Report> {
     Ok(trace_client_with(args, listen, expectation, &[])?.report)
 }
 
-/// The same with options of pidtap's.
+/// The same with options for pidtap.
 pub(crate) fn trace_client_with(
     args: &[&str],
     listen: &str,

@@ -1,4 +1,4 @@
-//! A session with the demo in a real terminal: what a person does who wants to know what is wrong.
+//! A user's session with the demo in a real terminal, from the overview to a copied command.
 
 use std::ffi::OsStr;
 
@@ -9,7 +9,7 @@ use tracer_tests::{
     tracer::binary,
 };
 
-/// Rows of exchanges: those with a direction.
+/// Rows of exchanges, which have a direction.
 fn exchanges(screen: &str) -> Vec<&str> {
     screen.lines().filter(|line| line.contains("→ ") || line.contains("← ")).collect()
 }
@@ -23,11 +23,11 @@ fn a_person_finds_out_what_is_wrong_with_the_demo() {
 
 fn session() -> anyhow::Result<()> {
     let program = binary()?;
-    // What comes after it in the same window sees the terminal that it leaves.
+    // The command after it in the same window shows the restored terminal.
     let script = r#""$0" demo -o tui; echo "left with $?"; exec cat"#;
     let tmux = Tmux::start((160, 45), &[OsStr::new("sh"), OsStr::new("-c"), OsStr::new(script), program.as_os_str()])?;
 
-    // Without a key: who is traced, that nothing was lost, a retry with its count-down, a call that hangs.
+    // Without a key, the screen shows the targets, no loss, a retry with its countdown, and a call that hangs.
     let first = tmux.wait_for(&["pidtap payments (", "lost 0", "[1 Overview]", "▲ retry", "next in", "▲ hang"])?;
     assert!(first.contains("going on") && exchanges(&first).len() > 5, "{first}");
     assert!(first.contains("/v1/settlements") && first.contains("/v1/charges"), "{first}");
@@ -40,7 +40,7 @@ fn session() -> anyhow::Result<()> {
     tmux.presses("Escape")?;
     tmux.wait_for(&["[1 Overview]"])?;
 
-    // Back to the calls: only those that failed at the gateway.
+    // Back to the calls: only failures at the gateway.
     tmux.types("i")?;
     tmux.types("/status=503 host~gateway")?;
     tmux.presses("Enter")?;
@@ -51,7 +51,7 @@ fn session() -> anyhow::Result<()> {
     })?;
     assert!(failed.contains("gateway.internal"), "{failed}");
 
-    // One of them, and its copy as a command.
+    // One call, and its copy as a command.
     tmux.presses("Enter")?;
     let exchange = tmux.wait_for(&["── Request ──", "── Response ──", "POST /v1/charges HTTP/1.1", "503", "Host"])?;
     assert!(exchange.contains("***") && !exchange.contains("not-a-real-token"), "secrets are masked: {exchange}");

@@ -1,4 +1,4 @@
-//! As which user `pidtap run` starts a command.
+//! The user of the command that `pidtap run` starts.
 
 use std::{
     fs,
@@ -8,16 +8,16 @@ use std::{
 
 use tracer_tests::{guard, tracer::binary};
 
-/// What a command prints of itself.
+/// The command's own view of its identity.
 const SCRIPT: &str = "grep -E '^(Uid|Gid|Groups|CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs):' /proc/self/status; \
                       echo home=$HOME user=$USER logname=$LOGNAME kept=$KEPT; touch made";
 
 struct Ran {
-    /// What it printed, blanks made one.
+    /// Its output, with single blanks.
     output: String,
     said: String,
     status: Option<i32>,
-    /// Who owns the file that it made.
+    /// The owner of the file that it created.
     owner: Option<(u32, u32)>,
 }
 
@@ -46,7 +46,7 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     }
 }
 
-/// All four ids, and no capability in any set; a setuid program that it starts still works.
+/// The command has all four ids of the user, and no capability in any set. A setuid program that it starts still works.
 fn assert_is(ran: &Ran, uid: u32, gid: u32) {
     assert_eq!(ran.status, Some(0), "{}", ran.said);
     for (name, id) in [("Uid", uid), ("Gid", gid)] {
@@ -68,7 +68,7 @@ fn under_sudo_the_command_is_its_callers() {
     assert_is(&ran, 65534, 65534);
     assert!(ran.said.contains("runs as nobody (user 65534), who called sudo; `--user root`"), "{}", ran.said);
     assert!(ran.output.contains("user=nobody logname=nobody") && !ran.output.contains("home=/root"), "{}", ran.output);
-    // A user whom the database does not know.
+    // A user without an entry in the database.
     let ran = run(&[], &[("SUDO_UID", "43210"), ("SUDO_GID", "54321"), ("HOME", "/root")]);
     assert_is(&ran, 43210, 54321);
     assert!(ran.output.contains("Groups: 54321\n") && ran.output.contains("home=/ user=43210"), "{}", ran.output);
@@ -83,10 +83,10 @@ fn a_user_can_be_named() {
         assert_is(&ran, 65534, 65534);
         assert!(ran.said.contains("`sh` runs as nobody (user 65534)\n"), "{}", ran.said);
     }
-    // Under sudo, root has to be named; then nothing changes.
+    // Under sudo, root must be requested by name, and the identity stays.
     let ran = run(&["--user", "root"], &[("SUDO_UID", "65534"), ("SUDO_GID", "65534")]);
     assert!(ran.output.contains("Uid: 0 0 0 0\n") && !ran.said.contains("runs as"), "{} {}", ran.output, ran.said);
-    // Without sudo, root is who it is.
+    // Without sudo, the command runs as root.
     for environment in [&[][..], &[("SUDO_UID", "0"), ("SUDO_GID", "0")]] {
         let ran = run(&[], environment);
         assert!(ran.output.contains("Uid: 0 0 0 0\n") && !ran.said.contains("runs as"), "{} {}", ran.output, ran.said);
@@ -114,25 +114,25 @@ fn variables_that_sudo_does_not_set_together_are_not_believed() {
     let _guard = guard::live();
     let user = [("SUDO_UID", "65534"), ("SUDO_GID", "65534")];
     for (odd, reason) in [
-        // Of another user, of none, of root; names that end early or are none.
+        // Ids of another user, of no user, and of root; names that are cut or invalid.
         (&[user[0], user[1], ("SUDO_USER", "root")][..], "is user 0"),
         (&[user[0], user[1], ("SUDO_USER", "no-such-user")], "is no user"),
         (&[user[0], user[1], ("SUDO_USER", "")], "is no user"),
         (&[("SUDO_UID", "0"), ("SUDO_GID", "0"), ("SUDO_USER", "nobody")], "is user 65534"),
         (&[("SUDO_UID", "43210"), ("SUDO_GID", "43210"), ("SUDO_USER", "root")], "is user 0"),
-        // A group that the user is not in: root's first of all.
+        // A group without the user: root's above all.
         (&[user[0], ("SUDO_GID", "0")], "is not in group 0"),
         (&[user[0], ("SUDO_GID", "54321")], "is not in group 54321"),
         (&[("SUDO_UID", "43210"), ("SUDO_GID", "0")], "SUDO_GID is root's"),
         (&[("SUDO_UID", "43210")], "SUDO_GID is missing"),
-        // Half of it: the command would run as root, without a word.
+        // Half of the variables: the command must not run as root without a message.
         (&[user[1]], "SUDO_UID is missing"),
         (&[("SUDO_USER", "nobody")], "SUDO_UID is missing"),
     ] {
         let ran = run(&[], odd);
         assert_eq!((ran.status, ran.owner), (Some(2), None), "{odd:?}: {}", ran.said);
         assert!(ran.said.contains(reason) && ran.said.contains("--user NAME"), "{odd:?}: {}", ran.said);
-        // Who says it is not asked any further.
+        // An explicit user needs no variables.
         let ran = run(&["--user", "nobody"], odd);
         assert_is(&ran, 65534, 65534);
     }

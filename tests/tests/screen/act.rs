@@ -1,4 +1,4 @@
-//! What keys do, from the press to the screen, the clipboard and the disk.
+//! The effects of keys on the screen, the clipboard and the disk.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ use tracer_tests::{
 
 use crate::support::{LARGE, USUAL, opened, opens, wait_for_all};
 
-/// Of `screen_secrets`, from every place where one can stand.
+/// The secrets of `screen_secrets`.
 const SECRETS: [&str; 7] = [
     "dozjgNryP4J3jVmNHl0w5N",
     "2f1c9a7be5d04f6f",
@@ -25,7 +25,7 @@ const SECRETS: [&str; 7] = [
     "rt-8f14e45f",
 ];
 
-/// Presses keys that copy something; gives what.
+/// Presses keys that copy a text, and returns the text.
 fn copies(terminal: &Terminal, keys: &str) -> anyhow::Result<String> {
     let before = terminal.asked().copied.len();
     terminal.press(keys)?;
@@ -91,7 +91,7 @@ fn a_filter_narrows_and_widens_the_list() -> anyhow::Result<()> {
         !rows.is_empty() && rows.iter().all(|row| row.contains("404"))
     })?;
     terminal.press_for("\r", "filter: status=404")?;
-    // A mistake is said, with what was there before still in force.
+    // The screen reports a mistake, and the previous filter stays in force.
     terminal.press("/status=")?;
     terminal.wait("a complaint", |screen| screen.contents().contains('^'))?;
     terminal.press("\x1b")?;
@@ -131,7 +131,7 @@ fn a_pager_has_the_terminal_for_as_long_as_it_runs() -> anyhow::Result<()> {
     terminal.press_for("g\r", "POST /nested HTTP/1.1")?;
     terminal.press("d")?;
     terminal.wait("the pager", |screen| !screen.alternate_screen() && screen.contents().contains("paged 1"))?;
-    // A line, as the terminal is not raw now.
+    // A line with its end: the terminal is not in raw mode now.
     terminal.press("\r")?;
     terminal.wait("the screens", |screen| {
         screen.alternate_screen() && screen.contents().contains("POST /nested HTTP/1.1")
@@ -166,7 +166,7 @@ fn a_pager_gets_its_text_and_the_terminal_and_no_other_descriptor() -> anyhow::R
 fn keys_behind_a_filter_act_on_what_it_leaves() -> anyhow::Result<()> {
     for _ in 0..3 {
         let terminal = opened("screen_bodies", USUAL)?;
-        // In one write, as a paste or a script sends them; and one by one.
+        // In one write, as a paste or a script sends them, and one by one.
         terminal.press("/method=POST\r\r")?;
         terminal.wait("the call", |screen| {
             screen.contents().contains("POST /") && screen.contents().contains("HTTP/1.1")

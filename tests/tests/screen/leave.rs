@@ -1,4 +1,4 @@
-//! However the screens end, the terminal is as it was.
+//! The terminal is restored after every kind of end.
 
 use rustix::process::Signal;
 use tracer_tests::{
@@ -51,7 +51,7 @@ fn it_stops_like_any_other_program_and_goes_on() -> anyhow::Result<()> {
         }
         let pid = terminal.pid();
         wait_for("a stop", PATIENCE, || is_stopped(pid).ok()?.then_some(()))?;
-        // The reader may be a moment behind.
+        // The reader of the terminal may lag behind.
         wait_for("a terminal as before", PATIENCE, || terminal.is_restored().ok())
             .or_else(|_| terminal.is_restored())?;
         terminal.signal(Signal::CONT)?;

@@ -1,4 +1,4 @@
-//! What terminals of every kind are shown.
+//! The screens on terminals of different kinds.
 
 use std::process::Command;
 
@@ -23,7 +23,7 @@ fn the_first_screen_says_what_is_wrong() -> anyhow::Result<()> {
 fn a_terminal_that_changes_its_size_is_filled_again() -> anyhow::Result<()> {
     let terminal = opened("screen_busy", USUAL)?;
     terminal.resize(200, 60)?;
-    // The keys, or what was said last.
+    // The keys, or the last message.
     terminal
         .wait("a line at the bottom", |screen| screen.rows(0, 200).nth(59).is_some_and(|row| !row.trim().is_empty()))?;
     terminal.resize(LARGE.0, 12)?;
@@ -47,12 +47,12 @@ fn a_terminal_that_is_too_small_is_told_so() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Blanks at the ends of lines may be drawn or not.
+/// Removes blanks at the ends of lines, which terminals may omit.
 fn in_lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim_end).collect()
 }
 
-/// Whether a text has a sequence that chooses a colour.
+/// Whether a text has a sequence that sets a colour.
 fn has_colour(raw: &[u8]) -> bool {
     let text = String::from_utf8_lossy(raw);
     let sequences = text.split("\x1b[").skip(1).filter_map(|part| part.split_once(|c: char| c.is_ascii_alphabetic()));
@@ -62,7 +62,7 @@ fn has_colour(raw: &[u8]) -> bool {
         .any(|number| matches!(number.parse(), Ok(30_u8..=38 | 40..=48 | 90..=97 | 100..=107)))
 }
 
-/// The letter between both parts is an `m`.
+/// Whether the letter between `numbers` and `rest` is an `m`.
 fn text_ends_in_m(text: &str, numbers: &str, rest: &str) -> bool {
     let end = rest.as_ptr() as usize - text.as_ptr() as usize;
     let start = numbers.as_ptr() as usize - text.as_ptr() as usize + numbers.len();
@@ -77,12 +77,12 @@ fn without_colour_nothing_is_lost_but_colour() -> anyhow::Result<()> {
     command.env("NO_COLOR", "1");
     let plain = Terminal::start(LARGE, &command)?;
     wait_for_all(&plain, "screen_live")?;
-    // Not the log, whose times are those at which something was heard of.
+    // Without the log, whose times are those of the replay.
     for (key, screen) in [("1", "[1 Overview]"), ("2", "[2 Endpoints]"), ("3", "[3 Connections]")] {
         for terminal in [&coloured, &plain] {
             terminal.press_for(key, screen)?;
         }
-        // The last frame is over where both show the same.
+        // The last frame is complete when both show the same.
         plain.wait("the same text without colour", |screen| {
             in_lines(&screen.contents()) == in_lines(&coloured.text())
         })?;

@@ -1,4 +1,4 @@
-//! The screens of the real program, in a terminal that is not there.
+//! The screens of the real program, in an emulated terminal.
 
 mod act;
 mod beside;

@@ -1,4 +1,4 @@
-//! Bytes from the wire that try to be something else.
+//! Hostile bytes from the wire.
 
 use std::process::Command;
 
@@ -13,19 +13,19 @@ use vt100::Screen;
 
 use crate::support::{LARGE, USUAL, opened};
 
-/// Nothing but frames; and nobody copied anything.
+/// Checks that the terminal got frames alone, and no text for the clipboard.
 fn everything_is_harmless(terminal: &Terminal) -> anyhow::Result<()> {
     ensure!(terminal.asked().copied.is_empty(), "something was copied");
     check_terminal("screens", terminal, &[])
 }
 
-/// The row on which keys act, and its number: neighbours may read the same.
+/// The selected row with its number, as neighbours may have the same text.
 fn selected(screen: &Screen) -> Option<(usize, String)> {
     let (_, columns) = screen.size();
     screen.rows(0, columns.get()).enumerate().find(|(_, row)| row.starts_with('>'))
 }
 
-/// Opens what is selected in the list, looks at all of it, goes back, and one further up.
+/// Opens the selected entry of the list, scrolls through it, goes back, and selects the next one above.
 fn visits_all(terminal: &Terminal, count: usize) -> anyhow::Result<()> {
     for number in 0..count {
         let before = terminal.look(selected);
@@ -54,7 +54,7 @@ fn what_comes_over_the_wire_harms_no_screen() -> anyhow::Result<()> {
             terminal.press_for(key, shown)?;
         }
         terminal.press("?")?;
-        // Secrets shown: what was masked comes to light.
+        // With secrets shown, the masked text appears.
         terminal.press("XG")?;
         terminal
             .wait("the last one", |screen| selected(screen).is_some_and(|(_, row)| row.contains("evil.example/ ")))?;
@@ -76,7 +76,7 @@ fn names_of_all_kinds_harm_no_incident() -> anyhow::Result<()> {
         for step in ["", "j"] {
             terminal.press(step)?;
             terminal.press_for("\r", "What is wrong")?;
-            // To its end, and to its exchanges.
+            // To the end of the incident, and to its exchanges.
             for key in ["\x1b[6~", "\x1b[6~", "G", "l", "g", "X", "X"] {
                 terminal.press(key)?;
             }

@@ -1,4 +1,4 @@
-//! Programs in terminals.
+//! Shared code: pidtap in a terminal.
 
 use std::{
     fs,
@@ -8,9 +8,9 @@ use std::{
 
 use tracer_tests::{cli::program, terminal::Terminal};
 
-/// As most people have it.
+/// The usual size of a terminal.
 pub(crate) const USUAL: (u16, u16) = (80, 24);
-/// As on a large screen.
+/// The size on a large screen.
 pub(crate) const LARGE: (u16, u16) = (160, 45);
 
 /// A committed recording.
@@ -25,14 +25,14 @@ pub(crate) fn opens(name: &str) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// The same in a terminal of this size, once all of it is shown.
+/// Opens a committed recording in a terminal of this size, and waits until all of it is shown.
 pub(crate) fn opened(name: &str, size: (u16, u16)) -> anyhow::Result<Terminal> {
     let terminal = Terminal::start(size, &opens(name)?)?;
     wait_for_all(&terminal, name)?;
     Ok(terminal)
 }
 
-/// Waits until as many calls are shown as the recording has.
+/// Waits until the screen shows as many calls as the recording has.
 pub(crate) fn wait_for_all(terminal: &Terminal, name: &str) -> anyhow::Result<()> {
     let expected = fs::read_to_string(recording(name).with_extension("json"))?;
     let calls = expected.lines().filter(|line| line.starts_with(r#"{"type":"exchange""#)).count();
