@@ -1,4 +1,4 @@
-//! Connections: what is remembered of each, where its streams stand, and the event that makes it known.
+//! State of connections, their stream positions, and the event that announces them.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use tracer_common::{
@@ -23,23 +23,23 @@ const IPPROTO_TCP: u16 = 6;
 /// `SOCK_DONE` of `enum sock_flags`: the peer's FIN has arrived.
 const SOCK_DONE: u64 = 1 << 1;
 
-/// A remembered connection.
+/// A known connection.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
-    /// The map's value, where positions are counted in it.
+    /// Value in the map, which holds the positions if they are counted.
     pub(crate) value: *mut Connection,
-    /// Not announced yet.
+    /// Whether the connection is not announced yet.
     pub(crate) fresh: bool,
     /// Positions are sequence numbers.
     pub(crate) sequence: bool,
 }
 
-/// Finds what is remembered of a socket that a process uses by this descriptor, at this time, or begins to remember it;
-/// none where it is of no family that is traced.
+/// Looks up or creates the state of a socket that a process uses through this descriptor at this time. `None` for
+/// families that are not traced.
 #[inline(always)]
 pub(crate) fn used(socket: Socket, tgid: u32, fd: i32, time: u64) -> Option<Entry> {
-    /// Of so many periods of 4 microseconds, in one the maps themselves are asked, so that they do not take a connection
-    /// for unused and forget it.
+    /// In one of this many periods of 4 microseconds, the look-up goes to the maps, so that the LRU does not evict a
+    /// connection in use.
     const PERIODS: u64 = 64;
     let familiar = FAMILIAR.get_ptr_mut(socket.inode as u32 & (FAMILIAR_SLOTS - 1))?;
     let holder = u64::from(tgid) << 32 | u64::from(fd as u32);
@@ -55,7 +55,7 @@ pub(crate) fn used(socket: Socket, tgid: u32, fd: i32, time: u64) -> Option<Entr
     Some(entry)
 }
 
-/// Finds what is remembered of a socket, or begins to remember it; none where it is of no family that is traced.
+/// Looks up or creates the state of a socket. `None` for families that are not traced.
 #[inline(always)]
 pub(crate) fn remember(socket: Socket) -> Option<Entry> {
     if let Some(value) = CONNECTIONS.get_ptr_mut(socket.inode) {
@@ -67,7 +67,7 @@ pub(crate) fn remember(socket: Socket) -> Option<Entry> {
     begin(socket)
 }
 
-/// The rare part of [`remember`].
+/// Creates the state of a socket: the rare part of [`remember`].
 #[inline(always)]
 fn begin(socket: Socket) -> Option<Entry> {
     let family = kernel::<u16>(socket.sk, &SK_FAMILY)?;
@@ -75,7 +75,7 @@ fn begin(socket: Socket) -> Option<Entry> {
         return None;
     }
     let protocol = kernel::<u16>(socket.sk, &SK_PROTOCOL)?;
-    // MPTCP and others are not `struct tcp_sock`: their bytes are counted here.
+    // MPTCP and other sockets are no `struct tcp_sock`, so the probes count their bytes.
     let sequence = family != AF_UNIX && protocol == IPPROTO_TCP;
     let flags = connection::ANNOUNCED | if sequence { connection::SEQUENCE } else { 0 };
     let value = Connection { sent: 0, received: 0, flags, family, protocol };
@@ -85,7 +85,7 @@ fn begin(socket: Socket) -> Option<Entry> {
         return None;
     };
     unsafe {
-        // There already where user space entered it.
+        // The entry may exist already, created by user space.
         (*value).flags = flags;
         (*value).family = family;
         (*value).protocol = protocol;
@@ -93,7 +93,7 @@ fn begin(socket: Socket) -> Option<Entry> {
     Some(Entry { value, fresh: true, sequence })
 }
 
-/// True in the states in which this side's FIN has taken a sequence number.
+/// Whether this side's FIN has taken a sequence number in this state.
 #[inline(always)]
 fn fin_sent(state: u8) -> bool {
     matches!(
@@ -102,8 +102,8 @@ fn fin_sent(state: u8) -> bool {
     )
 }
 
-/// Where a TCP socket stands. A FIN takes a sequence number but is no byte of the stream, so it is taken off: the
-/// peer's where it was read (`copied_seq` has passed it), ours where `state` says that it was queued.
+/// Positions of a TCP socket. A FIN takes a sequence number but is no byte of the stream, so it is subtracted: the
+/// peer's FIN once it was read (`copied_seq` has passed it), the own FIN if `state` shows that it was queued.
 #[inline(always)]
 pub(crate) fn tcp_positions(sk: u64, state: u8) -> Option<Positions> {
     let mut send = kernel::<u32>(sk, &TCP_WRITE_SEQ)?;
@@ -117,12 +117,12 @@ pub(crate) fn tcp_positions(sk: u64, state: u8) -> Option<Positions> {
     Some(Positions { send: u64::from(send), receive: u64::from(receive) })
 }
 
-/// Where a connection stands now.
+/// Current positions of a connection.
 #[inline(always)]
 pub(crate) fn positions(entry: &Entry, sk: u64) -> Option<Positions> {
     if entry.sequence {
         if kernel::<u8>(sk, &SK_SHUTDOWN)? == 0 {
-            // No FIN either way, as nearly always: two reads do.
+            // Nearly always there is no FIN in either direction, and two reads suffice.
             return Some(Positions {
                 send: u64::from(kernel::<u32>(sk, &TCP_WRITE_SEQ)?),
                 receive: u64::from(kernel::<u32>(sk, &TCP_COPIED_SEQ)?),
@@ -134,19 +134,19 @@ pub(crate) fn positions(entry: &Entry, sk: u64) -> Option<Positions> {
     Some(unsafe { Positions { send: (*value).sent, receive: (*value).received } })
 }
 
-/// Sends a SOCKET event. What it says goes through a map: a program and all that it calls have 512 bytes of stack together,
-/// and this is called deepest.
+/// Sends a SOCKET event. Its contents pass through a map: a program and its callees share 512 bytes of stack, and this
+/// call is the deepest.
 #[inline(always)]
 pub(crate) fn announce(what: Announcement) {
     if let Some(place) = ANNOUNCEMENT.get_ptr_mut(0) {
         unsafe { place.write(what) };
-        // Not within `send`, which would be deeper still.
+        // Called here because `send` would use more stack.
         unix::name_known();
         send();
     }
 }
 
-/// Sends what stands in [`ANNOUNCEMENT`].
+/// Sends the contents of [`ANNOUNCEMENT`].
 #[inline(never)]
 fn send() -> u64 {
     let Some(what) = ANNOUNCEMENT.get(0) else { return 0 };
@@ -197,10 +197,10 @@ fn send() -> u64 {
     0
 }
 
-/// Takes the remote address from a `struct sockaddr_in` or `sockaddr_in6` in user space.
+/// Copies the remote address from a `struct sockaddr_in` or `sockaddr_in6` in user space.
 #[inline(always)]
 unsafe fn write_connected(event: *mut SocketEvent, family: u16, address: u64) {
-    // A v6 socket may be given a v4 address and the reverse; then the socket itself is believed.
+    // A v6 socket may get a v4 address and vice versa; the address in the socket is used then.
     if user::<u16>(address) != Some(family) {
         return;
     }
@@ -230,7 +230,7 @@ unsafe fn write_v6(place: *mut [u8; 16], address: Option<[u64; 2]>) {
     }
 }
 
-/// State of a socket, for events that must not fail without it.
+/// State of a socket; 0 if unreadable.
 #[inline(always)]
 pub(crate) fn state(sk: u64) -> u8 {
     kernel_at(sk + u64::from(SK_STATE.load())).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! What user space asked not to capture.
+//! Capture restrictions set by user space.
 
 use tracer_common::{
     control::{filter_slot, restraint},
@@ -7,15 +7,15 @@ use tracer_common::{
 
 use crate::maps::{RESTRAINT_FILTER, RESTRAINTS};
 
-/// What may be copied of a call.
+/// Restrictions that apply to a call.
 pub(crate) struct Allowance {
-    /// Bytes at the start of the call that are not wanted.
+    /// Number of bytes at the start of the call that are not captured.
     pub(crate) skip: u32,
-    /// No event at all.
+    /// Whether the call produces no event.
     pub(crate) silent: bool,
 }
 
-/// Looks up what user space wants of a call that moved `moved` bytes from `position` on.
+/// Looks up the restrictions for a call that moved `moved` bytes from `position` on.
 #[inline(always)]
 pub(crate) fn allowance(inode: u64, way: u8, position: u64, moved: u32, sequence: bool) -> Allowance {
     let mut allowance = Allowance { skip: 0, silent: false };
@@ -46,7 +46,8 @@ pub(crate) fn allowance(inode: u64, way: u8, position: u64, moved: u32, sequence
         until.wrapping_sub(position) as i64
     };
     if ahead <= 0 {
-        // Passed. Forgotten, since sequence numbers wrap and it would seem to be ahead again.
+        // The position was passed. The bit is cleared, as sequence numbers wrap and the position would appear ahead
+        // again.
         unsafe { (*found).flags = flags & !bit };
     } else if ahead >= i64::from(moved) {
         allowance.skip = moved;

@@ -1,4 +1,4 @@
-//! Putting events into the ring, and counting those that do not fit.
+//! Submission of events to the ring, and counters of events that do not fit.
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -8,7 +8,7 @@ use tracer_common::event::{EventHeader, loss};
 
 use crate::maps::{EVENTS, LOSSES, WAKE_BYTES};
 
-/// The common part of an event that happens now, in the context of the task that runs.
+/// Header of an event that occurs now, in the context of the running task.
 #[inline(always)]
 pub(crate) fn header(kind: u16, flags: u16, length: usize) -> EventHeader {
     let id = bpf_get_current_pid_tgid();
@@ -34,9 +34,8 @@ pub(crate) fn send<T: Copy + 'static>(event: T) {
     }
 }
 
-/// Flags to submit a record of `size` bytes with. The reader comes by itself every few milliseconds; waking it for
-/// each event would cost the target more than all the rest. It is woken only as the ring gets fuller than it should,
-/// by the record that crosses the mark.
+/// Flags for submitting a record of `size` bytes. The reader polls every few milliseconds, as a wake-up per event would
+/// cost the target more than all other work. Only the record that crosses the fill mark wakes the reader.
 #[inline(always)]
 pub(crate) fn wake_flags(size: usize) -> u64 {
     let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
@@ -48,15 +47,14 @@ pub(crate) fn wake_flags(size: usize) -> u64 {
     }
 }
 
-/// Flags to submit a data record of `size` bytes with; none where the ring must be taken for full. The last sixteenth
-/// is left to events that tell of the life of connections and processes: without them, what was lost of a connection
-/// could not even be told, nor that it has ended.
+/// Flags for submitting a data record of `size` bytes; `None` if the ring counts as full. The last sixteenth is
+/// reserved for events on the life of connections and processes, as losing those would also hide losses and ends.
 ///
-/// How full the ring is, is a helper call and a look at a number that the reader keeps changing. So after each look, some
-/// bytes may pass without one: `credit`, of this processor.
+/// Querying the fill level is a helper call and reads a number that the reader keeps changing. After each query,
+/// `credit` bytes of this processor may pass without another.
 #[inline(always)]
 pub(crate) fn room(credit: *mut u64, size: usize) -> Option<u64> {
-    // With the record's own header.
+    // Includes the record header of the ring.
     let size = size as u64 + 8;
     let left = unsafe { *credit };
     if left >= size {
@@ -64,17 +62,18 @@ pub(crate) fn room(credit: *mut u64, size: usize) -> Option<u64> {
         return Some(u64::from(BPF_RB_NO_WAKEUP));
     }
     let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
-    // The mark stands at a quarter.
+    // The mark is at a quarter of the ring.
     let mark = u64::from(WAKE_BYTES.load());
     if waiting + size > mark * 4 - mark / 4 {
         return None;
     }
-    // Less of it as the ring fills, and never so much that all processors together reach the last sixteenth.
+    // The credit shrinks as the ring fills, and is small enough that all processors together cannot reach the last
+    // sixteenth.
     unsafe { *credit = if waiting < mark * 2 { mark / 128 } else { mark / 2048 } };
     Some(u64::from(if waiting >= mark { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }))
 }
 
-/// Counts an event that was not delivered, and the stream bytes behind it.
+/// Counts an event that was not delivered, and its stream bytes.
 #[inline(always)]
 pub(crate) fn lose(cause: usize, bytes: u64) {
     if let Some(losses) = LOSSES.get_ptr_mut(0) {

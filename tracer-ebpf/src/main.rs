@@ -1,5 +1,5 @@
-//! The kernel side of pidtap: one program looks at system calls as they return, few others at the life of sockets
-//! and processes. What a target's socket moved goes into a ring buffer, in the layout of `tracer_common::event`.
+//! The kernel side of pidtap. One program inspects system calls as they return; a few others follow sockets and
+//! processes. Bytes moved by a target's sockets go into a ring buffer in the layout of `tracer_common::event`.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]

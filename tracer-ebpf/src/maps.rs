@@ -1,4 +1,4 @@
-//! All maps, and the read-only numbers that user space sets.
+//! All maps, and the read-only globals that user space sets.
 
 use aya_ebpf::{
     Global,
@@ -12,13 +12,14 @@ use tracer_common::{
 
 use crate::value::{Announcement, Familiar, Transfer};
 
-/// Entries of [`DESCRIPTOR_FILTER`]: a power of two. Descriptors of one process fall on slots of their own up to here.
+/// Number of slots of [`DESCRIPTOR_FILTER`]; a power of two. Up to this number, the descriptors of one process do not
+/// share slots.
 pub(crate) const DESCRIPTOR_SLOTS: u32 = 65_536;
 
-/// Entries of [`FAMILIAR`]: a power of two.
+/// Number of slots of [`FAMILIAR`]; a power of two.
 pub(crate) const FAMILIAR_SLOTS: u32 = 16_384;
 
-/// The events. User space sets the size.
+/// Ring buffer of events. User space sets its size.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(32 << 20, 0);
 
@@ -26,40 +27,40 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(32 << 20, 0);
 #[map]
 pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(limit::MAX_TARGETS, 0);
 
-/// Number and sum of the targets that fall on the slot.
+/// Count and sum of the targets in each slot.
 #[map]
 pub(crate) static TARGET_FILTER: Array<u64> = Array::with_max_entries(FILTER_SLOTS, 0);
 
-/// Connections that were seen.
+/// Known connections.
 #[map]
 pub(crate) static CONNECTIONS: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(limit::MAX_CONNECTIONS, 0);
 
-/// TCP connections that were announced, each where it falls: asked before [`CONNECTIONS`], which is a helper call.
+/// Announced TCP connections, one per slot. Checked before [`CONNECTIONS`], which takes a helper call.
 #[map]
 pub(crate) static FAMILIAR: Array<Familiar> = Array::with_max_entries(FAMILIAR_SLOTS, 0);
 
-/// What user space does not want of a connection.
+/// Capture restrictions of connections.
 #[map]
 pub(crate) static RESTRAINTS: LruHashMap<u64, Restraint> = LruHashMap::with_max_entries(MAX_RESTRAINTS, 0);
 
-/// Non-zero where a connection that falls on the slot may have a restraint.
+/// Non-zero if a connection in the slot may have a restriction.
 #[map]
 pub(crate) static RESTRAINT_FILTER: Array<u32> = Array::with_max_entries(FILTER_SLOTS, 0);
 
-/// Non-zero where a descriptor that falls on the slot named a connection when it was last used.
+/// Non-zero if a descriptor in the slot named a connection when it was last used.
 #[map]
 pub(crate) static DESCRIPTOR_FILTER: Array<u32> = Array::with_max_entries(DESCRIPTOR_SLOTS, 0);
 
-/// What was lost.
+/// Loss counters.
 #[map]
 pub(crate) static LOSSES: PerCpuArray<Losses> = PerCpuArray::with_max_entries(1, 0);
 
-/// The system call that this processor is looking at. Too big for the stack, which callbacks share; nothing else
-/// can run the program on this processor meanwhile, since it runs with preemption off and never in an interrupt.
+/// The system call being processed on this processor. It is too large for the stack, which callbacks share. No other
+/// run of the program can use it at the same time, as the program runs with preemption off and never in an interrupt.
 #[map]
 pub(crate) static TRANSFER: PerCpuArray<Transfer> = PerCpuArray::with_max_entries(1, 0);
 
-/// The SOCKET event that this processor is about to send; used like [`TRANSFER`].
+/// The SOCKET event being sent on this processor; used like [`TRANSFER`].
 #[map]
 pub(crate) static ANNOUNCEMENT: PerCpuArray<Announcement> = PerCpuArray::with_max_entries(1, 0);
 

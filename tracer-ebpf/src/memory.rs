@@ -1,4 +1,4 @@
-//! Reading memory by address.
+//! Reads of memory by address.
 
 use core::{arch::asm, mem::MaybeUninit};
 
@@ -10,13 +10,13 @@ use tracer_common::control::CAST_CALL;
 
 use crate::maps::{DIRECT, WORD_TYPE};
 
-/// Reads a `T` from kernel memory, `offset` bytes after `base`.
+/// Reads a `T` from kernel memory at `base` plus `offset`.
 #[inline(always)]
 pub(crate) fn kernel<T: Copy>(base: u64, offset: &Global<u32>) -> Option<T> {
     kernel_at(base + u64::from(offset.load()))
 }
 
-/// Reads a `T` from kernel memory. A bad address gives zeroes.
+/// Reads a `T` from kernel memory. An invalid address gives zeroes.
 #[inline(always)]
 #[expect(
     clippy::unnecessary_wraps,
@@ -25,11 +25,11 @@ pub(crate) fn kernel<T: Copy>(base: u64, offset: &Global<u32>) -> Option<T> {
 pub(crate) fn kernel_at<T: Copy>(address: u64) -> Option<T> {
     if size_of::<T>() <= size_of::<u64>() && DIRECT.load() != 0 {
         let word = word(address);
-        // The first bytes of the word, on little-endian machines its low ones.
+        // The first bytes of the word are its low bytes on little-endian machines.
         return Some(unsafe { core::mem::transmute_copy(&word) });
     }
-    // The helper clears what it cannot read, so the two ways are alike. Its status is not looked at: each look is a branch,
-    // and verifiers of kernels that have no loads follow all of their combinations.
+    // The helper clears what it cannot read, like a direct load. Its status is ignored: each check is a branch, and
+    // verifiers of kernels without direct loads follow all combinations of branches.
     let mut value = MaybeUninit::<T>::uninit();
     unsafe {
         bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
@@ -37,11 +37,11 @@ pub(crate) fn kernel_at<T: Copy>(address: u64) -> Option<T> {
     }
 }
 
-/// Loads eight bytes of kernel memory. The verifier allows it once `bpf_rdonly_cast` has called the address a structure
-/// that begins with a number; the kernel turns that call into a register move, so all of this is two instructions and
-/// a check of the address, where `bpf_probe_read_kernel` is four calls deep.
+/// Loads eight bytes of kernel memory. The verifier permits the load after `bpf_rdonly_cast` has typed the address as a
+/// structure that begins with an integer. The kernel turns this call into a register move, so the load takes two
+/// instructions and an address check, while `bpf_probe_read_kernel` is four calls deep.
 ///
-/// User space makes the call in the assembly one of that function, whose number differs between kernels.
+/// User space replaces the call in the assembly by that function, whose BTF ID differs between kernels.
 #[inline(always)]
 fn word(address: u64) -> u64 {
     let pointer: *const u64;
@@ -61,13 +61,13 @@ fn word(address: u64) -> u64 {
     }
 }
 
-/// Reads a pointer from kernel memory; none where it is null.
+/// Reads a pointer from kernel memory; `None` if it is null.
 #[inline(always)]
 pub(crate) fn pointer(base: u64, offset: &Global<u32>) -> Option<u64> {
     kernel::<u64>(base, offset).filter(|pointer| *pointer != 0)
 }
 
-/// Reads a `T` from the memory of the process that runs.
+/// Reads a `T` from the memory of the running process; `None` on a fault.
 #[inline(always)]
 pub(crate) fn user<T: Copy>(address: u64) -> Option<T> {
     let mut value = MaybeUninit::<T>::uninit();
@@ -75,8 +75,8 @@ pub(crate) fn user<T: Copy>(address: u64) -> Option<T> {
     (status == 0).then(|| unsafe { value.assume_init() })
 }
 
-/// Adds to a number in a map, atomically; gives what it was. (The standard library has no such operation for a target
-/// without compare-and-swap; the kernel has it since 5.12.)
+/// Atomically adds to a number in a map and returns its previous value. (The standard library lacks this operation for
+/// targets without compare-and-swap; the kernel has it since 5.12.)
 #[inline(always)]
 pub(crate) unsafe fn fetch_add(place: *mut u64, addend: u64) -> u64 {
     let mut value = addend;
@@ -86,14 +86,14 @@ pub(crate) unsafe fn fetch_add(place: *mut u64, addend: u64) -> u64 {
     value
 }
 
-/// Gives `size` back, which must be at most `N`, and shows that bound to the verifier.
+/// Returns `size`, which must be at most `N`, and makes this bound visible to the verifier.
 #[inline(always)]
 pub(crate) fn bounded<const N: usize>(size: u32) -> u32 {
     let mut size = u64::from(size);
-    // In assembly, for two reasons. The compiler knows the bound and would leave the check out. And it may put `N` into a
-    // register and compare the other way round: verifiers before Linux 6.8 decide a comparison with a constant only where
-    // the constant is on the right (`is_branch_taken`), so they follow a branch that is never taken, with a range whose
-    // lower bound exceeds its upper one, and refuse what comes after it.
+    // Assembly, for two reasons. The compiler knows the bound and would remove the check. It may also put `N` into a
+    // register and swap the operands: verifiers before Linux 6.8 resolve a comparison with a constant only if the
+    // constant is on the right (`is_branch_taken`). They would follow a branch that is never taken, with a range whose
+    // lower bound exceeds its upper bound, and reject the code after it.
     unsafe { asm!("if {0} <= {1} goto +1", "{0} = {1}", inout(reg) size, const N) };
     size as u32
 }

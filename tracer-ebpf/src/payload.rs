@@ -1,8 +1,8 @@
-//! Copying what a call moved from user memory straight into ring records.
+//! Copies the bytes of a call from user memory directly into ring records.
 //!
-//! The verifier wants record sizes and loop bounds that it can prove: records come in the size classes of
-//! `tracer_common::limit`, loops are `bpf_loop` callbacks, and what they share stands in [`Transfer`], whose numbers
-//! the verifier takes as unknown, so that one pass proves every turn of a loop.
+//! The verifier needs record sizes and loop bounds that it can prove. Records therefore come in the size classes of
+//! `tracer_common::limit`, and loops are `bpf_loop` callbacks. Their shared state is in [`Transfer`]: the verifier
+//! treats values in a map as unknown, so one pass proves every iteration.
 
 use core::ffi::c_void;
 
@@ -27,9 +27,9 @@ const SMALL: usize = PAYLOAD_CLASSES[1];
 const MEDIUM: usize = PAYLOAD_CLASSES[2];
 const LARGEST: usize = MAX_PAYLOAD;
 
-/// Records of one call at most: bounds the loops, beyond any sensible capture limit.
+/// Maximum number of records per call. It bounds the loops and exceeds any sensible capture limit.
 const MAX_RECORDS: u32 = 4096;
-/// `UIO_MAXIOV`: buffers of one call at most.
+/// `UIO_MAXIOV`: maximum number of buffers per call.
 const MAX_VECTORS: u32 = 1024;
 
 /// The transfer of this processor.
@@ -45,7 +45,7 @@ struct Record<const N: usize> {
     payload: [u8; N],
 }
 
-/// Sends the events of a call whose `event`, buffers and `sequence` are filled in.
+/// Sends the events of a call whose `event`, buffers and `sequence` are set.
 #[inline(always)]
 pub(crate) fn deliver(transfer: *mut Transfer) {
     let event = unsafe { &raw mut (*transfer).event };
@@ -77,7 +77,7 @@ pub(crate) fn deliver(transfer: *mut Transfer) {
             return;
         }
         if wanted as usize <= SMALLEST {
-            // The common case, without a loop.
+            // The common case needs no loop.
             record::<SMALLEST>(transfer, wanted);
         } else {
             bpf_loop(MAX_RECORDS, flat_step as *mut c_void, core::ptr::null_mut(), 0);
@@ -85,8 +85,8 @@ pub(crate) fn deliver(transfer: *mut Transfer) {
     }
 }
 
-/// Sends the events of a call with several buffers. True where the first of them holds all that is wanted: then it is
-/// made the only one, and nothing is sent yet.
+/// Sends the events of a call with several buffers. If the first buffer holds all wanted bytes, makes it the only one,
+/// sends nothing and returns true.
 #[inline(always)]
 unsafe fn flatten(transfer: *mut Transfer) -> bool {
     unsafe {
@@ -94,7 +94,7 @@ unsafe fn flatten(transfer: *mut Transfer) -> bool {
         let wanted = (*transfer).limit;
         let vectors = &raw mut (*transfer).few;
         for word in 0..2 * FEW {
-            // One by one: the compiler would call its byte-wise `memset`.
+            // Word by word, as the compiler would call its byte-wise `memset`.
             vectors.cast::<u64>().add(word).write_volatile(0);
         }
         let known = if count < FEW as u64 { count as u32 } else { FEW as u32 };
@@ -119,7 +119,7 @@ unsafe fn flatten(transfer: *mut Transfer) -> bool {
     }
 }
 
-/// The whole of a small call with few buffers, in one record.
+/// Sends a small call with few buffers as one record.
 #[inline(always)]
 unsafe fn gather_few<const N: usize, const ROOM: usize>(transfer: *mut Transfer, vectors: &[Vector; FEW], wanted: u32) {
     let Some((mut record, wake)) = reserve::<Record<ROOM>>(transfer) else {
@@ -136,7 +136,7 @@ unsafe fn gather_few<const N: usize, const ROOM: usize>(transfer: *mut Transfer,
             }
             let left = u64::from(wanted - filled);
             let size = bounded::<N>(if vector.length < left { vector.length as u32 } else { left as u32 });
-            // Each bounded by itself; the record has room for both.
+            // Each is bounded separately; the record has room for both.
             let start = bounded::<N>(filled);
             if bpf_probe_read_user(payload.add(start as usize).cast(), size, vector.base as *const _) != 0 {
                 fault = true;
@@ -149,19 +149,19 @@ unsafe fn gather_few<const N: usize, const ROOM: usize>(transfer: *mut Transfer,
     record.submit(wake);
 }
 
-/// Room for a record with payload, and the flags to submit it with.
+/// Reserves a record with payload, and returns the flags for its submission.
 #[inline(always)]
 fn reserve<T: 'static>(transfer: *mut Transfer) -> Option<(RingBufEntry<T>, u64)> {
     let wake = emit::room(unsafe { &raw mut (*transfer).credit }, size_of::<T>())?;
     Some((EVENTS.reserve::<T>(0)?, wake))
 }
 
-/// Writes what every record of the call begins with.
+/// Writes the event that every record of the call begins with.
 #[inline(always)]
 unsafe fn start(event: *mut DataEvent, transfer: *mut Transfer) {
     const WORDS: usize = size_of::<DataEvent>() / 8;
     unsafe {
-        // Words that do not overlap are copied in place; the compiler would call `memmove` for the structure.
+        // Copied word by word without overlap, as the compiler would call `memmove` for the structure.
         let from = (&raw const (*transfer).event).cast::<u64>();
         core::ptr::copy_nonoverlapping(from, event.cast::<u64>(), WORDS);
     }
@@ -174,7 +174,7 @@ fn bare(transfer: *mut Transfer) {
     let reserved = if moved > 0 {
         reserve::<DataEvent>(transfer)
     } else {
-        // The end of a stream, or an error: part of the connection's life.
+        // The end of a stream or an error belongs to the life of the connection.
         EVENTS.reserve::<DataEvent>(0).map(|record| (record, emit::wake_flags(size_of::<DataEvent>())))
     };
     let Some((mut record, wake)) = reserved else {
@@ -189,7 +189,7 @@ fn bare(transfer: *mut Transfer) {
     record.submit(wake);
 }
 
-/// One record of a call with one buffer. 1 where it was the last.
+/// Sends one record of a call with a single buffer. Returns 1 after the last.
 unsafe extern "C" fn flat_step(_index: u64, _context: *mut c_void) -> i64 {
     let Some(transfer) = current() else { return 1 };
     let (offset, limit) = unsafe { ((*transfer).offset, (*transfer).limit) };
@@ -209,7 +209,7 @@ unsafe extern "C" fn flat_step(_index: u64, _context: *mut c_void) -> i64 {
     i64::from(!goes_on)
 }
 
-/// Copies `size` bytes of the buffer into a record. False where the call is done with.
+/// Copies `size` bytes of the buffer into a record. Returns false if the call is complete.
 #[inline(always)]
 fn record<const N: usize>(transfer: *mut Transfer, size: u32) -> bool {
     let Some((mut record, wake)) = reserve::<Record<N>>(transfer) else {
@@ -227,7 +227,7 @@ fn record<const N: usize>(transfer: *mut Transfer, size: u32) -> bool {
     goes_on
 }
 
-/// Writes a record's event and moves on. False where the call is done with.
+/// Completes the event of a record and advances the transfer. Returns false if the call is complete.
 #[inline(always)]
 fn finish(transfer: *mut Transfer, event: *mut DataEvent, captured: u32, fault: bool) -> bool {
     unsafe {
@@ -254,7 +254,7 @@ fn finish(transfer: *mut Transfer, event: *mut DataEvent, captured: u32, fault: 
     }
 }
 
-/// Counts what a full ring keeps from being sent: one event, and all bytes of the call from here on.
+/// Counts the loss from a full ring: one event, and all remaining bytes of the call.
 #[inline(always)]
 fn lose_rest(transfer: *mut Transfer) {
     unsafe {
@@ -263,7 +263,7 @@ fn lose_rest(transfer: *mut Transfer) {
     }
 }
 
-/// One record of a call with several buffers. 1 where it was the last.
+/// Sends one record of a call with several buffers. Returns 1 after the last.
 unsafe extern "C" fn gather_step(_index: u64, _context: *mut c_void) -> i64 {
     let Some(transfer) = current() else { return 1 };
     let (offset, limit) = unsafe { ((*transfer).offset, (*transfer).limit) };
@@ -291,8 +291,8 @@ struct Filling {
     fault: u64,
 }
 
-/// Copies `size` bytes of the buffers that are next into a record. The record has twice the room (`ROOM`) of its
-/// payload (`N`): the verifier bounds start and size of a copy, each by `N`, but not their sum.
+/// Copies `size` bytes of the next buffers into a record. The record (`ROOM`) is twice as large as its payload (`N`),
+/// as the verifier bounds start and size of a copy by `N` each, but not their sum.
 #[inline(always)]
 fn gather<const N: usize, const ROOM: usize>(transfer: *mut Transfer, size: u32) -> bool {
     let Some((mut record, wake)) = reserve::<Record<ROOM>>(transfer) else {
@@ -308,14 +308,14 @@ fn gather<const N: usize, const ROOM: usize>(transfer: *mut Transfer, size: u32)
     };
     unsafe { bpf_loop(MAX_VECTORS, copy_step::<N> as *mut c_void, (&raw mut filling).cast(), 0) };
     let captured = filling.filled as u32;
-    // Fewer bytes than the call moved means buffers that cannot be found, as good as memory that cannot be read.
+    // Fewer bytes than the call moved means that buffers are missing, which counts as unreadable memory.
     let goes_on =
         finish(transfer, unsafe { &raw mut (*place).event }, captured, filling.fault != 0 || captured != size);
     record.submit(wake);
     goes_on
 }
 
-/// Copies from the buffer that is next. 1 where the record is full.
+/// Copies from the next buffer. Returns 1 when the record is full.
 unsafe extern "C" fn copy_step<const N: usize>(_index: u64, context: *mut c_void) -> i64 {
     let filling = context.cast::<Filling>();
     let Some(transfer) = current() else { return 1 };

@@ -1,4 +1,4 @@
-//! From a descriptor to its socket: `task->files->fdt->fd[n]->f_inode`, beside which the socket stands.
+//! Descriptor to socket: `task->files->fdt->fd[n]->f_inode`, next to which the socket is stored.
 
 use crate::{
     maps::{DESCRIPTOR_FILTER, DESCRIPTOR_SLOTS},
@@ -18,13 +18,13 @@ pub(crate) const AF_INET6: u16 = 10;
 /// `SOCK_STREAM`.
 const STREAM: u16 = 1;
 
-/// The stream socket that a descriptor of the running task names; none where it names something else.
+/// Stream socket that a descriptor of the running task names; `None` if it names something else.
 #[inline(always)]
 pub(crate) fn of_descriptor(task: Task, fd: i32) -> Option<Socket> {
     let file = file(task, fd)?;
     let inode = pointer(file, &FILE_INODE)?;
-    // `struct socket_alloc` is a socket and its inode. Of another inode, what stands before it is anything, but
-    // hardly the address of this very file where a socket has it: that tells without a look at the inode's mode.
+    // `struct socket_alloc` contains a socket and its inode. For any other inode the bytes before it are arbitrary, but
+    // hardly the address of this very file where a socket stores it. This check avoids reading the inode's mode.
     let socket = inode.wrapping_sub(u64::from(SOCKET_ALLOC_INODE.load()));
     if kernel::<u64>(socket, &SOCKET_FILE)? != file || kernel::<u16>(socket, &SOCKET_TYPE)? != STREAM {
         return None;
@@ -38,7 +38,7 @@ fn table(task: Task) -> Option<u64> {
     pointer(pointer(task.address, &TASK_FILES)?, &FILES_FDT)
 }
 
-/// Descriptors that the running task's table has room for.
+/// Capacity of the running task's descriptor table.
 #[inline(always)]
 pub(crate) fn descriptors(task: Task) -> Option<u32> {
     kernel(table(task)?, &FDT_MAX_FDS)
@@ -58,30 +58,30 @@ fn file(task: Task, fd: i32) -> Option<u64> {
     kernel_at::<u64>(descriptors.wrapping_add(u64::from(fd as u32) * 8)).filter(|file| *file != 0)
 }
 
-/// Inode number of the socket that a `struct sock` belongs to; none where user space has no hold of it (any more).
+/// Inode number of the socket that a `struct sock` belongs to; `None` if user space does not hold it (any more).
 #[inline(always)]
 pub(crate) fn inode_of(sk: u64) -> Option<u64> {
     let socket = pointer(sk, &SK_SOCKET)?;
-    // `struct socket` is the first member of `struct socket_alloc`; its inode stands beside it.
+    // `struct socket` is the first member of `struct socket_alloc`; the inode follows it.
     kernel::<u64>(socket + u64::from(SOCKET_ALLOC_INODE.load()), &INODE_NUMBER)
 }
 
-/// True if the `struct socket` of a `struct sock` is that of another one. (One that is being closed has let go of it.)
+/// Whether the `struct socket` of a `struct sock` belongs to another one. (A closing socket has released it.)
 #[inline(always)]
 pub(crate) fn is_lent(sk: u64) -> bool {
     let owner = pointer(sk, &SK_SOCKET).and_then(|socket| pointer(socket, &SOCKET_SK));
     owner.is_some_and(|owner| owner != sk)
 }
 
-/// The slot of a descriptor of a process.
+/// Slot of a descriptor of a process.
 #[inline(always)]
 fn descriptor_slot(tgid: u32, fd: i32) -> Option<*mut u32> {
-    // Multiplied by the golden ratio, so that neighbouring processes do not share slots.
+    // Multiplied by the golden ratio, so that processes with adjacent IDs do not share slots.
     let slot = (tgid.wrapping_mul(0x9e37_79b1) >> 16).wrapping_add(fd as u32) & (DESCRIPTOR_SLOTS - 1);
     DESCRIPTOR_FILTER.get_ptr_mut(slot)
 }
 
-/// A descriptor of a process names a connection: its close matters.
+/// Marks a descriptor as naming a connection, so that its close is reported.
 #[inline(always)]
 pub(crate) fn note_descriptor(tgid: u32, fd: i32) {
     if let Some(slot) = descriptor_slot(tgid, fd) {
@@ -89,8 +89,8 @@ pub(crate) fn note_descriptor(tgid: u32, fd: i32) {
     }
 }
 
-/// A descriptor of a process is closed. True if it may have named a connection. (Two processes whose descriptors share
-/// a slot may hide a close from each other; TCP tells of its end by itself.)
+/// Clears the mark of a closed descriptor. Returns whether it may have named a connection. (Two processes whose
+/// descriptors share a slot may hide a close from each other; TCP tracepoints still report the end.)
 #[inline(always)]
 pub(crate) fn forget_descriptor(tgid: u32, fd: i32) -> bool {
     let Some(slot) = descriptor_slot(tgid, fd) else { return true };

@@ -1,4 +1,4 @@
-//! Which processes are traced, and which one runs.
+//! Set of traced processes, and the running task.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_task};
 use tracer_common::control::{alone, filter_slot};
@@ -12,14 +12,14 @@ use crate::{
 /// The running task.
 #[derive(Clone, Copy)]
 pub(crate) struct Task {
-    /// `struct task_struct`.
+    /// Address of `struct task_struct`.
     pub(crate) address: u64,
-    /// Its process (thread group).
+    /// Thread group ID.
     pub(crate) tgid: u32,
 }
 
 impl Task {
-    /// The task that runs now: one helper call.
+    /// Reads the current task with one helper call.
     #[inline(always)]
     pub(crate) fn current() -> Self {
         let address = unsafe { bpf_get_current_task() };
@@ -31,7 +31,7 @@ impl Task {
         Self { address, tgid }
     }
 
-    /// Its thread.
+    /// Thread ID.
     #[inline(always)]
     pub(crate) fn tid(&self) -> u32 {
         if DIRECT.load() != 0 {
@@ -42,14 +42,14 @@ impl Task {
     }
 }
 
-/// What the filter has where the process falls.
+/// Filter slot of the process.
 #[inline(always)]
 fn filter(tgid: u32) -> Option<*mut u64> {
     TARGET_FILTER.get_ptr_mut(filter_slot(u64::from(tgid)))
 }
 
-/// True if the process may be traced. Calls of all processes ask this, so the answer "no" must be cheap: one comparison
-/// where there is one target, else one array element.
+/// Whether the process may be traced. Runs for the calls of all processes, so a negative result must be cheap: one
+/// comparison for a single target, otherwise one array access.
 #[inline(always)]
 pub(crate) fn may_be_traced(tgid: u32) -> bool {
     let single = SINGLE_TARGET.load();
@@ -59,41 +59,41 @@ pub(crate) fn may_be_traced(tgid: u32) -> bool {
     filter(tgid).is_some_and(|slot| unsafe { slot.read_volatile() } != 0)
 }
 
-/// True if the process, which may be traced, is.
+/// Whether a process that may be traced is traced.
 #[inline(always)]
 pub(crate) fn is_target(tgid: u32) -> bool {
     if SINGLE_TARGET.load() != 0 {
         return true;
     }
-    // Nearly always it is the only one where it falls, and the hash need not be asked.
+    // Nearly always the process is alone in its slot, and the hash is not read.
     let alone = filter(tgid).is_some_and(|slot| unsafe { slot.read_volatile() } == alone(tgid));
     (alone || TARGETS.get_ptr(tgid).is_some()) && tgid != SELF_TGID.load()
 }
 
-/// True if the process is traced.
+/// Whether the process is traced.
 #[inline(always)]
 pub(crate) fn is_traced(tgid: u32) -> bool {
     may_be_traced(tgid) && is_target(tgid)
 }
 
-/// Traces one more process. False where the map is full.
+/// Adds a target. Returns false if the map is full.
 #[inline(always)]
 pub(crate) fn add(tgid: u32) -> bool {
     if TARGETS.get_ptr(tgid).is_some() {
         return true;
     }
-    // The filter first: a count without a target is harmless, the reverse is not.
+    // The filter first: a count without a target is harmless, a target without a count is missed.
     let Some(slot) = filter(tgid) else { return false };
     unsafe { fetch_add(slot, alone(tgid)) };
     if TARGETS.insert(tgid, 1, u64::from(aya_ebpf::bindings::BPF_NOEXIST)).is_ok() {
         return true;
     }
     unsafe { fetch_add(slot, alone(tgid).wrapping_neg()) };
-    // Full, or somebody else was faster.
+    // The map is full, or another processor added the target.
     TARGETS.get_ptr(tgid).is_some()
 }
 
-/// The process is gone.
+/// Removes a target that has exited or may no longer be traced.
 #[inline(always)]
 pub(crate) fn remove(tgid: u32) {
     if TARGETS.remove(tgid).is_ok()

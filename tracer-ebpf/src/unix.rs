@@ -15,9 +15,9 @@ use crate::{
     target::Task,
 };
 
-/// Bytes of `sun_path`.
+/// Size of `sun_path`.
 const PATH: usize = 108;
-/// Where it stands in `struct sockaddr_un`: behind the family.
+/// Offset of the path in `struct sockaddr_un`, after the family.
 const PATH_OFFSET: u64 = 2;
 
 /// A ring record with room for the longest path.
@@ -27,8 +27,8 @@ struct Record {
     path: [u8; PATH],
 }
 
-/// Tells where to a process connects: the name that it gave to `connect` (`address`, `length`). It is known however the
-/// call ends; a socket whose connect failed keeps nothing of it.
+/// Sends the name that a process passed to `connect` (`address`, `length`). It is sent whatever the call returns, as a
+/// socket whose connect failed does not keep it.
 #[inline(never)]
 pub(crate) fn name_asked_for(task: &Task, fd: i32, address: u64, length: u64) -> u64 {
     if length <= PATH_OFFSET || user::<u16>(address) != Some(AF_UNIX) {
@@ -39,8 +39,8 @@ pub(crate) fn name_asked_for(task: &Task, fd: i32, address: u64, length: u64) ->
     0
 }
 
-/// Tells the name of a socket of a target: an accepted one has that of its listener, one that connected mostly has none,
-/// and is at its peer's.
+/// Sends the name of a target's socket. An accepted socket has the name of its listener; a connected one usually has
+/// none, so the name of its peer is sent.
 #[inline(never)]
 pub(crate) fn name_known() -> u64 {
     let Some(what) = ANNOUNCEMENT.get(0) else { return 0 };
@@ -84,7 +84,7 @@ fn send(inode: u64, path: u64, length: u32, flags: u16, from_user: bool) {
     }
     let id = bpf_get_current_pid_tgid();
     unsafe {
-        // Field by field: as a whole it would be built on the stack.
+        // Field by field, as the whole structure would be built on the stack.
         let event = &raw mut (*place).event;
         (*event).header.time_ns = bpf_ktime_get_ns();
         (*event).header.kind = kind::SOCKET_NAME;

@@ -19,9 +19,9 @@ pub(crate) struct Socket {
 /// Positions of the two streams of a connection.
 #[derive(Clone, Copy)]
 pub(crate) struct Positions {
-    /// Next byte that the target will send.
+    /// Position of the next byte that the target will send.
     pub(crate) send: u64,
-    /// Next byte that the target will read.
+    /// Position of the next byte that the target will read.
     pub(crate) receive: u64,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Announcement {
     pub(crate) fd: i32,
     pub(crate) result: i32,
     pub(crate) origin: u8,
-    /// Positions are sequence numbers.
+    /// Whether positions are sequence numbers.
     pub(crate) sequence: bool,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Announcement {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Familiar {
-    /// Inode number of its socket.
+    /// Inode number of the socket.
     pub(crate) inode: u64,
     /// Process and descriptor that used it last.
     pub(crate) holder: u64,

@@ -1,4 +1,4 @@
-//! What differs between processors: where a system call's number and arguments stand when it returns.
+//! Processor-specific locations of system call number and arguments at the return of a call.
 
 #[cfg_attr(bpf_target_arch = "aarch64", path = "aarch64.rs")]
 #[cfg_attr(not(bpf_target_arch = "aarch64"), path = "x86_64.rs")]
@@ -11,28 +11,28 @@ use crate::memory::kernel_at;
 /// A system call that has returned.
 #[derive(Clone, Copy)]
 pub(crate) struct Call {
-    /// What the probes do with it: a code of `tracer_common::syscall`.
+    /// Action of the probes: a code of `tracer_common::syscall`.
     pub(crate) code: u8,
-    /// Its arguments.
+    /// Arguments of the call.
     pub(crate) arguments: [u64; 6],
 }
 
 static CODES: Table = registers::CODES;
 
-/// What the probes do with the call whose registers stand in the `struct pt_regs` at this address, which the tracepoint
-/// gave; none where it is not one of theirs.
+/// Returns the action for the call whose `struct pt_regs` is at this address, which the tracepoint passed; `None` for
+/// calls that the probes ignore.
 #[inline(always)]
 pub(crate) fn code(registers: u64) -> Option<u8> {
     let number = registers::number(&|offset| register(registers, offset));
     if number >= TABLE_LENGTH as u64 {
         return None;
     }
-    // Volatile: the table must stay a table, not become a chain of comparisons.
+    // Volatile, so that the compiler keeps the table instead of building a chain of comparisons.
     let code = unsafe { core::ptr::read_volatile(&raw const CODES[number as usize]) };
     (code != NONE).then_some(code)
 }
 
-/// Reads such a call; none where it is not one of theirs.
+/// Reads the call; `None` if the probes ignore it.
 #[inline(always)]
 pub(crate) fn call(registers: u64) -> Option<Call> {
     let code = code(registers)?;

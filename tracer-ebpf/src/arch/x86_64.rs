@@ -4,13 +4,13 @@ use tracer_common::syscall;
 
 pub(super) const CODES: syscall::Table = syscall::X86_64;
 
-/// Where `rdi`, `rsi`, `rdx`, `r10`, `r8` and `r9` stand in `struct pt_regs`.
+/// Offsets of `rdi`, `rsi`, `rdx`, `r10`, `r8` and `r9` in `struct pt_regs`.
 pub(super) const ARGUMENTS: [u32; 6] = [112, 104, 96, 56, 72, 64];
-/// Where `orig_rax` stands.
+/// Offset of `orig_rax`.
 const ORIG_AX: u32 = 120;
-/// Where `cs` stands.
+/// Offset of `cs`.
 const CS: u32 = 136;
-/// `__USER_CS`: code that runs in 64-bit mode. Other code uses the 32-bit numbers, which mean other calls.
+/// `__USER_CS`: code in 64-bit mode. Other code uses the 32-bit system call numbers.
 const USER_CS: u64 = 0x33;
 
 #[inline(always)]

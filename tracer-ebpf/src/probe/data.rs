@@ -1,4 +1,4 @@
-//! Calls that move bytes.
+//! System calls that move bytes.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use tracer_common::event::{call, direction, flag, kind, origin};
@@ -18,7 +18,7 @@ pub(super) const MSG_PEEK: u64 = 2;
 pub(super) const MSG_TRUNC: u64 = 0x20;
 pub(super) const MSG_ERRQUEUE: u64 = 0x2000;
 
-/// A data call of a target has returned.
+/// Handles a data call of a target that has returned.
 #[inline(always)]
 pub(super) fn moved(task: Task, call: &Call, result: i64) {
     let arguments = &call.arguments;
@@ -27,7 +27,7 @@ pub(super) fn moved(task: Task, call: &Call, result: i64) {
     let mut way = way;
     let mut found = None;
     if call.code == call::SPLICE {
-        // A pipe at one end, the socket at the other.
+        // One end is a pipe, the other the socket.
         found = socket::of_descriptor(task, arguments[2] as i32);
         if found.is_some() {
             descriptor = arguments[2] as i32;
@@ -37,7 +37,7 @@ pub(super) fn moved(task: Task, call: &Call, result: i64) {
     }
     let Some(socket) = found.or_else(|| socket::of_descriptor(task, descriptor)) else { return };
     if result == 0 && (way == direction::SEND || asked_for_nothing(call)) {
-        // Not an end of stream.
+        // This is no end of stream.
         return;
     }
     let Some(transfer) = payload::current() else { return };
@@ -50,7 +50,7 @@ pub(super) fn moved(task: Task, call: &Call, result: i64) {
         _ => 0,
     };
     if message_bits & MSG_ERRQUEUE != 0 && way == direction::RECEIVE {
-        // Reports about earlier sends, not the stream.
+        // The error queue reports on earlier sends and is not part of the stream.
         return;
     }
     let mut flags = if entry.sequence { flag::SEQUENCE } else { 0 };
@@ -62,7 +62,7 @@ pub(super) fn moved(task: Task, call: &Call, result: i64) {
             flags |= flag::PEEK;
         }
         if message_bits & MSG_TRUNC != 0 && entry.sequence {
-            // TCP drops the bytes, buffer or not.
+            // TCP discards the bytes, with or without a buffer.
             flags |= flag::LENGTH_ONLY;
         }
     }
@@ -77,7 +77,7 @@ pub(super) fn moved(task: Task, call: &Call, result: i64) {
     } else {
         result as u64
     };
-    // Bytes by which the call moved its stream.
+    // Number of bytes by which the call advanced its stream.
     let advance = if flags & flag::PEEK != 0 || (flags & flag::OUT_OF_BAND != 0 && way == direction::RECEIVE) {
         0
     } else {
@@ -97,7 +97,7 @@ pub(super) fn moved(task: Task, call: &Call, result: i64) {
         });
     }
     unsafe {
-        // Field by field: as a whole it would be built on the stack and copied.
+        // Field by field, as the whole structure would be built on the stack and copied.
         let event = &raw mut (*transfer).event;
         (*event).header.time_ns = time;
         (*event).header.kind = kind::DATA;
@@ -124,7 +124,7 @@ pub(super) fn moved(task: Task, call: &Call, result: i64) {
     payload::deliver(transfer);
 }
 
-/// Tells the transfer where the call's bytes are.
+/// Sets the buffers of the transfer.
 #[inline(always)]
 unsafe fn buffers(transfer: *mut Transfer, call: &Call) {
     let arguments = &call.arguments;
@@ -147,7 +147,7 @@ unsafe fn buffers(transfer: *mut Transfer, call: &Call) {
     }
 }
 
-/// True if a receive that gave 0 had no room for a byte.
+/// Whether a receive that returned 0 had no room for a byte.
 #[inline(always)]
 fn asked_for_nothing(call: &Call) -> bool {
     let arguments = &call.arguments;
@@ -162,13 +162,13 @@ fn asked_for_nothing(call: &Call) -> bool {
     }
 }
 
-/// True if there is no buffer, or a single empty one.
+/// Whether there is no buffer, or a single empty one.
 #[inline(always)]
 fn no_room(vectors: u64, count: u64) -> bool {
     count == 0 || (count == 1 && user::<Vector>(vectors).is_some_and(|vector| vector.length == 0))
 }
 
-/// Positions of the call's own stream, before it moved `advance` bytes, and of the opposite one.
+/// Positions of the call's own stream before it advanced by `advance` bytes, and of the opposite stream.
 #[inline(always)]
 fn place(entry: &Entry, socket: Socket, way: u8, advance: u64) -> Option<(u64, u64)> {
     let value = entry.value;
@@ -183,7 +183,7 @@ fn place(entry: &Entry, socket: Socket, way: u8, advance: u64) -> Option<(u64, u
         } else {
             (&raw mut (*value).received, (*value).sent)
         };
-        // Threads may use the connection at the same time.
+        // Atomic, as threads may use the connection at the same time.
         Some((memory::fetch_add(own, advance), opposite))
     }
 }

@@ -1,4 +1,4 @@
-//! Calls that make, copy, shut down and close connections.
+//! System calls that create, duplicate, shut down and close connections.
 
 use core::ffi::c_void;
 
@@ -21,20 +21,20 @@ const EBADF: i64 = -9;
 const EFAULT: i64 = -14;
 const EISCONN: i64 = -106;
 const EALREADY: i64 = -114;
-/// Marks, closes nothing.
+/// Sets a flag on the descriptors and closes none.
 const CLOSE_RANGE_CLOEXEC: u64 = 4;
 const F_DUPFD: u64 = 0;
 const F_DUPFD_CLOEXEC: u64 = 1030;
 
-/// A call of a target that moves no bytes has returned.
+/// Handles a call of a target that moves no bytes.
 #[inline(always)]
 pub(super) fn changed(task: Task, call: &Call, result: i64) {
     let arguments = &call.arguments;
     let fd = arguments[0] as i32;
     match call.code {
-        // "Already under way" and "already connected" tell of an earlier call.
+        // EALREADY and EISCONN refer to an earlier call.
         syscall::CONNECT if result != EALREADY && result != EISCONN => {
-            // The kernel could not read the address either.
+            // With EFAULT the kernel could not read the address either.
             if result != EFAULT {
                 unix::name_asked_for(&task, fd, arguments[1], arguments[2]);
             }
@@ -47,7 +47,7 @@ pub(super) fn changed(task: Task, call: &Call, result: i64) {
                 opened(&task, pair[1], origin::PAIR, 0, 0);
             }
         }
-        // Whatever else it returns, the descriptor is closed. That of a file says nothing about connections.
+        // The descriptor is closed whatever else the call returns. Descriptors of files do not matter.
         syscall::CLOSE if result != EBADF && socket::forget_descriptor(task.tgid, fd) => closed(&task, fd),
         syscall::CLOSE_RANGE if result == 0 && arguments[2] & CLOSE_RANGE_CLOEXEC == 0 => {
             closed_from(&task, arguments[0] as u32, arguments[1] as u32);
@@ -63,7 +63,7 @@ pub(super) fn changed(task: Task, call: &Call, result: i64) {
             }
         }
         syscall::DUP if result >= 0 => duplicated(task, fd, result as i32, false),
-        // Onto itself is nothing.
+        // Duplication onto itself has no effect.
         syscall::DUP_ONTO if result >= 0 && result as i32 != fd => duplicated(task, fd, result as i32, true),
         syscall::FCNTL if result >= 0 && (arguments[1] == F_DUPFD || arguments[1] == F_DUPFD_CLOEXEC) => {
             duplicated(task, fd, result as i32, false);
@@ -72,8 +72,8 @@ pub(super) fn changed(task: Task, call: &Call, result: i64) {
     }
 }
 
-/// A descriptor names a new connection. Not inlined: called from several places; then, five words is all that it may be
-/// given.
+/// Handles a descriptor that names a new connection. Not inlined, as it has several callers; such a function takes at
+/// most five arguments.
 #[inline(never)]
 fn opened(task: &Task, fd: i32, origin: u8, result: i32, remote: u64) {
     if let Some(socket) = socket::of_descriptor(*task, fd) {
@@ -89,8 +89,8 @@ fn announce(task: &Task, socket: Socket, fd: i32, origin: u8, result: i32, remot
     connection::announce(Announcement { socket, positions, remote, fd, result, origin, sequence: entry.sequence });
 }
 
-/// `new` names what `old` names. `always`: what `new` named before is closed, so it matters even if `old` is no
-/// socket.
+/// Handles `new`, which now names the file of `old`. With `always`, the file that `new` named before is closed, which
+/// matters even if `old` is no socket.
 #[inline(never)]
 fn duplicated(task: Task, old: i32, new: i32, always: bool) {
     let inode = socket::of_descriptor(task, new).map_or(0, |socket| socket.inode);
@@ -102,8 +102,8 @@ fn duplicated(task: Task, old: i32, new: i32, always: bool) {
     }
 }
 
-/// `close` frees the descriptor before it returns, and another thread may have been given the same number since: then its
-/// own close still matters, and this one says which connection it was not.
+/// Handles a close. `close` frees the descriptor before it returns, so another thread may already have opened the same
+/// number. Its later close still matters, and this event carries its inode as the connection that was not closed.
 #[inline(never)]
 fn closed(task: &Task, fd: i32) {
     let inode = socket::of_descriptor(*task, fd).map_or(0, |socket| socket.inode);
@@ -113,16 +113,16 @@ fn closed(task: &Task, fd: i32) {
     report(inode, fd, -1, descriptor::CLOSE);
 }
 
-/// What a turn of the loop of [`closed_from`] needs.
+/// Context of the loop of [`closed_from`].
 struct Range {
     tgid: u32,
     first: u32,
 }
 
-/// All descriptors from `first` to `last` are closed; those that may have named a connection are told.
+/// Handles the close of all descriptors from `first` to `last`. Reports those that may have named a connection.
 #[inline(always)]
 fn closed_from(task: &Task, first: u32, last: u32) {
-    // Programs name the highest number there is; what is beyond the table was never open.
+    // Programs often pass the highest number; descriptors beyond the table were never open.
     let open = socket::descriptors(*task).unwrap_or(0);
     let end = if last < open { last + 1 } else { open };
     if first >= end {

@@ -1,4 +1,4 @@
-//! `recvmmsg` and `sendmmsg`: several messages in one call.
+//! `recvmmsg` and `sendmmsg`: several messages per call.
 
 use core::ffi::c_void;
 
@@ -7,14 +7,14 @@ use tracer_common::event::flag;
 
 use crate::{memory::user, payload, value::Transfer};
 
-/// `UIO_MAXIOV`: messages of one call at most.
+/// `UIO_MAXIOV`: maximum number of messages per call.
 const MAX_MESSAGES: u32 = 1024;
 /// Size of `struct mmsghdr`.
 const SIZE: u64 = 64;
-/// Where `msg_len` stands in it.
+/// Offset of `msg_len` in it.
 const LENGTH: u64 = 56;
 
-/// `struct user_msghdr`, as far as it is needed.
+/// `struct user_msghdr` up to the last field needed.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct MessageHeader {
@@ -29,7 +29,7 @@ struct Sum {
     bytes: u64,
 }
 
-/// Bytes that `count` messages moved.
+/// Number of bytes that `count` messages moved.
 #[inline(always)]
 pub(super) fn total(messages: u64, count: u32) -> u64 {
     let mut sum = Sum { messages, bytes: 0 };

@@ -1,4 +1,4 @@
-//! The programs.
+//! The programs, by tracepoint.
 
 // A module uses only those that stand before it. An empty line between each two: rustfmt sorts adjacent modules by name.
 

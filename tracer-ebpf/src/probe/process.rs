@@ -1,4 +1,4 @@
-//! The life of processes: children of targets are targets from their first instruction on.
+//! Life of processes. Children of targets are targets from their first instruction.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -27,7 +27,7 @@ pub(crate) fn sched_process_fork(context: RawTracePointContext) -> i32 {
     }
     let child = unsafe { *context.as_ptr().cast::<u64>().add(1) };
     match kernel::<u32>(child, &TASK_TGID) {
-        // A thread.
+        // A new thread.
         Some(child) if child == tgid => {}
         Some(child) => {
             if target::add(child) {
@@ -47,7 +47,8 @@ pub(crate) fn sched_process_exec(context: RawTracePointContext) -> i32 {
     if !target::is_traced(tgid) {
         return 0;
     }
-    // The tracepoint comes after the new credentials (`begin_new_exec` of fs/exec.c), before the program's first instruction.
+    // The tracepoint fires after the change of credentials (`begin_new_exec` in fs/exec.c) and before the first
+    // instruction of the program.
     let task = unsafe { *context.as_ptr().cast::<u64>() };
     if OWNED.load() != 0 && !is_owned(task) {
         target::remove(tgid);
@@ -58,7 +59,7 @@ pub(crate) fn sched_process_exec(context: RawTracePointContext) -> i32 {
     0
 }
 
-/// Whether a task has no other ids than the owner's, and no capability: only an `exec` can change that.
+/// Whether a task has only the owner's IDs and no capabilities. Only an `exec` can change that.
 #[inline(always)]
 fn is_owned(task: u64) -> bool {
     let Some(cred) = pointer(task, &TASK_CRED) else { return false };
@@ -80,7 +81,7 @@ pub(crate) fn sched_process_exit(context: RawTracePointContext) -> i32 {
         return 0;
     }
     let task = unsafe { *context.as_ptr().cast::<u64>() };
-    // Counted down before the tracepoint: 0 for the last thread.
+    // The counter is decremented before the tracepoint, so it is 0 for the last thread.
     let live = pointer(task, &TASK_SIGNAL).and_then(|signal| kernel::<i32>(signal, &SIGNAL_LIVE));
     if live == Some(0) {
         target::remove(tgid);

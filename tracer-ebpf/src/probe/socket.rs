@@ -1,4 +1,4 @@
-//! The life of TCP connections, in whatever context it happens.
+//! Life of TCP connections. The tracepoints fire in any context.
 
 use aya_ebpf::{
     EbpfContext as _, bindings::BPF_NOEXIST, helpers::bpf_get_current_pid_tgid, macros::raw_tracepoint,
@@ -20,7 +20,7 @@ use crate::{
 
 const IPPROTO_TCP: u16 = 6;
 const IPPROTO_MPTCP: u16 = 262;
-/// `TCP_NEW_SYN_RECV`: not a whole socket yet. Nor is one in `TIME_WAIT`.
+/// `TCP_NEW_SYN_RECV`: the socket is no full `struct sock`, as in `TIME_WAIT`.
 const NEW_SYN_RECV: u8 = 12;
 
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
@@ -37,8 +37,8 @@ pub(crate) fn inet_sock_set_state(context: RawTracePointContext) -> i32 {
             return 0;
         }
     } else {
-        // A connection that a target begins is followed from here, since its `connect` may return before or after
-        // the connection is made, or never.
+        // A connection that a target initiates is followed from here, as its `connect` may return before or after the
+        // connection is established, or never.
         if new != tcp_state::SYN_SENT
             || socket::is_lent(sk)
             || !target::is_traced((bpf_get_current_pid_tgid() >> 32) as u32)
@@ -50,13 +50,13 @@ pub(crate) fn inet_sock_set_state(context: RawTracePointContext) -> i32 {
             emit::lose(loss::MAP_FULL, 0);
         }
     }
-    // The tracepoint fires before the new state takes effect; a FIN that it stands for is not queued yet.
+    // The tracepoint fires before the new state takes effect, so its FIN is not queued yet.
     report(sk, inode, tcp::STATE, old, new, protocol == IPPROTO_MPTCP);
     0
 }
 
-/// A TCP socket with the inode of an MPTCP one (`mptcp_sock_graft`): one of the ways that its bytes take, whose sequence
-/// numbers and end are its own affair. `flags` are those of the connection with this inode.
+/// Whether a TCP socket is a subflow of an MPTCP connection. It has the inode of the MPTCP socket (`mptcp_sock_graft`),
+/// but its own sequence numbers and end. `flags` are those of the connection with this inode.
 #[inline(always)]
 fn is_subflow(sk: u64, flags: u32) -> bool {
     if flags & known::ANNOUNCED != 0 { flags & known::SEQUENCE == 0 } else { socket::is_lent(sk) }
@@ -77,7 +77,7 @@ pub(crate) fn tcp_send_reset(context: RawTracePointContext) -> i32 {
     segment(&context, tcp::RESET_SENT)
 }
 
-/// A tracepoint whose first argument is the socket, in all kernels that have it; it may be null.
+/// Handles a tracepoint whose first argument is the socket in all kernels that have it; it may be null.
 #[inline(always)]
 fn segment(context: &RawTracePointContext, what: u8) -> i32 {
     let sk = unsafe { *context.as_ptr().cast::<u64>() };
@@ -99,7 +99,7 @@ fn segment(context: &RawTracePointContext, what: u8) -> i32 {
 
 #[inline(always)]
 fn report(sk: u64, inode: u64, what: u8, old_state: u8, new_state: u8, counted: bool) {
-    // Before the handshake there are no positions, and an MPTCP socket has none.
+    // There are no positions before the handshake, and none for MPTCP sockets.
     let positions =
         if counted || new_state == tcp_state::SYN_SENT { None } else { connection::tcp_positions(sk, old_state) };
     let flags = if counted {

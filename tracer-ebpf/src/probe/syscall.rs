@@ -1,7 +1,7 @@
-//! `raw_tracepoint/sys_exit`: every system call of the machine, as it returns.
+//! `raw_tracepoint/sys_exit`: every system call of the machine at its return.
 //!
-//! One hook is enough: registers still hold number and arguments, the length really moved is known, the pages were
-//! just touched, and a call that was already blocked when tracing began is seen too.
+//! One hook suffices: the registers still hold number and arguments, the moved length is known, the pages were just
+//! used, and calls that were blocked when tracing began are included.
 
 use aya_ebpf::{EbpfContext as _, macros::raw_tracepoint, programs::RawTracePointContext};
 use tracer_common::syscall;
@@ -15,14 +15,14 @@ use crate::{
 
 const EINTR: i64 = -4;
 const EAGAIN: i64 = -11;
-/// `ERESTARTSYS` to `ERESTART_RESTARTBLOCK`: the call will be made again, or give `EINTR` in the end.
+/// `ERESTARTSYS` to `ERESTART_RESTARTBLOCK`: the call is restarted, or finally returns `EINTR`.
 const RESTART_LAST: i64 = -516;
 const RESTART_FIRST: i64 = -512;
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub(crate) fn sys_exit(context: RawTracePointContext) -> i32 {
-    // In this order: what every call of the machine pays for comes first and is least. Most calls are none of ours, and
-    // telling that takes no helper call, which even the question who runs does.
+    // The order matters: checks that every call of the machine pays for come first and are the cheapest. Most calls are
+    // ignored, and this takes no helper call, while even reading the current process does.
     let arguments = context.as_ptr().cast::<u64>();
     let (registers, result) = unsafe { (*arguments, *arguments.add(1) as i64) };
     if result == EAGAIN || result == EINTR || (RESTART_LAST..=RESTART_FIRST).contains(&result) {
