@@ -7,7 +7,8 @@ use pidtap::{
     model::{
         connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
         exchange::{
-            Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Timing, Version,
+            Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Scheme, Timing,
+            Version,
         },
     },
     text::redact::Redactor,
@@ -84,24 +85,16 @@ fn exchange(mut bytes: &[u8]) -> Option<Exchange> {
         _ => Endpoint::Unknown,
     };
     let connection = ConnectionInfo {
-        id: ConnectionId(1),
-        inode: SocketInode(1),
-        local: Endpoint::Unknown,
-        local_text: "?".into(),
         remote_text: remote.to_string().into(),
         remote,
-        client: None,
-        destination: None,
         protocol: Protocol::Http1,
-        opened: None,
+        ..ConnectionInfo::new(ConnectionId(1), SocketInode(1))
     };
+    let method = METHODS[body.len() % METHODS.len()];
+    let version = if flags & 0x40 == 0 { Version::Http11 } else { Version::Http10 };
     let request = Request {
-        method: METHODS[body.len() % METHODS.len()].into(),
-        target: target.into(),
-        version: if flags & 0x40 == 0 { Version::Http11 } else { Version::Http10 },
-        headers,
         body: Body { bytes: body.len() as u64 + u64::from(flags >> 7), captured: body, missing: 0 },
-        trailers: Fields::default(),
+        ..Request::new(method.into(), target.into(), version, headers)
     };
     Some(Exchange {
         id: ExchangeId(1),
@@ -111,9 +104,12 @@ fn exchange(mut bytes: &[u8]) -> Option<Exchange> {
         started: Timestamp(1),
         process: ProcessRef { pid: 1, tid: 1, name: "x".into() },
         connection: Arc::new(connection),
+        stream: None,
+        scheme: Scheme::Http,
         request: Some(request),
         interim: Vec::new(),
         response: None,
+        messages: None,
         request_misfit: Misfit::default(),
         response_misfit: Misfit::default(),
         timing: Timing::default(),

@@ -8,8 +8,8 @@ use pidtap::{
     model::{
         connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
         exchange::{
-            Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Response, Timing,
-            Version,
+            Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Response, Scheme,
+            Timing, Version,
         },
     },
     output::{
@@ -90,22 +90,20 @@ fn exchange(content_type: &str, body: Vec<u8>) -> Exchange {
         started: Timestamp(1_000_000_000),
         process: ProcessRef { pid: 1234, tid: 1234, name: "payments".into() },
         connection: Arc::new(ConnectionInfo {
-            id: ConnectionId(17),
-            inode: SocketInode(99_999),
             local: Endpoint::Inet(local),
             remote: Endpoint::Inet(remote),
             local_text: local.to_string().into(),
             remote_text: remote.to_string().into(),
             protocol: Protocol::Http1,
-            client: None,
-            destination: None,
-            opened: None,
+            ..ConnectionInfo::new(ConnectionId(17), SocketInode(99_999))
         }),
-        request: Some(Request {
-            method: "GET".into(),
-            target: "/v1/payments/8f14e45f?expand=lines&limit=20".into(),
-            version: Version::Http11,
-            headers: fields(&[
+        stream: None,
+        scheme: Scheme::Http,
+        request: Some(Request::new(
+            "GET".into(),
+            "/v1/payments/8f14e45f?expand=lines&limit=20".into(),
+            Version::Http11,
+            fields(&[
                 ("Host", "payments.internal:8080"),
                 ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
                 ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
@@ -115,9 +113,7 @@ fn exchange(content_type: &str, body: Vec<u8>) -> Exchange {
                 ("Authorization", "Bearer 0123456789abcdef0123456789abcdef"),
                 ("X-Request-Id", "8f14e45f-ceea-467f-a8f6-0123456789ab"),
             ]),
-            body: Body::default(),
-            trailers: Fields::default(),
-        }),
+        )),
         interim: Vec::new(),
         response: Some(Response {
             status: 200,
@@ -136,14 +132,14 @@ fn exchange(content_type: &str, body: Vec<u8>) -> Exchange {
             body: Body { bytes: body.len() as u64, captured: body, missing: 0 },
             trailers: Fields::default(),
         }),
+        messages: None,
         timing: Timing {
-            connect_start: None,
-            connect_end: None,
             request_start: Some(Timestamp(1_000_000_000)),
             request_end: Some(Timestamp(1_000_010_000)),
             response_start: Some(Timestamp(1_000_900_000)),
             response_end: Some(Timestamp(1_000_950_000)),
             end: Some(Timestamp(1_000_950_000)),
+            ..Timing::default()
         },
         error: None,
         incidents: Vec::new(),

@@ -10,8 +10,8 @@ use crate::{
     model::{
         connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
         exchange::{
-            Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Response, Timing,
-            Version,
+            Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Response, Scheme,
+            Timing, Version,
         },
     },
 };
@@ -35,16 +35,12 @@ pub(crate) fn process() -> ProcessRef {
 
 pub(crate) fn connection() -> Arc<ConnectionInfo> {
     Arc::new(ConnectionInfo {
-        id: ConnectionId(3),
-        inode: SocketInode(4),
         local: Endpoint::Inet(([127, 0, 0, 1], 1).into()),
         remote: Endpoint::Inet(([127, 0, 0, 1], 2).into()),
         local_text: "127.0.0.1:1".into(),
         remote_text: "127.0.0.1:2".into(),
         protocol: Protocol::Http1,
-        client: None,
-        destination: None,
-        opened: None,
+        ..ConnectionInfo::new(ConnectionId(3), SocketInode(4))
     })
 }
 
@@ -59,13 +55,11 @@ pub(crate) fn exchange() -> Exchange {
         started: START,
         process: process(),
         connection: connection(),
+        stream: None,
+        scheme: Scheme::Http,
         request: Some(Request {
-            method: "POST".into(),
-            target: "/p?q".into(),
-            version: Version::Http11,
-            headers: fields(&[("Host", "h")]),
             body: Body { bytes: 3, captured: b"a=1".to_vec(), missing: 0 },
-            trailers: Fields::default(),
+            ..Request::new("POST".into(), "/p?q".into(), Version::Http11, fields(&[("Host", "h")]))
         }),
         interim: Vec::new(),
         response: Some(Response {
@@ -76,16 +70,16 @@ pub(crate) fn exchange() -> Exchange {
             body: Body::default(),
             trailers: Fields::default(),
         }),
+        messages: None,
         request_misfit: Misfit::default(),
         response_misfit: Misfit::default(),
         timing: Timing {
-            connect_start: None,
-            connect_end: None,
             request_start: at(0),
             request_end: at(1),
             response_start: at(2),
             response_end: at(3),
             end: at(3),
+            ..Timing::default()
         },
         error: None,
         incidents: Vec::new(),

@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::connection::{Connection, Queued};
 use crate::{
-    analysis::detector::{Live, OpenConnection},
+    analysis::detector::{Live, MAX_CALLS, OpenConnection},
     event::Timestamp,
     model::exchange::OpenExchange,
     protocol::decode::Decode as _,
@@ -105,11 +105,29 @@ impl Live for Links<'_> {
         self.events
     }
 
-    fn look_at(&self, inode: u64, visit: &mut dyn FnMut(&OpenConnection<'_>, Option<&OpenExchange<'_>>)) {
+    fn connection(&self, inode: u64, visit: &mut dyn FnMut(&OpenConnection<'_>)) {
         let Some(connection) = self.all.get(&inode).filter(|connection| is_open(connection)) else { return };
         self.queue.borrow_mut().visits += 1;
-        let first = connection.channel.decoder.first_open(&connection.info);
-        visit(&connection.view(), first.as_ref());
+        visit(&connection.view());
+    }
+
+    fn calls(&self, inode: u64, visit: &mut dyn FnMut(&OpenConnection<'_>, Option<&OpenExchange<'_>>)) {
+        let Some(connection) = self.all.get(&inode).filter(|connection| is_open(connection)) else { return };
+        let (view, decoder) = (connection.view(), &connection.channel.decoder);
+        let first = decoder.first_open(&connection.info);
+        let mut visits = 0;
+        if first.is_some_and(|first| first.stream.is_some()) {
+            decoder.visit_open(&connection.info, &mut |exchange| {
+                if visits < MAX_CALLS as u64 {
+                    visits += 1;
+                    visit(&view, Some(exchange));
+                }
+            });
+        } else {
+            visits = 1;
+            visit(&view, first.as_ref());
+        }
+        self.queue.borrow_mut().visits += visits;
     }
 
     fn take_queued(&self, now: Timestamp, take: &mut dyn FnMut(u64)) {

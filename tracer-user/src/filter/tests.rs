@@ -30,6 +30,7 @@ fn failed() -> Exchange {
     exchange.incidents = vec![IncidentId(3), IncidentId(8)];
     let request = exchange.request.as_mut().expect("there");
     request.target = "/v1/charges?id=7&token=s3cret".into();
+    request.authority = Some("api.Stripe.com:8080".into());
     request.headers = fixture::fields(&[
         ("Host", "api.Stripe.com:8080"),
         ("Authorization", "Bearer s3cret"),
@@ -46,6 +47,8 @@ fn failed() -> Exchange {
     exchange.timing = Timing {
         connect_start: at(0),
         connect_end: at(100),
+        tls_start: None,
+        tls_end: None,
         request_start: at(100),
         request_end: at(200),
         response_start: at(1_400),

@@ -1,4 +1,4 @@
-//! Connections: what is known of the socket behind an exchange.
+//! Connections: the sockets that carry exchanges.
 
 use std::{
     fmt,
@@ -14,16 +14,16 @@ pub struct ConnectionId(pub u64);
 /// One end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
-    /// TCP over IPv4 or IPv6; a v4-mapped IPv6 address is given as IPv4.
+    /// TCP over IPv4 or IPv6. A v4-mapped IPv6 address is an IPv4 address here.
     Inet(SocketAddr),
-    /// A Unix stream socket with its path (abstract names with a leading `@`), empty where it has none.
+    /// A Unix stream socket: its path, or an abstract name with a leading `@`. Empty for an unnamed socket.
     Unix(String),
-    /// Not known.
+    /// An address that was not observed.
     Unknown,
 }
 
 impl Endpoint {
-    /// From the address bytes of an event. `family` is `AF_*`; unknown families give [`Endpoint::Unknown`].
+    /// Reads the address bytes of an event. `family` is `AF_*`; an unknown family gives [`Endpoint::Unknown`].
     pub fn from_wire(family: u16, address: [u8; 16], port: u16) -> Self {
         match family {
             AF_INET => {
@@ -55,7 +55,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// What the target is on this connection, or in this exchange.
+/// Role of the target on a connection, or in an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The target sends requests.
@@ -79,28 +79,28 @@ pub enum Ending {
     Unfinished,
 }
 
-/// What a connection carries, as far as its bytes tell.
+/// Protocol on a connection, as far as its bytes tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// Nothing seen yet, or nothing that decides.
+    /// No byte was observed yet, or none that decides.
     Unknown,
     /// HTTP/1.0 or HTTP/1.1.
     Http1,
-    /// HTTP/2 by its connection preface; not rebuilt.
+    /// HTTP/2, by its connection preface. Its exchanges are not rebuilt.
     Http2,
     /// HTTP/0.9: a request line without a version.
     Http09,
     /// SSH, by its banner.
     Ssh,
-    /// SHOUTcast: an answer that begins with `ICY` instead of a version of HTTP.
+    /// SHOUTcast: the answer begins with `ICY` instead of a version of HTTP.
     Icy,
-    /// A TLS record; the contents are encrypted.
+    /// TLS, by its first record. The contents are encrypted.
     Tls,
-    /// HTTP/1.1 upgraded to WebSocket.
+    /// WebSocket, after an upgrade from HTTP/1.1.
     WebSocket,
-    /// After CONNECT or another upgrade: bytes that are not HTTP.
+    /// Bytes after CONNECT or another upgrade.
     Tunnel,
-    /// Bytes that no protocol above begins with.
+    /// None of the protocols above.
     Other,
 }
 
@@ -122,33 +122,72 @@ impl Protocol {
     }
 }
 
-/// What outputs say of a connection. Shared by the exchanges that it carried; a new value is made when it changes.
+/// A TLS session on a connection. A part that the handshake did not show is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Version: `1.2`, `1.3`.
+    pub version: Option<&'static str>,
+    /// Cipher suite, by its name at IANA.
+    pub cipher: Option<&'static str>,
+    /// Server name that the client asked for (RFC 6066 section 3).
+    pub sni: Option<Box<str>>,
+    /// Protocol that both sides agreed on (RFC 7301).
+    pub alpn: Option<Box<str>>,
+    /// Library that the target uses.
+    pub library: Option<Box<str>>,
+    /// Source of the session's secrets.
+    pub secrets: Option<Box<str>>,
+    /// Reason why the session is not decrypted.
+    pub reason: Option<Box<str>>,
+}
+
+/// Facts about a connection that outputs show. Exchanges on the connection share it; a change makes a new value.
 #[derive(Clone, Debug)]
 pub struct ConnectionInfo {
     /// Number in this trace.
     pub id: ConnectionId,
-    /// The socket.
+    /// Inode number of the socket.
     pub inode: SocketInode,
-    /// The target's end.
+    /// Address of the target's end.
     pub local: Endpoint,
-    /// The other end.
+    /// Address of the peer.
     pub remote: Endpoint,
     /// `local` as text.
     pub local_text: Box<str>,
     /// `remote` as text.
     pub remote_text: Box<str>,
-    /// Whom a balancer made it for, where a header of the PROXY protocol says so.
+    /// The client behind a load balancer, as a header of the PROXY protocol names it.
     pub client: Option<Box<str>>,
-    /// Where a SOCKS proxy was asked to lead it.
+    /// The destination that a SOCKS proxy connects to.
     pub destination: Option<Box<str>>,
-    /// What it carries.
+    /// The TLS session; `None` where the connection carries clear text, or nothing of TLS was observed.
+    pub tls: Option<Box<Tls>>,
+    /// The protocol on the connection.
     pub protocol: Protocol,
-    /// When it was opened; `None` where that was before tracing.
+    /// Time of the connect or accept; `None` where that was before tracing.
     pub opened: Option<Timestamp>,
 }
 
 impl ConnectionInfo {
-    /// It is a Unix socket.
+    /// A connection of which only the socket is known.
+    pub fn new(id: ConnectionId, inode: SocketInode) -> Self {
+        let unknown = || Box::from("?");
+        Self {
+            id,
+            inode,
+            local: Endpoint::Unknown,
+            remote: Endpoint::Unknown,
+            local_text: unknown(),
+            remote_text: unknown(),
+            client: None,
+            destination: None,
+            tls: None,
+            protocol: Protocol::Unknown,
+            opened: None,
+        }
+    }
+
+    /// Whether the socket is a Unix socket.
     pub fn is_unix(&self) -> bool {
         matches!(self.local, Endpoint::Unix(_)) || matches!(self.remote, Endpoint::Unix(_))
     }

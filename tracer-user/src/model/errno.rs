@@ -1,6 +1,6 @@
-//! Names of the error numbers that end exchanges.
+//! Error numbers that end exchanges.
 
-/// From `include/uapi/asm-generic/errno*.h`; the same on all architectures that pidtap runs on.
+/// Number, name and meaning, from `include/uapi/asm-generic/errno*.h`: the same on all architectures that pidtap runs on.
 const NAMES: [(i32, &str, &str); 24] = [
     (4, "EINTR", "interrupted"),
     (5, "EIO", "input/output error"),
@@ -28,12 +28,12 @@ const NAMES: [(i32, &str, &str); 24] = [
     (2, "ENOENT", "no such socket"),
 ];
 
-/// `ECONNRESET` for 104; `None` for numbers that no socket call of a client or server gives.
+/// The name of an error number: `ECONNRESET` for 104. `None` for numbers that no socket call returns.
 pub fn name(number: i32) -> Option<&'static str> {
     NAMES.iter().find(|(known, ..)| *known == number).map(|(_, name, _)| *name)
 }
 
-/// `connection reset` for 104.
+/// The meaning of an error number: `connection reset` for 104. `None` for numbers that no socket call returns.
 pub fn meaning(number: i32) -> Option<&'static str> {
     NAMES.iter().find(|(known, ..)| *known == number).map(|(.., meaning)| *meaning)
 }

@@ -1,17 +1,17 @@
-//! Exchanges that are over, as many as are remembered.
+//! Ended exchanges, as many as there is room for.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
 use super::StoreOptions;
-use crate::model::exchange::{Exchange, ExchangeId, Fields};
+use crate::model::exchange::{Exchange, ExchangeId};
 
-/// In which order exchanges ended: 0, 1, 2.
+/// Position of an exchange in the order of their ends: 0, 1, 2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(pub u64);
 
-/// Some of them, oldest first.
+/// A part of the exchanges, oldest first.
 #[derive(Clone, Debug, Default)]
 struct Queue {
     items: VecDeque<(Sequence, Arc<Exchange>)>,
@@ -30,7 +30,7 @@ impl Queue {
     }
 }
 
-/// See the module. Half of the room is for those that matter: that failed, or belong to an incident.
+/// Ended exchanges. Half of the room is for those that failed or belong to an incident.
 #[derive(Clone, Debug, Default)]
 pub struct Exchanges {
     options: StoreOptions,
@@ -40,23 +40,9 @@ pub struct Exchanges {
     by_id: FxHashMap<ExchangeId, Sequence>,
 }
 
-/// Roughly what an exchange takes.
+/// Bytes of memory that an exchange takes, approximately, with its places in the queue and in the table.
 fn weight(exchange: &Exchange) -> usize {
-    fn fields(fields: &Fields) -> usize {
-        fields.bytes.capacity() + fields.lines.capacity() * 16
-    }
-    let request = exchange.request.as_ref().map_or(0, |request| {
-        request.target.len() + fields(&request.headers) + fields(&request.trailers) + request.body.captured.capacity()
-    });
-    let response = exchange.response.as_ref().map_or(0, |response| {
-        response.reason.len()
-            + fields(&response.headers)
-            + fields(&response.trailers)
-            + response.body.captured.capacity()
-    });
-    let interim: usize = exchange.interim.iter().map(|interim| fields(&interim.headers) + 64).sum();
-    // The exchange itself, and its places in the queue and in the table.
-    size_of::<Exchange>() + 64 + request + response + interim
+    exchange.weight() + 64
 }
 
 impl Exchanges {
@@ -78,43 +64,43 @@ impl Exchanges {
         }
     }
 
-    /// How many are remembered.
+    /// Number of remembered exchanges.
     pub fn len(&self) -> usize {
         self.notable.items.len() + self.ordinary.items.len()
     }
 
-    /// None is remembered.
+    /// Whether no exchange is remembered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What the next one gets.
+    /// The sequence number of the next exchange.
     pub fn next_sequence(&self) -> Sequence {
         Sequence(self.next)
     }
 
-    /// From here on all are remembered; of those before, some.
+    /// The sequence number from which on all exchanges are remembered. Before it, some are missing.
     pub fn complete_from(&self) -> Sequence {
         let first = |queue: &Queue| queue.items.front().map_or(self.next, |(sequence, _)| sequence.0);
         Sequence(first(&self.notable).max(first(&self.ordinary)))
     }
 
-    /// The one with this sequence number, where it is remembered.
+    /// The exchange with this sequence number, if remembered.
     pub fn get(&self, sequence: Sequence) -> Option<&Arc<Exchange>> {
         self.ordinary.get(sequence).or_else(|| self.notable.get(sequence))
     }
 
-    /// The one with this number, where it is remembered.
+    /// The exchange with this number, if remembered.
     pub fn by_id(&self, id: ExchangeId) -> Option<&Arc<Exchange>> {
         self.get(*self.by_id.get(&id)?)
     }
 
-    /// The sequence number of an exchange that is over and remembered.
+    /// The sequence number of an exchange, if remembered.
     pub fn sequence_of(&self, id: ExchangeId) -> Option<Sequence> {
         self.by_id.get(&id).copied()
     }
 
-    /// All that are remembered, in the order in which they ended, from a sequence number on.
+    /// Remembered exchanges from a sequence number on, in the order of their ends.
     pub fn from(&self, sequence: Sequence) -> impl Iterator<Item = (Sequence, &Arc<Exchange>)> {
         let mut one = self.notable.from(sequence).peekable();
         let mut other = self.ordinary.from(sequence).peekable();

@@ -7,12 +7,12 @@ use crate::{
     model::exchange::IncidentId,
 };
 
-/// Incidents that are remembered; beyond it, those that are over and were known first are forgotten.
+/// Number of incidents above which closed ones are dropped, oldest first.
 const MAX: usize = 1_000;
-/// Of those that go on, more are: detectors bound them, so that hardly ever one is forgotten.
+/// Number of incidents above which open ones are dropped too. Detectors bound them, so that rarely happens.
 const MAX_OPEN: usize = 4 * MAX;
 
-/// See the module.
+/// Incidents in their latest state.
 #[derive(Clone, Debug, Default)]
 pub struct Incidents {
     items: BTreeMap<IncidentId, Arc<Incident>>,
@@ -20,22 +20,22 @@ pub struct Incidents {
     total: u64,
 }
 
-/// How bad an incident is: a greater one is worse. What goes on is worse than what is over; what ended well is least.
+/// Severity of an incident: a greater one is worse. An open incident is worse than a closed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Over, and it ended well.
+    /// Closed, and it ended well.
     Recovered,
-    /// Over; it had harmed somebody.
+    /// Closed; calls were harmed.
     Harmed,
-    /// It goes on, and may be harmless.
+    /// Open, and possibly harmless.
     Notable,
-    /// It goes on: calls fail, or are slow.
+    /// Open: calls fail, or are slow.
     Failing,
-    /// It goes on: somebody waits now.
+    /// Open: a call hangs now.
     Waiting,
 }
 
-/// How bad an incident is.
+/// Severity of an incident.
 pub fn severity(incident: &Incident) -> Severity {
     let open = incident.state != State::Closed;
     match (&incident.report.evidence, open) {
@@ -59,7 +59,7 @@ pub fn severity(incident: &Incident) -> Severity {
 impl Incidents {
     pub(super) fn apply(&mut self, incident: &Arc<Incident>) {
         let old = self.items.insert(incident.id, Arc::clone(incident));
-        // They are numbered from 1 on; one that was forgotten, and is told of again, is not another one.
+        // Incidents are numbered from 1 on. A dropped one that is reported again is not a new one.
         self.total = self.total.max(incident.id.0);
         self.open -= usize::from(old.is_some_and(|old| old.state != State::Closed));
         self.open += usize::from(incident.state != State::Closed);
@@ -73,34 +73,33 @@ impl Incidents {
         }
     }
 
-    /// The one with this number, where it is remembered.
+    /// The incident with this number, if remembered.
     pub fn get(&self, id: IncidentId) -> Option<&Arc<Incident>> {
         self.items.get(&id)
     }
 
-    /// How many are not over.
+    /// Number of open incidents.
     pub fn open(&self) -> usize {
         self.open
     }
 
-    /// How many there were in all.
+    /// Number of incidents since tracing began.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// All that are remembered, oldest first.
+    /// Remembered incidents, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Incident>> + ExactSizeIterator {
         self.items.values()
     }
 
-    /// All that are remembered, worst first; of those that are equally bad, what began first while it goes on, and what
-    /// ended last once it is over.
+    /// Remembered incidents, worst first. Of equal severity: open ones by their start, closed ones by their end, latest first.
     pub fn worst_first(&self) -> Vec<&Arc<Incident>> {
         let mut all: Vec<&Arc<Incident>> = self.items.values().collect();
         all.sort_by_key(|incident| {
             let severity = severity(incident);
             let order = if severity > Severity::Harmed { incident.id.0 } else { u64::MAX - incident.updated.0 };
-            // Numbers only grow, so a list of what goes on does not jump.
+            // Numbers only grow, so a list of open incidents does not jump.
             (std::cmp::Reverse(severity), order)
         });
         all

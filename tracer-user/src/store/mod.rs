@@ -1,9 +1,9 @@
-//! What was seen, as far as it is remembered: what screens show.
+//! The store: exchanges, incidents and connections that screens show.
 //!
-//! Everything is bounded. Of exchanges, those that failed or belong to an incident are remembered longer than the others:
-//! they are what a person looks for, and at 50,000 exchanges a second the others come and go within a second.
+//! Its memory is bounded. Exchanges that failed or belong to an incident stay longer than the others: they are what a user
+//! looks for, and at 50,000 exchanges a second the others stay for less than a second.
 //!
-//! The store's time is that of the trace, so what it says of a recording is the same each time.
+//! The store's time is that of the trace, so a recording always gives the same content.
 
 pub mod connections;
 pub mod endpoints;
@@ -30,20 +30,19 @@ use crate::{
     model::exchange::{Exchange, ExchangeId, Outcome},
 };
 
-/// Open exchanges that are held to be shown, those that have been open longest; all are counted.
+/// Maximum number of listed pending exchanges: the longest pending. All are counted.
 const MAX_OPEN: usize = 500;
-/// Time between two looks at open exchanges, for each connection: all of them are visited. With 100,000 that is every fifth
-/// of a second.
+/// Interval between two visits of all pending exchanges, in nanoseconds for each connection: 0.2 s with 100,000 connections.
 const PAUSE_NS: u64 = 2_000;
-/// Notes that are remembered.
+/// Maximum number of listed notes.
 const MAX_NOTES: usize = 500;
 
-/// How much is remembered.
+/// Limits of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
-    /// Exchanges that are over.
+    /// Number of ended exchanges.
     pub exchanges: usize,
-    /// Bytes that they take, roughly.
+    /// Bytes of memory of ended exchanges, approximately.
     pub bytes: usize,
 }
 
@@ -56,13 +55,13 @@ impl Default for StoreOptions {
 /// Counts since tracing began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Exchanges that are over.
+    /// Number of ended exchanges.
     pub exchanges: u64,
-    /// Those that failed.
+    /// Number of those that failed.
     pub failed: u64,
 }
 
-/// See the module.
+/// Everything that screens show.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     now: Timestamp,
@@ -76,7 +75,7 @@ pub struct Store {
     connections: Connections,
     open: Vec<Arc<Exchange>>,
     open_total: usize,
-    /// When it was last looked at what is open.
+    /// Time of the last visit of pending exchanges.
     looked: Option<Timestamp>,
     incidents: Incidents,
     notes: VecDeque<Note>,
@@ -85,17 +84,17 @@ pub struct Store {
 }
 
 impl Store {
-    /// An empty one.
+    /// An empty store.
     pub fn new(options: StoreOptions) -> Self {
         Self { exchanges: Exchanges::new(options), ..Self::default() }
     }
 
-    /// Nanoseconds to add to a timestamp to get Unix time; known from the first update on.
+    /// Sets the nanoseconds to add to a timestamp to get Unix time. They are known from the first update on.
     pub fn set_realtime_offset(&mut self, nanoseconds: i64) {
         self.realtime_offset_ns = nanoseconds;
     }
 
-    /// Takes an update.
+    /// Applies an update.
     pub fn apply(&mut self, update: &Update) {
         match update {
             Update::Attached(attached) => {
@@ -123,7 +122,7 @@ impl Store {
                 self.pass(summary.loss.time);
                 self.loss = summary.loss.clone();
                 self.summary = Some(summary.clone());
-                // They were told as exchanges in flight.
+                // Their ends were reported as exchanges in flight.
                 self.open.clear();
                 self.open_total = 0;
                 self.endpoints.look(self.now, &self.open);
@@ -134,7 +133,7 @@ impl Store {
     fn exchange(&mut self, exchange: &Arc<Exchange>) {
         let end = exchange.timing.end.unwrap_or(exchange.started);
         self.pass(end);
-        // Not shown a second time until the next look.
+        // The exchange must not be listed twice until the next visit.
         if let Ok(index) = self.open.binary_search_by_key(&exchange.id, |open| open.id) {
             self.open.remove(index);
             self.open_total = self.open_total.saturating_sub(1);
@@ -148,7 +147,7 @@ impl Store {
         self.exchanges.push(Arc::clone(exchange), failed);
     }
 
-    /// Time has passed, and this is open.
+    /// Sets the time, and visits what is open.
     pub fn look(&mut self, now: Timestamp, live: &dyn Live) {
         self.pass(now);
         let pause = self.connections.total() as u64 * PAUSE_NS;
@@ -162,7 +161,7 @@ impl Store {
             self.open_total += 1;
             ids.push(open.id);
         });
-        // Those that have been open longest: ids are given in the order in which exchanges begin.
+        // Ids grow with the start of exchanges, so the lowest ids are the longest pending.
         let limit = if ids.len() > MAX_OPEN {
             let (.., limit, _) = ids.select_nth_unstable(MAX_OPEN - 1);
             *limit
@@ -174,7 +173,7 @@ impl Store {
             if open.id > limit {
                 return;
             }
-            // Bodies are copied only where something moved.
+            // Bodies are copied only if the exchange has changed.
             let same = before.binary_search_by_key(&open.id, |copy| copy.id).ok().map(|index| &before[index]);
             self.open.push(match same {
                 Some(copy) if open.is_as_in(copy) => Arc::clone(copy),
@@ -186,7 +185,7 @@ impl Store {
         self.look_at_connections(now, live);
     }
 
-    /// The smaller part of it: what became of connections is not known later.
+    /// Sets the time, and visits the connections alone. Their changes between two visits cannot be recovered later.
     pub fn look_at_connections(&mut self, now: Timestamp, live: &dyn Live) {
         self.pass(now);
         self.connections.look(self.now, live);
@@ -207,12 +206,12 @@ impl Store {
         self.realtime_offset_ns
     }
 
-    /// When tracing began, and of whom; `None` before.
+    /// Start of tracing and its targets; `None` before.
     pub fn attached(&self) -> Option<&Attached> {
         self.attached.as_ref()
     }
 
-    /// What was said last of all, once tracing is over.
+    /// The summary, once tracing is over.
     pub fn summary(&self) -> Option<&Summary> {
         self.summary.as_ref()
     }
@@ -227,7 +226,7 @@ impl Store {
         &self.rate
     }
 
-    /// Exchanges that are over.
+    /// Ended exchanges.
     pub fn exchanges(&self) -> &Exchanges {
         &self.exchanges
     }
@@ -242,18 +241,18 @@ impl Store {
         &self.connections
     }
 
-    /// Exchanges that are open, those that began first before the others. Their end is when they were last looked at and
-    /// something had changed, not now. Bounded: see [`open_total`](Self::open_total).
+    /// Listed pending exchanges, by their start. The end of each is the time of the visit that last found a change, not now. For
+    /// the number of all, see [`open_total`](Self::open_total).
     pub fn open(&self) -> &[Arc<Exchange>] {
         &self.open
     }
 
-    /// How many are open.
+    /// Number of pending exchanges.
     pub fn open_total(&self) -> usize {
         self.open_total
     }
 
-    /// The exchange with this number as it is now, where it is remembered.
+    /// The exchange with this number in its latest state, if remembered.
     pub fn exchange_by_id(&self, id: ExchangeId) -> Option<&Arc<Exchange>> {
         let open = self.open.binary_search_by_key(&id, |open| open.id).ok().map(|index| &self.open[index]);
         open.or_else(|| self.exchanges.by_id(id))
@@ -264,22 +263,22 @@ impl Store {
         &self.incidents
     }
 
-    /// What was said of connections, oldest first.
+    /// Notes on connections, oldest first.
     pub fn notes(&self) -> impl DoubleEndedIterator<Item = &Note> {
         self.notes.iter()
     }
 
-    /// Connections whose calls are not seen.
+    /// Connections whose calls are not observed.
     pub fn unseen(&self) -> &Unseen {
         &self.unseen
     }
 
-    /// What is missing.
+    /// Events and bytes that are missing from the trace.
     pub fn loss(&self) -> &Loss {
         &self.loss
     }
 
-    /// How long the exchange took, or has taken until now, in nanoseconds.
+    /// Duration of the exchange in nanoseconds; of a pending one, its age.
     pub fn duration(&self, exchange: &Exchange) -> u64 {
         let end = exchange.timing.end.filter(|_| exchange.outcome != Outcome::InFlight || self.summary.is_some());
         end.unwrap_or(self.now).since(exchange.started)

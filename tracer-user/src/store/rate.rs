@@ -4,32 +4,32 @@ use std::collections::VecDeque;
 
 use crate::event::Timestamp;
 
-/// Seconds that are remembered.
+/// Number of seconds that are kept.
 const SECONDS: usize = 120;
 const SECOND: u64 = 1_000_000_000;
 
-/// What ended in one second.
+/// Exchanges that ended in one second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Second {
-    /// Exchanges.
+    /// Number of exchanges.
     pub exchanges: u32,
-    /// Those that failed.
+    /// Number of those that failed.
     pub failed: u32,
 }
 
-/// See the module.
+/// Exchanges by second.
 #[derive(Clone, Debug, Default)]
 pub struct Rate {
-    /// The last is the one that runs.
+    /// One entry per second. The last is the current second.
     seconds: VecDeque<Second>,
-    /// Number of the last, counted from the clock's start.
+    /// Number of the current second since the clock's start.
     last: u64,
     began: Timestamp,
     now: Timestamp,
 }
 
-/// How long the latest whole seconds, so many at most, and what has passed of the one that runs took together. Neither the
-/// first second nor the last is a whole one: counted as such, a short trace would seem to have hardly any calls.
+/// Duration of at most `seconds` whole seconds and the elapsed part of the current one. Neither the first second nor the
+/// current one is whole: counted as whole seconds, they would make the rate of a short trace too low.
 pub(super) fn seconds_passed(seconds: usize, began: Timestamp, now: Timestamp) -> f64 {
     let first = (now.0 / SECOND).saturating_sub(seconds as u64) * SECOND;
     now.since(began.max(Timestamp(first))).max(SECOND) as f64 / SECOND as f64
@@ -64,13 +64,13 @@ impl Rate {
         }
     }
 
-    /// What ended in the latest whole seconds, oldest first.
+    /// Exchanges in the latest whole seconds, oldest first.
     pub fn whole_seconds(&self) -> impl DoubleEndedIterator<Item = Second> + ExactSizeIterator {
         self.seconds.range(..self.seconds.len().saturating_sub(1)).copied()
     }
 
-    /// Exchanges and failures a second, over the latest whole seconds, so many at most, and what has passed of the one that
-    /// runs; in the first second, what there was until now.
+    /// Exchanges and failures per second over at most `seconds` whole seconds and the elapsed part of the current one. In the
+    /// first second, the counts so far.
     pub fn per_second(&self, seconds: usize) -> (f64, f64) {
         let taken = self.seconds.iter().rev().take(seconds + 1);
         let (exchanges, failed) = taken.fold((0, 0), |(exchanges, failed), second| {

@@ -3,13 +3,13 @@
 use super::rate::seconds_passed;
 use crate::event::Timestamp;
 
-/// Seconds that are remembered, the one that runs included.
+/// Number of seconds that are kept, the current one included.
 const SECONDS: usize = 64;
 const SECOND: u64 = 1_000_000_000;
-/// Whole seconds that can be looked at.
+/// Number of whole seconds that are kept.
 pub const WHOLE_SECONDS: usize = 60;
 
-/// See the module. What was not told is `T::default()`.
+/// A value for each of the latest seconds. A second without a value has `T::default()`.
 #[derive(Clone, Debug)]
 pub struct Recent<T> {
     seconds: [T; SECONDS],
@@ -23,7 +23,7 @@ impl<T: Copy + Default> Default for Recent<T> {
 }
 
 impl<T: Copy + Default> Recent<T> {
-    /// The value of the second of this time; `None` where that is forgotten already.
+    /// The value of the second of this time; `None` if it is no longer kept.
     pub fn at(&mut self, time: Timestamp) -> Option<&mut T> {
         let second = time.0 / SECOND;
         if second > self.last {
@@ -40,12 +40,12 @@ impl<T: Copy + Default> Recent<T> {
         if remembered { self.seconds[second as usize % SECONDS] } else { T::default() }
     }
 
-    /// The value of the second that runs.
+    /// The value of the current second.
     pub fn running(&self, now: Timestamp) -> T {
         self.get(now.0 / SECOND)
     }
 
-    /// Those of the whole seconds before `now`, oldest first.
+    /// The values of the whole seconds before `now`, oldest first.
     pub fn whole(&self, now: Timestamp) -> [T; WHOLE_SECONDS] {
         let end = now.0 / SECOND;
         std::array::from_fn(|index| {
@@ -56,8 +56,8 @@ impl<T: Copy + Default> Recent<T> {
 }
 
 impl Recent<u32> {
-    /// How many a second there were in the latest whole seconds, so many at most, since it began, and in what has passed of
-    /// the one that runs; in the first second, what there was until now.
+    /// The rate per second over at most `seconds` whole seconds since `began`, and the elapsed part of the current one. In the
+    /// first second, the count so far.
     pub fn per_second(&self, seconds: usize, began: Timestamp, now: Timestamp) -> f64 {
         let whole = self.whole(now);
         let sum: u64 =

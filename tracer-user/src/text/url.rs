@@ -13,7 +13,7 @@ use crate::{
 /// What stands before the path in the URL of a request in origin form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base<'a> {
-    /// `http://` and this authority.
+    /// The scheme of the exchange, and this authority.
     Authority(&'a str),
     /// `http+unix://` and this path of a Unix socket, percent-encoded.
     Unix(&'a str),
@@ -26,11 +26,7 @@ pub enum Base<'a> {
 /// Where a request went (RFC 9112 section 3.3). Without an authority of its own (HTTP/1.0, or no `Host`), that is the
 /// address of the connection's serving end.
 pub fn base<'a>(exchange: &'a Exchange, request: &'a Request) -> Base<'a> {
-    let origin_form = request.target.starts_with('/');
-    if !origin_form
-        && (&*request.method == "CONNECT"
-            || request.target.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme)))
-    {
+    if request.has_full_target() {
         return Base::Target;
     }
     if let Some(authority) = request.authority().filter(|authority| !authority.is_empty()) {
@@ -58,14 +54,14 @@ pub fn server(exchange: &Exchange) -> (&Endpoint, &str) {
 /// but for hidden secrets: what shows it on a terminal uses [`crate::text::escape::Visible`].
 pub fn whole(exchange: &Exchange, request: &Request, redactor: Redactor) -> String {
     let path = redactor.url(request.path());
-    let (scheme, authority) = match base(exchange, request) {
-        Base::Authority(authority) => ("http://", redactor.authority(authority)),
-        Base::Unix(path) => ("http+unix://", percent_encoded(path).into()),
+    let (kind, authority) = match base(exchange, request) {
+        Base::Authority(authority) => ("://", redactor.authority(authority)),
+        Base::Unix(path) => ("+unix://", percent_encoded(path).into()),
         Base::Target => return redactor.url(&request.target).into_owned(),
         Base::Nothing => return path.into_owned(),
     };
     let (slash, path) = after_authority(&path);
-    [scheme, &authority, slash, path].concat()
+    [exchange.scheme.name(), kind, &authority, slash, path].concat()
 }
 
 /// A path as it stands behind an authority, and what goes between: `OPTIONS *` has none (RFC 9112 section 3.2.4).
@@ -89,10 +85,6 @@ pub fn percent_encoded(path: &str) -> String {
     out
 }
 
-fn is_scheme(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -100,18 +92,20 @@ mod tests {
     use super::*;
     use crate::{
         fixture::{connection, exchange},
-        model::{connection::ConnectionInfo, exchange::Fields},
+        model::{
+            connection::ConnectionInfo,
+            exchange::{Fields, Scheme},
+        },
     };
 
     fn url(method: &str, target: &str, host: Option<&str>) -> String {
         let mut exchange = exchange();
         let request = exchange.request.as_mut().expect("the fixture has one");
-        request.method = method.into();
-        request.target = target.into();
-        request.headers = Fields::default();
+        let mut headers = Fields::default();
         if let Some(host) = host {
-            request.headers.push(b"Host", host.as_bytes());
+            headers.push(b"Host", host.as_bytes());
         }
+        *request = Request::new(method.into(), target.into(), request.version, headers);
         whole(&exchange, exchange.request.as_ref().expect("just changed"), Redactor::new(false))
     }
 
@@ -123,6 +117,13 @@ mod tests {
         assert_eq!(url("CONNECT", "h:443", Some("h")), "h:443");
         assert_eq!(url("OPTIONS", "*", Some("h")), "http://h");
         assert_eq!(url("GET", "p", Some("h")), "http://h/p");
+    }
+
+    #[test]
+    fn the_scheme_is_that_of_the_exchange() {
+        let exchange = Exchange { scheme: Scheme::Https, ..exchange() };
+        let request = exchange.request.as_ref().expect("the fixture has one");
+        assert_eq!(whole(&exchange, request, Redactor::new(false)), "https://h/p?q");
     }
 
     #[test]
@@ -138,7 +139,7 @@ mod tests {
         let socket =
             |path: &str| Arc::new(ConnectionInfo { remote: Endpoint::Unix(path.into()), ..(*connection()).clone() });
         let mut request = exchange.request.clone().expect("the fixture has one");
-        request.headers = Fields::default();
+        request.authority = None;
         exchange.connection = socket("/run/a b.sock");
         assert_eq!(whole(&exchange, &request, Redactor::new(false)), "http+unix://%2Frun%2Fa%20b.sock/p?q");
         exchange.connection = socket("");

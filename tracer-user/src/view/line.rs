@@ -3,11 +3,14 @@
 use super::{subject::hang_age, tense::past, viewpoint::Viewpoint};
 use crate::{
     analysis::detector::{
-        Attempt, Course, Doing, Evidence, Failure, HangEvidence, HangResult, Incident, LateCourse, Reason,
-        RetryEvidence, RetryResult, State, Trend,
+        Attempt, Course, Doing, Evidence, HangEvidence, HangResult, Incident, LateCourse, Reason, RetryEvidence,
+        RetryResult, State, Trend,
     },
     event::Timestamp,
-    model::{connection::Role, exchange::Outcome},
+    model::{
+        connection::Role,
+        exchange::{Failure, Outcome},
+    },
     text::{escape::Visible, redact::Redactor, units},
 };
 
@@ -143,12 +146,11 @@ fn foretold(incident: &Incident, evidence: &RetryEvidence, now: Timestamp) -> Op
 fn failure(failure: Failure) -> String {
     match failure {
         Failure::Status(status) => status.to_string(),
-        Failure::Refused => "refused".to_owned(),
-        Failure::NoConnection(Outcome::ConnectTimeout) => "no connection".to_owned(),
-        Failure::NoConnection(_) => failure.words(),
-        Failure::Reset => "reset".to_owned(),
-        Failure::Closed => "closed".to_owned(),
-        Failure::ClientTimeout => "timed out".to_owned(),
+        Failure::Outcome(Outcome::Refused) => "refused".to_owned(),
+        Failure::Outcome(Outcome::Reset) => "reset".to_owned(),
+        Failure::Outcome(Outcome::Closed) => "closed".to_owned(),
+        Failure::Outcome(Outcome::ClientTimeout) => "timed out".to_owned(),
+        Failure::Outcome(_) => failure.words().into_owned(),
     }
 }
 

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::{line::due, members::Members, subject::Subject};
 use crate::{
-    analysis::detector::{Attempt, Caller, Failure, Pattern, RetryEvidence, RetryResult},
+    analysis::detector::{Attempt, Caller, Pattern, RetryEvidence, RetryResult},
     event::Timestamp,
-    model::exchange::{ExchangeId, Outcome},
+    model::exchange::{ExchangeId, Failure, Outcome},
     text::{escape::Visible, units},
 };
 
@@ -234,7 +234,7 @@ pub fn rows(evidence: &RetryEvidence) -> Vec<Row> {
 /// The result of an attempt, in words.
 pub fn result(attempt: &Attempt) -> String {
     match (attempt.failure, attempt.ended) {
-        (Some(failure), _) => failure.words(),
+        (Some(failure), _) => failure.words().into_owned(),
         (None, Some(_)) => "did not fail".to_owned(),
         (None, None) => "is open".to_owned(),
     }

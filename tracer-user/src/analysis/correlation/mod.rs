@@ -214,6 +214,7 @@ fn is_other_end(exchange: &Exchange, other: &Exchange) -> bool {
         && matches!(own.local, Endpoint::Inet(_))
         && own.local == its.remote
         && own.remote == its.local
+        && (exchange.stream.is_none() || other.stream.is_none() || exchange.stream == other.stream)
         && matches!((&exchange.request, &other.request), (Some(own), Some(its))
             if own.target == its.target && own.method == its.method)
         && exchange.end().is_none_or(|end| other.started <= end)

@@ -136,8 +136,9 @@ impl Duplicate {
             }
             return;
         };
-        // Pipelined on one connection, they are one client's own business.
-        if first.connection.id == exchange.connection.id
+        // Requests that are pipelined on one connection run one after the other. Those on streams run at once.
+        let is_pipelined = first.connection.id == exchange.connection.id && exchange.stream.is_none();
+        if is_pipelined
             || (header.is_none() && self.habits.get(&key).is_some_and(|times| *times >= self.thresholds.habit))
         {
             return;
@@ -289,7 +290,7 @@ impl Explain for DuplicateEvidence {
 #[cfg(test)]
 mod tests {
     use crate::{
-        analysis::detector::{Evidence, Kind, State},
+        analysis::detector::{Evidence, Kind, State, tests::streams::states},
         engine::tests::scenario::Scenario,
     };
 
@@ -336,5 +337,17 @@ mod tests {
         ] {
             assert!(found(text).is_empty(), "{text}: {:?}", found(text));
         }
+    }
+
+    #[test]
+    fn streams_of_one_connection_run_at_once_and_pipelined_requests_do_not() {
+        let twice = |first: &str, second: &str| {
+            format!(
+                "+0 t1 POST /pay on=c1 {first} body=12345678\n+5 t2 POST /pay on=c1 {second} body=12345678\n\
+                 +50 t1 on=c1 {first} > 201\n+9 t2 on=c1 {second} > 409"
+            )
+        };
+        assert_eq!(states(Kind::Duplicate, &twice("stream=1", "stream=3")), [State::Open, State::Closed]);
+        assert!(states(Kind::Duplicate, &twice("", "")).is_empty());
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     event::Timestamp,
     model::connection::Ending,
     model::{
-        connection::{ConnectionId, ConnectionInfo, Role},
+        connection::{ConnectionId, ConnectionInfo, Ending, Role},
         exchange::{Exchange, ProcessRef, Step},
     },
     text::redact::Redactor,
@@ -70,8 +70,10 @@ type Key = (u32, Box<str>);
 /// A counted connection.
 #[derive(Debug, Default)]
 struct Carried {
-    /// Number of exchanges: 0, 1, 2 for more, or [`FORGOTTEN`].
+    /// Number of exchanges that ended: 0, 1, 2 for more, or [`FORGOTTEN`].
     exchanges: u8,
+    /// Number of exchanges on streams that began: 0, 1, or 2 for more.
+    begun: u8,
     /// Upstream in which the connection is counted. The process that closes or uses it may differ from the one that
     /// made it.
     upstream: Option<Arc<Key>>,
@@ -126,8 +128,8 @@ impl Detect for Leak {
         }
     }
 
-    fn wants(&self, _step: Step, _role: Role) -> bool {
-        false
+    fn wants(&self, step: Step, role: Role) -> bool {
+        step == Step::RequestDone && role == Role::Client
     }
 
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
@@ -139,6 +141,12 @@ impl Detect for Leak {
             }
             Observation::Closed(connection) if connection.role != Some(Role::Server) => {
                 self.closed(connection, now, findings);
+            }
+            // Without streams, an exchange begins after the one before it has ended.
+            Observation::Exchange(Step::RequestDone, exchange)
+                if exchange.stream.is_some() && exchange.role == Role::Client =>
+            {
+                self.began(exchange.connection.id);
             }
             Observation::Finished(exchange) if exchange.role == Role::Client => self.finished(exchange, now, findings),
             Observation::Probe(_, connection) => {
@@ -182,7 +190,9 @@ fn key(process: &ProcessRef, info: &ConnectionInfo) -> Key {
 
 impl Leak {
     fn closed(&mut self, connection: &OpenConnection<'_>, now: Timestamp, findings: &mut Findings) {
-        let Some(Carried { exchanges, upstream: key }) = self.connections.remove(&connection.info.id) else { return };
+        let Some(Carried { exchanges, upstream: key, .. }) = self.connections.remove(&connection.info.id) else {
+            return;
+        };
         let Some(key) = key else { return };
         let Some(upstream) = self.upstreams.get_mut(&key) else { return };
         upstream.open = upstream.open.saturating_sub(1);
@@ -200,6 +210,18 @@ impl Leak {
         upstream.since = None;
         if upstream.open == 0 {
             self.upstreams.remove(&key);
+        }
+    }
+
+    /// A call begins on a connection that may carry another one.
+    fn began(&mut self, connection: ConnectionId) {
+        let Some(carried) = self.connections.get_mut(&connection) else { return };
+        carried.begun = (carried.begun + 1).min(2);
+        if carried.begun == 2 && carried.exchanges == 1 {
+            carried.exchanges = 2;
+            if let Some(upstream) = carried.upstream.as_ref().and_then(|key| self.upstreams.get_mut(key)) {
+                upstream.used_once = upstream.used_once.saturating_sub(1);
+            }
         }
     }
 
@@ -225,12 +247,12 @@ impl Leak {
             }
             _ => return,
         }
-        carried.exchanges = 1;
-        self.used_once(&exchange.connection, &exchange.process, now, findings);
+        carried.exchanges = carried.begun.max(1);
+        self.used(&exchange.connection, &exchange.process, now, findings);
     }
 
-    /// Counts another connection that was used once.
-    fn used_once(
+    /// Counts a connection on which the first exchange has ended.
+    fn used(
         &mut self,
         connection: &Arc<ConnectionInfo>,
         process: &ProcessRef,
@@ -246,12 +268,14 @@ impl Leak {
             }
             None => Arc::new(key),
         };
+        let mut once = true;
         if let Some(carried) = self.connections.get_mut(&connection.id) {
             carried.upstream = Some(Arc::clone(&key));
+            once = carried.exchanges != 2;
         }
         let upstream = self.upstreams.entry(key).or_default();
         upstream.open += 1;
-        upstream.used_once += 1;
+        upstream.used_once += u64::from(once);
         upstream.since.get_or_insert(now);
         let leaks = upstream.leaks(&self.thresholds, now);
         match &upstream.told {
@@ -277,7 +301,7 @@ impl Leak {
         {
             self.unread.pop_first();
             let mut again = None;
-            live.look_at(inode, &mut |connection, _| {
+            live.connection(inode, &mut |connection| {
                 let unread = connection.kernel.is_some_and(|kernel| kernel.receive_queue > 0);
                 let counted = || self.connections.get(&id).is_some_and(|carried| carried.exchanges == 0);
                 if connection.info.id != id || !unread || !counted() {
@@ -304,7 +328,7 @@ impl Leak {
             if let Some(carried) = self.connections.get_mut(&id) {
                 carried.exchanges = FORGOTTEN;
             }
-            self.used_once(&info, &process, now, findings);
+            self.used(&info, &process, now, findings);
             let key = self.connections.get(&id).and_then(|carried| carried.upstream.as_ref());
             if let Some(upstream) = key.and_then(|key| self.upstreams.get_mut(key)) {
                 upstream.unread += 1;
@@ -406,7 +430,7 @@ impl Explain for LeakEvidence {
 #[cfg(test)]
 mod tests {
     use crate::{
-        analysis::detector::{Kind, State},
+        analysis::detector::{Kind, State, tests::streams::states},
         engine::tests::scenario::Scenario,
     };
 
@@ -452,5 +476,20 @@ mod tests {
         for text in [pool.concat(), calls(40, 1000), calls(60, 100), closed] {
             assert!(found(&text).is_empty(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_connection_with_another_call_open_is_not_used_once() {
+        let round = |number: u32, watch: &str| {
+            format!("+350 t1 GET /watch on=c{number} stream=1{watch}\n+350 t1 GET /a on=c{number} stream=3 > 200\n")
+        };
+        let text = |watch: &str| (0..60).map(|number| round(number, watch)).collect::<String>();
+        assert!(states(Kind::Leak, &text("")).is_empty());
+        assert!(states(Kind::Leak, &text(" > 200")).is_empty());
+        let once: String = (0..60).map(|number| format!("+700 t1 GET /a on=c{number} stream=1 > 200\n")).collect();
+        assert_eq!(states(Kind::Leak, &once)[0], State::Open);
+        // A second call, however it ends, shows that the connection is in use.
+        let again: String = (0..60).map(|number| format!("+1 t1 GET /a on=c{number} stream=3\n")).collect();
+        assert!(states(Kind::Leak, &(once.replace("+700", "+100") + &again + "+60000 t1 on=c1 unread=0")).is_empty());
     }
 }

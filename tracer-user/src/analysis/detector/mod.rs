@@ -28,7 +28,7 @@ mod retry;
 mod slow;
 mod stale;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod threshold;
 
 use std::fmt;
@@ -43,10 +43,10 @@ pub use incident::{Ask, Confidence, Facts, Findings, Incident, Opened, Report, S
 pub use late::{LateCourse, LateEvidence, LateThresholds};
 pub use leak::{LeakEvidence, LeakThresholds};
 pub use listen::{ListenEvidence, ListenThresholds};
-pub use observation::{KernelView, Live, Observation, OpenConnection, Traffic, Turn};
+pub use observation::{KernelView, Live, MAX_CALLS, Observation, OpenConnection, Traffic, Turn};
 pub use options::{TuneError, Tuned};
 pub use pool::{PoolEvidence, PoolThresholds};
-pub use retry::{Attempt, Caller, Failure, Pattern, RetryEvidence, RetryResult, RetryThresholds};
+pub use retry::{Attempt, Caller, Pattern, RetryEvidence, RetryResult, RetryThresholds};
 pub use slow::{SlowEvidence, SlowThresholds};
 pub use stale::{StaleEvidence, StaleThresholds};
 pub use threshold::{Setting, Threshold, Thresholds};

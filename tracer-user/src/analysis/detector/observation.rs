@@ -9,7 +9,7 @@ use crate::{
     },
     model::connection::Ending,
     model::{
-        connection::{ConnectionInfo, Role},
+        connection::{ConnectionInfo, Ending, Role},
         exchange::{Exchange, OpenExchange, ProcessRef, Step},
     },
 };
@@ -55,6 +55,9 @@ pub enum Observation<'a> {
     End,
 }
 
+/// Maximum number of calls on one connection that are visited together: the oldest. Servers allow some hundred streams.
+pub const MAX_CALLS: usize = 4_096;
+
 /// Access to the open exchanges and connections. The order is that of a hash table: deterministic, but without meaning.
 pub trait Live {
     /// Visits every open exchange.
@@ -73,8 +76,13 @@ pub trait Live {
     /// Number of events so far.
     fn events(&self) -> u64;
 
-    /// Visits one connection if it is open, with the oldest open exchange on it of which some part was seen.
-    fn look_at(&self, inode: u64, visit: &mut dyn FnMut(&OpenConnection<'_>, Option<&OpenExchange<'_>>));
+    /// Visits one connection; nothing if it is over.
+    fn connection(&self, inode: u64, visit: &mut dyn FnMut(&OpenConnection<'_>));
+
+    /// Visits the calls on one connection, oldest first; nothing if the connection is over. A call is a pending exchange
+    /// that can move by itself: each exchange on a stream, and the oldest of those without a stream, as the others wait for
+    /// it. At most [`MAX_CALLS`] are visited. Without a call, the connection is visited once, alone.
+    fn calls(&self, inode: u64, visit: &mut dyn FnMut(&OpenConnection<'_>, Option<&OpenExchange<'_>>));
 
     /// Takes the connections with activity since the last call, and those whose [`Self::look_again`] time has come by
     /// `now`. There is a single consumer.

@@ -69,10 +69,11 @@ pub struct PoolEvidence {
 
 #[derive(Debug)]
 struct Upstream {
-    busy: u64,
-    /// When a connection became free.
+    /// Pending calls by connection. A connection that carries several is one busy connection.
+    busy: FxHashMap<ConnectionId, u32>,
+    /// When the last call on a connection ended.
     freed: FxHashMap<ConnectionId, Timestamp>,
-    /// Of the last calls: whether each had waited, with how many others were busy and how many callers there were.
+    /// Of the last calls: whether each had waited for its connection, the busy connections, and the pending inbound calls.
     last: VecDeque<(bool, u64, u64)>,
     last_call: Timestamp,
     told: Option<Opened>,
@@ -156,15 +157,18 @@ impl Pool {
             self.upstreams.insert(key.clone(), Upstream::new(exchange, now));
         }
         let Some(upstream) = self.upstreams.get_mut(&key) else { return };
-        upstream.busy += 1;
+        let calls = upstream.busy.entry(exchange.connection.id).or_default();
+        *calls += 1;
+        // A call that joins others on a connection waits for none.
+        let joins = *calls > 1;
         upstream.last_call = now;
         let at_once = self.thresholds.at_once.as_nanos() as u64;
         let freed = upstream.freed.remove(&exchange.connection.id);
-        let waited = freed.is_some_and(|freed| exchange.started.since(freed) <= at_once);
+        let waited = !joins && freed.is_some_and(|freed| exchange.started.since(freed) <= at_once);
         if upstream.last.len() >= self.thresholds.calls.max(1) as usize {
             upstream.last.pop_front();
         }
-        upstream.last.push_back((waited, upstream.busy, inbound));
+        upstream.last.push_back((waited, upstream.busy.len() as u64, inbound));
         upstream.judge(&self.thresholds, now, findings, &mut self.told);
     }
 
@@ -185,11 +189,17 @@ impl Pool {
             return;
         }
         if let Some(upstream) = self.upstreams.get_mut(&(pid, endpoint::cut(&exchange.connection.remote_text))) {
-            upstream.busy = upstream.busy.saturating_sub(1);
+            let id = exchange.connection.id;
+            let Entry::Occupied(mut calls) = upstream.busy.entry(id) else { return };
+            *calls.get_mut() -= 1;
+            if *calls.get() > 0 {
+                return;
+            }
+            calls.remove();
             if upstream.freed.len() >= 1024 {
                 upstream.freed.clear();
             }
-            upstream.freed.insert(exchange.connection.id, exchange.timing.end.unwrap_or(now));
+            upstream.freed.insert(id, exchange.timing.end.unwrap_or(now));
         }
     }
 
@@ -213,7 +223,7 @@ impl Pool {
 impl Upstream {
     fn new(exchange: &OpenExchange<'_>, now: Timestamp) -> Self {
         Self {
-            busy: 0,
+            busy: FxHashMap::default(),
             freed: FxHashMap::default(),
             last: VecDeque::new(),
             last_call: now,
@@ -314,7 +324,10 @@ mod tests {
     use std::fmt::Write as _;
 
     use crate::{
-        analysis::detector::{Kind, State},
+        analysis::detector::{
+            Evidence, Kind, State,
+            tests::streams::{Streams, states},
+        },
         engine::tests::scenario::Scenario,
     };
 
@@ -355,5 +368,33 @@ mod tests {
         for text in [pool(2, 1, 40), pool(6, 15, 40), pool(0, 1, 40)] {
             assert!(found(&text).is_empty(), "{text}");
         }
+    }
+
+    /// Calls on kept connections with so many streams each. Each call begins as another on its connection ends.
+    fn shared(connections: u32, streams: u32, callers: u32) -> String {
+        let mut text = "+0 t1 GET /a on=other stream=1 port=99 > 200\n".to_owned();
+        for caller in 0..callers {
+            let _ = writeln!(text, "+0 t{} in GET /in on=in{caller} stream=1", 50 + caller);
+        }
+        let slots = connections * streams;
+        for call in 0..slots + 60 {
+            let (connection, stream) = (call % slots % connections, call * 2 + 1);
+            if let Some(before) = call.checked_sub(slots) {
+                let _ = writeln!(text, "+20 t1 on=c{connection} stream={} > 200", before * 2 + 1);
+            }
+            let _ = writeln!(text, "+1 t1 GET /a on=c{connection} stream={stream}");
+        }
+        text
+    }
+
+    #[test]
+    fn connections_are_counted_and_not_the_calls_on_them() {
+        let incidents = Streams::found(Kind::Pool, &shared(2, 1, 6));
+        let Some(Evidence::Pool(evidence)) = incidents.first().map(|incident| &incident.report.evidence) else {
+            panic!("{incidents:?}")
+        };
+        assert_eq!((evidence.busy, evidence.inbound), (2, 6));
+        // Nobody waits for a connection that takes more calls.
+        assert!(states(Kind::Pool, &shared(2, 10, 30)).is_empty());
     }
 }

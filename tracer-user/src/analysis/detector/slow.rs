@@ -130,7 +130,7 @@ impl Detect for Slow {
 /// Time from the end of the request to the first byte of the response, in nanoseconds; `None` for failed calls.
 fn wait(exchange: &Exchange) -> Option<u64> {
     let timing = &exchange.timing;
-    if exchange.outcome != Outcome::Complete || exchange.response.as_ref()?.status >= 500 {
+    if exchange.outcome != Outcome::Complete || exchange.response.is_none() || exchange.is_failed() {
         return None;
     }
     Some(timing.response_start?.since(timing.request_end?))

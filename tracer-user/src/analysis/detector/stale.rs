@@ -98,6 +98,8 @@ struct Held {
     outcome: &'static str,
     idempotent: bool,
     since: Timestamp,
+    /// The connection is over, and not a stream of it alone.
+    over: bool,
 }
 
 impl Detect for Stale {
@@ -120,7 +122,9 @@ impl Detect for Stale {
         match observation {
             Observation::Finished(exchange) if exchange.role == Role::Client => self.finished(exchange, now, findings),
             Observation::Closed(connection) => {
-                self.ended.remove(&connection.info.id);
+                let id = connection.info.id;
+                self.ended.remove(&id);
+                self.held.iter_mut().filter(|held| held.connection.id == id).for_each(|held| held.over = true);
             }
             Observation::Tick(_) if !self.upstreams.is_empty() || !self.held.is_empty() => self.look(now, findings),
             _ => {}
@@ -141,7 +145,12 @@ impl Stale {
             }
             return;
         }
-        let before = self.ended.remove(&exchange.connection.id);
+        let id = exchange.connection.id;
+        if exchange.stream.is_some() && self.held.iter().any(|held| held.connection.id == id) {
+            // All calls on a connection fail with it: that is one failure.
+            return;
+        }
+        let before = self.ended.remove(&id);
         let (Some(before), Some(asked)) = (before, exchange.timing.request_start) else {
             // A failure on a connection that never worked is a failure of the upstream.
             return self.next_call(exchange, false, now, findings);
@@ -172,6 +181,7 @@ impl Stale {
                     .as_ref()
                     .is_some_and(|request| !matches!(&*request.method, "POST" | "PATCH")),
                 since: now,
+                over: exchange.stream.is_none(),
             });
         }
     }
@@ -183,7 +193,7 @@ impl Stale {
         self.held = others;
         if well {
             let of: Vec<Held> = of;
-            for held in of {
+            for held in of.into_iter().filter(|held| held.over) {
                 self.failed(held, false, now, findings);
             }
         }
@@ -234,7 +244,7 @@ impl Stale {
             std::mem::take(&mut self.held).into_iter().partition(|held| now.since(held.since) >= hold);
         self.held = waiting;
         let over: Vec<Held> = over;
-        for held in over {
+        for held in over.into_iter().filter(|held| held.over) {
             self.failed(held, true, now, findings);
         }
         let quiet = self.thresholds.quiet.as_nanos() as u64;
@@ -319,7 +329,7 @@ impl Explain for StaleEvidence {
 #[cfg(test)]
 mod tests {
     use crate::{
-        analysis::detector::{Evidence, Kind, State},
+        analysis::detector::{Evidence, Kind, State, tests::streams::Streams},
         engine::tests::scenario::Scenario,
         text::redact::Redactor,
     };
@@ -372,6 +382,23 @@ mod tests {
             "+0 t1 GET /a keep > 200\n+5000 t1 GET /a keep > reset\n+100 t1 GET /a keep > reset\n+100 t1 GET /a keep > 200",
         ] {
             assert!(found(text).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_fails_with_several_calls_is_one_failure() {
+        let idle = "+0 t1 GET /a on=c1 stream=1 > 200\n+6000 t1 GET /a on=c1 stream=3\n+0 t2 GET /b on=c1 stream=5\n";
+        let again = "+10 t1 GET /a on=c2 stream=1 > 200\n";
+        let incidents = Streams::found(Kind::Stale, &format!("{idle}+1 t1 on=c1 > lost\n{again}"));
+        let failures = incidents.iter().map(|incident| match &incident.report.evidence {
+            Evidence::Stale(evidence) => (incident.state, evidence.failures),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(failures.collect::<Vec<_>>(), [(State::Open, 1)]);
+        // A stream that is reset leaves the connection as it is.
+        for rest in ["+10 t1 GET /a on=c1 stream=7 > 200\n", again] {
+            let text = format!("{idle}+1 t1 on=c1 stream=3 > reset\n{rest}+11000 t1 GET /a on=c1 stream=9 > 200\n");
+            assert!(Streams::found(Kind::Stale, &text).is_empty(), "{text}");
         }
     }
 }

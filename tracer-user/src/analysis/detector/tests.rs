@@ -1,6 +1,8 @@
 //! Scenarios of all detectors: each kind needs one that triggers it and one that does not, or this module does not
 //! compile.
 
+pub(crate) mod streams;
+
 use super::{Kind, State};
 use crate::engine::tests::scenario::{Scenario, Told};
 

@@ -27,7 +27,7 @@ use crate::{
         wire::{EventHeader, ProbeEvent, direction, tcp_state},
     },
     model::{
-        connection::{ConnectionId, ConnectionInfo, Ending, Endpoint, Protocol, Role},
+        connection::{ConnectionId, ConnectionInfo, Ending, Protocol, Role},
         exchange::ProcessRef,
     },
     protocol::{
@@ -88,18 +88,7 @@ impl Connection {
         decoder: Decoder,
     ) -> Self {
         *last_connection += 1;
-        let info = ConnectionInfo {
-            id: ConnectionId(*last_connection),
-            inode: SocketInode(inode),
-            local: Endpoint::Unknown,
-            remote: Endpoint::Unknown,
-            local_text: Endpoint::Unknown.to_string().into(),
-            remote_text: Endpoint::Unknown.to_string().into(),
-            protocol: Protocol::Unknown,
-            client: None,
-            destination: None,
-            opened: None,
-        };
+        let info = ConnectionInfo::new(ConnectionId(*last_connection), SocketInode(inode));
         let process = ProcessRef { pid: header.tgid, tid: header.tid, name: environment.processes.name(header.tgid) };
         Self {
             info: Arc::new(info),

@@ -8,7 +8,7 @@ use crate::{
     event::{Timestamp, wire},
     model::{
         connection::{Ending, Endpoint, Role},
-        exchange::{Connect, Exchange, ExchangeId, Misfit, Outcome, Quality, Timing},
+        exchange::{Connect, Exchange, ExchangeId, Misfit, Outcome, Quality, Scheme, Timing},
     },
     protocol::{context::Listener as _, decode::Decode as _},
 };
@@ -176,9 +176,12 @@ pub(in crate::engine) fn connect_failed(
         started: start,
         process: connection.process.clone(),
         connection: Arc::clone(&connection.info),
+        stream: None,
+        scheme: Scheme::of(&connection.info),
         request: None,
         interim: Vec::new(),
         response: None,
+        messages: None,
         request_misfit: Misfit::default(),
         response_misfit: Misfit::default(),
         timing: Timing { connect_start: Some(start), end: Some(time), ..Timing::default() },

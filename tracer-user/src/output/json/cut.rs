@@ -20,6 +20,7 @@ pub(super) fn cut(exchange: &Exchange) -> Exchange {
     if let Some(request) = &mut exchange.request {
         request.method = beginning(&request.method).into();
         request.target = beginning(&request.target).into();
+        request.authority = request.authority.as_deref().map(beginning).map(Box::from);
         request.headers = first(&request.headers);
         request.trailers = Fields::default();
         empty(&mut request.body);

@@ -166,15 +166,16 @@ impl ObjectWriter {
 
     /// See the module's documentation for the forms.
     fn url(&self, out: &mut Vec<u8>, exchange: &Exchange, request: &Request, path: &str) {
-        let (scheme, authority) = match url::base(exchange, request) {
-            Base::Authority(authority) => ("http://", self.redactor.authority(authority)),
-            Base::Unix(path) => ("http+unix://", url::percent_encoded(path).into()),
+        let (kind, authority) = match url::base(exchange, request) {
+            Base::Authority(authority) => ("://", self.redactor.authority(authority)),
+            Base::Unix(path) => ("+unix://", url::percent_encoded(path).into()),
             Base::Target => return escape::string(out, &self.redactor.url(&request.target)),
             Base::Nothing => return escape::string(out, path),
         };
         let (slash, path) = url::after_authority(path);
         out.push(b'"');
-        raw(out, scheme);
+        raw(out, exchange.scheme.name());
+        raw(out, kind);
         escape::contents(out, authority.as_bytes());
         raw(out, slash);
         escape::contents(out, path.as_bytes());
@@ -220,7 +221,8 @@ fn timing(out: &mut Vec<u8>, exchange: &Exchange) {
         }
     };
     phase(r#","timing":{"connect_us":"#, timing.connect_start, timing.connect_end);
-    phase(r#","tls_us":null,"send_us":"#, timing.request_start, timing.request_end);
+    phase(r#","tls_us":"#, timing.tls_start, timing.tls_end);
+    phase(r#","send_us":"#, timing.request_start, timing.request_end);
     phase(r#","wait_us":"#, timing.request_end, timing.response_start);
     phase(r#","receive_us":"#, timing.response_start, timing.response_end);
     phase(r#","total_us":"#, Some(exchange.started), exchange.end());

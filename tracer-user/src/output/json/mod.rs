@@ -44,7 +44,7 @@ use crate::{
     engine::{Attached, Loss, Note, NoteKind, Summary, Update},
     event::Timestamp,
     model::{
-        connection::{ConnectionInfo, Endpoint},
+        connection::{ConnectionInfo, Endpoint, Tls},
         exchange::{Exchange, ProcessRef},
     },
     payload::coding::{Budget, DECODED_LIMIT},
@@ -333,9 +333,34 @@ fn connection(out: &mut Vec<u8>, connection: &ConnectionInfo, redactor: Redactor
             escape::string(out, &redactor.url(said));
         }
     }
-    raw(out, r#","tls":null,"protocol":""#);
+    raw(out, r#","tls":"#);
+    match &connection.tls {
+        Some(session) => tls(out, session, redactor),
+        None => raw(out, "null"),
+    }
+    raw(out, r#","protocol":""#);
     raw(out, connection.protocol.name());
     raw(out, "\"}");
+}
+
+fn tls(out: &mut Vec<u8>, session: &Tls, redactor: Redactor) {
+    for (name, value) in [
+        (r#"{"version":"#, session.version),
+        (r#","cipher":"#, session.cipher),
+        (r#","sni":"#, session.sni.as_deref()),
+        (r#","alpn":"#, session.alpn.as_deref()),
+        (r#","library":"#, session.library.as_deref()),
+        (r#","secrets":"#, session.secrets.as_deref()),
+        (r#","reason":"#, session.reason.as_deref()),
+    ] {
+        raw(out, name);
+        match value {
+            // The peer chooses some of these words.
+            Some(value) => escape::string(out, &redactor.text(value)),
+            None => raw(out, "null"),
+        }
+    }
+    out.push(b'}');
 }
 
 #[cfg(test)]

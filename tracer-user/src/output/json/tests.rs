@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -6,7 +8,7 @@ use crate::{
     fixture,
     model::{
         connection::{Endpoint, Role},
-        exchange::{Body, Fields, InterimResponse, Misfit, Outcome},
+        exchange::{Body, Fields, InterimResponse, Misfit, Outcome, Request, Scheme},
     },
 };
 
@@ -72,8 +74,20 @@ struct WireConnection {
     id: u64,
     local: Option<String>,
     remote: Option<String>,
-    tls: Option<String>,
+    tls: Option<WireTls>,
     protocol: String,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct WireTls {
+    version: Option<String>,
+    cipher: Option<String>,
+    sni: Option<String>,
+    alpn: Option<String>,
+    library: Option<String>,
+    secrets: Option<String>,
+    reason: Option<String>,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -313,6 +327,28 @@ fn notes() {
 }
 
 #[test]
+fn a_tls_session_and_its_handshake_are_shown() {
+    let mut exchange = fixture::exchange();
+    exchange.scheme = Scheme::Https;
+    (exchange.timing.tls_start, exchange.timing.tls_end) =
+        (Some(fixture::START), Some(Timestamp(fixture::START.0 + 7_000)));
+    let session = Tls { version: Some("1.3"), sni: Some("h".into()), alpn: Some("h2".into()), ..Tls::default() };
+    exchange.connection = Arc::new(ConnectionInfo { tls: Some(Box::new(session)), ..(*exchange.connection).clone() });
+    let wire = parse_exchange(exchange);
+    let expected = WireTls {
+        version: Some("1.3".into()),
+        sni: Some("h".into()),
+        alpn: Some("h2".into()),
+        cipher: None,
+        library: None,
+        secrets: None,
+        reason: None,
+    };
+    assert_eq!(wire.connection.tls, Some(expected));
+    assert_eq!((wire.timing.tls_us, wire.request.url.as_deref()), (Some(7), Some("https://h/p?q")));
+}
+
+#[test]
 fn what_was_not_seen_is_null() {
     let mut exchange = fixture::exchange();
     exchange.request = None;
@@ -381,9 +417,8 @@ fn urls_of_all_forms() {
         }
         exchange.connection = connection.into();
         let request = exchange.request.as_mut().expect("there");
-        request.method = method.into();
-        request.target = target.into();
-        request.headers = host.map_or_else(Fields::default, |host| fixture::fields(&[("Host", host)]));
+        let headers = host.map_or_else(Fields::default, |host| fixture::fields(&[("Host", host)]));
+        *request = Request::new(method.into(), target.into(), request.version, headers);
         let wire = parse_exchange(exchange).request;
         assert_eq!(wire.url.as_deref(), Some(expected));
         wire

@@ -28,7 +28,7 @@ use crate::{
     model::{
         connection::{Endpoint, Protocol, Role},
         errno,
-        exchange::{Exchange, Outcome, Quality, SLOW_NS},
+        exchange::{Answer, Exchange, Outcome, Quality, SLOW_NS},
     },
     text::{
         clock::Clock,
@@ -239,8 +239,8 @@ impl<W: Write> LineOutput<W> {
         let style = match (mark, status) {
             (Mark::Failed, _) => Style::Bad,
             (Mark::Open, _) => Style::Open,
-            (_, Some(200..300)) => Style::Good,
-            (_, Some(400..500)) => Style::Slow,
+            (_, Some(status)) if Answer::of(status) == Answer::Success => Style::Good,
+            (_, Some(status)) if Answer::of(status).is_client_error() => Style::Slow,
             _ => Style::Plain,
         };
         self.line.style(style);

@@ -19,7 +19,7 @@ fn trace() -> Vec<Update> {
         exchange.timing.end = Some(Timestamp(START.0 + 12_345_678));
         let request = exchange.request.as_mut().expect("there");
         request.target = "/v1/charge?token=s3cret".into();
-        request.headers = fixture::fields(&[("Host", "payments.example.org:8080")]);
+        request.authority = Some("payments.example.org:8080".into());
         let response = exchange.response.as_mut().expect("there");
         response.status = 200;
         response.body.bytes = 1_234;
@@ -60,7 +60,7 @@ fn trace() -> Vec<Update> {
         exchange.process = ProcessRef { pid: 4_000_000, tid: 1, name: "worker\x1b".into() };
         let connection = (*exchange.connection).clone();
         exchange.connection = Arc::new(ConnectionInfo { remote: Endpoint::Unix("/run/a.sock".into()), ..connection });
-        exchange.request.as_mut().expect("there").headers = fixture::fields(&[]);
+        exchange.request.as_mut().expect("there").authority = None;
         exchange.outcome = Outcome::Upgraded;
         exchange.response.as_mut().expect("there").status = 101;
     });

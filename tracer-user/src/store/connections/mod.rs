@@ -1,4 +1,4 @@
-//! Connections: those that are open, those that were closed of late, and by upstream how many are in use.
+//! Connections: open ones, recently closed ones, and the pool of each upstream.
 
 mod row;
 #[cfg(test)]
@@ -20,18 +20,19 @@ use crate::{
     },
 };
 
-/// Open connections that are shown, those that became known last; all are counted.
+/// Maximum number of listed open connections: those that became known last. All are counted.
 pub const MAX_CONNECTIONS: usize = 2_000;
-/// Closed ones that are remembered.
+/// Maximum number of listed closed connections.
 const MAX_CLOSED: usize = 200;
-/// Upstreams that are told apart; beyond it those without a connection are forgotten, or new ones not counted.
+/// Maximum number of upstreams. Beyond it, upstreams without a connection are dropped, else new ones are not counted.
 const MAX_UPSTREAMS: usize = 256;
-/// Time between two looks, for each connection: with 5,000 of them every tenth of a second, with 100,000 every two.
+/// Interval between two visits of all connections, in nanoseconds for each connection: 0.1 s with 5,000 connections, 2 s with
+/// 100,000.
 const PAUSE_NS: u64 = 20_000;
-/// Connections whose names were learned, in a table without chains.
+/// Slots of the table of connections whose name is known. A slot holds one connection; another one replaces it.
 const LEARNED: usize = 256;
 
-/// See the module.
+/// Open and recently closed connections, and their upstreams.
 #[derive(Clone, Debug)]
 pub struct Connections {
     looked: Option<Timestamp>,
@@ -39,11 +40,11 @@ pub struct Connections {
     total: usize,
     closed: VecDeque<Closed>,
     closed_total: u64,
-    /// Closed ones that were seen to be, as long as they are shown.
+    /// Listed closed connections that the engine still remembers.
     told: FxHashSet<ConnectionId>,
     upstreams: Vec<Upstream>,
     index: FxHashMap<UpstreamKey, usize>,
-    /// At this look there is no room for more upstreams: it is made once, not for each connection.
+    /// The current visit found no room for more upstreams. Room is made once per visit, not for each connection.
     full: bool,
     learned: Box<[u64; LEARNED]>,
 }
@@ -66,7 +67,7 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// An exchange tells how its upstream is called.
+    /// Takes the name of an upstream from an exchange.
     pub fn see(&mut self, exchange: &Exchange) {
         let id = exchange.connection.id.0;
         let learned = &mut self.learned[id as usize % LEARNED];
@@ -80,7 +81,7 @@ impl Connections {
         }
     }
 
-    /// Time has passed, and this is open.
+    /// Visits all connections, unless the last visit was too recent.
     pub fn look(&mut self, now: Timestamp, live: &dyn Live) {
         let pause = (self.total + self.told.len()) as u64 * PAUSE_NS;
         if self.looked.is_some_and(|looked| now.since(looked) < pause) {
@@ -162,27 +163,27 @@ impl Connections {
         self.upstreams.last_mut()
     }
 
-    /// Open ones, in the order in which they became known; see [`MAX_CONNECTIONS`].
+    /// Listed open connections, in the order in which they became known; see [`MAX_CONNECTIONS`].
     pub fn open(&self) -> &[Connection] {
         &self.open
     }
 
-    /// How many are open.
+    /// Number of open connections.
     pub fn total(&self) -> usize {
         self.total
     }
 
-    /// Closed ones that are remembered, in the order in which they were closed.
+    /// Listed closed connections, in the order in which they closed.
     pub fn closed(&self) -> impl DoubleEndedIterator<Item = &Closed> {
         self.closed.iter()
     }
 
-    /// How many were closed while they were looked at.
+    /// Number of connections that closed while the store observed them.
     pub fn closed_total(&self) -> u64 {
         self.closed_total
     }
 
-    /// By whom they lead to, in the order in which these became known.
+    /// Upstreams, in the order in which they became known.
     pub fn upstreams(&self) -> &[Upstream] {
         &self.upstreams
     }

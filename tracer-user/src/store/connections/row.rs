@@ -1,4 +1,4 @@
-//! One connection, as it was last looked at.
+//! One connection, as of the last visit.
 
 use std::sync::Arc;
 
@@ -8,52 +8,52 @@ use crate::{
     event::Timestamp,
     model::connection::Ending,
     model::{
-        connection::{ConnectionInfo, Protocol, Role},
+        connection::{ConnectionInfo, Ending, Protocol, Role},
         exchange::ProcessRef,
     },
 };
 
-/// What a connection is used for now.
+/// Current use of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Use {
-    /// Exchanges are open on it.
+    /// Exchanges are pending on it.
     Busy,
     /// The target connects.
     Connecting,
-    /// It carries something whose exchanges are not seen.
+    /// The connection carries a protocol whose exchanges are not decoded.
     Opaque,
-    /// Nothing is open on it.
+    /// No exchange is pending on it.
     Idle,
 }
 
-/// See the module.
+/// A connection, as of the last visit.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// Where.
+    /// Addresses and protocol.
     pub info: Arc<ConnectionInfo>,
-    /// Who opened it, or was first seen to use it.
+    /// The process that opened the connection, or that first used it.
     pub process: ProcessRef,
-    /// What the target is on it, where that is known.
+    /// Role of the target, if known.
     pub role: Option<Role>,
-    /// Which upstream it belongs to.
+    /// Key of its upstream.
     pub upstream: UpstreamKey,
-    /// Since when it is known: when it was opened, unless it was there before (see [`is_older`](Self::is_older)).
+    /// Time of the connect or accept; of an older connection (see [`is_older`](Self::is_older)), time at which it became known.
     pub known: Timestamp,
-    /// What it is used for.
+    /// Current use.
     pub used: Use,
-    /// Since when: when the oldest open exchange began, the connect began, or bytes last moved.
+    /// Start of the current use: start of the oldest pending exchange or of the connect, else time of the latest byte.
     pub since: Timestamp,
     /// The peer sends no more.
     pub peer_closed: bool,
-    /// Exchanges that are over.
+    /// Number of ended exchanges.
     pub carried: u64,
-    /// Exchanges that are open.
+    /// Number of pending exchanges.
     pub open: u32,
-    /// What the target sent.
+    /// Traffic that the target sent.
     pub sent: Traffic,
-    /// What it received.
+    /// Traffic that the target received.
     pub received: Traffic,
-    /// What the kernel said last.
+    /// The latest state that the kernel reported.
     pub kernel: Option<KernelView>,
 }
 
@@ -87,13 +87,13 @@ impl Connection {
         }
     }
 
-    /// It was there before it was seen, so it is older than it is known.
+    /// Whether the connection existed before it became known.
     pub fn is_older(&self) -> bool {
         self.info.opened.is_none()
     }
 }
 
-/// What it is used for.
+/// Current use of a connection.
 pub(super) fn used(connection: &OpenConnection<'_>) -> Use {
     if connection.is_connecting() {
         Use::Connecting
@@ -106,29 +106,29 @@ pub(super) fn used(connection: &OpenConnection<'_>) -> Use {
     }
 }
 
-/// How a connection ended.
+/// End of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum How {
-    /// It could not be made.
+    /// The connect failed.
     Failed,
-    /// RST.
+    /// The connection was reset.
     Reset,
     /// The peer closed it.
     ByPeer,
     /// The target closed it.
     ByTarget,
-    /// Not known: it was given up.
+    /// The end was not observed: pidtap dropped the connection.
     Unknown,
 }
 
 /// A connection that is over.
 #[derive(Clone, Debug)]
 pub struct Closed {
-    /// As it was when it ended.
+    /// State at the end.
     pub connection: Connection,
-    /// How it ended.
+    /// How the connection ended.
     pub how: How,
-    /// When.
+    /// When the connection ended.
     pub ended: Timestamp,
 }
 
@@ -147,7 +147,7 @@ impl Closed {
         Self { connection, how, ended }
     }
 
-    /// How long it lived, nanoseconds; where it was there before it was seen, longer.
+    /// Lifetime in nanoseconds; a lower bound for a connection that existed before it became known.
     pub fn lived(&self) -> u64 {
         self.ended.since(self.connection.known)
     }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    analysis::detector::tests::streams::Streams,
     engine::{EngineOptions, tests::scenario::Scenario},
     store::{Store, StoreOptions},
 };
@@ -86,4 +87,21 @@ fn everything_is_bounded_and_counted() {
     assert_eq!(store.connections().closed().count(), MAX_CLOSED);
     assert!(store.connections().closed_total() as usize >= MAX_UPSTREAMS);
     assert!(store.connections().upstreams().len() <= MAX_UPSTREAMS);
+}
+
+#[test]
+fn a_connection_with_several_calls_is_one_busy_connection() {
+    let mut streams = Streams::new();
+    streams.play("+0 t1 GET /a on=c1 stream=1\n+10 t1 GET /b on=c1 stream=3\n+0 t1 GET /c on=c2 stream=1 > 200");
+    let mut store = Store::new(StoreOptions::default());
+    store.look(streams.now(), streams.live());
+    let connections = store.connections();
+    let shown: Vec<_> =
+        connections.open().iter().map(|connection| (connection.used, connection.carried, connection.open)).collect();
+    assert_eq!(shown, [(Use::Busy, 0, 2), (Use::Idle, 1, 0)]);
+    let pool = connections.upstreams()[0].now;
+    assert_eq!((pool.open, pool.busy, pool.idle), (2, 1, 1));
+    // Both calls are listed, each with its stream.
+    let open: Vec<_> = store.open().iter().map(|exchange| exchange.stream.map(|stream| stream.0)).collect();
+    assert_eq!(open, [Some(1), Some(3)]);
 }

@@ -1,4 +1,4 @@
-//! Connections that lead to one place, and how many of them are in use.
+//! Connections to one upstream, and how many of them are in use.
 
 use std::hash::{Hash as _, Hasher as _};
 
@@ -12,10 +12,10 @@ use crate::{
     store::Recent,
 };
 
-/// Names that are remembered.
+/// Maximum number of names of one upstream.
 const MAX_NAMES: usize = 4;
 
-/// Names an upstream: whom the target calls, or its own address that others call.
+/// Key of an upstream: the address that the target calls, or its own address that others call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpstreamKey(u64);
 
@@ -24,7 +24,7 @@ fn address(role: Option<Role>, info: &ConnectionInfo) -> &str {
 }
 
 impl UpstreamKey {
-    /// Where a connection leads to.
+    /// The upstream of a connection.
     pub fn of(role: Option<Role>, info: &ConnectionInfo) -> Self {
         let mut hasher = FxHasher::default();
         (role == Some(Role::Server)).hash(&mut hasher);
@@ -33,21 +33,21 @@ impl UpstreamKey {
     }
 }
 
-/// How many connections there are.
+/// Number of connections by use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pool {
-    /// All.
+    /// All open connections.
     pub open: u32,
-    /// Those on which exchanges are open.
+    /// Connections with pending exchanges. One that carries several counts once.
     pub busy: u32,
-    /// Those on which none is.
+    /// Connections without a pending exchange.
     pub idle: u32,
-    /// Those that are being made.
+    /// Connections that are being made.
     pub connecting: u32,
 }
 
 impl Pool {
-    /// The most of each.
+    /// The greater of each number.
     fn max(self, other: Self) -> Self {
         Self {
             open: self.open.max(other.open),
@@ -58,26 +58,26 @@ impl Pool {
     }
 }
 
-/// See the module.
+/// An upstream and its connections.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// Names it.
+    /// Key of the upstream.
     pub key: UpstreamKey,
-    /// What the target is on these connections.
+    /// Role of the target on its connections, if known.
     pub role: Option<Role>,
-    /// The peer's address, or where the target serves its own.
+    /// Address of the peer; where the target serves, its own address.
     pub address: Box<str>,
-    /// How the exchanges call it: those that were seen first.
+    /// Authorities in the requests, other than the address: the first few.
     pub names: Vec<Box<str>>,
-    /// As it is now.
+    /// Connections now.
     pub now: Pool,
-    /// The most that were seen at once.
+    /// Greatest numbers that one visit found.
     pub most: Pool,
-    /// The most in each second.
+    /// Greatest numbers in each second.
     pub history: Recent<Pool>,
-    /// Connections that were closed.
+    /// Number of closed connections.
     pub closed: u64,
-    /// At the look before, while one goes on.
+    /// Connections at the previous visit, during a visit.
     pub(super) before: Pool,
 }
 

@@ -1,53 +1,53 @@
-//! How long the calls of an endpoint took, and whether that changes.
+//! Durations of the calls of an endpoint, and their trend.
 
 use crate::{
     analysis::histogram::{Histogram, Scale, quantiles},
     event::Timestamp,
 };
 
-/// A value is 4.4 % too long at most; from a microsecond to an hour. Everything counts since tracing began.
+/// Buckets of the histogram: from a microsecond to an hour, at most 4.4 % too long. All calls since tracing began count.
 pub(super) static SCALE: Scale = Scale { unit_ns: 1_000, steps: 16, buckets: 512, limit: 1 << 30 };
-/// "Late" is this long at least ...
+/// Minimum length in nanoseconds of the recent period.
 const LATE_NS: u64 = 5_000_000_000;
-/// ... and so many calls at least,
+/// Minimum number of calls in the recent period.
 const LATE_CALLS: u32 = 10;
-/// which are compared with so many calls before it at least.
+/// Minimum number of earlier calls to compare with.
 const PAST_CALLS: u32 = 20;
-/// The median changed by this factor ...
+/// Minimum factor between the medians for a trend.
 const TIMES: f64 = 1.5;
-/// ... and by this much.
+/// Minimum difference of the medians for a trend, in nanoseconds.
 const MORE_NS: u64 = 1_000_000;
 
-/// How durations are spread, nanoseconds.
+/// Distribution of durations, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spread {
     /// The median.
     pub p50: u64,
-    /// 95 % are no longer.
+    /// The 95th percentile.
     pub p95: u64,
-    /// 99 % are no longer.
+    /// The 99th percentile.
     pub p99: u64,
-    /// The longest.
+    /// The longest duration.
     pub max: u64,
-    /// The median of late: of the latest five to ten seconds, and of ten calls at least.
+    /// Median of the recent period: the latest five to ten seconds, and at least ten calls.
     pub late: u64,
 }
 
-/// The median of late (the latest five to ten seconds, and ten calls at least) against that of all before, which must be
-/// twenty calls at least: it rises or falls where it is by half longer, or by a third shorter, and by a millisecond at least.
+/// Trend of the durations: the median of the recent period (the latest five to ten seconds, at least ten calls) against that
+/// of at least twenty earlier calls. A trend is a median longer by half or shorter by a third, and by at least a millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trend {
     /// Shorter.
     Falling,
-    /// Too few calls to say.
+    /// Too few calls to compare.
     Unknown,
-    /// Neither.
+    /// Neither shorter nor longer.
     Steady,
     /// Longer.
     Rising,
 }
 
-/// See the module.
+/// Durations of the calls of an endpoint.
 #[derive(Clone, Debug)]
 pub(super) struct Durations {
     past: Histogram,

@@ -1,4 +1,4 @@
-//! Calls by endpoint: how many, how many failed, how long they took.
+//! Calls by endpoint: their number, failures and durations.
 
 mod durations;
 mod paths;
@@ -26,44 +26,44 @@ use crate::{
     },
 };
 
-/// Endpoints that are told apart; calls of more are counted together.
+/// Maximum number of endpoints. Calls of further endpoints are counted together.
 pub const MAX_ENDPOINTS: usize = 2_000;
-/// Paths that are told apart within folded ones, of all endpoints together.
+/// Maximum number of paths behind folded ones, of all endpoints together.
 const MAX_PATHS: usize = 8_192;
-/// Seconds that the rate is that of.
+/// Number of seconds that the rate covers.
 const RATE_SECONDS: usize = 10;
 
-/// Names an endpoint.
+/// Key of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointKey(pub u64);
 
-/// What is counted together.
+/// Kind of calls that are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum What {
     /// Calls of one endpoint.
     Calls,
-    /// Connects that failed, so that there was no call; the authority is where to.
+    /// Connects that failed, so that no request was sent. The authority is the address.
     Connects,
-    /// Calls whose request was not seen; the authority is the peer's address, or the target's where it serves.
+    /// Calls whose request was not observed. The authority is the address of the peer, or of the target where it serves.
     Unseen,
-    /// What else there is beyond [`MAX_ENDPOINTS`].
+    /// Calls beyond [`MAX_ENDPOINTS`].
     Other,
 }
 
-/// What is counted of an endpoint, since tracing began.
+/// Counts since tracing began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Calls that are over.
+    /// Number of ended calls.
     pub calls: u64,
-    /// Those of them that failed; see [`Exchange::is_failed`].
+    /// Number of those that failed; see [`Exchange::failure`].
     pub failed: u64,
-    /// Those of them that were answered by 4xx, which is no failure.
+    /// Number of those with a 4xx status, which is no failure.
     pub refused: u64,
-    /// Calls that are open now, or were when tracing ended. Of many thousand, those that have been open longest.
+    /// Number of pending calls, now or when tracing ended. Of many thousand, only the longest pending are counted.
     pub open: u64,
-    /// Content of requests.
+    /// Bytes of request content.
     pub request_bytes: u64,
-    /// Content of responses.
+    /// Bytes of response content.
     pub response_bytes: u64,
 }
 
@@ -72,50 +72,50 @@ struct Stats {
     what: What,
     endpoint: Endpoint,
     counts: Counts,
-    /// They were open when tracing ended, and will never be over.
+    /// Number of calls that were pending when tracing ended.
     unfinished: u64,
     seconds: Recent<u32>,
     durations: Durations,
-    /// The latest, and the latest that failed.
+    /// The latest ended call, and the latest that failed.
     last: Option<ExchangeId>,
     last_failed: Option<ExchangeId>,
     paths: Paths,
 }
 
-/// A line of the table.
+/// A row of the table.
 #[derive(Clone, Debug)]
 pub struct EndpointRow<'a> {
-    /// Names it.
+    /// Key of the endpoint.
     pub key: EndpointKey,
-    /// What is counted here.
+    /// Kind of calls.
     pub what: What,
-    /// Which one.
+    /// Method, authority and path.
     pub endpoint: &'a Endpoint,
-    /// How many.
+    /// Counts.
     pub counts: Counts,
-    /// Calls a second, of the last ten seconds.
+    /// Calls per second over the last ten seconds.
     pub rate: f64,
     /// Calls in each of the last 60 seconds, oldest first.
     pub seconds: [u32; WHOLE_SECONDS],
-    /// From the first byte of the request, or the connect, to the last of the response; of all that are over.
+    /// Durations of all ended calls: from the connect or the first byte of the request to the last byte of the response.
     pub spread: Spread,
-    /// What became of the durations.
+    /// Trend of the durations.
     pub trend: Trend,
     /// The call that ended last.
     pub last: Option<ExchangeId>,
     /// The call that failed last.
     pub last_failed: Option<ExchangeId>,
-    /// The path stands for several.
+    /// Whether the path stands for several paths.
     pub is_folded: bool,
 }
 
-/// See the module. Bounded: [`MAX_ENDPOINTS`] are told apart, those that came first.
+/// Calls by endpoint. The first [`MAX_ENDPOINTS`] endpoints are told apart.
 #[derive(Clone, Debug)]
 pub struct Endpoints {
     began: Option<Timestamp>,
     index: FxHashMap<EndpointKey, usize>,
     stats: Vec<Stats>,
-    /// Those of which calls were open at the last look.
+    /// Endpoints with pending calls at the last visit.
     open: Vec<usize>,
     other: Box<Stats>,
     paths: usize,
@@ -170,7 +170,7 @@ impl Stats {
     }
 }
 
-/// Which endpoint's call it is.
+/// The endpoint of an exchange.
 pub fn key(exchange: &Exchange) -> EndpointKey {
     EndpointKey(endpoint::key(exchange).unwrap_or_else(|| {
         let mut hasher = FxHasher::default();
@@ -181,12 +181,12 @@ pub fn key(exchange: &Exchange) -> EndpointKey {
 }
 
 impl Endpoints {
-    /// Time has passed; rates are those since the first time.
+    /// Sets the time. Rates count from the first time on.
     pub fn pass(&mut self, now: Timestamp) {
         self.began.get_or_insert(now);
     }
 
-    /// Where the calls of the exchange's endpoint are counted; `None` is the rest.
+    /// Index of the exchange's endpoint; `None` beyond [`MAX_ENDPOINTS`].
     fn place(&mut self, exchange: &Exchange) -> Option<usize> {
         let key = key(exchange);
         if let Some(index) = self.index.get(&key) {
@@ -200,7 +200,7 @@ impl Endpoints {
         Some(self.stats.len() - 1)
     }
 
-    /// Takes an exchange that is over, or was open when tracing ended.
+    /// Counts an exchange that ended, or was pending when tracing ended.
     pub fn see(&mut self, exchange: &Exchange) {
         let place = self.place(exchange);
         let stats = place.map_or(&mut *self.other, |index| &mut self.stats[index]);
@@ -218,7 +218,7 @@ impl Endpoints {
         }
         if let Some(response) = &exchange.response {
             counts.response_bytes += response.body.bytes;
-            let refused = (400..500).contains(&response.status) && exchange.outcome == Outcome::Complete;
+            let refused = response.answer().is_client_error() && exchange.outcome == Outcome::Complete;
             counts.refused += u64::from(refused);
         }
         if let Some(second) = stats.seconds.at(end) {
@@ -234,7 +234,7 @@ impl Endpoints {
             && place.is_some()
         {
             let path = endpoint::bare(request.path());
-            // The first call of an endpoint tells whether it is folded.
+            // The first call of an endpoint tells whether its path is folded.
             if counts.calls > 1 && stats.paths.is_empty() || counts.calls == 1 && !stats.is_folded() {
                 return;
             }
@@ -242,7 +242,7 @@ impl Endpoints {
         }
     }
 
-    /// These are open now.
+    /// Counts the pending calls.
     pub fn look(&mut self, now: Timestamp, open: &[Arc<Exchange>]) {
         self.pass(now);
         for index in self.open.drain(..) {
@@ -263,17 +263,17 @@ impl Endpoints {
         }
     }
 
-    /// How many are told apart.
+    /// Number of endpoints that are told apart.
     pub fn len(&self) -> usize {
         self.stats.len()
     }
 
-    /// Nothing was seen.
+    /// Whether no call was counted.
     pub fn is_empty(&self) -> bool {
         self.stats.is_empty()
     }
 
-    /// Everything that is known, in the order in which endpoints were first seen; what is beyond the bound is the last.
+    /// All rows, in the order in which the endpoints appeared. Calls beyond the bound are the last row.
     pub fn rows(&self, now: Timestamp) -> Vec<EndpointRow<'_>> {
         let mut keys = vec![EndpointKey(0); self.stats.len()];
         for (key, index) in &self.index {
@@ -300,8 +300,7 @@ impl Endpoints {
         }
     }
 
-    /// What is known of the paths that a folded one stands for: those with failures, many calls, or late ones are
-    /// remembered. Most calls first.
+    /// Paths behind a folded path, most calls first. Paths with failures, many calls or recent calls are remembered.
     pub fn paths(&self, key: EndpointKey) -> Vec<PathRow<'_>> {
         let Some(stats) = self.index.get(&key).map(|index| &self.stats[*index]) else { return Vec::new() };
         stats.paths.rows()

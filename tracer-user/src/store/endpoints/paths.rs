@@ -1,4 +1,4 @@
-//! The paths that a folded one stands for, those that matter most.
+//! Paths behind a folded path: those that matter most.
 
 use std::hash::Hasher as _;
 
@@ -13,7 +13,7 @@ use crate::{
     model::exchange::{Exchange, ExchangeId},
 };
 
-/// Paths of one endpoint that are told apart.
+/// Maximum number of paths of one endpoint.
 const MAX: usize = 32;
 
 #[derive(Clone, Debug)]
@@ -29,17 +29,17 @@ struct Path {
 /// A path of an endpoint whose path is folded.
 #[derive(Clone, Copy, Debug)]
 pub struct PathRow<'a> {
-    /// Names it.
+    /// Hash of the path.
     pub key: u64,
-    /// As on the wire, without query; long ones are cut.
+    /// The path as on the wire, without query. A long path is cut.
     pub path: &'a str,
-    /// Calls that are over, since it is remembered.
+    /// Number of ended calls since the path is remembered.
     pub calls: u64,
-    /// Those of them that failed.
+    /// Number of those that failed.
     pub failed: u64,
-    /// Median, 95th and 99th percentile, nanoseconds.
+    /// Median, 95th and 99th percentile in nanoseconds.
     pub spread: [u64; 3],
-    /// The longest, nanoseconds.
+    /// Longest duration in nanoseconds.
     pub longest: u64,
     /// The call that ended last.
     pub last: ExchangeId,
@@ -57,7 +57,7 @@ impl Path {
         }
     }
 
-    /// Where every call has a path of its own, this happens for each: its room is used again.
+    /// This runs for each call where every call has a path of its own. So the memory is reused.
     fn become_another(&mut self, text: &str) {
         self.text.clear();
         self.text.push_str(endpoint::cut_str(text));
@@ -72,7 +72,7 @@ impl Path {
     }
 }
 
-/// See the module. Beyond the bound, that which has no failures, few calls, and none of late makes room.
+/// Paths behind a folded path. Beyond the bound, paths without failures, with few calls and none recently give way.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Paths {
     keys: Vec<u64>,
@@ -84,7 +84,7 @@ impl Paths {
         self.items.is_empty()
     }
 
-    /// Takes an exchange that is over; gives whether one more is remembered.
+    /// Counts an ended exchange. Returns whether the number of paths grew by one.
     pub(super) fn see(&mut self, path: &str, exchange: &Exchange, duration: u64, failed: bool, room: bool) -> bool {
         let mut hasher = FxHasher::default();
         hasher.write(path.as_bytes());

@@ -4,7 +4,7 @@ use super::page::Line;
 use crate::{
     model::{
         connection::Role,
-        exchange::{Body, Exchange, Fields, InterimResponse, Outcome, Quality},
+        exchange::{Answer, Body, Exchange, Fields, InterimResponse, Outcome, Quality},
     },
     payload::body::{self, Limits, Remark},
     text::{escape::Visible, redact::Redactor, units},
@@ -62,11 +62,11 @@ pub(super) fn response(exchange: &Exchange, context: &Context<'_>) -> Vec<Line> 
         lines.push(Line::new(tone, why));
         return lines;
     };
-    let tone = match response.status {
-        200..300 => Tone::Good,
-        400..500 => Tone::Warn,
-        500.. => Tone::Bad,
-        _ => Tone::Strong,
+    let tone = match response.answer() {
+        Answer::Success => Tone::Good,
+        Answer::Challenge | Answer::NotNow | Answer::Rejected => Tone::Warn,
+        Answer::Failed => Tone::Bad,
+        Answer::Other => Tone::Strong,
     };
     lines.push(
         Line::new(Tone::Faint, format!("HTTP/{} ", response.version.number()))

@@ -59,6 +59,7 @@ fn charge() -> Exchange {
     let mut exchange = fixture::exchange();
     let request = exchange.request.as_mut().expect("the fixture has one");
     request.target = "/v1/charges?expand=source&api_key=sk_live_51H".into();
+    request.authority = Some("api.payments.example".into());
     request.headers = fields(&[
         ("Host", "api.payments.example"),
         ("Authorization", "Bearer sk_live_51H"),
@@ -76,6 +77,8 @@ fn charge() -> Exchange {
     exchange.timing = Timing {
         connect_start: Some(at(0)),
         connect_end: Some(at(4_200)),
+        tls_start: None,
+        tls_end: None,
         request_start: Some(at(4_400)),
         request_end: Some(at(4_900)),
         response_start: Some(at(61_000)),
@@ -116,6 +119,7 @@ fn bytes_and_what_was_decoded() {
     response.status = 200;
     response.reason = "OK".into();
     let request = exchange.request.as_mut().expect("there");
+    request.authority = Some("h".into());
     request.headers = fields(&[("Host", "h"), ("Content-Type", "application/x-www-form-urlencoded")]);
     request.body = body(b"name=J%C3%BCrgen+M&password=secret&note=two%0Alines");
     snapshots("exchange_bytes", &store_with([exchange]), 1, "<PgDn><Down><Down><Down><Down><Down><Down>");
@@ -250,6 +254,7 @@ fn hostile_text_draws_without_harm() {
     let request = exchange.request.as_mut().expect("there");
     request.method = evil.into();
     request.target = format!("/{long}").into();
+    request.authority = Some(evil.into());
     request.headers = fields(&[("Host", evil), (evil, &long), ("Content-Type", evil)]);
     request.headers.push(b"X-Raw", &vec![0xff; 20_000]);
     request.body = body(long.as_bytes());

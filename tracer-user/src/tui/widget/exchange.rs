@@ -3,7 +3,7 @@
 use crate::{
     model::{
         connection::Role,
-        exchange::{Exchange, Outcome, Quality, SLOW_NS},
+        exchange::{Answer, Exchange, Outcome, Quality, SLOW_NS},
     },
     text::{escape::Visible, units},
     tui::{
@@ -65,8 +65,8 @@ pub(in crate::tui) fn draw(pen: &mut Pen<'_>, exchange: &Exchange, context: &Con
     let status = exchange.response.as_ref().map(|response| response.status);
     let status_tone = match (tone, status) {
         (Tone::Bad | Tone::Open, _) => tone,
-        (_, Some(200..300)) => Tone::Good,
-        (_, Some(400..500)) => Tone::Warn,
+        (_, Some(status)) if Answer::of(status) == Answer::Success => Tone::Good,
+        (_, Some(status)) if Answer::of(status).is_client_error() => Tone::Warn,
         _ => Tone::Plain,
     };
     match (exchange.outcome.word(), status) {

@@ -134,7 +134,7 @@ impl Command {
 
     fn url(&mut self, target: &Target<'_>) -> String {
         let path = self.masked_url(target.path);
-        format!("http://{}{path}", target.host)
+        format!("{}://{}{path}", target.scheme.name(), target.host)
     }
 
     fn fields(&mut self, request: &Request, target: &Target<'_>, sent: &body::Sent<'_>) {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use crate::{
     model::{
         connection::Endpoint,
-        exchange::{Exchange, Request},
+        exchange::{Exchange, Request, Scheme},
     },
     text::url,
 };
@@ -26,6 +26,7 @@ pub(super) enum Connect<'a> {
 /// The URL, and what it does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Target<'a> {
+    pub(super) scheme: Scheme,
     pub(super) host: &'a str,
     pub(super) path: &'a str,
     pub(super) connect: Connect<'a>,
@@ -51,6 +52,7 @@ impl<'a> Target<'a> {
         };
         let plain = is_plain_path(&request.target);
         Self {
+            scheme: exchange.scheme,
             host: host.unwrap_or(stand_in),
             path: if plain { &request.target } else { "/" },
             connect,

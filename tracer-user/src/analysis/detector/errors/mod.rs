@@ -30,7 +30,7 @@ use crate::{
     event::Timestamp,
     model::{
         connection::{Endpoint as Address, Role},
-        exchange::{Exchange, Outcome, Step},
+        exchange::{Exchange, Failure, Outcome, Step},
     },
 };
 
@@ -127,18 +127,11 @@ fn hash(parts: &[&[u8]]) -> u64 {
     hasher.finish()
 }
 
-/// Kind of failure, if the call failed: a status of 500 or above, or an incomplete response.
-fn failure(exchange: &Exchange) -> Option<Box<str>> {
-    match exchange.outcome {
-        Outcome::Complete | Outcome::ClosedEarly => {
-            let status = exchange.response.as_ref()?.status;
-            (status >= 500).then(|| status.to_string().into_boxed_str())
-        }
-        Outcome::Upgraded | Outcome::InFlight | Outcome::Unsolicited => None,
-        // A caller that closes its connection is no error of the server.
-        Outcome::Closed | Outcome::Reset if exchange.role == Role::Server => None,
-        outcome => Some(outcome.name().into()),
-    }
+/// How a call failed; `None` if it did not. A caller of the target that goes away is no error of the target.
+fn failure(exchange: &Exchange) -> Option<Failure> {
+    exchange.failure().filter(|failure| {
+        exchange.role == Role::Client || !matches!(failure, Failure::Outcome(Outcome::Closed | Outcome::Reset))
+    })
 }
 
 /// Group keys of an exchange, widest first; 0 if there is no such group.
@@ -169,7 +162,7 @@ impl ErrorBurst {
         let began = *self.began.get_or_insert(now);
         let window = self.thresholds.window.as_nanos() as u64;
         let keys = keys(exchange, findings);
-        let Some(kind) = failure(exchange) else {
+        let Some(failure) = failure(exchange) else {
             // An exchange cut off by the end of tracing proves nothing.
             if exchange.outcome != Outcome::InFlight {
                 self.succeeded(&keys, now, window);
@@ -202,7 +195,7 @@ impl ErrorBurst {
                 let Some(scope) = scope(exchange, place) else { continue };
                 calls.group.insert(Box::new(Group::new(exchange, scope, &calls.well, now, window)))
             };
-            group.fails(exchange, &kind, call, now, window);
+            group.fails(exchange, &failure.name(), call, now, window);
             if let Some(burst) = &group.burst {
                 findings.belongs(burst.opened);
                 group.develops(now, window, began, findings);

@@ -1,4 +1,4 @@
-//! The calls that are open: what detectors may look at, turned into what may hang.
+//! Candidates: pending calls in the form in which they may hang.
 
 use std::sync::Arc;
 
@@ -24,72 +24,81 @@ use crate::{
     },
 };
 
-/// What may hang.
+/// The subject of a hang.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Subject {
     Exchange(ExchangeId),
-    /// A connect, or a connection whose content is not HTTP or not known.
+    /// A connect, or a connection whose content is not HTTP or unknown.
     Connection(ConnectionId),
-    /// A thread that waits for a name server.
+    /// A thread that waits for a name server: its process and thread id.
     Query(u32, u32),
 }
 
-/// How far the call is.
+impl Subject {
+    /// The first subject in order.
+    pub(super) const FIRST: Self = Self::Exchange(ExchangeId(0));
+}
+
+/// Stage of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Query,
     Connect,
-    /// The handshake's next message is the peer's.
+    /// The peer must send the next message of the TLS handshake.
     TlsPeer,
-    /// It is the target's.
+    /// The target must send the next message of the TLS handshake.
     TlsOwn,
     /// The target sends its request.
     SendRequest,
-    /// The same, and it asked for `100 Continue` first.
+    /// The target waits for `100 Continue` before it sends the content.
     AwaitContinue,
-    /// The target's turn: its client waits for `100 Continue`, and sends its content then.
+    /// The target must send `100 Continue`, for which its client waits.
     OweContinue,
     AwaitResponse,
     ReceiveResponse,
     ReceiveRequest,
     Serve,
     SendResponse,
-    /// Nothing is known of what it carries; the kernel says that it is stuck.
+    /// The content is unknown, and the kernel reports that it is stuck.
     Stuck,
-    /// The peer sent something that the target, which answers on this connection, does not read.
+    /// The peer sent bytes that the target, the server, does not read.
     Unread,
 }
 
-/// A call that is open and has not moved for a while.
+/// A pending call that has not moved for a while.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     pub(super) subject: Subject,
     pub(super) stage: Stage,
     pub(super) role: Role,
     pub(super) started: Timestamp,
-    /// When anything of it moved last.
+    /// Time of its latest byte.
     pub(super) progress: Timestamp,
-    /// It began before that.
+    /// It began before `started`.
     pub(super) lower_bound: bool,
-    /// Silence from which on it hangs; `u64::MAX` for what is silent on purpose.
+    /// Minimum silence of a hang in nanoseconds; `u64::MAX` for a call that is silent on purpose.
     pub(super) threshold: u64,
-    /// Something else than a hang would look the same.
+    /// A state other than a hang would look the same.
     pub(super) doubtful: bool,
-    /// Whether it may be silent because both sides mean it to be.
+    /// Purpose of its silence, if both sides intend it.
     pub(super) purpose: Purpose,
-    /// What of it moved last.
+    /// The part of the call that moved last.
     pub(super) moved: Moved,
     /// The peer sends no more.
     pub(super) peer_closed: bool,
+    /// The call shares its connection with others, and moves by itself.
+    pub(super) shared: bool,
+    /// Other calls on its connection moved bytes since this call did, and lately.
+    pub(super) others_move: bool,
     pub(super) process: ProcessRef,
-    /// The thread that should move next, where it is the target's turn, or that waits.
+    /// The thread that should move next if it is the target's turn, else the thread that waits.
     pub(super) tid: u32,
     pub(super) connection: Arc<ConnectionInfo>,
     pub(super) exchange: Option<ExchangeId>,
     pub(super) call: Call,
 }
 
-/// A call that the target makes, for those that may wait for it.
+/// An outbound call of the target, which an inbound call may wait for.
 #[derive(Clone, Debug)]
 pub(super) struct Made {
     pub(super) pid: u32,
@@ -100,7 +109,7 @@ pub(super) struct Made {
     pub(super) connection: Arc<ConnectionInfo>,
 }
 
-/// What is known beside the calls.
+/// Knowledge for the judgement of a call.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
     pub(super) now: Timestamp,
@@ -108,7 +117,7 @@ pub(super) struct Known<'a> {
     pub(super) history: &'a History,
     pub(super) kernels: &'a Kernels,
     pub(super) threads: &'a Threads,
-    /// Sockets that threads wait on.
+    /// Inodes of the sockets that threads wait on.
     pub(super) waited: &'a FxHashSet<u64>,
 }
 
@@ -117,7 +126,7 @@ impl Known<'_> {
         self.thresholds.after.as_nanos() as u64
     }
 
-    /// Silence from which on a call is asked about.
+    /// Silence in nanoseconds from which on a call is watched.
     fn watch(&self) -> u64 {
         self.after() / 2
     }
@@ -138,7 +147,7 @@ impl Known<'_> {
     }
 }
 
-/// What of a call moved last.
+/// The part of a call that moved last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moved {
     Unknown,
@@ -173,7 +182,7 @@ impl Moved {
     }
 }
 
-/// Whom an exchange is for.
+/// Description of an exchange's call.
 pub(super) fn call_of(role: Role, connection: &ConnectionInfo, request: Option<&Request>) -> Call {
     let inbound = role == Role::Server;
     let address = if inbound && request.is_some() { &connection.local_text } else { &connection.remote_text };
@@ -183,7 +192,7 @@ pub(super) fn call_of(role: Role, connection: &ConnectionInfo, request: Option<&
             authority: endpoint::cut(request.authority().unwrap_or(address)),
             address: (!inbound && request.authority().is_some_and(|authority| *authority != **address))
                 .then(|| address.clone()),
-            // An incident is said again and again: what a stranger sent once must not stand in it at its full length.
+            // Each update repeats the text, so a long text of a peer is cut.
             path: endpoint::cut(request.path()),
             inbound,
         },
@@ -191,7 +200,7 @@ pub(super) fn call_of(role: Role, connection: &ConnectionInfo, request: Option<&
     }
 }
 
-/// The client waits for `100 Continue` before it sends the content (RFC 9110 section 10.1.1), and has not got it.
+/// Whether the client still waits for `100 Continue` before it sends the content (RFC 9110 section 10.1.1).
 fn expects_continue(exchange: &OpenExchange<'_>) -> bool {
     exchange.request.is_some_and(|request| {
         let expects = request.headers.get("expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
@@ -199,7 +208,7 @@ fn expects_continue(exchange: &OpenExchange<'_>) -> bool {
     })
 }
 
-/// How far an exchange is; `None` where it waits for nothing that could hang.
+/// Stage of an exchange; `None` if nothing of it is pending.
 fn stage(exchange: &OpenExchange<'_>) -> Option<Stage> {
     let answered = exchange.response.is_some();
     Some(match (exchange.role, exchange.request_done, answered) {
@@ -215,14 +224,14 @@ fn stage(exchange: &OpenExchange<'_>) -> Option<Stage> {
     })
 }
 
-/// What a look at a connection shows.
+/// Result of a look at a call.
 #[derive(Debug)]
 pub(super) enum Seen {
-    /// No call, until more happens.
+    /// No call is pending.
     Nothing,
-    /// A call that is not silent for long enough before then.
+    /// The call is not silent for long enough before this time.
     Later(Timestamp),
-    /// One that is.
+    /// The call is silent.
     Silent(Box<Candidate>),
 }
 
@@ -235,17 +244,22 @@ impl Seen {
     }
 }
 
-/// The call on a connection, with the oldest exchange on it that is open: the others wait for that one.
+/// Time at which the exchange itself last moved. An interim response shows that the server works on it (RFC 9110
+/// section 15.2).
+pub(super) fn progress(exchange: &OpenExchange<'_>) -> Timestamp {
+    let timing = exchange.timing;
+    let interim = exchange.interim.last().map(|interim| interim.time);
+    let progress = [timing.request_end, timing.response_end, interim].into_iter().flatten().max();
+    progress.unwrap_or(exchange.started).max(exchange.started)
+}
+
+/// Looks at a call on a connection.
 pub(super) fn on(connection: &OpenConnection<'_>, exchange: Option<&OpenExchange<'_>>, known: Known<'_>) -> Seen {
     let Some(exchange) = exchange else {
         return without_exchange(connection, known).map_or(Seen::Nothing, |candidate| Seen::of(candidate, known));
     };
     let Some(stage) = stage(exchange) else { return Seen::Nothing };
-    let timing = exchange.timing;
-    // An interim response tells that the server works on it (RFC 9110 section 15.2).
-    let interim = exchange.interim.last().map(|interim| interim.time);
-    let progress = [timing.request_end, timing.response_end, interim].into_iter().flatten().max();
-    let progress = progress.unwrap_or(exchange.started).max(exchange.started);
+    let progress = progress(exchange);
     if known.now.since(progress) < known.watch() {
         return known.later(progress);
     }
@@ -264,15 +278,44 @@ pub(super) fn on(connection: &OpenConnection<'_>, exchange: Option<&OpenExchange
         purpose,
         moved: Moved::of(exchange),
         peer_closed: false,
+        shared: exchange.stream.is_some(),
+        others_move: false,
         process: exchange.process.clone(),
         tid: exchange.thread,
         connection: Arc::clone(exchange.connection),
         exchange: Some(exchange.id),
         call: call_of(exchange.role, exchange.connection, exchange.request),
     };
-    moved(&mut candidate, connection, known);
-    stage_now(&mut candidate, connection);
+    if candidate.shared {
+        shared(&mut candidate, connection, known);
+    } else {
+        moved(&mut candidate, connection, known);
+        stage_now(&mut candidate, connection);
+    }
     Seen::of(candidate, known)
+}
+
+/// Completes a candidate whose connection carries several calls. The bytes of the connection may belong to any of them,
+/// so they say less than [`moved`] and [`stage_now`] take from them.
+fn shared(candidate: &mut Candidate, connection: &OpenConnection<'_>, known: Known<'_>) {
+    let kernel = known.kernels.get(connection.info.inode.0);
+    let sends = matches!(candidate.stage, Stage::SendRequest | Stage::AwaitContinue | Stage::SendResponse);
+    // The send queue may hold the rest of this call's message.
+    if let Some(kernel) = kernel.filter(|kernel| sends && kernel.latest.send_queue > 0) {
+        candidate.progress = candidate.progress.max(kernel.acknowledged.unwrap_or_default());
+    }
+    let moved = connection.sent.last.max(connection.received.last).unwrap_or_default();
+    candidate.others_move = moved > candidate.progress && known.now.since(moved) < known.watch();
+    candidate.peer_closed |= connection.peer_closed;
+    // The answer may have gone past the traced calls.
+    let answers = match candidate.stage {
+        Stage::AwaitResponse => direction::RECEIVE,
+        Stage::Serve => direction::SEND,
+        _ => return,
+    };
+    if connection.unseen[usize::from(answers)] > 0 {
+        candidate.threshold = u64::MAX;
+    }
 }
 
 fn moved(candidate: &mut Candidate, connection: &OpenConnection<'_>, known: Known<'_>) {
@@ -288,8 +331,8 @@ fn moved(candidate: &mut Candidate, connection: &OpenConnection<'_>, known: Know
     if receives {
         progress = progress.max(connection.received.last.unwrap_or_default());
     }
-    // A call that is blocked moves what it moves when it returns; and what has returned may still lie in the kernel. What
-    // the peer acknowledges and what leaves the receive queue tells meanwhile.
+    // A blocked system call reports its bytes only when it returns, and returned bytes may still lie in the kernel.
+    // Until then, acknowledged bytes and bytes that leave the receive queue show progress.
     if let Some(kernel) = known.kernels.get(connection.info.inode.0) {
         progress = progress.max(kernel.acknowledged.unwrap_or_default()).max(kernel.read.unwrap_or_default());
     }
@@ -297,12 +340,12 @@ fn moved(candidate: &mut Candidate, connection: &OpenConnection<'_>, known: Know
     candidate.peer_closed |= connection.peer_closed;
 }
 
-/// What the bytes on the connection tell of the stage, before a whole head or the return of a call does.
+/// Corrects the stage by bytes that are not part of a whole head yet, or of a system call that has not returned.
 fn stage_now(candidate: &mut Candidate, connection: &OpenConnection<'_>) {
     let since = connection.turn.map(|turn| (turn.direction, turn.since));
     let [sends, receives] = [direction::SEND, direction::RECEIVE].map(usize::from);
     match candidate.stage {
-        // Bytes of an answer have come that are no head yet.
+        // The answer has begun, but its head is not whole.
         Stage::AwaitResponse
             if since
                 .is_some_and(|(direction, since)| direction == direction::RECEIVE && since >= candidate.started)
@@ -311,7 +354,7 @@ fn stage_now(candidate: &mut Candidate, connection: &OpenConnection<'_>) {
             candidate.stage = Stage::ReceiveResponse;
             candidate.moved = if candidate.moved == Moved::Interim { Moved::Interim } else { Moved::HeadBegun };
         }
-        // The call that sends the answer has not returned.
+        // The system call that sends the answer has not returned.
         Stage::Serve if connection.under_way[sends] > 0 => {
             candidate.stage = Stage::SendResponse;
             candidate.moved = Moved::HeadBegun;
@@ -323,14 +366,13 @@ fn stage_now(candidate: &mut Candidate, connection: &OpenConnection<'_>) {
     }
 }
 
-/// Who moved last on a connection, by the events, or, before any, by the kernel's ages: the direction, since when, how
-/// often it changed, and whether that is sure.
+/// Latest direction of a connection's bytes: by the events, or before any event by the kernel's ages.
 struct Last {
     sent: bool,
     since: Timestamp,
     number: u32,
     tid: u32,
-    /// It was before tracing.
+    /// The bytes moved before tracing.
     before: bool,
 }
 
@@ -353,14 +395,14 @@ fn last(connection: &OpenConnection<'_>, kernel: Option<&Kernel>) -> Option<Last
     Some(Last { sent, since, number: 0, tid: connection.process.tid, before: true })
 }
 
-/// Turns from which on a connection is known to go back and forth.
+/// Minimum number of turns of a request-response protocol.
 const BACK_AND_FORTH: u32 = 4;
 
-/// Unread bytes on a client's connection below which they may be no answer: alerts, pings, a short farewell.
+/// Unread bytes of a client below this number may be no answer, but an alert, a ping or a short farewell.
 const SMALL: u32 = 4096;
 
-/// On a client's connection from before tracing, on which the peer moved last and nothing was seen: a thread that waits on
-/// that very socket waits for the rest of an answer, or for news. Gives since when, and the thread.
+/// On a client's connection from before tracing without traffic since, on which the peer moved last: a thread that
+/// waits on the socket waits for the rest of an answer, or for news. Returns the start of the silence, and the thread.
 fn answer_awaited(connection: &OpenConnection<'_>, known: Known<'_>, kernel: &Kernel) -> Option<(Timestamp, u32)> {
     let inode = connection.info.inode.0;
     if connection.turn.is_some() || connection.info.protocol != Protocol::Unknown || !known.waited.contains(&inode) {
@@ -371,7 +413,7 @@ fn answer_awaited(connection: &OpenConnection<'_>, known: Known<'_>, kernel: &Ke
     Some((since, thread.latest.header.tid))
 }
 
-/// Processes that hold connections from before tracing of which nothing was seen: what their threads do tells whether one
+/// Processes with connections from before tracing without traffic since. The state of their threads shows whether one
 /// waits on such a connection.
 pub(super) fn with_silent_connections(live: &dyn Live) -> Vec<u32> {
     let mut processes = FxHashSet::default();
@@ -402,6 +444,8 @@ fn without_exchange(connection: &OpenConnection<'_>, known: Known<'_>) -> Option
             purpose: Purpose::None,
             moved: Moved::Unknown,
             peer_closed: connection.peer_closed,
+            shared: false,
+            others_move: false,
             process: connection.process.clone(),
             tid,
             connection: Arc::clone(info),
@@ -423,7 +467,7 @@ fn without_exchange(connection: &OpenConnection<'_>, known: Known<'_>) -> Option
     let farewell = role == Role::Client && kernel.is_some_and(|kernel| kernel.latest.state == tcp_state::CLOSE_WAIT);
     if let Some((kernel, since)) = kernel.and_then(|kernel| Some((kernel, kernel.unread?))).filter(|_| !farewell) {
         let read = connection.received.last.unwrap_or_default();
-        // What a client does not read of an idle connection may be a farewell, or something else that nobody waits for.
+        // Unread bytes on an idle connection may be a farewell, or bytes that no thread waits for.
         let doubtful = role == Role::Client && kernel.latest.receive_queue < SMALL;
         return (read < since)
             .then(|| make(Stage::Unread, role, since, connection.found, doubtful, connection.process.tid));
@@ -441,7 +485,7 @@ fn without_exchange(connection: &OpenConnection<'_>, known: Known<'_>) -> Option
     }
     let last = last?;
     let waits = known.threads.blocked_on(connection.process.pid, info.inode.0, last.since);
-    // Whose turn it is: after a client's bytes the server's, and the other way round.
+    // After bytes of the client it is the server's turn, and vice versa.
     if last.sent != (role == Role::Client) {
         return None;
     }
@@ -449,14 +493,14 @@ fn without_exchange(connection: &OpenConnection<'_>, known: Known<'_>) -> Option
         let tid = waits.map_or(last.tid, |thread| thread.latest.header.tid);
         Some(make(stage, role, last.since, last.before, doubtful, tid))
     };
-    // What a thread does is only known of those that were asked for: so these are asked for, and not told of.
+    // The state of a thread is known only after a query: the candidate causes a query, and is not reported.
     let suspected = || {
         let candidate = make(Stage::AwaitResponse, role, last.since, last.before, true, last.tid);
         Some(Candidate { threshold: u64::MAX, ..candidate })
     };
     match (role, info.protocol) {
         (Role::Client, Protocol::Tls) if connection.received.bytes == 0 && !last.before => found(Stage::TlsPeer, false),
-        // Control frames need no answer: only a thread that waits right after it sent something shows a call.
+        // Control frames need no answer. Only a thread that waits right after it sent bytes shows a call.
         (Role::Client, Protocol::Tls | Protocol::Http2 | Protocol::Tunnel) => {
             match waits.filter(|thread| thread.latest.header.tid == last.tid) {
                 Some(_) => found(Stage::AwaitResponse, true),
@@ -466,7 +510,7 @@ fn without_exchange(connection: &OpenConnection<'_>, known: Known<'_>) -> Option
         (Role::Client, Protocol::Other) if waits.is_some() => found(Stage::AwaitResponse, false),
         (Role::Client, Protocol::Other) if last.number >= BACK_AND_FORTH => found(Stage::AwaitResponse, true),
         (Role::Client, Protocol::Other) => suspected(),
-        // Nothing was seen of it yet, or nothing that tells.
+        // No byte was observed yet, or none that shows the protocol.
         (Role::Client, Protocol::Unknown | Protocol::Http1) => {
             let never = kernel.is_some_and(Kernel::never_answered);
             let secret = matches!(&info.remote, Address::Inet(address) if address.port() == 443);
@@ -479,7 +523,7 @@ fn without_exchange(connection: &OpenConnection<'_>, known: Known<'_>) -> Option
         (Role::Server, Protocol::Other) if last.number >= BACK_AND_FORTH && waits.is_none() => {
             found(Stage::Serve, true)
         }
-        // A thread that waits for more has not got all of the request.
+        // A thread that waits for more has not received the whole request.
         (Role::Server, Protocol::Unknown | Protocol::Http1) if last.before => {
             let never = kernel.is_some_and(Kernel::never_spoke);
             found(if waits.is_some() { Stage::ReceiveRequest } else { Stage::Serve }, !never)
@@ -488,52 +532,59 @@ fn without_exchange(connection: &OpenConnection<'_>, known: Known<'_>) -> Option
     }
 }
 
-/// Calls that the target makes now.
+/// Pending outbound calls of the target.
 #[derive(Debug, Default)]
 pub(super) struct AllMade {
-    /// Oldest first.
+    /// All calls, oldest first.
     all: Vec<Made>,
     by_thread: FxHashMap<(u32, u32), Vec<usize>>,
-    by_inode: FxHashMap<u64, usize>,
-    /// Threads that serve requests, and how many: what they wait for, another request does not.
+    /// Index of the oldest call on each socket, and whether the socket carries others.
+    by_inode: FxHashMap<u64, (usize, bool)>,
+    /// Threads that serve requests, with the number of requests. Other requests do not wait for the calls of these
+    /// threads.
     serving: FxHashMap<(u32, u32), u32>,
-    /// Where the sockets that threads wait on go to.
+    /// Remote addresses of the sockets that threads wait on.
     peers: FxHashMap<u64, Box<str>>,
 }
 
 impl AllMade {
-    /// The call on this socket.
+    /// The oldest call on this socket.
     pub(super) fn on(&self, pid: u32, inode: u64) -> Option<&Made> {
-        self.by_inode.get(&inode).map(|index| &self.all[*index]).filter(|made| made.pid == pid)
+        self.by_inode.get(&inode).map(|(index, _)| &self.all[*index]).filter(|made| made.pid == pid)
     }
 
-    /// The first that this thread makes since a moment.
+    /// Whether several calls share the socket.
+    pub(super) fn are_several_on(&self, inode: u64) -> bool {
+        self.by_inode.get(&inode).is_some_and(|(_, several)| *several)
+    }
+
+    /// The first call of this thread since a time.
     pub(super) fn by(&self, pid: u32, tid: u32, since: Timestamp) -> Option<&Made> {
         let indices = self.by_thread.get(&(pid, tid))?;
         indices.iter().map(|index| &self.all[*index]).find(|made| made.since >= since)
     }
 
-    /// The first that any thread of the process makes since a moment, but for those that serve requests.
+    /// The first call of the process since a time, without those of threads that serve requests.
     pub(super) fn after(&self, pid: u32, since: Timestamp) -> Option<&Made> {
-        /// Of a great many calls at once, none stands out.
+        /// Among many calls at once, none stands out.
         const LOOK_AT: usize = 64;
         let begin = self.all.partition_point(|made| made.since < since);
         let mut later = self.all[begin..].iter().take(LOOK_AT);
         later.find(|made| made.pid == pid && !self.serving.contains_key(&(made.pid, made.tid)))
     }
 
-    /// Where this socket goes to.
+    /// Remote address of a socket.
     pub(super) fn peer(&self, inode: u64) -> Option<&str> {
         self.peers.get(&inode).map(|peer| &**peer)
     }
 
-    /// The thread serves several requests at once: which of them a call of its own is for is not known.
+    /// Whether the thread serves several requests at once, so that the request behind its call is unknown.
     pub(super) fn serves_several(&self, pid: u32, tid: u32) -> bool {
         self.serving.get(&(pid, tid)).is_some_and(|requests| *requests > 1)
     }
 }
 
-/// All calls that these processes make now, and who serves.
+/// Lists the pending outbound calls, and the threads that serve.
 pub(super) fn made(live: &dyn Live, known: Known<'_>) -> AllMade {
     let mut serving = FxHashMap::default();
     let mut all = Vec::new();
@@ -541,7 +592,7 @@ pub(super) fn made(live: &dyn Live, known: Known<'_>) -> AllMade {
     live.exchanges(&mut |exchange| {
         if exchange.role == Role::Server {
             *serving.entry((exchange.process.pid, exchange.thread)).or_default() += 1;
-        } else if seen.insert(exchange.connection.id) {
+        } else if seen.insert(exchange.connection.id) || exchange.stream.is_some() {
             all.push(Made {
                 pid: exchange.process.pid,
                 tid: exchange.process.tid,
@@ -579,6 +630,9 @@ pub(super) fn made(live: &dyn Live, known: Known<'_>) -> AllMade {
     for (index, made) in all.iter().enumerate() {
         by_thread.entry((made.pid, made.tid)).or_default().push(index);
     }
-    let by_inode = all.iter().enumerate().map(|(index, made)| (made.inode, index)).collect();
+    let mut by_inode = FxHashMap::default();
+    for (index, made) in all.iter().enumerate() {
+        by_inode.entry(made.inode).and_modify(|(_, several)| *several = true).or_insert((index, false));
+    }
     AllMade { all, by_thread, by_inode, serving, peers }
 }

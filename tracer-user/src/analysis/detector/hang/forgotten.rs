@@ -1,4 +1,4 @@
-//! Calls whose answers nobody reads, one after the other: a leak, told once with their number.
+//! Calls whose answers are never read, one after the other: a leak, reported once with the number of calls.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -11,21 +11,23 @@ use super::{
 };
 use crate::{
     analysis::detector::{Evidence, Report},
-    model::connection::Role,
+    model::connection::{ConnectionId, Role},
 };
 
-/// That there are more of them is told so often at most.
+/// Minimum interval in nanoseconds between updates with a new number of calls.
 pub(super) const UPDATE_NS: u64 = 5_000_000_000;
 
-/// Which calls were forgotten alike: of one process, to one upstream, for one reason.
+/// Calls of one process to one upstream that are forgotten for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pid: u32,
     remote: Arc<str>,
     closed: bool,
+    /// The connection, if several calls share it. One reason stops all of them, which is no leak.
+    shared: Option<ConnectionId>,
 }
 
-/// `None` where something still may take the call up: a thread that computes, is stopped, or waits on its socket.
+/// The group of a call; `None` if a thread may still take it up: one that computes, is stopped, or waits on its socket.
 pub(super) fn key(call: &Candidate, verdict: &Verdict) -> Option<Key> {
     let closed = match verdict.reason {
         Reason::Unread => false,
@@ -40,24 +42,25 @@ pub(super) fn key(call: &Candidate, verdict: &Verdict) -> Option<Key> {
         pid: call.process.pid,
         remote: Arc::from(&*call.connection.remote_text),
         closed,
+        shared: call.shared.then_some(call.connection.id),
     })
 }
 
-/// Says how many calls the incident stands for.
+/// Sets the number of calls that the incident stands for.
 pub(super) fn count_in(report: &mut Report, count: u32) {
     if let Evidence::Hang(evidence) = &mut report.evidence {
         evidence.forgotten = count.max(1);
     }
 }
 
-/// Calls that were forgotten alike.
+/// A group of forgotten calls.
 #[derive(Debug)]
 struct Group {
     leader: Subject,
     followers: BTreeSet<Subject>,
 }
 
-/// Groups of them, each led by the call whose incident it is. As many as there are incidents.
+/// Groups of forgotten calls. Each has a leader, whose incident stands for all. There are as many groups as incidents.
 #[derive(Debug, Default)]
 pub(super) struct Forgotten {
     groups: FxHashMap<Key, Group>,
@@ -65,7 +68,7 @@ pub(super) struct Forgotten {
 }
 
 impl Forgotten {
-    /// Whether the call is to be told itself: it is the first.
+    /// Adds a call. Returns whether the call leads its group, so that it gets an incident of its own.
     pub(super) fn join(&mut self, key: &Key, subject: Subject) -> bool {
         if let Some(group) = self.groups.get_mut(key) {
             if group.leader != subject {
@@ -83,25 +86,26 @@ impl Forgotten {
         self.groups.insert(key, group);
     }
 
-    /// A call that did not lead is over.
+    /// Removes a follower.
     pub(super) fn leave(&mut self, key: &Key, subject: Subject) {
         if let Some(group) = self.groups.get_mut(key) {
             group.followers.remove(&subject);
         }
     }
 
-    /// The call that leads those that are forgotten like this.
+    /// The leader of a group.
     pub(super) fn leader(&self, key: &Key) -> Option<Subject> {
         self.groups.get(key).map(|group| group.leader)
     }
 
-    /// Calls that this one's incident stands for.
+    /// Number of calls that the incident of this call stands for.
     pub(super) fn count(&self, subject: Subject) -> u32 {
-        let group = self.leading.get(&subject).and_then(|key| self.groups.get(key));
+        let key = self.leading.get(&subject).filter(|key| key.shared.is_none());
+        let group = key.and_then(|key| self.groups.get(key));
         group.map_or(1, |group| 1 + group.followers.len() as u32)
     }
 
-    /// The call that led is over: the oldest of the others takes its place.
+    /// Removes a leader. Returns the oldest follower, which takes its place.
     pub(super) fn end(&mut self, subject: Subject) -> Option<Subject> {
         let key = self.leading.remove(&subject)?;
         let mut group = self.groups.remove(&key)?;

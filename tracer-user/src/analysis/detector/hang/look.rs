@@ -1,4 +1,4 @@
-//! Which calls a look takes: those on whose connections something happened, and those that are due.
+//! The schedule of looks: which calls a look judges.
 //!
 //! ```text
 //! something happens on a connection ----+
@@ -7,16 +7,16 @@
 //!                                                      +-> a silent call: again when it is due
 //! ```
 //!
-//! A call is due when it may have to be told, when more is to be said of it, and when the kernel is to be asked again: of very
-//! many, ever more seldom. While they are few, all of them are looked at each time, as what the verdict rests on (other calls,
-//! threads) changes without anything happening on their own connections.
+//! A call is due when a report or an update of it may be due, and when the kernel is to be queried again. With many
+//! silent calls, the intervals grow. Few silent calls are judged at every look, as other calls and threads change their
+//! verdict without any activity on their own connections.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap},
 };
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
 use super::{
     ASK_AT_LEAST, Hang, MAX_OPEN, Made, Watched,
@@ -26,77 +26,105 @@ use super::{
 use crate::{
     analysis::detector::{Ask, Findings, Live},
     event::Timestamp,
+    model::exchange::OpenExchange,
 };
 
-/// Silent calls that are looked at each time.
+/// Number of silent calls up to which every look judges all of them.
 const FEW: usize = 64;
-/// Connections that are looked at for all calls that are made, however few events came.
+/// Number of connections up to which the outbound calls are listed whenever a verdict needs them.
 const FEW_MADE: usize = 1024;
-/// With more, an event pays for so many.
+/// With more connections, each event since the last list pays for this number of connections.
 const MADE_FOR_AN_EVENT: u64 = 16;
 
-/// What is to be looked at, and when.
+/// Calls to judge, with their times.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    /// The silent call on each connection.
-    on: FxHashMap<u64, Subject>,
-    due: BinaryHeap<Reverse<(Timestamp, u64)>>,
-    /// Calls that hang and are not told, as too many are; the oldest first, with their connections.
-    unsaid: BTreeSet<(Timestamp, u64)>,
+    /// Silent calls, by the inode of their connection.
+    silent: BTreeSet<(u64, Subject)>,
+    due: BinaryHeap<Reverse<(Timestamp, u64, Subject)>>,
+    /// Hanging calls that are not reported, as too many are; the oldest first, with the inode of their connection.
+    unsaid: BTreeSet<(Timestamp, u64, Subject)>,
     /// Threads that wait for a name server.
     queries: Vec<Subject>,
-    /// Calls that hang.
+    /// Number of hanging calls.
     hanging: u32,
-    /// All calls that are made, as of so many events.
+    /// The latest list of outbound calls, and the number of events at that time.
     made: AllMade,
     made_at: u64,
 }
 
 impl Schedule {
-    /// There are too many silent calls to look at all.
+    /// Whether there are too many silent calls to judge all of them at every look.
     pub(super) fn are_many(&self) -> bool {
-        self.on.len() > FEW
+        self.silent.len() > FEW
     }
 
-    /// The call is over, or goes on.
+    /// Removes a call that ended or moved.
     pub(super) fn forget(&mut self, watched: &Watched) {
         let Candidate { subject, progress, connection, .. } = &watched.candidate;
         let inode = connection.inode.0;
-        if self.on.get(&inode) == Some(subject) {
-            self.on.remove(&inode);
-        }
-        self.unsaid.remove(&(*progress, inode));
+        self.silent.remove(&(inode, *subject));
+        self.unsaid.remove(&(*progress, inode, *subject));
         self.hanging -= u32::from(watched.hangs);
     }
 
-    /// It is to be told when others are over.
+    /// Queues a call to be reported once another incident has closed.
     pub(super) fn wait_for_room(&mut self, call: &Candidate) {
-        self.unsaid.insert((call.progress, call.connection.inode.0));
+        self.unsaid.insert((call.progress, call.connection.inode.0, call.subject));
     }
 
-    /// Connections whose calls are due.
-    fn take(&mut self, now: Timestamp, room: usize) -> FxHashSet<u64> {
-        let mut due = FxHashSet::default();
-        while let Some(Reverse((time, inode))) = self.due.peek().copied()
+    /// Silent calls on a connection.
+    fn on(&self, inode: u64) -> impl Iterator<Item = Subject> {
+        let calls = self.silent.range((inode, Subject::FIRST)..);
+        calls.take_while(move |(other, _)| *other == inode).map(|(_, subject)| *subject)
+    }
+
+    /// Takes the calls that are due, and calls that wait to be reported if there is room for them.
+    fn take(&mut self, now: Timestamp, room: usize) -> Due {
+        let mut due = Due::default();
+        while let Some(Reverse((time, inode, subject))) = self.due.peek().copied()
             && time <= now
         {
             self.due.pop();
-            if self.on.contains_key(&inode) {
-                due.insert(inode);
+            if self.on(inode).next().is_some() {
+                due.add(inode, subject);
             }
         }
         if !self.are_many() {
-            due.extend(self.on.keys());
+            self.silent.iter().for_each(|(inode, subject)| due.add(*inode, *subject));
         }
         for _ in 0..room {
-            let Some((_, inode)) = self.unsaid.pop_first() else { break };
-            due.insert(inode);
+            let Some((_, inode, subject)) = self.unsaid.pop_first() else { break };
+            due.add(inode, subject);
         }
         due
     }
 }
 
+/// Calls to judge, and the inodes of their connections.
+#[derive(Debug, Default)]
+struct Due {
+    calls: FxHashSet<Subject>,
+    inodes: FxHashSet<u64>,
+}
+
+impl Due {
+    fn add(&mut self, inode: u64, subject: Subject) {
+        self.inodes.insert(inode);
+        self.calls.insert(subject);
+    }
+}
+
 impl Hang {
+    /// Whether a call on a shared connection has not moved since the last look at it and is not due: only other calls
+    /// moved.
+    fn rests(&self, exchange: &OpenExchange<'_>, due: &Due) -> bool {
+        let subject = Subject::Exchange(exchange.id);
+        exchange.stream.is_some()
+            && !due.calls.contains(&subject)
+            && self.watched.get(&subject).is_some_and(|watched| watched.candidate.progress >= call::progress(exchange))
+    }
+
     pub(super) fn look(&mut self, live: &dyn Live, now: Timestamp, findings: &mut Findings) {
         self.next_look = Timestamp(now.0.saturating_add(self.every()));
         if now >= self.next_threads {
@@ -106,9 +134,9 @@ impl Hang {
                 findings.ask(Ask::Threads { pid, tid: 0 });
             }
         }
-        let mut inodes = self.schedule.take(now, MAX_OPEN.saturating_sub(self.open));
+        let mut due = self.schedule.take(now, MAX_OPEN.saturating_sub(self.open));
         live.take_queued(now, &mut |inode| {
-            inodes.insert(inode);
+            due.inodes.insert(inode);
         });
         let waited = self.threads.waited_on();
         let known = Known {
@@ -120,23 +148,38 @@ impl Hang {
             threads: &self.threads,
         };
         let (mut candidates, mut gone) = (Vec::new(), Vec::new());
-        for inode in inodes {
-            let mut seen = Seen::Nothing;
-            live.look_at(inode, &mut |connection, exchange| seen = call::on(connection, exchange, known));
-            let call = match seen {
-                Seen::Silent(candidate) => Some(candidate),
-                Seen::Later(at) => {
-                    live.look_again(inode, at);
-                    None
+        let mut soon = Vec::new();
+        for inode in due.inodes.iter().copied() {
+            // Silent calls on the connection, and the earliest time at which another call may be silent.
+            let (mut silent, mut later) = (Vec::new(), None::<(Timestamp, Subject)>);
+            live.calls(inode, &mut |connection, exchange| {
+                if let Some(exchange) = exchange.filter(|exchange| self.rests(exchange, &due)) {
+                    return silent.push(Subject::Exchange(exchange.id));
                 }
-                Seen::Nothing => None,
-            };
-            let before = self.schedule.on.get(&inode).copied();
-            gone.extend(before.filter(|subject| call.as_ref().is_none_or(|call| call.subject != *subject)));
-            candidates.extend(call.map(|call| *call));
+                match call::on(connection, exchange, known) {
+                    Seen::Silent(candidate) => {
+                        silent.push(candidate.subject);
+                        candidates.push(*candidate);
+                    }
+                    Seen::Later(at) => {
+                        let subject = exchange.map_or(Subject::FIRST, |exchange| Subject::Exchange(exchange.id));
+                        later = Some(later.map_or((at, subject), |earlier| earlier.min((at, subject))));
+                    }
+                    Seen::Nothing => {}
+                }
+            });
+            match later {
+                // The connection must not be put off: bytes may end the silence of a call.
+                Some((at, subject)) if !silent.is_empty() => soon.push(Reverse((at, inode, subject))),
+                Some((at, _)) => live.look_again(inode, at),
+                None => {}
+            }
+            silent.sort_unstable();
+            gone.extend(self.schedule.on(inode).filter(|subject| silent.binary_search(subject).is_err()));
         }
-        // The order of a hash table says nothing: what is found first should be what is oldest.
-        candidates.sort_by_key(|candidate| (candidate.progress, candidate.connection.id));
+        self.schedule.due.extend(soon);
+        // The order of a hash table has no meaning: the oldest calls come first.
+        candidates.sort_by_key(|candidate| (candidate.progress, candidate.connection.id, candidate.subject));
         let queries = self.queries(now);
         let before = std::mem::replace(&mut self.schedule.queries, queries.iter().map(|query| query.subject).collect());
         gone.extend(before.into_iter().filter(|query| !self.schedule.queries.contains(query)));
@@ -170,13 +213,13 @@ impl Hang {
     fn queries(&self, now: Timestamp) -> Vec<Candidate> {
         let watch = self.after() / 2;
         let waits = self.threads.queries().filter(|(thread, since)| {
-            // Looked at lately.
+            // The state of the thread is recent.
             now.since(thread.time()) < ASK_AT_LEAST * 2 && now.since(*since) >= watch
         });
         waits.map(|(thread, since)| timeout::query(thread, since, self.after())).collect()
     }
 
-    /// Counts the calls that hang now.
+    /// Counts the hanging calls.
     fn count(&mut self, candidates: &[Candidate], gone: &[Subject], now: Timestamp) {
         let mut hanging = self.schedule.hanging;
         for subject in gone {
@@ -199,12 +242,12 @@ impl Hang {
         self.hanging = hanging + new;
     }
 
-    /// Says when a call is looked at again, though nothing happens.
+    /// Schedules the next look at a call without activity.
     fn again(&mut self, subject: Subject, inode: u64, now: Timestamp) {
         let grace = self.grace();
         let ready = self.after() / 2 + grace;
         let Some(watched) = self.watched.get_mut(&subject) else { return };
-        self.schedule.on.insert(inode, subject);
+        self.schedule.silent.insert((inode, subject));
         let Candidate { progress, threshold, .. } = watched.candidate;
         let hangs = now.since(progress) >= threshold;
         if !watched.hangs && hangs {
@@ -219,7 +262,7 @@ impl Hang {
         let next = times.into_iter().filter(|time| *time > now).min().unwrap_or(after(now, 1));
         if watched.next_look <= now || next < watched.next_look {
             watched.next_look = next;
-            self.schedule.due.push(Reverse((next, inode)));
+            self.schedule.due.push(Reverse((next, inode, subject)));
         }
     }
 }

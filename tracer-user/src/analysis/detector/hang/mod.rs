@@ -7,8 +7,9 @@
 //! a byte moves, or it ends -> closed, with its total
 //! ```
 //!
-//! Looks come a few times within the threshold; nothing is done when bytes move. A look takes what happened since the one before
-//! and what is due ([`look`]): a hundred thousand calls that are open and silent cost nothing.
+//! The detector looks a few times within the threshold, and does nothing when bytes move. A look judges the calls with
+//! activity since the previous look, and those that are due ([`look`]): a hundred thousand silent calls cost nothing.
+//! Several calls may share a connection. Each is judged by itself.
 
 mod call;
 mod evidence;
@@ -47,8 +48,8 @@ use crate::{
     event::{SocketInode, Timestamp},
     model::connection::Ending,
     model::{
-        connection::Role,
-        exchange::{Exchange, ExchangeId, Outcome, Step},
+        connection::{Ending, Role},
+        exchange::{Exchange, ExchangeId, Failure, Outcome, Step},
     },
 };
 
@@ -68,65 +69,65 @@ thresholds! {
 
 /// Incidents that are open at once, at most: the others of a great many calls that hang are counted.
 const MAX_OPEN: usize = 1000;
-/// Calls that are made, for those that may wait for them.
+/// Outbound calls, which an inbound call may wait for.
 struct Made<'a> {
     all: &'a AllMade,
-    /// They are not those of this moment: each is to be looked up.
+    /// Set if the list is not of this moment, so that each call must be looked up.
     live: Option<&'a dyn Live>,
 }
 
-/// Incidents that are remembered of one exchange that goes on again and again.
+/// Maximum number of remembered incidents of one exchange that resumes again and again.
 const MAX_PAST: usize = 64;
-/// Looks at all that is open come so often within the threshold.
+/// Number of looks within the threshold.
 const LOOKS: u64 = 8;
-/// Not more often than this, nor less often than that.
+/// Minimum and maximum interval between looks, in nanoseconds.
 const EVERY: (u64, u64) = (50_000_000, 1_000_000_000);
-/// A call is asked about at least so often.
+/// Maximum interval between queries of the kernel about one call, in nanoseconds.
 const ASK_AT_LEAST: u64 = 5_000_000_000;
-/// Another verdict is told no sooner than this after the last one, so that one that swings does not fill the screen.
+/// Minimum interval between updates, in nanoseconds: a verdict that swings must not fill the screen.
 const UPDATE_NS: u64 = 1_000_000_000;
-/// The kernel has so long to answer, beyond the threshold.
+/// Minimum and maximum time for the kernel to answer, beyond the threshold, in nanoseconds.
 const GRACE: (u64, u64) = (300_000_000, 2_000_000_000);
 
-/// A call that is watched.
+/// A watched call.
 #[derive(Debug)]
 struct Watched {
     candidate: Candidate,
-    /// Since when.
+    /// When the detector first judged it.
     since: Timestamp,
-    /// It was silent for longer than its threshold at the last look at it.
+    /// At the last look, it was silent for longer than its threshold.
     hangs: bool,
-    /// When it is looked at, though nothing happens.
+    /// Time of the next look without activity.
     next_look: Timestamp,
     next_ask: Timestamp,
-    /// The look that first saw the peer closed, where one before saw it open.
+    /// Time of the look that first found the peer closed, if an earlier look found it open.
     closed_since: Option<Timestamp>,
-    /// Status that it ended with.
+    /// Final status, once it ended.
     status: Option<u16>,
     told: Option<Told>,
-    /// It is counted in the incident of another one.
+    /// The group whose leader's incident counts this call.
     follows: Option<forgotten::Key>,
 }
 
-/// What was said of it.
+/// The reported incident of a call.
 #[derive(Debug)]
 struct Told {
     opened: Opened,
     verdict: Verdict,
-    /// When, and when at the latest the next time.
+    /// Time of the latest report, and latest time of the next one.
     updated: Timestamp,
     next: Timestamp,
-    /// Calls that it stands for, and those for which it stood at the most.
+    /// Number of calls that the incident stands for, and the greatest such number.
     forgotten: u32,
     most: u32,
 }
 
-/// A call's part in an incident when the call is over.
+/// The incident of a call that ended.
 #[derive(Clone, Copy, Debug, Default)]
 struct Was {
-    /// The incident that it was in.
+    /// The incident that the call belonged to.
     opened: Option<Opened>,
-    /// It was one of several that were forgotten: the process did not wait for it.
+    /// The call was one of several forgotten ones: the process did not wait for it.
     forgotten: bool,
 }
 
@@ -135,7 +136,7 @@ struct Was {
 pub struct Hang {
     thresholds: HangThresholds,
     watched: FxHashMap<Subject, Watched>,
-    /// Incidents of open exchanges that went on.
+    /// Closed incidents of pending exchanges.
     past: FxHashMap<ExchangeId, Vec<Opened>>,
     kernels: Kernels,
     threads: Threads,
@@ -145,7 +146,7 @@ pub struct Hang {
     forgotten: Forgotten,
     schedule: Schedule,
     next_look: Timestamp,
-    /// When threads are looked at that may wait on connections from before tracing.
+    /// Time of the next query of threads that may wait on connections from before tracing.
     next_threads: Timestamp,
     open: usize,
     hanging: u32,
@@ -180,7 +181,7 @@ impl Detect for Hang {
     }
 
     fn wants(&self, step: Step, role: Role) -> bool {
-        // What follows a call that was given up.
+        // The next call after one that was given up shows whether a retry followed.
         step == Step::RequestDone && role == Role::Client && !self.given_up.is_empty()
     }
 
@@ -228,7 +229,7 @@ impl Hang {
         self.thresholds.after.as_nanos() as u64
     }
 
-    /// How long the kernel has to answer.
+    /// Time for the kernel to answer, in nanoseconds.
     fn grace(&self) -> u64 {
         self.after().clamp(GRACE.0, GRACE.1)
     }
@@ -261,7 +262,7 @@ impl Hang {
             watched.closed_since = Some(now);
         }
         if now >= watched.next_ask {
-            // Of very many, each is asked about ever more seldom.
+            // With many silent calls, the interval grows with the silence.
             let wait = if many { stall.max(every) } else { (stall / 4).clamp(every, ASK_AT_LEAST) };
             watched.next_ask = Timestamp(now.0.saturating_add(wait));
             if inode != 0 {
@@ -276,7 +277,8 @@ impl Hang {
         let grace = after.clamp(GRACE.0, GRACE.1);
         let threshold = candidate.threshold;
         let before = std::mem::replace(&mut watched.candidate, candidate).threshold;
-        // What is silent on purpose hangs only where it is stuck. One that was said to hang before is told with what held then.
+        // A call that is silent on purpose hangs only if it is stuck. A call that was reported before keeps its
+        // threshold.
         if threshold == u64::MAX {
             watched.candidate.threshold = if before == u64::MAX { after } else { before };
         }
@@ -322,7 +324,7 @@ impl Hang {
         }
     }
 
-    /// What a look does not show any more moves again, or is over.
+    /// Closes calls that the look did not find silent: they moved, or are over.
     fn sweep(&mut self, mut gone: Vec<Subject>, now: Timestamp, findings: &mut Findings) {
         gone.sort_unstable();
         for subject in gone {
@@ -343,7 +345,7 @@ impl Hang {
         }
     }
 
-    /// The thread that was told to wait for it has ended, or is not known any more.
+    /// Whether the thread that waited for the call has ended, or is no longer known.
     fn nobody_waits(&self, subject: Subject) -> bool {
         self.watched.get(&subject).is_some_and(|watched| {
             let Candidate { process, tid, .. } = &watched.candidate;
@@ -352,7 +354,7 @@ impl Hang {
         })
     }
 
-    /// It is over, or goes on. Gives the incident that it was in.
+    /// Ends a call that is over or moved. Returns its incident.
     fn close(
         &mut self,
         subject: Subject,
@@ -372,7 +374,7 @@ impl Hang {
         if let Some(heir) = heir
             && let Some(next) = self.watched.get_mut(&heir)
         {
-            // Others that it stood for are still forgotten: one of them takes its place.
+            // Other calls of the group are still forgotten: one of them leads it now.
             next.follows = None;
             next.told = watched.told;
             let opened = next.told.as_ref().map(|told| told.opened);
@@ -380,7 +382,7 @@ impl Hang {
         }
         let Some(told) = watched.told else { return Was::default() };
         self.open -= 1;
-        // That the last of those that were forgotten is closed as well is no time-out: nobody waited for it.
+        // The close of the last forgotten call is no time-out: the process did not wait for the call.
         let forgotten = told.most > 1;
         let result = if forgotten && result == HangResult::ClientTimeout { HangResult::Over } else { result };
         let mut report = report(&watched.candidate, &told.verdict, result, end, now, self.hanging);
@@ -393,7 +395,7 @@ impl Hang {
         {
             let candidate = &watched.candidate;
             let endpoint = timeout::endpoint_of(candidate);
-            // Whether the next call follows at once is not known yet: the calls before tell.
+            // Whether the next call follows at once is unknown yet, so the calls before decide.
             let followed = self.timeouts.follow(endpoint);
             let known =
                 self.timeouts.add(endpoint, end.since(candidate.started), end.since(candidate.progress), followed);
@@ -412,9 +414,9 @@ impl Hang {
 
     fn finished(&mut self, exchange: &Exchange, now: Timestamp, findings: &mut Findings) {
         let result = match exchange.outcome {
-            Outcome::Complete if exchange.response.as_ref().is_some_and(|response| response.status >= 500) => {
-                HangResult::Failed
-            }
+            // Tracing ends, but the exchange does not.
+            Outcome::InFlight => return,
+            _ if matches!(exchange.failure(), Some(Failure::Status(_))) => HangResult::Failed,
             Outcome::Complete if exchange.role == Role::Server && self.client_had_gone(exchange) => {
                 HangResult::ClientGone
             }
@@ -425,8 +427,6 @@ impl Hang {
             Outcome::Closed => HangResult::Closed,
             Outcome::Refused => HangResult::Refused,
             Outcome::ClientTimeout => HangResult::ClientTimeout,
-            // Tracing ends; it does not.
-            Outcome::InFlight => return,
             outcome @ (Outcome::ConnectTimeout
             | Outcome::NoLocalPort
             | Outcome::NetworkUnreachable
@@ -459,13 +459,13 @@ impl Hang {
         } else if exchange.outcome == Outcome::ClientTimeout && exchange.role == Role::Client && !forgotten {
             self.gave_up(exchange, end, now, findings);
         }
-        if exchange.request.is_none() {
+        if exchange.request.is_none() && exchange.stream.is_none() {
             self.kernels.forget(exchange.connection.inode.0);
         }
     }
 
-    /// The client had closed long after its request and before the answer: it did not wait for it. (A client that closes
-    /// its side right after its request, as HTTP/1.0 clients do, waits.)
+    /// Whether the client closed long after its request and before the answer, so that it did not wait for it. (A
+    /// client that closes its side right after its request, as HTTP/1.0 clients do, waits.)
     fn client_had_gone(&self, exchange: &Exchange) -> bool {
         self.watched.get(&Subject::Exchange(exchange.id)).is_some_and(|watched| watched.closed_since.is_some())
     }
@@ -484,7 +484,7 @@ impl Hang {
         self.close(Subject::Connection(connection.info.id), result, now, now, findings);
     }
 
-    /// The process closed a call before it was said to hang.
+    /// Handles a call that the process closed before it was reported to hang.
     fn gave_up(&mut self, exchange: &Exchange, end: Timestamp, now: Timestamp, findings: &mut Findings) {
         let response = exchange.response.as_ref();
         if purpose::of(exchange.request.as_ref(), response) != purpose::Purpose::None {
@@ -510,7 +510,7 @@ impl Hang {
         }
     }
 
-    /// Another call begins, or time has passed: says what is known now of calls that were given up.
+    /// Reports calls that were given up, once it is known whether another call followed.
     fn tell_all_given_up(&mut self, all: bool, now: Timestamp, findings: &mut Findings) {
         if !self.given_up.is_empty() {
             for call in self.given_up.take(now, all) {
@@ -523,11 +523,11 @@ impl Hang {
         let Some((timeout, times)) = self.timeouts.add(call.endpoint, call.whole, call.silent, call.followed) else {
             return;
         };
-        // What lies beyond the time-out is the backoff.
+        // The silence beyond the time-out is the backoff.
         let backoff = if call.followed { call.silent.saturating_sub(timeout) } else { 0 };
         let stall = call.silent - backoff;
         let long = stall >= self.thresholds.give_up.as_nanos() as u64;
-        // One that retries for ever gives up for ever.
+        // A client that retries forever also gives up forever.
         let news = times.is_power_of_two();
         if !news || (!long && (times < 2 || stall < timeout::SHORTEST_NS)) {
             return;
@@ -542,8 +542,8 @@ impl Hang {
     }
 }
 
-/// When one that goes on is said again: soon at first, and ever more seldom. Its age is all that is new, and a thousand of them
-/// that hang for a day are not to fill the disk.
+/// Time of the next update of an open incident. The intervals grow: only the age is new, and a thousand calls that hang
+/// for a day must not fill the disk.
 fn next_update(now: Timestamp, age: u64) -> Timestamp {
     Timestamp(now.0.saturating_add(age.clamp(UPDATE_NS, REFRESH_NS.max(age / 8))))
 }

@@ -268,14 +268,7 @@ mod tests {
         for (name, value) in headers {
             fields.push(name.as_bytes(), value.as_bytes());
         }
-        Request {
-            method: "GET".into(),
-            target: target.into(),
-            version: Version::Http11,
-            headers: fields,
-            body: Body::default(),
-            trailers: Fields::default(),
-        }
+        Request::new("GET".into(), target.into(), Version::Http11, fields)
     }
 
     #[test]

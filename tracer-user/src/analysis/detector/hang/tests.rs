@@ -2,6 +2,7 @@
 
 mod play;
 mod hands;
+mod shared;
 mod silence;
 
 use play::{Play, Who};

@@ -1,4 +1,4 @@
-//! Calls that the target gave up itself: the time-out that it evidently uses, and how often it was the same.
+//! Calls that the target gave up: the time-out that it evidently uses, and how often in a row that was the same.
 
 use std::sync::Arc;
 
@@ -20,44 +20,45 @@ use crate::{
     },
 };
 
-/// A call that is closed sooner than this was not waited for.
+/// Minimum silence in nanoseconds of a call that timed out. A client that closes sooner did not wait.
 pub(super) const SHORTEST_NS: u64 = 50_000_000;
-/// Endpoints of which the last time-out is remembered; beyond it all are forgotten.
+/// Maximum number of endpoints with a known time-out. Beyond it, all are dropped.
 const ENDPOINTS: usize = 4096;
 
-/// Calls of an endpoint that are compared.
+/// Number of the latest calls of an endpoint that are compared.
 const COMPARED: usize = 8;
 
 #[derive(Clone, Debug, Default)]
 struct Last {
     whole: u64,
     silent: u64,
-    /// Of the time-out that was equal last.
+    /// The latest time-out.
     timeout: u64,
     times: u32,
-    /// The latest, by how long they were silent.
+    /// The latest calls, with their silence.
     calls: Vec<GivenUp>,
 }
 
-/// By endpoint.
+/// Time-outs by endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Timeouts(FxHashMap<Endpoint, Last>);
 
 impl Timeouts {
-    /// Calls of this endpoint are closed when the next one is made.
+    /// Whether clients close a call of this endpoint only when they make the next one.
     pub(super) fn follow(&self, endpoint: Endpoint) -> bool {
         self.0.get(&endpoint).is_some_and(|last| last.calls.iter().any(|call| call.followed))
     }
 
-    /// Calls of the endpoint were given up before.
+    /// Whether a call of the endpoint was given up before.
     pub(super) fn knows(&self, endpoint: Endpoint) -> bool {
         !self.0.is_empty() && self.0.contains_key(&endpoint)
     }
 
-    /// The target gave up after `whole` since the call began and `silent` since anything of it moved. Gives the time-out
-    /// that it evidently uses, and how often in a row that was the same. Some count from the start, some from the last
-    /// byte: what is the same again tells which. Where the next call `followed` the close at once, the time-out is what
-    /// it has in common with others; `None` where that is not known.
+    /// Adds a call that the target gave up `whole` nanoseconds after its start and `silent` nanoseconds after its
+    /// latest byte. Returns the time-out that the target evidently uses, and how often in a row it was the same. Some
+    /// clients count from the start, some from the latest byte: the number that repeats tells which. If the next call
+    /// `followed` the close at once, a backoff is part of the silence, and the time-out is the part that several calls
+    /// have in common; `None` while that is unknown.
     pub(super) fn add(&mut self, endpoint: Endpoint, whole: u64, silent: u64, followed: bool) -> Option<(u64, u32)> {
         if self.0.len() >= ENDPOINTS {
             self.0.clear();
@@ -86,13 +87,13 @@ impl Timeouts {
     }
 }
 
-/// Of one endpoint, calls are given up alike.
+/// The endpoint whose calls share a time-out.
 pub(super) fn endpoint_of(candidate: &Candidate) -> Endpoint {
-    // Requests and bare connections to one authority are not alike.
+    // A request and a bare connection to one authority have different time-outs.
     Endpoint::of_call(candidate.role, &candidate.call)
 }
 
-/// A finished exchange, as if it hung when it was given up.
+/// A finished exchange as a candidate, in the state in which it was given up.
 pub(super) fn candidate_of(exchange: &Exchange, threshold: u64) -> Candidate {
     let timing = &exchange.timing;
     let started = timing.connect_start.filter(|_| exchange.request.is_none()).unwrap_or(exchange.started);
@@ -114,6 +115,8 @@ pub(super) fn candidate_of(exchange: &Exchange, threshold: u64) -> Candidate {
         purpose: Purpose::None,
         moved: if exchange.response.is_some() { Moved::Content } else { Moved::Request },
         peer_closed: false,
+        shared: exchange.stream.is_some(),
+        others_move: false,
         process: exchange.process.clone(),
         tid: exchange.process.tid,
         connection: Arc::clone(&exchange.connection),
@@ -122,25 +125,19 @@ pub(super) fn candidate_of(exchange: &Exchange, threshold: u64) -> Candidate {
     }
 }
 
-/// A thread that waits for a name server.
+/// A candidate for a thread that waits for a name server.
 pub(super) fn query(thread: &Thread, since: Timestamp, threshold: u64) -> Candidate {
     let event = &thread.latest;
     let remote = Address::from_wire(event.family, event.remote, event.remote_port);
     let text: Box<str> = remote.to_string().into();
     let name: Arc<str> = thread.name().into();
     let (pid, tid) = (event.header.tgid, event.header.tid);
-    // No connection of the engine's: none is shown.
+    // The engine knows no such connection, so the report shows none.
     let connection = ConnectionInfo {
-        id: ConnectionId(0),
-        inode: SocketInode(0),
-        local: Address::Unknown,
         remote,
-        local_text: Address::Unknown.to_string().into(),
         remote_text: text.clone(),
         protocol: Protocol::Other,
-        client: None,
-        destination: None,
-        opened: None,
+        ..ConnectionInfo::new(ConnectionId(0), SocketInode(0))
     };
     Candidate {
         subject: Subject::Query(pid, tid),
@@ -154,6 +151,8 @@ pub(super) fn query(thread: &Thread, since: Timestamp, threshold: u64) -> Candid
         purpose: Purpose::None,
         moved: Moved::Unknown,
         peer_closed: false,
+        shared: false,
+        others_move: false,
         process: ProcessRef { pid, tid, name },
         tid,
         connection: Arc::new(connection),

@@ -1,4 +1,5 @@
-//! Who does not move: what the kernel says of the connection, and what the target's threads do, put together.
+//! The verdict: which side does not move, by the kernel's state of the connection and the state of the target's
+//! threads.
 
 use super::{
     call::{AllMade, Candidate, Made, Stage},
@@ -16,19 +17,19 @@ use crate::{
     model::connection::Role,
 };
 
-/// Threads that are listed, at most.
+/// Maximum number of listed threads.
 const LISTED: usize = 8;
 
-/// What is said of a call.
+/// The verdict on a call.
 #[derive(Clone, Debug)]
 pub(super) struct Verdict {
     pub(super) phase: Phase,
     pub(super) waiting_on: WaitingOn,
     pub(super) reason: Reason,
     pub(super) confidence: Confidence,
-    /// All is known that can be.
+    /// No further answer is outstanding.
     pub(super) settled: bool,
-    /// The kernel itself says that it does not move, whatever the call's purpose.
+    /// The kernel reports that no byte gets through, whatever the purpose of the call.
     pub(super) stuck: bool,
     pub(super) socket: Option<Sockets>,
     pub(super) threads: Vec<ThreadFact>,
@@ -39,48 +40,48 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    /// What makes it another one.
+    /// The parts whose change makes another verdict.
     pub(super) fn key(&self) -> (Phase, WaitingOn, Reason, Option<Doing>) {
         (self.phase, self.waiting_on, self.reason, self.doing)
     }
 }
 
-/// What it is judged by.
+/// Evidence for a verdict.
 #[derive(Clone, Copy)]
 pub(super) struct Court<'a> {
     pub(super) now: Timestamp,
     pub(super) kernel: Option<&'a Kernel>,
     pub(super) threads: &'a Threads,
     pub(super) made: &'a AllMade,
-    /// Where the calls that are made were not all looked at just now: whether one still is.
+    /// Set if the list of outbound calls is not of this moment.
     pub(super) live: Option<&'a dyn Live>,
 }
 
 impl<'a> Court<'a> {
-    /// The call is still made.
+    /// Whether the call is still pending.
     fn is_made(&self, made: &Made) -> bool {
         let Some(live) = self.live else { return true };
         let mut is = false;
-        live.look_at(made.inode, &mut |_, exchange| is = exchange.map(|exchange| exchange.id) == made.exchange);
+        live.calls(made.inode, &mut |_, exchange| is |= exchange.map(|exchange| exchange.id) == made.exchange);
         is
     }
 
-    /// The call that is made on this socket.
+    /// The oldest outbound call on this socket.
     fn made_on(&self, pid: u32, inode: u64) -> Option<&'a Made> {
         self.made.on(pid, inode).filter(|made| self.is_made(made))
     }
 
-    /// The first that this thread makes since a moment.
+    /// The first outbound call of this thread since a time.
     fn made_by(&self, pid: u32, tid: u32, since: Timestamp) -> Option<&'a Made> {
         self.made.by(pid, tid, since).filter(|made| self.is_made(made))
     }
 
-    /// The first that any thread makes since a moment, but for those that serve.
+    /// The first outbound call of the process since a time, without those of threads that serve.
     fn made_after(&self, pid: u32, since: Timestamp) -> Option<&'a Made> {
         self.made.after(pid, since).filter(|made| self.is_made(made))
     }
 
-    /// The thread, with what others know of it.
+    /// Facts about a thread.
     fn fact(&self, thread: &Thread) -> ThreadFact {
         let mut fact = self.threads.fact(thread, self.now);
         fact.peer = fact.socket.and_then(|inode| self.made.peer(inode)).map(Into::into);
@@ -91,7 +92,7 @@ impl<'a> Court<'a> {
 struct Finding {
     waiting_on: WaitingOn,
     reason: Reason,
-    /// The kernel's own words that show it.
+    /// State that the kernel reports.
     explicit: Option<&'static str>,
     inferred: Option<&'static str>,
     doubtful: bool,
@@ -124,7 +125,7 @@ impl Finding {
 }
 
 fn phase(call: &Candidate, reason: Reason, kernel: Option<&Kernel>) -> Phase {
-    // Whatever was to be sent is not through.
+    // Sent bytes did not get through.
     let unsent = matches!(reason, Reason::Unacknowledged | Reason::ZeroWindow);
     match call.stage {
         Stage::Query => Phase::Dns,
@@ -141,13 +142,35 @@ fn phase(call: &Candidate, reason: Reason, kernel: Option<&Kernel>) -> Phase {
     }
 }
 
-/// By the connection alone.
+/// Finding for a call that is silent while other calls on its connection move: the kernel's state of the connection
+/// does not concern it. Flow control of the protocol may hold back a message, so a stalled message is doubtful.
+fn by_stream(call: &Candidate) -> Finding {
+    use Reason as R;
+    use WaitingOn as W;
+    const MOVES: &str = "other calls on the connection move";
+    const NOTHING: &str = "other calls on the connection move, and nothing has come for this one";
+    let held = |finding: Finding| Finding { doubtful: true, ..finding };
+    match call.stage {
+        Stage::AwaitContinue => Finding::concluded(W::PeerApplication, R::NoContinue, NOTHING),
+        Stage::AwaitResponse => Finding::concluded(W::PeerApplication, R::Unanswered, NOTHING),
+        Stage::ReceiveResponse => held(Finding::concluded(W::PeerApplication, R::BodyStalled, NOTHING)),
+        Stage::ReceiveRequest => held(Finding::concluded(W::PeerApplication, R::RequestStalled, NOTHING)),
+        Stage::SendRequest => held(Finding::concluded(W::ThisProcess, R::RequestUnwritten, MOVES)),
+        Stage::SendResponse => held(Finding::concluded(W::ThisProcess, R::ResponseUnwritten, MOVES)),
+        _ => without_kernel(call),
+    }
+}
+
+/// Finding by the connection alone.
 fn by_connection(call: &Candidate, kernel: Option<&Kernel>) -> Finding {
     use Reason as R;
     use WaitingOn as W;
     if call.stage == Stage::Query {
         let found = Finding::told(W::Unknown, R::QueryUnanswered, "a thread waits on a socket to a name server");
         return found.and("whether the name server or the way to it is at fault, UDP does not tell");
+    }
+    if call.others_move {
+        return by_stream(call);
     }
     let kernel = match kernel {
         Some(kernel) => kernel,
@@ -231,14 +254,15 @@ fn by_connection(call: &Candidate, kernel: Option<&Kernel>) -> Finding {
         Stage::Serve | Stage::TlsOwn => {
             Finding::told(W::ThisProcess, R::NotServed, "the request was read, and nothing was sent")
         }
-        // It was stuck, or unread, a moment ago.
+        // It is no longer stuck or unread.
         Stage::Stuck | Stage::Unread | Stage::Query | Stage::Connect => {
             Finding { settled: false, ..Finding::unknown() }
         }
     }
 }
 
-/// A Unix socket hands over at once what is sent; of other connections the kernel has not been asked yet.
+/// Finding without kernel state. A Unix socket hands over sent bytes at once; for other connections, the answer is
+/// outstanding.
 fn without_kernel(call: &Candidate) -> Finding {
     use Reason as R;
     use WaitingOn as W;
@@ -268,7 +292,7 @@ fn without_kernel(call: &Candidate) -> Finding {
     Finding { settled: unix, ..finding }
 }
 
-/// The thread that should move, what it does, and the call that it waits for.
+/// The thread that should move, its activity, and the call that it waits for.
 struct Hands<'a> {
     thread: Option<&'a Thread>,
     doing: Option<Doing>,
@@ -295,12 +319,13 @@ fn hands<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
         && let Some(made) = court.made_on(pid, socket)
     {
         let outbound = outbound(made, "same socket");
-        return Hands { thread: Some(thread), doing: Some(Doing::OutboundCall), outbound, doubtful: false };
+        let doubtful = court.made.are_several_on(socket);
+        return Hands { thread: Some(thread), doing: Some(Doing::OutboundCall), outbound, doubtful };
     }
     let waits = matches!(doing, Doing::Lock | Doing::EventLoop | Doing::Runs | Doing::Other | Doing::Socket);
-    // A call that the target makes waits for its own answer: another one explains it only where a thread waits on that.
+    // An outbound call waits for its own answer. Another call explains it only if a thread waits on that call.
     if waits && call.role == Role::Server {
-        // The same thread's first; then any that began since, unless it serves another request.
+        // Calls of the same thread come first, then any later call of a thread that serves no other request.
         let other = |made: &&Made| made.inode != call.connection.inode.0;
         let same = court.made_by(pid, call.tid, call.started).filter(other);
         let after = || court.made_after(pid, call.started).filter(other);
@@ -313,15 +338,15 @@ fn hands<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
             };
         }
     }
-    // It waits, and another one may do the work.
+    // The thread waits, and another one may do the work.
     if doing == Doing::EventLoop || thread.waits_in_futex() || (doing == Doing::Socket && own) {
         let elsewhere = elsewhere(call, court);
         if elsewhere.thread.is_some() {
             return elsewhere;
         }
     }
-    // Idle threads of a runtime wait as those do that want a lock; and where several wait in the same way, any may be
-    // meant that has got the request from the one that read it.
+    // Idle threads of a runtime wait like threads that want a lock. If several wait in this way, the request may be
+    // with any of them.
     let several = thread.waits_in_futex() && {
         let tid = thread.latest.header.tid;
         let others = court.threads.of(pid, call.progress);
@@ -331,8 +356,8 @@ fn hands<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
     Hands { thread: Some(thread), doing: Some(doing), outbound: None, doubtful: several || doing == Doing::EventLoop }
 }
 
-/// The thread that read the request has handed it on: another one may compute, or be stopped. Where it is not known which
-/// one read it, any that waits for something may be the one.
+/// The thread that read the request has passed it on: another thread may compute, or be stopped. If the reader is
+/// unknown, any waiting thread may hold the request.
 fn elsewhere<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
     let pid = call.process.pid;
     let threads = court.threads.of(pid, call.progress);
@@ -352,7 +377,7 @@ fn elsewhere<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
         Doing::Stopped => Some(1),
         _ if call.exchange.is_some() => None,
         Doing::Uninterruptible => Some(2),
-        // Where there is an event loop, threads that wait for locks mostly have nothing to do.
+        // Beside an event loop, threads that wait for locks are mostly idle.
         Doing::EventLoop if thread.latest.waits_on == waits_on::EPOLL => Some(3),
         Doing::Lock => Some(4),
         Doing::Sleep => Some(5),
@@ -361,7 +386,7 @@ fn elsewhere<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
     };
     let all = threads.clone();
     let thread = threads.into_iter().filter(|thread| rank(thread).is_some()).min_by_key(|thread| rank(thread));
-    // Work that a runtime moves between its threads is on none of them for long.
+    // A runtime moves work between its threads, so each holds it only briefly.
     if thread.is_none_or(|thread| thread.doing() != Doing::OnCpu)
         && let (sum, 2..) = court.threads.computing(pid, call.progress)
         && sum >= COMPUTES
@@ -382,9 +407,9 @@ fn elsewhere<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
     hands
 }
 
-/// Looks at all that is known.
+/// Judges a call by all evidence.
 pub(super) fn judge(call: &Candidate, court: Court<'_>) -> Verdict {
-    // What was said before the last byte moved says nothing about now.
+    // State from before the latest byte is outdated.
     let kernel = court.kernel.filter(|kernel| kernel.time() >= call.progress || call.lower_bound);
     let finding = by_connection(call, kernel);
     let mut confidence = Confidence {
@@ -394,7 +419,7 @@ pub(super) fn judge(call: &Candidate, court: Court<'_>) -> Verdict {
     };
     let stuck =
         matches!(finding.reason, Reason::Unread | Reason::ZeroWindow | Reason::Unacknowledged | Reason::CloseUnnoticed);
-    // Of one that asked for so long to wait, the time is over.
+    // A requested wait (`Wait`) is over by now.
     let perhaps_on_purpose = match call.purpose {
         _ if stuck => None,
         Purpose::Endless | Purpose::Stream => Some("stream"),
@@ -435,11 +460,11 @@ pub(super) fn judge(call: &Candidate, court: Court<'_>) -> Verdict {
     if finding.waiting_on == WaitingOn::ThisProcess {
         own_threads(call, court, &mut verdict);
     } else {
-        // Who waits for it, so that it can be found in the program.
+        // The thread that waits shows the place in the program.
         let pid = call.process.pid;
         let waits = court.threads.blocked_on(pid, call.connection.inode.0, call.progress);
         let waits = waits.or_else(|| court.threads.get(pid, call.tid).filter(|thread| thread.time() >= call.progress));
-        // Who waits belongs to what is said of a call that began before: it is looked for first.
+        // The report on a call from before tracing names the thread that waits, so that thread is searched first.
         verdict.settled &= !call.lower_bound || call.stage == Stage::Query || court.threads.seen(pid, call.progress);
         if let Some(thread) = waits {
             verdict.doing = Some(thread.doing());
@@ -452,7 +477,7 @@ pub(super) fn judge(call: &Candidate, court: Court<'_>) -> Verdict {
 fn own_threads(call: &Candidate, court: Court<'_>, verdict: &mut Verdict) {
     let hands = hands(call, court);
     let all = court.threads.of(call.process.pid, call.progress);
-    // Two looks, or the use of a processor is not known.
+    // The processor time of a thread needs two looks.
     let looked = hands.thread.or(all.first().copied());
     verdict.settled &= looked.is_some_and(|thread| thread.share.is_some() || thread.doing() == Doing::Stopped);
     verdict.doing = hands.doing;
@@ -494,7 +519,7 @@ fn sockets(kernel: &Kernel) -> Sockets {
     }
 }
 
-/// Whether what the threads do matters for this call.
+/// Whether the verdict on this call needs the state of threads.
 pub(super) fn needs_threads(call: &Candidate, kernel: Option<&Kernel>) -> bool {
     call.role == Role::Server
         || call.lower_bound

@@ -143,7 +143,7 @@ impl Callers {
 pub(super) fn answer(exchange: &Exchange) -> (Box<str>, bool) {
     match (&exchange.response, exchange.outcome) {
         (Some(response), Outcome::Complete | Outcome::Upgraded) => {
-            (response.status.to_string().into(), response.status >= 500)
+            (response.status.to_string().into(), exchange.is_failed())
         }
         (_, outcome) => (format!("no whole answer ({})", outcome.name()).into(), true),
     }

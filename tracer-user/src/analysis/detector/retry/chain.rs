@@ -3,7 +3,6 @@
 use super::{
     Attempt, Caller, Pattern, RetryEvidence, RetryResult, RetryThresholds, TELL_EVERY_NS,
     call::{Call, Marks},
-    evidence::Failure,
     fallback,
     pattern::{self, Fit, Gap},
 };
@@ -16,7 +15,7 @@ use crate::{
     event::Timestamp,
     model::{
         connection::ConnectionId,
-        exchange::{ExchangeId, ProcessRef},
+        exchange::{ExchangeId, Failure, ProcessRef},
     },
 };
 
@@ -244,8 +243,7 @@ impl Chain {
         }
         let closed = |attempt: &Attempt| attempt.closed.or(attempt.ended);
         let of = |index: usize, attempt: &Attempt| {
-            let lasted =
-                closed(attempt).filter(|_| attempt.failure == Some(Failure::ClientTimeout))?.since(attempt.started);
+            let lasted = closed(attempt).filter(|_| attempt.timed_out())?.since(attempt.started);
             let next = self.listed.get(index + 1);
             let followed =
                 next.is_some_and(|next| next.started.since(closed(attempt).unwrap_or_default()) <= FOLLOWS_AT_ONCE_NS);
@@ -258,7 +256,7 @@ impl Chain {
         }
         let timeout = common_timeout::common(&calls).map(|common| common.timeout);
         let mut changed = false;
-        for attempt in self.listed.iter_mut().filter(|attempt| attempt.failure == Some(Failure::ClientTimeout)) {
+        for attempt in self.listed.iter_mut().filter(|attempt| attempt.timed_out()) {
             let Some(end) = attempt.closed.or(attempt.ended) else { continue };
             let lasted = end.since(attempt.started);
             let failed = timeout.filter(|timeout| *timeout < lasted && !common_timeout::same(*timeout, lasted));
@@ -288,8 +286,8 @@ impl Chain {
         let before = self.listed.iter().rev().nth(1).and_then(|attempt| attempt.failure);
         let done = match before {
             Some(Failure::Status(status)) => status >= 500 && status != 503,
-            Some(Failure::Reset | Failure::Closed | Failure::ClientTimeout) => true,
-            Some(Failure::Refused | Failure::NoConnection(_)) | None => false,
+            Some(Failure::Outcome(outcome)) => outcome.no_connection().is_none(),
+            None => false,
         };
         done && matches!(self.call.method.as_deref(), Some("POST" | "PATCH")) && self.marks.key.is_none()
     }

@@ -1,7 +1,7 @@
 //! Connects: attempts without a request yet.
 
 use super::{
-    ChainId, Failure, MOST_CANDIDATES, QUIET_NS, Retry,
+    ChainId, MOST_CANDIDATES, QUIET_NS, Retry,
     bond::{Beginning, Bond, OTHER_THREAD},
     call::{self, Call, Marks},
     chain::{Chain, Doing, Ended},
@@ -12,7 +12,7 @@ use crate::{
     event::Timestamp,
     model::{
         connection::Endpoint,
-        exchange::{Exchange, Outcome, ProcessRef},
+        exchange::{Exchange, ProcessRef},
     },
 };
 
@@ -98,13 +98,7 @@ impl Retry {
         let connection = &exchange.connection;
         let started = exchange.started;
         self.falls_back(&exchange.process, &connection.remote, started);
-        let failure = match exchange.outcome {
-            Outcome::Refused => Failure::Refused,
-            Outcome::Reset => Failure::Reset,
-            Outcome::ClientTimeout => Failure::ClientTimeout,
-            Outcome::InFlight => return,
-            outcome => Failure::NoConnection(outcome),
-        };
+        let Some(failure) = exchange.failure() else { return };
         if self.fallbacks.is_beaten(&exchange.process, &connection.remote, started) {
             return;
         }

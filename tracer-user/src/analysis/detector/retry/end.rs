@@ -1,7 +1,7 @@
 //! Ends of attempts and chains.
 
 use super::{
-    ChainId, Failure, Retry, RetryResult,
+    ChainId, Retry, RetryResult,
     call::{self, Call, Marks},
     caller,
     chain::{Chain, Doing, Ended},
@@ -10,7 +10,9 @@ use super::{
 use crate::{
     analysis::detector::Findings,
     event::Timestamp,
-    model::exchange::{Exchange, ExchangeId, OpenExchange, Outcome, ProcessRef, Quality, Request, Response},
+    model::exchange::{
+        Answer, Exchange, ExchangeId, Failure, OpenExchange, Outcome, ProcessRef, Quality, Request, Response,
+    },
 };
 
 /// Silence within a response in nanoseconds after which a closing client counts as having timed out.
@@ -31,7 +33,7 @@ impl Retry {
     /// Handles the head of a response. A failure counts before its body is read.
     pub(super) fn is_answered(&mut self, exchange: &OpenExchange<'_>, now: Timestamp, findings: &mut Findings) {
         let Some(response) = exchange.response else { return };
-        if !is_failure(response.status) || self.is_over(exchange.id, response.status) {
+        if !is_failure(response) || self.is_over(exchange.id, response.status) {
             return;
         }
         let ended = Ended {
@@ -239,49 +241,39 @@ impl Retry {
     }
 }
 
-/// Whether the status leads clients to retry, or says that the request itself is wrong. Challenges (401, 407) are
-/// answered with credentials, which is no retry.
-fn is_failure(status: u16) -> bool {
-    (400..=599).contains(&status) && !matches!(status, 401 | 407)
+/// Whether calls are made again after this response: for this detector, that includes rejected requests.
+fn is_failure(response: &Response) -> bool {
+    matches!(response.answer(), Answer::NotNow | Answer::Rejected | Answer::Failed)
 }
 
-/// Whether the status says that the request itself is wrong.
+/// Whether the status says that the request is wrong.
 fn is_weak(status: u16) -> bool {
-    (400..=499).contains(&status) && !matches!(status, 408 | 425 | 429)
+    Answer::of(status) == Answer::Rejected
 }
 
-/// Whether the caller got a status below 400.
+/// Whether the status that a caller got says that it was served.
 fn is_good(got: &str) -> bool {
-    got.parse::<u16>().is_ok_and(|status| status < 400)
+    got.parse().is_ok_and(|status| matches!(Answer::of(status), Answer::Success | Answer::Other))
 }
 
 /// Failure of an ended exchange, if it failed.
 fn failure_of(exchange: &Exchange, end: Timestamp) -> Option<Ended> {
     let response = exchange.response.as_ref();
-    let status = response.map_or(0, |response| response.status);
-    let failure = match exchange.outcome {
-        Outcome::Complete | Outcome::Upgraded | Outcome::ClosedEarly | Outcome::ClientTimeout if is_failure(status) => {
+    let status = response.filter(|response| is_failure(response)).map(|response| response.status);
+    let failure = match (exchange.outcome, status) {
+        (Outcome::InFlight | Outcome::Unsolicited, _) => return None,
+        (Outcome::Complete | Outcome::Upgraded | Outcome::ClosedEarly | Outcome::ClientTimeout, Some(status)) => {
             Failure::Status(status)
         }
-        Outcome::Complete | Outcome::Upgraded | Outcome::InFlight | Outcome::ClosedEarly | Outcome::Unsolicited => {
-            return None;
-        }
-        Outcome::Reset => Failure::Reset,
-        Outcome::Closed | Outcome::NotHttp => Failure::Closed,
-        Outcome::Refused => Failure::Refused,
-        outcome @ (Outcome::ConnectTimeout
-        | Outcome::NoLocalPort
-        | Outcome::NetworkUnreachable
-        | Outcome::HostUnreachable
-        | Outcome::TooManyFiles
-        | Outcome::ConnectFailed) => Failure::NoConnection(outcome),
         // A client that closes during a response has not timed out, unless the response had stalled.
-        Outcome::ClientTimeout
-            if status != 0 && end.since(exchange.timing.response_end.unwrap_or(end)) < STALLED_NS =>
+        (Outcome::ClientTimeout, None)
+            if response.is_some() && end.since(exchange.timing.response_end.unwrap_or(end)) < STALLED_NS =>
         {
             return None;
         }
-        Outcome::ClientTimeout => Failure::ClientTimeout,
+        // An answer in another protocol ends the call as a close does.
+        (Outcome::NotHttp, _) => Failure::Outcome(Outcome::Closed),
+        _ => exchange.failure()?,
     };
     if exchange.quality >= Quality::JoinedLate && response.is_none() {
         // The response may have been missed.
@@ -292,8 +284,8 @@ fn failure_of(exchange: &Exchange, end: Timestamp) -> Option<Ended> {
         time: end,
         failure,
         retry_after: response.and_then(|response| call::retry_after(&response.headers)),
-        weak: is_weak(status) && matches!(failure, Failure::Status(_)),
-        stale: silent && matches!(failure, Failure::Reset | Failure::Closed),
+        weak: matches!(failure, Failure::Status(status) if is_weak(status)),
+        stale: silent && matches!(failure, Failure::Outcome(Outcome::Reset | Outcome::Closed)),
         cookie_set: response.is_some_and(sets_cookie),
     })
 }

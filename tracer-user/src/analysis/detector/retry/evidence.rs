@@ -4,58 +4,11 @@ use super::pattern::{self, Gap};
 use crate::{
     analysis::detector::{Explain, Facts, Value, endpoint},
     event::Timestamp,
-    model::exchange::{ExchangeId, Outcome},
+    model::exchange::{ExchangeId, Failure, Outcome},
     text::redact::Redactor,
 };
 
-/// Failure of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// A status that invites a retry or reports an error.
-    Status(u16),
-    /// The connection was refused.
-    Refused,
-    /// The connection could not be established; the outcome names the cause.
-    NoConnection(Outcome),
-    /// The connection was reset.
-    Reset,
-    /// The connection was closed without a complete response.
-    Closed,
-    /// The client timed out.
-    ClientTimeout,
-}
-
-impl Failure {
-    /// Name in JSON: the status, or the name of the outcome.
-    pub fn name(self) -> String {
-        match self {
-            Self::Status(status) => status.to_string(),
-            Self::Refused => "refused".to_owned(),
-            Self::NoConnection(outcome) => outcome.name().to_owned(),
-            Self::Reset => "reset".to_owned(),
-            Self::Closed => "closed".to_owned(),
-            Self::ClientTimeout => "client_timeout".to_owned(),
-        }
-    }
-
-    /// Description for the user.
-    pub fn words(self) -> String {
-        match self {
-            Self::Status(status) => status.to_string(),
-            Self::Refused => "connection refused".to_owned(),
-            Self::NoConnection(Outcome::NoLocalPort) => "no local port left".to_owned(),
-            Self::NoConnection(Outcome::NetworkUnreachable) => "network unreachable".to_owned(),
-            Self::NoConnection(Outcome::HostUnreachable) => "host unreachable".to_owned(),
-            Self::NoConnection(Outcome::TooManyFiles) => "too many open files".to_owned(),
-            Self::NoConnection(_) => "no connection".to_owned(),
-            Self::Reset => "connection reset".to_owned(),
-            Self::Closed => "closed without an answer".to_owned(),
-            Self::ClientTimeout => "the client's time-out".to_owned(),
-        }
-    }
-}
-
-/// One attempt of a chain.
+/// One attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// Number of the attempt; 1 for the first call.
@@ -78,7 +31,14 @@ pub struct Attempt {
     pub resent: bool,
 }
 
-/// Development of the gaps between attempts.
+impl Attempt {
+    /// Whether the client gave up waiting for the answer.
+    pub(super) fn timed_out(&self) -> bool {
+        self.failure == Some(Failure::Outcome(Outcome::ClientTimeout))
+    }
+}
+
+/// How the gaps between attempts develop.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pattern {
     /// No gaps.
@@ -299,14 +259,14 @@ impl Explain for RetryEvidence {
         }
         if advice.is_empty() {
             advice.push(match self.last_failure() {
-                Some(Failure::Refused) => "Nothing listens there: check whether the upstream runs, and on which port.",
-                Some(Failure::NoConnection(Outcome::NoLocalPort)) => {
+                Some(Failure::Outcome(Outcome::Refused)) => "Nothing listens there: check whether the upstream runs, and on which port.",
+                Some(Failure::Outcome(Outcome::NoLocalPort)) => {
                     "No local port is left: keep connections and use them again, and look for those that are not closed; more \
                      ports (net.ipv4.ip_local_port_range) only put it off."
                 }
-                Some(Failure::NoConnection(_)) => "The upstream's host does not answer: check routes, firewalls and names.",
-                Some(Failure::ClientTimeout) => "The upstream does not answer in time: look at what it waits for.",
-                Some(Failure::Reset | Failure::Closed) => "The upstream drops the connection: look at its log.",
+                Some(Failure::Outcome(outcome)) if outcome.no_connection().is_some() => "The upstream's host does not answer: check routes, firewalls and names.",
+                Some(Failure::Outcome(Outcome::ClientTimeout)) => "The upstream does not answer in time: look at what it waits for.",
+                Some(Failure::Outcome(_)) => "The upstream drops the connection: look at its log.",
                 Some(Failure::Status(429)) => "The upstream limits the rate: send less, or ask for more.",
                 Some(Failure::Status(_)) | None => "The upstream fails: look at its log for these requests.",
             });
@@ -358,7 +318,7 @@ impl Explain for RetryEvidence {
                 ("exchange", attempt.exchange.into()),
                 ("started", attempt.started.into()),
                 ("ended", attempt.ended.into()),
-                ("failure", Value::from(attempt.failure.map(Failure::name).as_deref())),
+                ("failure", attempt.failure.map_or(Value::Null, |failure| Value::from(&*failure.name()))),
                 ("gap_ms", ms(attempt.gap)),
                 ("retry_after_ms", ms(attempt.retry_after)),
                 ("resent", Value::Flag(attempt.resent)),

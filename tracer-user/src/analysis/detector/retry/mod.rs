@@ -41,7 +41,7 @@ use std::{collections::BTreeMap, time::Duration};
 use call::Keys;
 use caller::Callers;
 use chain::{Chain, Doing};
-pub use evidence::{Attempt, Caller, Failure, Pattern, RetryEvidence, RetryResult};
+pub use evidence::{Attempt, Caller, Pattern, RetryEvidence, RetryResult};
 use fallback::Fallbacks;
 use loose::AllLoose;
 use rhythm::Rhythms;

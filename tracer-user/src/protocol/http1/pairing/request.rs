@@ -10,7 +10,7 @@ use super::{
     Answering, FEW_WAITING, MAX_WAITING, Pairing, SMALL_HEAD, report,
 };
 use crate::{
-    model::exchange::{Body, Fields, Quality, Request, Step},
+    model::exchange::{Fields, Quality, Request, Step},
     protocol::context::{Context, MAX_OPEN_BYTES, opposite},
     stream::{Mark, Piece},
 };
@@ -82,6 +82,7 @@ impl Pairing {
                     if let Some(request) = &mut draft.request {
                         if full && request.headers.weight() > SMALL_HEAD {
                             request.headers = Fields::default();
+                            request.authority.take_if(|authority| authority.len() > SMALL_HEAD);
                             draft.quality = draft.quality.max(Quality::HeaderGap);
                         }
                         kept = request.weight();
@@ -322,12 +323,5 @@ pub(super) fn request_of(head: Head) -> Option<Request> {
     let StartLine::Request { method, target } = head.start else {
         return None;
     };
-    Some(Request {
-        method,
-        target,
-        version: head.version,
-        headers: head.headers,
-        body: Body::default(),
-        trailers: Fields::default(),
-    })
+    Some(Request::new(method, target, head.version, head.headers))
 }

@@ -1,0 +1,149 @@
+//! How an exchange ended, and how much of it was observed.
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Request and final response are over.
+    Complete,
+    /// The peer reset the connection or the stream, or a call of the target returned `ECONNRESET` or `EPIPE`.
+    Reset,
+    /// The serving side closed the connection before the response was whole.
+    Closed,
+    /// The peer refused the connection (`ECONNREFUSED`).
+    Refused,
+    /// The connection could not be made in time (`ETIMEDOUT`).
+    ConnectTimeout,
+    /// No local port or address was left to connect from (`EADDRNOTAVAIL`).
+    NoLocalPort,
+    /// There is no route to the network (`ENETUNREACH`, `ENETDOWN`).
+    NetworkUnreachable,
+    /// The host does not answer on its link, or a router reported it unreachable (`EHOSTUNREACH`, `EHOSTDOWN`).
+    HostUnreachable,
+    /// The process or the machine has no descriptor left (`EMFILE`, `ENFILE`).
+    TooManyFiles,
+    /// The connection could not be made for another reason: see the error number.
+    ConnectFailed,
+    /// The client gave up: it closed before the response was whole.
+    ClientTimeout,
+    /// The client closed while the response flowed: it had enough.
+    ClosedEarly,
+    /// A response without a request: a 408 or 400 on an idle connection.
+    Unsolicited,
+    /// The answer is not HTTP.
+    NotHttp,
+    /// The exchange was pending when tracing ended.
+    InFlight,
+    /// The response was 101, or 2xx to CONNECT: the connection now carries another protocol.
+    Upgraded,
+}
+
+impl Outcome {
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Reset => "reset",
+            Self::Closed => "closed",
+            Self::Refused => "refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::NoLocalPort => "no_local_port",
+            Self::NetworkUnreachable => "network_unreachable",
+            Self::HostUnreachable => "host_unreachable",
+            Self::TooManyFiles => "too_many_files",
+            Self::ConnectFailed => "connect_failed",
+            Self::ClientTimeout => "client_timeout",
+            Self::ClosedEarly => "closed_early",
+            Self::Unsolicited => "unsolicited",
+            Self::NotHttp => "not_http",
+            Self::InFlight => "in_flight",
+            Self::Upgraded => "upgraded",
+        }
+    }
+
+    /// A remark to show beside the status; `None` where the status says it all.
+    pub fn remark(self) -> Option<&'static str> {
+        match self {
+            Self::Upgraded => Some("upgraded"),
+            Self::ClosedEarly => Some("closed early"),
+            Self::Unsolicited => Some("unasked"),
+            _ => None,
+        }
+    }
+
+    /// A word to show in place of the status, at most seven columns wide; `None` where the status says it all.
+    pub fn word(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Complete | Self::Upgraded | Self::ClosedEarly | Self::Unsolicited => return None,
+            Self::Reset => "RESET",
+            Self::Closed => "CLOSED",
+            Self::Refused => "REFUSED",
+            Self::ConnectTimeout | Self::ConnectFailed => "NO CONN",
+            Self::NoLocalPort => "NO PORT",
+            Self::NetworkUnreachable => "NO NET",
+            Self::HostUnreachable => "NO HOST",
+            Self::TooManyFiles => "NO FDS",
+            Self::ClientTimeout => "GAVE UP",
+            Self::NotHttp => "NO HTTP",
+            Self::InFlight => "OPEN",
+        })
+    }
+
+    /// The reason for a failed connect, in words for a person; `None` for the other outcomes.
+    pub fn no_connection(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Refused => "nobody listens there",
+            Self::ConnectTimeout => "the connection could not be made in time",
+            Self::NoLocalPort => "no local port is left to connect from",
+            Self::NetworkUnreachable => "there is no route to that network",
+            Self::HostUnreachable => "that host cannot be reached",
+            Self::TooManyFiles => "no file descriptor is left",
+            Self::ConnectFailed => "the connection could not be made",
+            _ => return None,
+        })
+    }
+
+    /// The outcome of a connect that returned this error number.
+    pub fn of_connect(error: i32) -> Self {
+        match error {
+            23 | 24 => Self::TooManyFiles,
+            99 => Self::NoLocalPort,
+            100 | 101 => Self::NetworkUnreachable,
+            104 => Self::Reset,
+            110 => Self::ConnectTimeout,
+            111 => Self::Refused,
+            112 | 113 => Self::HostUnreachable,
+            _ => Self::ConnectFailed,
+        }
+    }
+}
+
+/// How much of an exchange was observed. Ordered: a greater quality is worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Quality {
+    /// Every byte was observed.
+    Whole,
+    /// Every byte was observed, but a message ended before its framing said so.
+    Cut,
+    /// Every byte was observed, but the framing of a message is invalid or does not cover all bytes.
+    Unframed,
+    /// Bytes of a body are missing; sizes are exact.
+    BodyGap,
+    /// The exchange began before tracing.
+    JoinedLate,
+    /// Bytes of a head or of the framing are missing; fields that depend on them are absent.
+    HeaderGap,
+}
+
+impl Quality {
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Cut => "cut",
+            Self::Unframed => "unframed",
+            Self::BodyGap => "body_gap",
+            Self::JoinedLate => "joined_late",
+            Self::HeaderGap => "header_gap",
+        }
+    }
+}
