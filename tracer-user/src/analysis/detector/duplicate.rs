@@ -1,7 +1,7 @@
-//! Two identical requests that are not idempotent, in flight at once: a race, not a retry.
+//! Identical requests of a non-idempotent method that are in flight at once: a race, not a retry.
 //!
 //! ```text
-//! first  |------------------|        a retry would begin after the first has failed
+//! first  |------------------|        a retry would start after the first has failed
 //! second        |-----------------|
 //! ```
 
@@ -23,7 +23,7 @@ use crate::{
 };
 
 thresholds! {
-    /// What the duplicate detector goes by.
+    /// Thresholds of the detector `duplicate`.
     pub struct DuplicateThresholds {
         /// Requests without an idempotency key are compared by their content, from so many bytes on
         min_body: u32 = 8,
@@ -32,32 +32,32 @@ thresholds! {
     }
 }
 
-/// Requests that are watched at once; beyond it new ones are not.
+/// Maximum number of watched requests; further ones are ignored.
 const MAX_OPEN: usize = 4096;
-/// Contents that are remembered, to know those that repeat by their nature; beyond it all are forgotten.
+/// Maximum number of remembered contents, to recognise those that repeat by design; at the limit, all are removed.
 const MAX_HABITS: usize = 4096;
 
-/// Headers that say that two requests are one operation.
+/// Headers whose equal values mark two requests as one operation.
 const KEYS: [&str; 2] = ["idempotency-key", "x-idempotency-key"];
 
-/// What a duplicate rests on.
+/// Evidence of a duplicate.
 #[derive(Clone, Debug)]
 pub struct DuplicateEvidence {
-    /// What the target is in them.
+    /// Role of the target in the requests.
     pub role: Role,
-    /// Method.
+    /// Request method.
     pub method: Box<str>,
-    /// Whom it is for.
+    /// Authority of the requests.
     pub authority: Box<str>,
     /// Remote addresses of the two requests, with the number of requests to each; empty for inbound calls.
     pub addresses: Vec<(Box<str>, u64)>,
     /// Path with query.
     pub path: Box<str>,
-    /// The header that has the same value in both, if any.
+    /// Header with the same value in both requests, if any.
     pub key: Option<&'static str>,
-    /// From the start of the first to that of the second, nanoseconds.
+    /// Nanoseconds between the starts of the two requests.
     pub apart: u64,
-    /// Statuses or failures, as far as the two have ended.
+    /// Statuses or outcomes of those that have ended.
     pub results: Vec<Box<str>>,
 }
 
@@ -77,14 +77,14 @@ struct Pair {
     evidence: DuplicateEvidence,
 }
 
-/// Finds identical requests in flight.
+/// Detects identical requests in flight.
 #[derive(Debug)]
 pub struct Duplicate {
     thresholds: DuplicateThresholds,
     first: FxHashMap<u64, First>,
-    /// To forget a request when it ends.
+    /// Key of each open request, to remove it when it ends.
     keys: FxHashMap<ExchangeId, u64>,
-    /// How often a content came again after it had been answered.
+    /// Number of times that each content was repeated after its response.
     habits: FxHashMap<u64, u32>,
     pairs: Vec<Pair>,
 }
@@ -136,7 +136,7 @@ impl Duplicate {
             }
             return;
         };
-        // Requests that are pipelined on one connection run one after the other. Those on streams run at once.
+        // Pipelined requests on one connection run one after the other. Requests on streams run at once.
         let is_pipelined = first.connection.id == exchange.connection.id && exchange.stream.is_none();
         if is_pipelined
             || (header.is_none() && self.habits.get(&key).is_some_and(|times| *times >= self.thresholds.habit))
@@ -202,7 +202,7 @@ impl Duplicate {
         });
     }
 
-    /// What two requests must have in common, and the header that says so.
+    /// Key that identical requests share, and the header that it includes.
     fn key(&self, exchange: &OpenExchange<'_>, request: &Request) -> Option<(u64, Option<&'static str>)> {
         use std::hash::{Hash as _, Hasher as _};
         let header = KEYS.into_iter().find_map(|name| Some((name, request.headers.get(name)?)));
@@ -216,7 +216,7 @@ impl Duplicate {
         request.path().hash(&mut hasher);
         request.body.bytes.hash(&mut hasher);
         request.body.captured.hash(&mut hasher);
-        // On whose behalf.
+        // The user of the request.
         request.headers.get("authorization").hash(&mut hasher);
         request.headers.get("cookie").hash(&mut hasher);
         if let Some((name, value)) = header {
@@ -226,7 +226,7 @@ impl Duplicate {
     }
 }
 
-/// RFC 9110 section 9.2.2.
+/// Idempotent methods of RFC 9110 section 9.2.2.
 fn is_idempotent(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE" | "CONNECT")
 }
@@ -247,7 +247,7 @@ impl Pair {
 }
 
 impl DuplicateEvidence {
-    /// The call in words; authority and address where they differ.
+    /// The call in words, with the addresses that differ from the authority.
     pub fn call(&self, redactor: Redactor) -> String {
         let addresses = endpoint::others(endpoint::names(&self.addresses), &self.authority, redactor);
         format!("{} {}{}{addresses}", self.method, redactor.authority(&self.authority), redactor.url(&self.path))
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn what_is_no_race() {
-        // One after the other; a retry; another content; idempotent; nothing to compare; a habit.
+        // One after the other; a retry; other content; an idempotent method; no content to compare; a habit.
         for text in [
             "+0 t1 POST /a body=12345678 > 200\n+1 t2 POST /a body=12345678 > 200",
             "+0 t1 POST /a body=12345678 > 503\n+100 t1 POST /a body=12345678 > 200",

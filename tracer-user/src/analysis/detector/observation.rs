@@ -76,10 +76,10 @@ pub trait Live {
     /// Number of events so far.
     fn events(&self) -> u64;
 
-    /// Visits one connection; nothing if it is over.
+    /// Visits one connection; nothing if it has closed.
     fn connection(&self, inode: u64, visit: &mut dyn FnMut(&OpenConnection<'_>));
 
-    /// Visits the calls on one connection, oldest first; nothing if the connection is over. A call is a pending exchange
+    /// Visits the calls on one connection, oldest first; nothing if the connection has closed. A call is a pending exchange
     /// that can move by itself: each exchange on a stream, and the oldest of those without a stream, as the others wait for
     /// it. At most [`MAX_CALLS`] are visited. Without a call, the connection is visited once, alone.
     fn calls(&self, inode: u64, visit: &mut dyn FnMut(&OpenConnection<'_>, Option<&OpenExchange<'_>>));

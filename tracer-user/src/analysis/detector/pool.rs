@@ -1,12 +1,12 @@
-//! A pool that is exhausted: all its connections to one upstream are busy, and calls wait inside the target for one.
+//! Exhausted pools: all connections to one upstream are busy, and calls wait for one inside the target.
 //!
 //! ```text
 //! inbound open   12   more than the pool has connections: some of them wait
-//! outbound busy   8   always the same number, and as one call ends, the next begins on its connection at once
+//! outbound busy   8   a constant number; as one call ends, the next starts at once on its connection
 //! ```
 //!
-//! That calls wait cannot be seen from outside; it is concluded, and only where the target has callers of its own: a
-//! program that makes just so many calls at once looks the same, but means it.
+//! The waiting itself is invisible from outside. It is inferred, and only if the target has inbound calls: a program
+//! that intentionally makes a fixed number of calls at once looks the same.
 
 use std::{
     collections::{VecDeque, hash_map::Entry},
@@ -30,7 +30,7 @@ use crate::{
 };
 
 thresholds! {
-    /// What the pool-exhaustion detector goes by.
+    /// Thresholds of the detector `pool-exhaustion`.
     pub struct PoolThresholds {
         /// A call that begins so soon after another ended on the same connection had waited for it
         at_once: Duration = Duration::from_millis(3),
@@ -43,27 +43,27 @@ thresholds! {
     }
 }
 
-/// Upstreams that are watched; beyond it new ones are not.
+/// Maximum number of watched upstreams; further ones are ignored.
 const MAX_UPSTREAMS: usize = 1024;
-/// Calls that are watched at once; likewise.
+/// Maximum number of watched calls; further ones are ignored.
 const MAX_OPEN: usize = 65_536;
-/// No call for so long: nobody waits any more.
+/// Time in nanoseconds without a call after which waiting has ended.
 const QUIET: u64 = 5_000_000_000;
 
-/// What an exhausted pool rests on.
+/// Evidence of an exhausted pool.
 #[derive(Clone, Debug)]
 pub struct PoolEvidence {
-    /// Where the connections go.
+    /// Remote address of the connections.
     pub remote: Box<str>,
-    /// Connections that are busy, all of the time.
+    /// Number of connections that are constantly busy.
     pub busy: u64,
-    /// Inbound calls that were open at the same time.
+    /// Maximum number of inbound calls open at the same time.
     pub inbound: u64,
-    /// Share of the last calls that began as another ended on their connection.
+    /// Share of the last calls that started as another ended on their connection, from 0 to 1.
     pub share: f64,
-    /// Since when, nanoseconds.
+    /// Duration of the incident in nanoseconds.
     pub lasting: u64,
-    /// Nobody waits any more.
+    /// Whether waiting has ended.
     pub over: bool,
 }
 
@@ -71,9 +71,9 @@ pub struct PoolEvidence {
 struct Upstream {
     /// Pending calls by connection. A connection that carries several is one busy connection.
     busy: FxHashMap<ConnectionId, u32>,
-    /// When the last call on a connection ended.
+    /// Time at which the last call on each connection ended.
     freed: FxHashMap<ConnectionId, Timestamp>,
-    /// Of the last calls: whether each had waited for its connection, the busy connections, and the pending inbound calls.
+    /// The last calls: whether each had waited for its connection, the busy connections, and the pending inbound calls.
     last: VecDeque<(bool, u64, u64)>,
     last_call: Timestamp,
     told: Option<Opened>,
@@ -81,17 +81,17 @@ struct Upstream {
     process: ProcessRef,
 }
 
-/// Finds pools in which calls wait.
+/// Detects pools in which calls wait.
 #[derive(Debug)]
 pub struct Pool {
     thresholds: PoolThresholds,
     upstreams: FxHashMap<(u32, Box<str>), Upstream>,
     open: FxHashSet<ExchangeId>,
-    /// Open inbound calls by process.
+    /// Number of open inbound calls by process.
     inbound: FxHashMap<u32, u64>,
-    /// There were inbound calls.
+    /// Whether there were any inbound calls.
     serves: bool,
-    /// A process that makes calls was seen: before, nobody can wait for one.
+    /// Whether any process makes calls; otherwise no call can wait for a connection.
     asks: bool,
     told: u32,
 }
@@ -117,13 +117,13 @@ impl Detect for Pool {
     }
 
     fn wants(&self, step: Step, role: Role) -> bool {
-        // Without callers of its own, a process has nobody who waits.
+        // A process without inbound calls has no waiting callers.
         step == Step::RequestDone && if role == Role::Server { self.asks } else { self.serves }
     }
 
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
         match observation {
-            // Shown also where only others want it.
+            // Other detectors may request the step, so it also arrives unrequested.
             Observation::Exchange(Step::RequestDone, exchange) if self.wants(Step::RequestDone, exchange.role) => {
                 self.began(exchange, now, findings);
             }
@@ -244,7 +244,7 @@ impl Upstream {
         }
         let share = self.share();
         let busiest = self.last.iter().map(|(_, busy, _)| *busy).max().unwrap_or_default();
-        // Each call finds as many others busy as ever, and more callers than there are connections.
+        // Each call finds the maximum number of connections busy, and more callers than connections.
         let full = self.last.iter().filter(|(_, busy, _)| *busy == busiest).count();
         let crowded =
             self.last.iter().filter(|(_, busy, inbound)| *inbound >= *busy + u64::from(thresholds.waiting)).count();
@@ -335,15 +335,15 @@ mod tests {
         let told = Scenario::told(text);
         let of = told.incidents().into_iter().filter(|incident| incident.kind() == Kind::Pool);
         let mut states: Vec<State> = of.map(|incident| incident.state).collect();
-        // How often it is said meanwhile is no matter.
+        // The number of updates does not matter.
         states.dedup();
         states
     }
 
-    /// Calls on two kept connections in turn, each beginning so long after the one before on its connection ended, with
-    /// so many callers.
+    /// Calls on two persistent connections in turn. Each starts `pause` milliseconds after the previous call on its
+    /// connection ended, with `callers` inbound calls open.
     fn pool(callers: u32, pause: u32, calls: u32) -> String {
-        // Somebody who asks is known before there are callers.
+        // A caller must be known before there are inbound calls.
         let mut text = "+0 t1 GET /a port=99 > 200\n".to_owned();
         for caller in 0..callers {
             let _ = writeln!(text, "+0 t{} in GET /in", 50 + caller);
@@ -364,13 +364,13 @@ mod tests {
 
     #[test]
     fn what_is_no_exhausted_pool() {
-        // Nobody waits; connections idle between calls; no callers at all.
+        // No waiting calls; connections idle between calls; no inbound calls.
         for text in [pool(2, 1, 40), pool(6, 15, 40), pool(0, 1, 40)] {
             assert!(found(&text).is_empty(), "{text}");
         }
     }
 
-    /// Calls on kept connections with so many streams each. Each call begins as another on its connection ends.
+    /// Calls on persistent connections, `streams` at a time on each. Each begins as another on its connection ends.
     fn shared(connections: u32, streams: u32, callers: u32) -> String {
         let mut text = "+0 t1 GET /a on=other stream=1 port=99 > 200\n".to_owned();
         for caller in 0..callers {
@@ -394,7 +394,7 @@ mod tests {
             panic!("{incidents:?}")
         };
         assert_eq!((evidence.busy, evidence.inbound), (2, 6));
-        // Nobody waits for a connection that takes more calls.
+        // Calls never wait for a connection that takes more calls.
         assert!(states(Kind::Pool, &shared(2, 10, 30)).is_empty());
     }
 }

@@ -98,7 +98,7 @@ struct Held {
     outcome: &'static str,
     idempotent: bool,
     since: Timestamp,
-    /// The connection is over, and not a stream of it alone.
+    /// The whole connection has closed, not only a stream.
     over: bool,
 }
 

@@ -127,7 +127,7 @@ fn hash(parts: &[&[u8]]) -> u64 {
     hasher.finish()
 }
 
-/// How a call failed; `None` if it did not. A caller of the target that goes away is no error of the target.
+/// Failure of a call; `None` if it succeeded. A caller of the target that goes away is no error of the target.
 fn failure(exchange: &Exchange) -> Option<Failure> {
     exchange.failure().filter(|failure| {
         exchange.role == Role::Client || !matches!(failure, Failure::Outcome(Outcome::Closed | Outcome::Reset))

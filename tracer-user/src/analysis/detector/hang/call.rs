@@ -74,7 +74,7 @@ pub(super) struct Candidate {
     pub(super) started: Timestamp,
     /// Time of its latest byte.
     pub(super) progress: Timestamp,
-    /// It began before `started`.
+    /// The call began before `started`.
     pub(super) lower_bound: bool,
     /// Minimum silence of a hang in nanoseconds; `u64::MAX` for a call that is silent on purpose.
     pub(super) threshold: u64,
@@ -84,11 +84,11 @@ pub(super) struct Candidate {
     pub(super) purpose: Purpose,
     /// The part of the call that moved last.
     pub(super) moved: Moved,
-    /// The peer sends no more.
+    /// Whether the peer has shut down sending.
     pub(super) peer_closed: bool,
-    /// The call shares its connection with others, and moves by itself.
+    /// Whether the call shares its connection with other calls.
     pub(super) shared: bool,
-    /// Other calls on its connection moved bytes since this call did, and lately.
+    /// Whether other calls on the connection moved bytes recently, and later than this call.
     pub(super) others_move: bool,
     pub(super) process: ProcessRef,
     /// The thread that should move next if it is the target's turn, else the thread that waits.
@@ -153,7 +153,7 @@ pub(super) enum Moved {
     Unknown,
     Request,
     Interim,
-    /// Part of the response's head.
+    /// Part of the response head.
     HeadBegun,
     Head,
     Content,
@@ -169,7 +169,7 @@ impl Moved {
         }
     }
 
-    /// The name in JSON.
+    /// Name in JSON; `None` if unknown.
     pub(super) fn name(self) -> Option<&'static str> {
         Some(match self {
             Self::Unknown => return None,
@@ -307,7 +307,7 @@ fn shared(candidate: &mut Candidate, connection: &OpenConnection<'_>, known: Kno
     let moved = connection.sent.last.max(connection.received.last).unwrap_or_default();
     candidate.others_move = moved > candidate.progress && known.now.since(moved) < known.watch();
     candidate.peer_closed |= connection.peer_closed;
-    // The answer may have gone past the traced calls.
+    // The response may have bypassed the traced calls.
     let answers = match candidate.stage {
         Stage::AwaitResponse => direction::RECEIVE,
         Stage::Serve => direction::SEND,
@@ -359,7 +359,7 @@ fn stage_now(candidate: &mut Candidate, connection: &OpenConnection<'_>) {
             candidate.stage = Stage::SendResponse;
             candidate.moved = Moved::HeadBegun;
         }
-        // An answer went past the traced calls.
+        // A response bypassed the traced calls.
         Stage::AwaitResponse if connection.unseen[receives] > 0 => candidate.threshold = u64::MAX,
         Stage::Serve if connection.unseen[sends] > 0 => candidate.threshold = u64::MAX,
         _ => {}

@@ -1,4 +1,4 @@
-//! What is said of a call that hangs.
+//! Evidence of a call that hangs.
 
 use crate::{
     analysis::detector::Value,
@@ -6,27 +6,27 @@ use crate::{
     model::exchange::{ExchangeId, Outcome},
 };
 
-/// Where in its life the call stands.
+/// Phase of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// A name is being resolved.
     Dns,
-    /// The connection is being made.
+    /// The connection is being established.
     Connect,
-    /// The TLS handshake.
+    /// The TLS handshake is in progress.
     Tls,
-    /// The message that goes to the peer is not over.
+    /// The message to the peer is incomplete.
     Send,
-    /// The request was sent, nothing of the response came.
+    /// The request was sent, and no part of the response has arrived.
     Wait,
-    /// The message that comes from the peer is not over.
+    /// The message from the peer is incomplete.
     Receive,
-    /// The target has the request, and has not answered.
+    /// The target has the request and has not responded.
     Serve,
 }
 
 impl Phase {
-    /// The name in JSON.
+    /// Name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Dns => "dns",
@@ -40,23 +40,23 @@ impl Phase {
     }
 }
 
-/// Who does not move.
+/// Party that does not move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitingOn {
-    /// The program at the other end: its host has acknowledged all that was sent.
+    /// The peer's application: its host has acknowledged everything that was sent.
     PeerApplication,
-    /// The host at the other end takes nothing more.
+    /// The peer's host, which accepts no more bytes.
     PeerHost,
-    /// Nothing comes back: the network, or the host at the other end is gone. From here that cannot be told apart.
+    /// The network, or the peer's host is gone. This side cannot tell them apart.
     Network,
     /// The traced process.
     ThisProcess,
-    /// What is known does not tell.
+    /// The evidence does not suffice.
     Unknown,
 }
 
 impl WaitingOn {
-    /// The name in JSON.
+    /// Name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::PeerApplication => "peer_application",
@@ -67,7 +67,7 @@ impl WaitingOn {
         }
     }
 
-    /// For a person.
+    /// Description for the user.
     pub fn words(self) -> &'static str {
         match self {
             Self::PeerApplication => "the peer's application",
@@ -79,43 +79,43 @@ impl WaitingOn {
     }
 }
 
-/// What shows it.
+/// Evidence for the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// No name server answers.
+    /// No name server responds.
     QueryUnanswered,
-    /// The SYN is not answered.
+    /// The SYN is unanswered.
     SynUnanswered,
-    /// Bytes in flight are sent again and again.
+    /// Bytes in flight are retransmitted again and again.
     Unacknowledged,
     /// The peer's window is zero.
     ZeroWindow,
-    /// All was acknowledged, nothing came.
+    /// Everything was acknowledged, and nothing has arrived.
     Unanswered,
     /// The request waits for `100 Continue`.
     NoContinue,
     /// The client waits for `100 Continue`, which the target does not send.
     ContinueNotSent,
-    /// Part of the response came, then nothing.
+    /// A part of the response has arrived, then nothing.
     BodyStalled,
-    /// Part of a request came, then nothing.
+    /// A part of a request has arrived, then nothing.
     RequestStalled,
-    /// Bytes lie in the receive queue.
+    /// The receive queue holds bytes.
     Unread,
-    /// The peer has closed, and the target takes no notice.
+    /// The peer has closed, and the target does not react.
     CloseUnnoticed,
     /// The target stopped within its request.
     RequestUnwritten,
     /// The target stopped within its response.
     ResponseUnwritten,
-    /// The target has the request, and has not begun to answer.
+    /// The target has the request and has not started to respond.
     NotServed,
-    /// What is known does not tell.
+    /// The evidence does not suffice.
     Unknown,
 }
 
 impl Reason {
-    /// The name in JSON.
+    /// Name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::QueryUnanswered => "query_unanswered",
@@ -137,39 +137,39 @@ impl Reason {
     }
 }
 
-/// What a thread does.
+/// Activity of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
-    /// Stopped by a signal or a debugger.
+    /// The thread is stopped by a signal or a debugger.
     Stopped,
-    /// It computes.
+    /// The thread computes.
     OnCpu,
-    /// It waits for a lock, a condition, or another thread (`futex`).
+    /// The thread waits for a lock, a condition, or another thread (`futex`).
     Lock,
-    /// It sleeps.
+    /// The thread sleeps.
     Sleep,
-    /// It waits for a call that this process makes.
+    /// The thread waits for a call that this process makes.
     OutboundCall,
-    /// It waits on a socket.
+    /// The thread waits on a socket.
     Socket,
-    /// It waits on a pipe.
+    /// The thread waits on a pipe.
     Pipe,
-    /// It waits for a child process to end.
+    /// The thread waits for a child process to exit.
     Child,
-    /// It waits on a file or device.
+    /// The thread waits on a file or device.
     File,
-    /// It waits for whatever comes next.
+    /// The thread waits for the next event.
     EventLoop,
-    /// It is in the kernel and cannot be interrupted: a disk, a file system.
+    /// The thread is in uninterruptible sleep: a disk, a file system.
     Uninterruptible,
-    /// It is in no system call, and computes little.
+    /// The thread is in no system call and uses little CPU.
     Runs,
-    /// In another system call.
+    /// The thread is in another system call.
     Other,
 }
 
 impl Doing {
-    /// The name in JSON.
+    /// Name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Stopped => "stopped",
@@ -188,7 +188,7 @@ impl Doing {
         }
     }
 
-    /// For a person.
+    /// Description for the user.
     pub fn words(self) -> &'static str {
         match self {
             Self::Stopped => "is stopped (SIGSTOP, or a debugger)",
@@ -208,30 +208,30 @@ impl Doing {
     }
 }
 
-/// A thread, as it was seen last.
+/// Latest known state of a thread.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ThreadFact {
-    /// Its number.
+    /// Thread ID.
     pub tid: u32,
-    /// Its name.
+    /// Thread name.
     pub name: Box<str>,
-    /// Its state, as in `/proc/PID/stat`.
+    /// State letter of `/proc/PID/stat`.
     pub state: char,
-    /// The system call it is in.
+    /// Name of the system call that the thread is in.
     pub call: Option<Box<str>>,
-    /// Where in the kernel it waits.
+    /// Kernel function that the thread waits in.
     pub wait_channel: Option<Box<str>>,
-    /// What that means.
+    /// Interpretation of the state.
     pub doing: Doing,
-    /// Share of the time on a processor between two looks.
+    /// Share of CPU time between the last two looks, from 0 to 1.
     pub cpu: Option<f64>,
-    /// It is known not to have run for so many nanoseconds.
+    /// Nanoseconds for which the thread is known not to have run.
     pub still_ns: u64,
-    /// The socket that it waits on: inode.
+    /// Inode number of the socket that the thread waits on.
     pub socket: Option<u64>,
-    /// Where that goes to, where it is a connection that was seen.
+    /// Remote address of that socket, if its connection was seen.
     pub peer: Option<Box<str>>,
-    /// The child that it waits for, and its name where that was seen.
+    /// Child process that the thread waits for, and its name if known.
     pub child: Option<(u32, Box<str>)>,
 }
 
@@ -256,20 +256,20 @@ impl ThreadFact {
 /// A call of the target that another of its calls waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outbound {
-    /// Its exchange, where it is one.
+    /// ID of its exchange, if there is one.
     pub exchange: Option<ExchangeId>,
-    /// Whom it is made to.
+    /// Remote address of the call.
     pub remote: Box<str>,
-    /// How that is known: `same socket`, `same thread`, `time`.
+    /// Evidence of the link: `same socket`, `same thread`, `time`.
     pub by: &'static str,
 }
 
-/// What the kernel said of the connection.
+/// Kernel state of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sockets {
-    /// When.
+    /// Time of the query.
     pub time: Timestamp,
-    /// TCP state.
+    /// TCP state as in `include/net/tcp_states.h`.
     pub state: u8,
     /// Bytes that the target has not read.
     pub receive_queue: u32,
@@ -277,17 +277,17 @@ pub struct Sockets {
     pub send_queue: u32,
     /// Segments in flight.
     pub in_flight: u32,
-    /// Segments sent again, since the connection began.
+    /// Segments retransmitted since the connection opened.
     pub retransmits: u32,
-    /// How often the time to the next try was doubled.
+    /// Number of times that the retransmission timer doubled.
     pub backoff: u32,
-    /// Zero-window probes without an answer.
+    /// Zero-window probes without a response.
     pub window_probes: u32,
     /// One of [`peer_window`].
     pub peer_window: u8,
     /// Milliseconds since the target last sent.
     pub last_sent_ms: u32,
-    /// Milliseconds since it last received.
+    /// Milliseconds since the target last received.
     pub last_received_ms: u32,
 }
 
@@ -307,7 +307,7 @@ const STATES: [&str; 12] = [
 ];
 
 impl Sockets {
-    /// The TCP state's name.
+    /// Name of the TCP state in JSON.
     pub fn state_name(&self) -> &'static str {
         STATES.get(usize::from(self.state)).copied().unwrap_or(STATES[0])
     }
@@ -336,20 +336,20 @@ impl Sockets {
     }
 }
 
-/// How a call that hung ended.
+/// Result of a call that hung.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HangResult {
-    /// It hangs.
+    /// The call still hangs.
     Ongoing,
-    /// It was answered, or went on.
+    /// The call was answered, or continued.
     Answered,
-    /// It was answered by a status that says that the server failed.
+    /// The call was answered with a status that reports a server failure.
     Failed,
-    /// The target answered, but its client had closed before.
+    /// The target answered, but its client had already closed.
     ClientGone,
     /// Bytes move again.
     Resumed,
-    /// The connection is up.
+    /// The connection is established.
     Connected,
     /// The connection was reset.
     Reset,
@@ -357,16 +357,16 @@ pub enum HangResult {
     Closed,
     /// The connection was refused.
     Refused,
-    /// The kernel gave up making the connection; the outcome tells why.
+    /// The kernel gave up connecting; the outcome names the cause.
     NoConnection(Outcome),
     /// The target gave up.
     ClientTimeout,
-    /// It is over; how, was not seen.
+    /// The call ended in an unknown way.
     Over,
 }
 
 impl HangResult {
-    /// The name in JSON.
+    /// Name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ongoing => "ongoing",
@@ -384,12 +384,12 @@ impl HangResult {
         }
     }
 
-    /// Nobody had to give up.
+    /// Whether the call ended without a failure.
     pub fn is_good(self) -> bool {
         matches!(self, Self::Answered | Self::Resumed | Self::Connected)
     }
 
-    /// For a person.
+    /// Description for the user.
     pub fn words(self) -> &'static str {
         match self {
             Self::Ongoing => "hangs",
@@ -408,70 +408,71 @@ impl HangResult {
     }
 }
 
-/// What is called.
+/// Call to which the hang belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// Method, where a request was seen.
+    /// Method, if a request was seen.
     pub method: Option<Box<str>>,
-    /// Authority of the request, else the peer's address.
+    /// Authority of the request, or the peer's address.
     pub authority: Box<str>,
-    /// Where it goes, where the authority does not say so; none of an inbound call.
+    /// Remote address if it differs from the authority; `None` for an inbound call.
     pub address: Option<Box<str>>,
     /// Path with query; empty without a request.
     pub path: Box<str>,
-    /// The peer asks, the target answers.
+    /// Whether the target responds to the peer's request.
     pub inbound: bool,
 }
 
-/// A call that hangs, or hung.
+/// A call that hangs or has hung.
 #[derive(Clone, Debug)]
 pub struct HangEvidence {
-    /// What is called.
+    /// The call.
     pub call: Call,
-    /// Where it stands.
+    /// Phase of the call.
     pub phase: Phase,
-    /// Who does not move.
+    /// Party that does not move.
     pub waiting_on: WaitingOn,
-    /// What shows it.
+    /// Evidence for `waiting_on`.
     pub reason: Reason,
-    /// Nanoseconds since it began, or in all.
+    /// Nanoseconds since the start, or total duration.
     pub age: u64,
-    /// It is older than that: it began before tracing.
+    /// Whether the call started before tracing, so that its true age is higher.
     pub age_is_lower_bound: bool,
-    /// Nanoseconds since anything of it moved.
+    /// Nanoseconds since the last progress.
     pub stalled: u64,
-    /// Nanoseconds after which this call is said to hang.
+    /// Silence in nanoseconds after which the call counts as hanging.
     pub threshold: u64,
-    /// How it stands.
+    /// Current state, or how the call ended.
     pub result: HangResult,
-    /// What the kernel said of its connection.
+    /// Kernel state of the connection.
     pub socket: Option<Sockets>,
-    /// What the target's threads do that have to do with it.
+    /// States of the related threads of the target.
     pub threads: Vec<ThreadFact>,
-    /// What the one does that should move; it is the first of `threads`.
+    /// Activity of the thread that has to act, which is the first of `threads`.
     pub doing: Option<Doing>,
-    /// That it is this thread which should move, and `outbound` which it waits for, is not known for certain.
+    /// Whether the choice of that thread, or of `outbound`, is uncertain.
     pub doing_is_likely: bool,
-    /// The call of the target that it waits for.
+    /// Call of the target that this call waits for.
     pub outbound: Option<Outbound>,
-    /// The time-out that the target evidently uses, in nanoseconds, where it gave up.
+    /// Timeout in nanoseconds that the target evidently uses, if it gave up.
     pub timeout: Option<u64>,
-    /// How often calls like this one were given up after that same time.
+    /// Number of consecutive calls of this kind that were given up after this timeout.
     pub equal_timeouts: u32,
-    /// Calls that hang now, this one included.
+    /// Number of calls that hang now, including this one.
     pub hanging: u32,
-    /// Why it may be silent because both sides mean it to be: `stream`, `long_poll`.
+    /// Possible intention behind the silence: `stream` or `long_poll`.
     pub perhaps_on_purpose: Option<&'static str>,
-    /// What of it moved last: `request`, `interim_response`, `response_head_begun`, `response_head`, `response_content`.
+    /// Part that moved last: `request`, `interim_response`, `response_head_begun`, `response_head`, `response_content`.
     pub moved_last: Option<&'static str>,
-    /// Status of the answer, where it ended with one.
+    /// Status of the response, if the call ended with one.
     pub status: Option<u16>,
-    /// The client of the target has closed.
+    /// Whether the client of the target has closed.
     pub client_gone: bool,
-    /// Calls that the process forgot in the same way, this one included: it holds them, and nothing reads them.
+    /// Number of calls that the process has abandoned in the same way, including this one: it holds them, and nothing
+    /// reads them.
     pub forgotten: u32,
-    /// It goes over a Unix socket: there is no other host.
+    /// Whether the connection is a Unix socket, so that no other host is involved.
     pub unix: bool,
-    /// The process has given up calls like this one before: it has a time-out.
+    /// Whether the process has given up similar calls before, so that it has a timeout.
     pub has_timeout: bool,
 }

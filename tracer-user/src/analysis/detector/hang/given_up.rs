@@ -1,5 +1,5 @@
-//! Calls that the target gave up, until it is known whether the next followed at once: then the time to the close has a
-//! backoff in it, and is no time-out.
+//! Calls that the target gave up, held until it is known whether another call followed at once. In that case the time
+//! to the close includes a backoff and is no timeout.
 
 use super::history::Endpoint;
 use crate::{
@@ -8,9 +8,9 @@ use crate::{
     model::connection::Endpoint as Address,
 };
 
-/// The next call has come by then, also where events of two threads are out of order.
+/// Time in nanoseconds after which the next call would have been seen, even if events of two threads are out of order.
 const KNOWN_AFTER_NS: u64 = 2 * FOLLOWS_AT_ONCE_NS;
-/// Calls that wait, at most; of more it is not waited for what follows.
+/// Maximum number of held calls; further ones are reported without waiting.
 const MOST: usize = 256;
 
 /// A call that was given up.
@@ -19,17 +19,17 @@ pub(super) struct GaveUp {
     pub(super) endpoint: Endpoint,
     pub(super) remote: Address,
     pub(super) pid: u32,
-    /// Since it began, and since anything of it moved.
+    /// Nanoseconds since the start, and since the last progress.
     pub(super) whole: u64,
     pub(super) silent: u64,
     pub(super) end: Timestamp,
-    /// What is to be said of it.
+    /// Prepared report.
     pub(super) report: Report,
-    /// The next call followed at once.
+    /// Whether another call followed at once.
     pub(super) followed: bool,
 }
 
-/// Those that wait.
+/// Held calls.
 #[derive(Debug, Default)]
 pub(super) struct AllGivenUp(Vec<GaveUp>);
 
@@ -38,7 +38,7 @@ impl AllGivenUp {
         self.0.is_empty()
     }
 
-    /// Adds one; gives it back where there is no room.
+    /// Holds a call; returns it if there is no room.
     pub(super) fn add(&mut self, call: GaveUp) -> Option<GaveUp> {
         if self.0.len() >= MOST {
             return Some(call);
@@ -47,7 +47,7 @@ impl AllGivenUp {
         None
     }
 
-    /// The process makes another call to this address.
+    /// Records that the process started another call to this address.
     pub(super) fn another(&mut self, pid: u32, remote: &Address, started: Timestamp) {
         for call in &mut self.0 {
             call.followed |= call.pid == pid
@@ -57,7 +57,7 @@ impl AllGivenUp {
         }
     }
 
-    /// Those of which it is known now; with `all`, every one.
+    /// Takes the calls that are decided now; with `all`, every call.
     pub(super) fn take(&mut self, now: Timestamp, all: bool) -> Vec<GaveUp> {
         let known = |call: &mut GaveUp| all || call.followed || now.since(call.end) >= KNOWN_AFTER_NS;
         self.0.extract_if(.., known).collect()

@@ -1,4 +1,4 @@
-//! How long calls of an endpoint take, of those endpoints that are slow.
+//! Durations of the calls of slow endpoints.
 
 use std::hash::{Hash as _, Hasher as _};
 
@@ -10,26 +10,26 @@ use crate::{
     model::{connection::Role, exchange::Request},
 };
 
-/// Endpoints that are remembered at once; beyond it all are forgotten.
+/// Maximum number of endpoints; at the limit, all are removed.
 const ENDPOINTS: usize = 4096;
-/// From a millisecond to days; a value is known to a fifth.
+/// From a millisecond to days, with an error of up to a fifth.
 static DURATIONS: Scale = Scale { unit_ns: 1_000_000, steps: 4, buckets: 120, limit: 1 << 20 };
-/// Calls from which on their 99th percentile says something; with fewer, the median stands for all.
+/// Minimum number of calls for the 99th percentile; below it, the median is used.
 const MANY: u32 = 20;
-/// Calls from which on anything is said.
+/// Minimum number of calls for any statement.
 const SOME: u32 = 2;
 
-/// Which calls are alike.
+/// Hash of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Endpoint(u64);
 
 impl Endpoint {
-    /// Method, authority and path without query; numbers in the path are all alike.
+    /// Endpoint of an exchange: method, authority and path without query. Segments with digits count as equal.
     pub(super) fn of(role: Role, remote: &str, request: Option<&Request>) -> Self {
         let mut hasher = FxHasher::default();
         (role == Role::Client).hash(&mut hasher);
         if let Some(request) = request {
-            // Whom it is for; callers of a server are all alike.
+            // Only calls of a client are separated by authority; callers of a server are not.
             let authority = request.authority().unwrap_or(if role == Role::Client { remote } else { "" });
             authority.hash(&mut hasher);
             request.method.hash(&mut hasher);
@@ -51,7 +51,7 @@ impl Endpoint {
 }
 
 impl Endpoint {
-    /// Of a call as it is shown.
+    /// Endpoint of a call in displayed form.
     pub(super) fn of_call(role: Role, call: &Call) -> Self {
         let mut hasher = FxHasher::default();
         (role == Role::Client).hash(&mut hasher);
@@ -60,13 +60,12 @@ impl Endpoint {
     }
 }
 
-/// Durations by endpoint. An endpoint is remembered from its first slow call on: those that are always quick cost
-/// nothing.
+/// Durations by endpoint. An endpoint is recorded from its first slow call on, so fast endpoints cost nothing.
 #[derive(Debug, Default)]
 pub(super) struct History(FxHashMap<Endpoint, Histogram>);
 
 impl History {
-    /// A call ended well. `slow` is what makes an endpoint worth remembering.
+    /// Records a successful call. An endpoint is first recorded with a call of at least `slow` nanoseconds.
     pub(super) fn add(&mut self, endpoint: impl FnOnce() -> Endpoint, nanoseconds: u64, slow: u64) {
         if nanoseconds < slow {
             if !self.0.is_empty()
@@ -82,7 +81,7 @@ impl History {
         self.0.entry(endpoint()).or_insert_with(|| Histogram::new(&DURATIONS)).add(nanoseconds);
     }
 
-    /// What nearly all calls of the endpoint stay under, where enough is known.
+    /// Duration in nanoseconds that nearly all calls of the endpoint stay below, if known.
     pub(super) fn usual(&self, endpoint: impl FnOnce() -> Endpoint) -> Option<u64> {
         if self.0.is_empty() {
             return None;

@@ -1,4 +1,4 @@
-//! What the kernel said of connections: the latest answer, and since when nothing has moved.
+//! Kernel state of connections: the latest query result, and the times since which nothing has moved.
 
 use rustc_hash::FxHashMap;
 
@@ -10,30 +10,30 @@ use crate::{
     },
 };
 
-/// Connections that are remembered at once. More are not asked for.
+/// Maximum number of connections; further ones are not recorded.
 const REMEMBERED: usize = 40_000;
-/// The kernel's shortest time before it sends again (`TCP_RTO_MIN`), which doubles each time.
+/// Minimum retransmission timeout of the kernel (`TCP_RTO_MIN`) in nanoseconds; it doubles with each retransmission.
 const RESEND_NS: u64 = 200_000_000;
-/// A SYN is sent again after a second at the earliest.
+/// Minimum time in nanoseconds before a SYN is retransmitted.
 const SYN_RESEND_NS: u64 = 1_000_000_000;
 
-/// What is known of one connection.
+/// Kernel state of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kernel {
     pub(super) latest: ProbeEvent,
-    /// After what time the peer last acknowledged more, by what was seen.
+    /// Time of the last query before the peer acknowledged more.
     pub(super) acknowledged: Option<Timestamp>,
-    /// After what time the target last read more, likewise.
+    /// Time of the last query before the target read more.
     pub(super) read: Option<Timestamp>,
-    /// Since when nothing of what was sent gets through, as far as it was seen.
+    /// Time of the first query since which no sent byte gets through.
     pub(super) stuck: Option<Timestamp>,
-    /// Since when bytes are in the receive queue that the target does not read.
+    /// Time since which the receive queue holds bytes that the target does not read.
     pub(super) unread: Option<Timestamp>,
-    /// When the target last sent and received before tracing began, by the first answer.
+    /// Times of the last send and receive before tracing, from the first query.
     pub(super) first: Ages,
 }
 
-/// When bytes last moved, by the kernel's own account.
+/// Times of the last moved bytes according to the kernel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ages {
     pub(super) sent: Timestamp,
@@ -63,7 +63,7 @@ impl Kernel {
         Timestamp(event.header.time_ns)
     }
 
-    /// What is in the queue came last no later than what came last of all.
+    /// The bytes in the queue arrived no later than the last received byte.
     fn unread_of(event: &ProbeEvent) -> Option<Timestamp> {
         (event.receive_queue > 0).then(|| ago(event, event.last_received_ms))
     }
@@ -71,17 +71,17 @@ impl Kernel {
     fn take(&mut self, event: &ProbeEvent) {
         let event = &ProbeEvent { receive_queue: unread(event), ..*event };
         let more = event.bytes_acked != self.latest.bytes_acked;
-        // It was between the two answers: not before the one before.
+        // The acknowledgement arrived after the previous query.
         if more {
             self.acknowledged = Some(self.time());
         }
         let read = |event: &ProbeEvent| event.bytes_received.saturating_sub(event.receive_queue.into());
-        // A FIN that has come counts as received: one byte more was "read" then.
+        // A FIN counts as a received byte, so the computed number of read bytes may be one too high.
         if read(event) > read(&self.latest) + u64::from(event.state != self.latest.state) {
             self.read = Some(self.time());
         }
         self.unread = match self.unread {
-            // Nothing was read between the two answers.
+            // Nothing was read between the two queries.
             Some(since) if event.receive_queue > 0 && read(event) == read(&self.latest) => Some(since),
             _ => Self::unread_of(event),
         };
@@ -89,30 +89,31 @@ impl Kernel {
         self.stuck = self.stuck.filter(|_| !more && self.is_stuck()).or(self.is_stuck().then(|| self.time()));
     }
 
-    /// When it was said.
+    /// Time of the latest query.
     pub(super) fn time(&self) -> Timestamp {
         Self::time_of(&self.latest)
     }
 
-    /// The peer has no room for what is to be sent.
+    /// Whether the peer's window is zero and bytes wait to be sent.
     pub(super) fn zero_window(&self) -> bool {
         let event = &self.latest;
-        // A window probe counts as sent again; its answer says zero once more.
+        // A window probe counts as a retransmission; its response reports a zero window again.
         event.send_queue > 0 && (event.peer_window == peer_window::ZERO || event.window_probes > 0)
     }
 
-    /// What was sent is being sent again, as nobody acknowledges it.
+    /// Whether bytes are being retransmitted because the peer does not acknowledge them.
     pub(super) fn resends(&self) -> bool {
         let event = &self.latest;
         event.unacknowledged > 0 && event.backoff > 0 && event.state != tcp_state::SYN_SENT
     }
 
-    /// Nothing of what was sent gets through.
+    /// Whether no sent byte gets through.
     pub(super) fn is_stuck(&self) -> bool {
         self.zero_window() || self.resends()
     }
 
-    /// How long the oldest byte in flight has waited at least, by how often it was sent again.
+    /// Lower bound in nanoseconds of the time that the oldest byte in flight has waited, from the number of
+    /// retransmissions.
     pub(super) fn resending_for(&self) -> u64 {
         let event = &self.latest;
         if event.state == tcp_state::SYN_SENT {
@@ -121,33 +122,33 @@ impl Kernel {
         if self.resends() { RESEND_NS * ((1 << event.backoff.min(20)) - 1) } else { 0 }
     }
 
-    /// Before tracing, the target sent last, by more than a timer's tick; or was never answered.
+    /// Whether the target moved last before tracing, by more than the margin, or was never answered.
     pub(super) fn sent_last(&self) -> bool {
-        /// Control frames that follow an answer, and the coarseness of the kernel's clock.
+        /// Margin for control frames after a response, and for the resolution of the kernel's clock, in nanoseconds.
         const MARGIN_NS: u64 = 100_000_000;
         self.never_answered() || self.first.sent.since(self.first.received) > MARGIN_NS
     }
 
-    /// Bytes were sent, and none ever came.
+    /// Whether bytes were sent and none was ever received.
     pub(super) fn never_answered(&self) -> bool {
         let event = &self.latest;
-        // One byte is the SYN.
+        // The SYN counts as one byte.
         event.bytes_received == 0 && event.bytes_acked.saturating_add(event.send_queue.into()) > 1
     }
 
-    /// Bytes came, and none was ever sent.
+    /// Whether bytes were received and none was ever sent.
     pub(super) fn never_spoke(&self) -> bool {
         let event = &self.latest;
         event.bytes_received > 0 && event.bytes_acked.saturating_add(event.send_queue.into()) <= 1
     }
 
-    /// Before tracing, bytes came last.
+    /// Whether the peer moved last before tracing.
     pub(super) fn received_last(&self) -> bool {
         self.never_spoke() || self.first.received > self.first.sent
     }
 }
 
-/// All of them, by inode.
+/// Kernel states by inode number.
 #[derive(Debug, Default)]
 pub(super) struct Kernels(FxHashMap<u64, Kernel>);
 

@@ -39,10 +39,10 @@ const MADE_FOR_AN_EVENT: u64 = 16;
 /// Calls to judge, with their times.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    /// Silent calls, by the inode of their connection.
+    /// Silent calls, by the inode number of their connection.
     silent: BTreeSet<(u64, Subject)>,
     due: BinaryHeap<Reverse<(Timestamp, u64, Subject)>>,
-    /// Hanging calls that are not reported, as too many are; the oldest first, with the inode of their connection.
+    /// Hanging calls that are not reported because there are too many, oldest first, with inode numbers.
     unsaid: BTreeSet<(Timestamp, u64, Subject)>,
     /// Threads that wait for a name server.
     queries: Vec<Subject>,
@@ -178,7 +178,7 @@ impl Hang {
             gone.extend(self.schedule.on(inode).filter(|subject| silent.binary_search(subject).is_err()));
         }
         self.schedule.due.extend(soon);
-        // The order of a hash table has no meaning: the oldest calls come first.
+        // The oldest calls first, as the order of a hash table has no meaning.
         candidates.sort_by_key(|candidate| (candidate.progress, candidate.connection.id, candidate.subject));
         let queries = self.queries(now);
         let before = std::mem::replace(&mut self.schedule.queries, queries.iter().map(|query| query.subject).collect());
@@ -209,7 +209,7 @@ impl Hang {
         self.sweep(gone, now, findings);
     }
 
-    /// Threads that wait for a name server.
+    /// Candidates for threads that wait for a name server.
     fn queries(&self, now: Timestamp) -> Vec<Candidate> {
         let watch = self.after() / 2;
         let waits = self.threads.queries().filter(|(thread, since)| {

@@ -1,10 +1,10 @@
 //! Calls that hang: open for longer than such calls take, with nothing moving.
 //!
 //! ```text
-//! silent for half the threshold -> the kernel is asked, again and again
-//! silent for all of it, and the kernel has answered (or has had its time to) -> open
+//! silent for half the threshold -> queries of the kernel, repeatedly
+//! silent for the threshold, and the kernel has answered or its time to answer is up -> open
 //! another verdict, or twice the age -> update
-//! a byte moves, or it ends -> closed, with its total
+//! a byte moves, or the call ends -> closed, with its total
 //! ```
 //!
 //! The detector looks a few times within the threshold, and does nothing when bytes move. A look judges the calls with
@@ -54,7 +54,7 @@ use crate::{
 };
 
 thresholds! {
-    /// What the hang detector goes by.
+    /// Thresholds of the detector `hang`.
     pub struct HangThresholds {
         /// A call hangs when nothing of it moved for so long (also --hang-after)
         after: Duration = Duration::from_secs(5),
@@ -67,7 +67,7 @@ thresholds! {
     }
 }
 
-/// Incidents that are open at once, at most: the others of a great many calls that hang are counted.
+/// Maximum number of open incidents. Further hanging calls are only counted.
 const MAX_OPEN: usize = 1000;
 /// Outbound calls, which an inbound call may wait for.
 struct Made<'a> {
@@ -131,7 +131,7 @@ struct Was {
     forgotten: bool,
 }
 
-/// Finds calls that hang.
+/// Detects calls that hang.
 #[derive(Debug)]
 pub struct Hang {
     thresholds: HangThresholds,
@@ -324,7 +324,7 @@ impl Hang {
         }
     }
 
-    /// Closes calls that the look did not find silent: they moved, or are over.
+    /// Closes calls that the look did not find silent: they moved or ended.
     fn sweep(&mut self, mut gone: Vec<Subject>, now: Timestamp, findings: &mut Findings) {
         gone.sort_unstable();
         for subject in gone {
@@ -354,7 +354,7 @@ impl Hang {
         })
     }
 
-    /// Ends a call that is over or moved. Returns its incident.
+    /// Removes a call that ended or moved. Returns its incident.
     fn close(
         &mut self,
         subject: Subject,

@@ -1,25 +1,25 @@
-//! Calls that take long on purpose: streams, and requests that ask the server to wait.
+//! Calls that are silent on purpose: streams, and requests that ask the server to wait.
 
 use crate::model::exchange::{Request, Response};
 
 const SECOND: u64 = 1_000_000_000;
 
-/// How long a call may be silent because both sides mean it to be.
+/// Intention of a call to be silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Nothing says so.
+    /// No intention is known.
     None,
-    /// The request asks the server to wait for up to so many nanoseconds.
+    /// The request asks the server to wait for up to this number of nanoseconds.
     Wait(u64),
-    /// It looks as if it asks for that, without saying how long.
+    /// The request seems to ask the server to wait, without a time.
     Perhaps,
-    /// A stream without an end.
+    /// An endless stream.
     Stream,
-    /// The response has begun and tells no length: a stream that is silent on purpose would look like one that stalls.
+    /// The response has begun without a length, so an intentionally silent stream would look like a stalled one.
     Endless,
 }
 
-/// What request and response say.
+/// Intention according to request and response.
 pub(super) fn of(request: Option<&Request>, response: Option<&Response>) -> Purpose {
     if let Some(response) = response {
         let kind = response.headers.get("content-type").unwrap_or_default();
@@ -29,14 +29,14 @@ pub(super) fn of(request: Option<&Request>, response: Option<&Response>) -> Purp
     }
     let Some(request) = request else { return Purpose::None };
     let asked = asked(request);
-    // An answer whose length nothing says may be a stream that is silent until something happens.
+    // A response without a length may be a stream that is silent until something happens.
     if asked == Purpose::None && response.is_some_and(|response| is_endless(response, &request.method)) {
         return Purpose::Endless;
     }
     asked
 }
 
-/// What the request says.
+/// Intention according to the request.
 fn asked(request: &Request) -> Purpose {
     if request.headers.get_all("accept").any(is_stream) {
         return Purpose::Stream;
@@ -65,7 +65,7 @@ fn asked(request: &Request) -> Purpose {
     }
 }
 
-/// A successful response that carries content of which no length is told: chunked, or to the end of the connection.
+/// Whether a successful response carries content without a length: chunked, or up to the end of the connection.
 fn is_endless(response: &Response, method: &str) -> bool {
     (200..300).contains(&response.status)
         && !matches!(response.status, 204 | 205)
@@ -73,8 +73,8 @@ fn is_endless(response: &Response, method: &str) -> bool {
         && response.headers.get("content-length").is_none()
 }
 
-/// Places from which news are fetched as they come: only a request that fetches waits there, one that brings something
-/// does not.
+/// Whether the last path segment is a place that delivers news. Only a request that fetches waits there, not one that
+/// submits.
 fn is_news(request: &Request, last: &str) -> bool {
     let last = last.split(':').next_back().unwrap_or(last).to_ascii_lowercase();
     &*request.method == "GET"
@@ -83,7 +83,7 @@ fn is_news(request: &Request, last: &str) -> bool {
             && matches!(&*last, "next" | "receive" | "dequeue" | "fetchandlock" | "acquire" | "receivemessage")
 }
 
-/// `Long-Pulling-Timeout: 30000`, `X-Poll-Timeout: 20`: a header that says how long the server may wait.
+/// Waiting time in nanoseconds of a header such as `Long-Pulling-Timeout: 30000` or `X-Poll-Timeout: 20`.
 fn waiting_header(name: &[u8], value: &[u8]) -> Option<u64> {
     let name = std::str::from_utf8(name).ok()?.to_ascii_lowercase();
     let polls = name.contains("poll") || name.contains("pull");
@@ -91,11 +91,11 @@ fn waiting_header(name: &[u8], value: &[u8]) -> Option<u64> {
     waits.then(|| seconds(std::str::from_utf8(value).ok()?.trim()))?
 }
 
-/// Bytes of a body that are looked at.
+/// Maximum number of bytes examined of a body.
 const LOOKED_AT: usize = 4096;
 
-/// A member or form field that asks the server to wait: `"WaitTimeSeconds": 20`, `Action=ReceiveMessage&WaitTimeSeconds=20`.
-/// In bodies `timeout` means many things: it is a time to wait where the `place` is one for waiting.
+/// Waiting time in a JSON member or form field: `"WaitTimeSeconds": 20`, `Action=ReceiveMessage&WaitTimeSeconds=20`.
+/// The name `timeout` is ambiguous in bodies, so it counts only if the path is a `place` for waiting.
 fn in_body(body: &[u8], place: bool) -> Option<Purpose> {
     let body = &body[..body.len().min(LOOKED_AT)];
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
@@ -126,7 +126,7 @@ fn in_body(body: &[u8], place: bool) -> Option<Purpose> {
     None
 }
 
-/// Media types of events and records that come when they come.
+/// Whether the media type is one of a stream of events or records.
 fn is_stream(kind: &[u8]) -> bool {
     const STREAMS: [&str; 8] = [
         "text/event-stream",
@@ -142,13 +142,13 @@ fn is_stream(kind: &[u8]) -> bool {
     STREAMS.iter().any(|stream| kind.contains(stream))
 }
 
-/// `Prefer: wait=20` (RFC 7240 section 4.3).
+/// Parses `Prefer: wait=20` (RFC 7240 section 4.3) to nanoseconds.
 fn prefer_wait(value: &[u8]) -> Option<u64> {
     let value = std::str::from_utf8(value).ok()?;
     value.split([',', ';']).find_map(|part| seconds(part.trim().strip_prefix("wait=")?))
 }
 
-/// Names that are given to places where a client waits for news.
+/// Whether a path segment has a usual name of a place where clients wait for news.
 fn is_waiting_place(segment: &str) -> bool {
     let polls = words(segment)
         .any(|word| ["poll", "polling", "longpoll", "longpolling"].iter().any(|name| word.eq_ignore_ascii_case(name)));
@@ -174,7 +174,7 @@ fn is_waiting_place(segment: &str) -> bool {
         )
 }
 
-/// The words of a name: `long-poll`, `longPoll`, `XHRPolling`, `poll_events`, `poll2`.
+/// Splits a name into words: `long-poll`, `longPoll`, `XHRPolling`, `poll_events`, `poll2`.
 fn words(name: &str) -> impl Iterator<Item = &str> {
     name.split(|c: char| !c.is_ascii_alphabetic()).flat_map(|part| {
         let bytes = part.as_bytes();
@@ -191,7 +191,7 @@ fn words(name: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A parameter that asks the server to wait: `wait=30s`, `timeout=50`, `watch=true`.
+/// Intention of a query parameter: `wait=30s`, `timeout=50`, `watch=true`.
 fn parameter(name: &str, value: &str) -> Purpose {
     let name = name.to_ascii_lowercase();
     let flag = matches!(value, "true" | "1" | "yes" | "");
@@ -245,7 +245,7 @@ fn milliseconds(value: u64) -> u64 {
     value.saturating_mul(SECOND / 1000)
 }
 
-/// `30`, `30s`, `5m`, `30000ms`; a bare number of a thousand or more is milliseconds.
+/// Parses `30`, `30s`, `5m` or `30000ms` to nanoseconds; a bare number of 1000 or more counts as milliseconds.
 fn seconds(text: &str) -> Option<u64> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let number: u64 = number.parse().ok()?;
@@ -314,7 +314,7 @@ mod tests {
         ] {
             assert_eq!(of(plain, &[("Accept", "*/*")]), Purpose::None, "{plain}");
         }
-        // To bring an event is not to wait for one.
+        // Submitting an event is not waiting for one.
         let brings = Request { method: "POST".into(), ..request("/v1/events", &[]) };
         assert_eq!(super::of(Some(&brings), None), Purpose::None);
     }

@@ -1,4 +1,4 @@
-//! Every way to hang, and what only looks like it, on scripted events.
+//! All kinds of hangs, and traffic that resembles them, in scripted events.
 
 mod play;
 mod hands;
@@ -20,7 +20,7 @@ fn is(evidence: &HangEvidence, phase: Phase, waiting_on: WaitingOn, reason: Reas
     assert_eq!((evidence.phase, evidence.waiting_on, evidence.reason), (phase, waiting_on, reason), "{evidence:#?}");
 }
 
-/// What is found with 6 s of silence, and the kernel's answers throughout.
+/// Evidence after 7 s of silence, with the kernel responding throughout.
 fn one(play: &mut Play) -> HangEvidence {
     play.pass(7_000);
     let told = play.hangs();
@@ -65,7 +65,7 @@ fn an_upload_that_the_kernel_still_moves_does_not_hang() {
     let mut play = Play::client();
     play.send(b"POST /u HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nxx");
     for acknowledged in 1..20 {
-        // The call that sends has not returned.
+        // The sending call has not returned.
         play.kernel(|probe| (probe.send_queue, probe.bytes_acked) = (900_000, 900_000 + acknowledged * 10_000))
             .pass(1_000);
     }
@@ -157,7 +157,7 @@ fn a_server_does_not_answer() {
 
 #[test]
 fn a_server_waits_for_a_call_of_its_own() {
-    // By a thread that waits on the very socket, and by an event loop.
+    // Shown by a thread that waits on this socket, and by an event loop.
     for (call, on, by) in
         [("recvfrom", waits_on::SOCKET, "same socket"), ("epoll_wait", waits_on::EPOLL, "same thread")]
     {
@@ -207,11 +207,11 @@ fn what_is_not_http_hangs_where_a_thread_waits() {
     let evidence = one(&mut play);
     is(&evidence, Phase::Wait, WaitingOn::PeerApplication, Reason::Unanswered);
     assert_eq!((evidence.call.method, &*evidence.call.path), (None, ""));
-    // Without a thread, it may be a protocol that needs no answer.
+    // Without a waiting thread, it may be a protocol without responses.
     let mut play = Play::client();
     play.send(b"servers.web1.load 1.5 1700000000\n");
     none(&mut play);
-    // One that went back and forth does.
+    // A connection with alternating directions has responses.
     let mut play = Play::client();
     for _ in 0..3 {
         play.send(b"PING\r\n").pass(10).receive(b"+PONG\r\n").pass(10);
@@ -235,7 +235,7 @@ fn a_tls_handshake_hangs() {
 
 #[test]
 fn an_idle_connection_over_tls_does_not_hang() {
-    // The client's last words are a control frame, and a thread of its own waits for what comes.
+    // The client's last bytes are a control frame, and another thread waits for input.
     let mut play = Play::client();
     play.send(&[&[0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3][..], &[7; 194]].concat());
     play.pass(5).receive(&[0x16, 3, 3, 0, 100]).pass(5).send(&[0x17, 3, 3, 0, 30]);
@@ -273,7 +273,7 @@ fn a_stream_that_is_not_read_hangs_all_the_same() {
     play.thread(Who::HANDLER, b'S', "futex", waits_on::NOTHING, 0, 0);
     let evidence = one(&mut play);
     is(&evidence, Phase::Receive, WaitingOn::ThisProcess, Reason::Unread);
-    // It may be silent for ever, but not stuck.
+    // The call may be silent forever, but not stuck.
     assert_eq!(evidence.threshold, 5_000_000_000);
 }
 
@@ -293,7 +293,7 @@ fn an_idle_connection_does_not_hang() {
     none(Play::server().receive(GET).pass(5).send(OK));
     none(&mut Play::client());
     none(&mut Play::server());
-    // The peer's farewell on a connection of a pool.
+    // The peer closes a pooled connection.
     let mut play = Play::client();
     play.send(GET).pass(5).receive(OK).kernel(|probe| (probe.receive_queue, probe.state) = (24, tcp_state::CLOSE_WAIT));
     none(&mut play);
@@ -346,7 +346,7 @@ fn calls_that_were_given_up_tell_the_time_out() {
     let times: Vec<_> = closed.iter().map(|(_, evidence)| (evidence.result, evidence.equal_timeouts)).collect();
     assert_eq!(times, [1, 2, 4].map(|times| (HangResult::ClientTimeout, times)));
     assert!(closed.iter().all(|(_, evidence)| evidence.timeout.is_some_and(|timeout| timeout / 50_000_000 == 40)));
-    // A person who changes their mind.
+    // A user who cancels.
     let mut play = Play::client();
     play.send(GET).pass(200).close().pass(1_000);
     assert!(play.hangs().is_empty());
@@ -362,19 +362,19 @@ fn a_call_from_before_the_trace_has_an_age() {
     assert!(evidence.age_is_lower_bound && (60..62).contains(&(evidence.age / 1_000_000_000)), "{}", evidence.age);
     assert_eq!(evidence.threads[0].call.as_deref(), Some("recvfrom"));
     assert_eq!(play.level(), "certain");
-    // Without a thread, by the ages alone, it may be something else.
+    // Without a thread, the ages alone leave other explanations.
     let mut play = Play::late(60_000, 90_000);
     play.thread(Who::HANDLER, b'S', "epoll_wait", waits_on::EPOLL, 0, 0).pass(1_400);
     assert_eq!((play.hangs().len(), play.level()), (1, "possible"));
-    // The peer spoke last: an idle connection.
+    // The peer moved last: an idle connection.
     let mut play = Play::late(90_000, 60_000);
     none(play.thread(Who::HANDLER, b'S', "epoll_wait", waits_on::EPOLL, 0, 0));
-    // But where a thread waits on that very socket, the rest of an answer may be missing.
+    // If a thread waits on this socket, the rest of a response may be missing.
     let mut play = Play::late(90_000, 60_000);
     play.thread(Who::HANDLER, b'S', "recvfrom", waits_on::SOCKET, play::INODE, 0).pass(9_000);
     let told = play.hangs();
     is(&told[0].1, Phase::Receive, WaitingOn::PeerApplication, Reason::BodyStalled);
-    // Told again every 4 s.
+    // Updated every 4 s.
     assert!(told.iter().skip(1).all(|(state, _)| *state == State::Update));
     assert_eq!(play.level(), "possible");
 }

@@ -1,8 +1,8 @@
-//! What threads were seen to do, look after look.
+//! Latest known states of threads.
 //!
-//! The state of a thread is valid until a look shows that the thread has ended; age alone does not end it. Looks are seldom
-//! while the prober rests, and the verdict on a call must not change for that. A look that covers all threads of a process
-//! shows those that have ended; a process with more threads needs several looks.
+//! The state of a thread is valid until a look shows that the thread has exited; age alone does not end it. Looks are
+//! rare while the prober rests, and the verdict on a call must not change for that. A look that covers all threads of a
+//! process reveals those that have exited; a process with more threads needs several looks.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -12,41 +12,42 @@ use crate::event::{
     wire::{ThreadEvent, flag, waits_on},
 };
 
-/// Threads that are remembered at once.
+/// Maximum number of remembered threads.
 const REMEMBERED: usize = 8192;
-/// Half of the threads that a look sees: the others may be those that are wanted each time.
+/// Half of the threads that a look covers: the other half may be threads that are wanted each time.
 const IN_TURN: u32 = 32;
-/// Rounds in which a thread is not seen before it has ended, where looks do not see all. Two more looks are for threads that
-/// begin and end meanwhile.
+/// Number of rounds without a sighting after which a thread has exited, if looks do not cover all threads. Two more
+/// looks allow for threads that start and exit meanwhile.
 const ROUNDS: u32 = 2;
-/// A process without a look for this long is forgotten. This removes children that a thread waited for: where children are
-/// not followed, no event reports their end. The time is longer than the prober ever rests.
+/// Time in nanoseconds without a look after which a process is removed. This removes children that a thread waited for:
+/// if children are not followed, no event reports their exit. The time is longer than the prober ever rests.
 const UNSEEN_NS: u64 = 60_000_000_000;
-/// Looks closer to each other say nothing about the use of a processor: it is counted in timer ticks.
+/// Minimum time in nanoseconds between two looks for computing the CPU share, as CPU time may be counted in timer
+/// ticks.
 const SHARE_FROM_NS: u64 = 20_000_000;
-/// A thread that is on a processor for this share of the time computes.
+/// CPU share from which on a thread counts as computing.
 pub(super) const COMPUTES: f64 = 0.5;
-/// The same for one that is found running, in no system call.
+/// CPU share from which on a thread counts as computing if it is runnable and in no system call.
 const RUNNABLE: f64 = 0.1;
 
-/// One thread.
+/// Latest state of a thread.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Thread {
     pub(super) latest: ThreadEvent,
-    /// Share of the time on a processor since the look before.
+    /// CPU share since the previous look, from 0 to 1.
     pub(super) share: Option<f64>,
-    /// Since when it is known not to have run at all.
+    /// Time since which the thread is known not to have run.
     pub(super) still: Timestamp,
-    /// Since when it is known to wait for a name server.
+    /// Time since which the thread is known to wait for a name server.
     pub(super) query: Option<Timestamp>,
-    /// The process' look that saw it last.
+    /// Number of the process's look that saw the thread last.
     look: u32,
 }
 
-/// `domain`
+/// Port of the service `domain`.
 const PORT: u16 = 53;
-/// A resolver that asks again after some seconds runs for it so often between two looks; one whose queries are answered
-/// runs for each.
+/// Maximum number of runs between two looks of a resolver that repeats its query after some seconds. One whose queries
+/// are answered runs for each of them.
 const RUNS_TO_ASK_AGAIN: u64 = 4;
 
 fn is_query(event: &ThreadEvent) -> bool {
@@ -69,7 +70,7 @@ impl Thread {
             let used = event.cpu_ns.saturating_sub(self.latest.cpu_ns);
             self.share = Some((used as f64 / passed as f64).min(1.0));
         }
-        // Without the counter (0), nothing is known of what happened between two looks.
+        // Without the counter (0), activity between two looks is unknown.
         let same = event.runs == self.latest.runs && event.runs != 0 && event.call == self.latest.call;
         if !same {
             self.still = time_of(event);
@@ -87,7 +88,7 @@ impl Thread {
         text(&self.latest.call_name)
     }
 
-    /// What it does, by its state and system call alone.
+    /// Activity according to state and system call alone.
     pub(super) fn doing(&self) -> Doing {
         let call = self.call();
         match self.latest.state {
@@ -95,14 +96,14 @@ impl Thread {
             b'D' => return Doing::Uninterruptible,
             _ => {}
         }
-        // Where others want the processors too, it gets less of them than it could use.
+        // If other threads compete for the processors, the thread gets less CPU than it could use.
         let runnable = self.latest.state == b'R' && call.is_empty();
         if self.share.is_some_and(|share| share >= if runnable { RUNNABLE } else { COMPUTES }) {
             return Doing::OnCpu;
         }
         match &*call {
             "" => Doing::Runs,
-            // With a time-out it is a sleep, or a wait that ends by itself.
+            // With a timeout it is a sleep, or a wait that ends by itself.
             call if call.starts_with("futex") => {
                 if self.latest.timed != 0 {
                     Doing::Sleep
@@ -124,22 +125,22 @@ impl Thread {
         }
     }
 
-    /// It waits for another thread, with or without a time-out.
+    /// Whether the thread waits for another one, with or without a timeout.
     pub(super) fn waits_in_futex(&self) -> bool {
         matches!(self.doing(), Doing::Lock | Doing::Sleep) && self.call().starts_with("futex")
     }
 
-    /// The child that it waits for, 0 where that is not known.
+    /// Child process that the thread waits for; 0 if unknown.
     fn child(&self) -> Option<u32> {
         (self.doing() == Doing::Child).then_some(self.latest.argument as u32)
     }
 
-    /// Its name.
+    /// Thread name.
     pub(super) fn name(&self) -> String {
         text(&self.latest.name)
     }
 
-    /// For a person, and for JSON.
+    /// State for display and JSON.
     fn fact(&self, now: Timestamp) -> ThreadFact {
         let call = self.call();
         ThreadFact {
@@ -158,21 +159,21 @@ impl Thread {
     }
 }
 
-/// Those of a process.
+/// Threads of a process.
 #[derive(Debug, Default)]
 struct Process {
     threads: FxHashMap<u32, Thread>,
-    /// Looks that are over.
+    /// Number of complete looks.
     looks: u32,
-    /// When one of them was seen last.
+    /// Time at which any of its threads was last seen.
     latest: Timestamp,
 }
 
 impl Process {
-    /// A look at the process is over: forgets the threads that have ended, as it shows.
+    /// Completes a look at the process: removes the threads that have exited.
     fn looked(&mut self, last: &ThreadEvent) {
         self.looks = self.looks.wrapping_add(1);
-        // A look has one time.
+        // All events of a look have the same time.
         let time = time_of(last);
         let seen = self.threads.values().filter(|thread| thread.time() == time).count();
         if last.threads == 0 {
@@ -188,11 +189,11 @@ impl Process {
     }
 }
 
-/// All of them, by process and thread.
+/// Threads of all processes.
 #[derive(Debug, Default)]
 pub(super) struct Threads {
     processes: FxHashMap<u32, Process>,
-    /// Of all processes.
+    /// Number of threads of all processes.
     count: usize,
 }
 
@@ -218,7 +219,7 @@ impl Threads {
         }
     }
 
-    /// Forgets the half that was seen the longest time ago, and their processes where none is left.
+    /// Removes the half of the threads that was not seen for the longest time, and processes without threads.
     fn make_room(&mut self) {
         let mut times: Vec<Timestamp> = self.all().map(Thread::time).collect();
         let middle = times.len() / 2;
@@ -231,7 +232,7 @@ impl Threads {
         self.count = self.all().count();
     }
 
-    /// Forgets the processes at which nobody looks any more.
+    /// Removes processes that are no longer examined.
     pub(super) fn expire(&mut self, now: Timestamp) {
         self.processes.retain(|_, process| now.since(process.latest) < UNSEEN_NS);
         self.count = self.all().count();
@@ -255,16 +256,16 @@ impl Threads {
         self.processes.get(&pid).into_iter().flat_map(|process| process.threads.values())
     }
 
-    /// How many processors the threads of a process used between the last two looks, all together, as seen at or after a
-    /// moment; and how many threads used some. Runtimes that move work between threads (Go, Java) compute on none of them
-    /// for long.
+    /// Number of processors that the threads of a process used in total between their last two looks, if seen at or
+    /// after `since`, and the number of threads with any use. Runtimes that move work between threads (Go, Java) use
+    /// none of them for long.
     pub(super) fn computing(&self, pid: u32, since: Timestamp) -> (f64, usize) {
         let shares = self.of(pid, since).into_iter().filter_map(|thread| thread.share).filter(|share| *share > 0.0);
         shares.fold((0.0, 0), |(sum, count), share| (sum + share, count + 1))
     }
 
-    /// The thread's state, with the name of the child that it waits for if the same look saw that child. An older sighting may
-    /// be of another process that had the same number.
+    /// State of the thread, with the name of its awaited child if the same look saw that child. An older sighting may
+    /// belong to another process with the same PID.
     pub(super) fn fact(&self, thread: &Thread, now: Timestamp) -> ThreadFact {
         let mut fact = thread.fact(now);
         if let Some((pid, name)) = &mut fact.child
@@ -275,25 +276,25 @@ impl Threads {
         fact
     }
 
-    /// Sockets that threads wait on.
+    /// Inode numbers of sockets that threads wait on.
     pub(super) fn waited_on(&self) -> FxHashSet<u64> {
         let all = self.all().map(|thread| thread.latest.connection);
         all.filter(|inode| *inode != 0).collect()
     }
 
-    /// Whether any of a process was looked at since a moment.
+    /// Whether any thread of the process was seen at or after `since`.
     pub(super) fn seen(&self, pid: u32, since: Timestamp) -> bool {
         self.of_process(pid).any(|thread| thread.time() >= since)
     }
 
-    /// Those of a process that were seen at or after a moment, in the order of their numbers.
+    /// Threads of a process that were seen at or after `since`, by ascending ID.
     pub(super) fn of(&self, pid: u32, since: Timestamp) -> Vec<&Thread> {
         let mut threads: Vec<&Thread> = self.of_process(pid).filter(|thread| thread.time() >= since).collect();
         threads.sort_unstable_by_key(|thread| thread.latest.header.tid);
         threads
     }
 
-    /// The thread that waits on this connection alone, as last seen at or after a moment.
+    /// Thread that waits on this connection alone, if seen at or after `since`.
     pub(super) fn blocked_on(&self, pid: u32, inode: u64, since: Timestamp) -> Option<&Thread> {
         let waits = |thread: &&Thread| {
             thread.latest.connection == inode && thread.latest.waits_on == waits_on::SOCKET && thread.time() >= since
@@ -301,7 +302,7 @@ impl Threads {
         self.of_process(pid).filter(waits).min_by_key(|thread| thread.latest.header.tid)
     }
 
-    /// Threads that wait for the answer to a query, on a UDP socket whose peer is a name server, and since when.
+    /// Threads that wait on a UDP socket connected to a name server, with the start of the wait.
     pub(super) fn queries(&self) -> impl Iterator<Item = (&Thread, Timestamp)> {
         self.all().filter_map(|thread| Some((thread, thread.query?)))
     }

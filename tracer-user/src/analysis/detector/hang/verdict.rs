@@ -254,7 +254,7 @@ fn by_connection(call: &Candidate, kernel: Option<&Kernel>) -> Finding {
         Stage::Serve | Stage::TlsOwn => {
             Finding::told(W::ThisProcess, R::NotServed, "the request was read, and nothing was sent")
         }
-        // It is no longer stuck or unread.
+        // The connection is no longer stuck or unread.
         Stage::Stuck | Stage::Unread | Stage::Query | Stage::Connect => {
             Finding { settled: false, ..Finding::unknown() }
         }
@@ -419,7 +419,7 @@ pub(super) fn judge(call: &Candidate, court: Court<'_>) -> Verdict {
     };
     let stuck =
         matches!(finding.reason, Reason::Unread | Reason::ZeroWindow | Reason::Unacknowledged | Reason::CloseUnnoticed);
-    // A requested wait (`Wait`) is over by now.
+    // A requested wait (`Wait`) has ended by now.
     let perhaps_on_purpose = match call.purpose {
         _ if stuck => None,
         Purpose::Endless | Purpose::Stream => Some("stream"),

@@ -1,4 +1,4 @@
-//! What is said of a call that hangs, in words.
+//! Wording of the evidence of a call that hangs.
 
 use super::evidence::{Call, Doing, HangEvidence, HangResult, Phase, Reason, Sockets, ThreadFact};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     text::redact::Redactor,
 };
 
-/// `85ms`, `1.52s`, `2m05s`.
+/// Formats a duration: `85ms`, `1.52s`, `2m05s`.
 fn duration(nanoseconds: u64) -> String {
     let milliseconds = nanoseconds / 1_000_000;
     match milliseconds {
@@ -18,7 +18,7 @@ fn duration(nanoseconds: u64) -> String {
 }
 
 impl HangEvidence {
-    /// What is called, in words.
+    /// Name of the call, for titles.
     pub fn name(&self, redactor: Redactor) -> String {
         let Call { method, authority, path, inbound, .. } = &self.call;
         let authority = redactor.authority(authority);
@@ -37,7 +37,7 @@ impl HangEvidence {
         }
     }
 
-    /// What shows who does not move; what showed it, when it is over.
+    /// Evidence in words; in the past tense once the call has ended.
     pub fn why(&self) -> &'static str {
         let ongoing = self.result == HangResult::Ongoing;
         match (self.reason, ongoing) {
@@ -92,7 +92,7 @@ impl HangEvidence {
         self.moved_last == Some("response_head_begun")
     }
 
-    /// What is not known, where the call may be silent because both sides mean it to be.
+    /// Uncertainty of a call that may be silent on purpose, in words; empty otherwise.
     fn purpose_words(&self) -> String {
         let last = match self.moved_last {
             Some("response_content") => "; content of the response moved last",
@@ -113,7 +113,7 @@ impl HangEvidence {
         }
     }
 
-    /// What the thread does that should move, or that waits; nothing once it is over.
+    /// Activity of the thread that has to act or waits, in words; empty if unknown.
     pub fn threads_words(&self) -> String {
         let (Some(doing), Some(thread)) = (self.doing, self.threads.first()) else { return String::new() };
         let own = matches!(
@@ -138,7 +138,7 @@ impl HangEvidence {
 }
 
 impl ThreadFact {
-    /// What it does, with what it waits for.
+    /// Activity in words, with the object that the thread waits for.
     pub fn does(&self, doing: Doing) -> String {
         let call = self.call.as_deref().map_or_else(String::new, |call| format!(" in {call}"));
         match (doing, &self.child, &self.peer) {

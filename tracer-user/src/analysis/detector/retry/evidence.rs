@@ -38,7 +38,7 @@ impl Attempt {
     }
 }
 
-/// How the gaps between attempts develop.
+/// Trend of the gaps between attempts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pattern {
     /// No gaps.

@@ -235,12 +235,12 @@ impl Streams {
         streams.incidents.into_iter().filter(|incident| incident.kind() == kind).collect()
     }
 
-    /// What is open.
+    /// Open connections and calls.
     pub(crate) fn live(&self) -> &dyn Live {
         &self.connections
     }
 
-    /// How many calls were visited by looks so far.
+    /// Number of calls that looks have visited.
     pub(crate) fn visits(&self) -> u64 {
         self.connections.visits.get()
     }

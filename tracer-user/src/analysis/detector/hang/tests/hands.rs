@@ -1,4 +1,4 @@
-//! Which thread should move, and calls that nobody works on.
+//! Choice of the thread that has to act, and calls that no thread works on.
 
 use super::{Doing, GET, OK, Play, Who, is, one, play};
 use crate::{
@@ -17,7 +17,7 @@ fn where_several_threads_could_be_meant_nothing_is_certain() {
     play.thread(Who::OTHER, b'S', "futex", waits_on::NOTHING, 0, 0);
     assert!(one(&mut play).doing_is_likely);
     assert_eq!(play.level(), "possible");
-    // One that computes outweighs those that wait.
+    // A computing thread outweighs waiting ones.
     let mut play = Play::server();
     play.receive(GET).thread(Who::HANDLER, b'S', "futex", waits_on::NOTHING, 0, 0);
     play.thread(Who::OTHER, b'R', "", waits_on::NOTHING, 0, 100);
@@ -39,7 +39,7 @@ fn work_that_moves_between_threads_is_summed() {
 
 #[test]
 fn waits_say_what_they_wait_for() {
-    // With a time-out, it is a sleep.
+    // A wait with a timeout is a sleep.
     let mut play = Play::server();
     play.receive(GET).thread(Who::HANDLER, b'S', "futex", waits_on::NOTHING, 0, 0).timed();
     assert_eq!(one(&mut play).doing, Some(Doing::Sleep));
@@ -56,7 +56,7 @@ fn waits_say_what_they_wait_for() {
     play.thread(Who::HANDLER, b'S', "recvfrom", waits_on::SOCKET, play::OUTBOUND, 0);
     let title = one(&mut play).title(Redactor::new(false));
     assert!(title.contains("to 10.0.0.7:8080 in recvfrom"), "{title}");
-    // Nobody works on it.
+    // No thread works on the request.
     let mut play = Play::server();
     play.receive(GET).thread(Who::HANDLER, b'S', "epoll_wait", waits_on::EPOLL, 0, 0);
     let title = one(&mut play).title(Redactor::new(false));
@@ -67,7 +67,7 @@ fn waits_say_what_they_wait_for() {
 fn answers_that_nobody_reads_are_one_leak() {
     let mut play = Play::client();
     play.kernel(|probe| probe.receive_queue = 5000);
-    // Fewer than the leak detector counts.
+    // Fewer than the leak detector needs.
     for _ in 0..20 {
         play.send(GET).pass(500).reconnect();
     }
@@ -90,7 +90,7 @@ fn a_leak_that_is_collected_is_no_time_out() {
         play.send(GET).pass(500).reconnect();
     }
     play.thread(Who::OTHER, b'S', "clock_nanosleep", waits_on::NOTHING, 0, 0).pass(20_000);
-    // Those that follow, the one that leads, and its heirs.
+    // Followers, the leader, and its successors.
     for number in [7, 3, 0, 1, 19].into_iter().chain((2..19).filter(|number| ![3, 7].contains(number))) {
         play.on(play::INODE + number).close().pass(300);
     }
@@ -100,7 +100,7 @@ fn a_leak_that_is_collected_is_no_time_out() {
     assert_eq!(told.iter().filter(|(state, _)| *state == State::Open).count(), 1, "{:#?}", play.titles());
     let Some((State::Closed, last)) = told.last() else { panic!("{told:#?}") };
     assert_eq!((last.result, last.forgotten, last.timeout), (HangResult::Over, 20, None));
-    // Their lengths do not show a time-out of this process either.
+    // Their durations do not reveal a timeout of this process either.
     play.kernel(|probe| probe.receive_queue = 0).on(play::INODE + 40).reconnect().send(GET).pass(9_000);
     let told = play.hangs();
     let Some((State::Open | State::Update, last)) = told.last() else { panic!("{told:#?}") };
@@ -112,7 +112,7 @@ fn thousands_that_end_are_still_one() {
     let mut play = Play::client();
     play.kernel(|probe| probe.receive_queue = 5000).many(3_000).pass(12_000);
     assert_eq!(play.hangs().last().expect("it is told").1.forgotten, 3_000);
-    // The one that leads is always the next to end.
+    // The leader is always the next to end.
     for inode in 1000..4000 {
         play.on(inode).close();
     }
@@ -164,7 +164,7 @@ fn advice_does_not_tell_to_set_a_time_out_that_there_is() {
 
 #[test]
 fn a_thread_that_has_ended_waits_for_nothing() {
-    // It alone showed that somebody waits.
+    // This thread alone showed that the process waits.
     let mut play = Play::late(90_000, 60_000);
     play.thread(Who::OTHER, b'S', "epoll_wait", waits_on::EPOLL, 0, 0);
     play.thread(Who::HANDLER, b'S', "recvfrom", waits_on::SOCKET, play::INODE, 0).pass(9_000);
@@ -174,7 +174,7 @@ fn a_thread_that_has_ended_waits_for_nothing() {
     let (state, last) = told.last().expect("it was told");
     assert_eq!((*state, last.result), (State::Closed, HangResult::Over), "{last:#?}");
     assert_eq!(told.iter().filter(|(state, _)| *state == State::Open).count(), 1);
-    // One that served it.
+    // A thread that served the call.
     let mut play = Play::server();
     play.thread(Who::OTHER, b'S', "epoll_wait", waits_on::EPOLL, 0, 0);
     play.receive(GET).thread(Who::HANDLER, b'S', "read", waits_on::PIPE, 0, 0).pass(9_000);

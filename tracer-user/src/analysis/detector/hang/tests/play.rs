@@ -1,4 +1,4 @@
-//! A process and its calls, as events; and a kernel that answers when it is asked.
+//! A scripted process with its calls, as events, and a kernel that responds to queries.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -23,16 +23,16 @@ use crate::{
 
 const MS: u64 = 1_000_000;
 const PID: u32 = 10;
-/// The connection that most is about.
+/// Connection of most tests.
 pub(super) const INODE: u64 = 500;
-/// A call that the target makes itself.
+/// Connection of a call that the target makes itself.
 pub(super) const OUTBOUND: u64 = 700;
 
-/// Threads.
+/// Thread IDs.
 pub(super) struct Who;
 
 impl Who {
-    /// Moves the bytes.
+    /// Thread that moves the bytes.
     pub(super) const HANDLER: u32 = 11;
     pub(super) const OTHER: u32 = 12;
 }
@@ -45,12 +45,12 @@ pub(super) struct Play {
     positions: [u64; 2],
     probe: ProbeEvent,
     threads: Vec<(ThreadEvent, u64)>,
-    /// The kernel does not answer.
+    /// Whether the kernel does not respond.
     silent: bool,
-    /// Nobody looks at threads.
+    /// Whether threads are not examined.
     resting: bool,
     updates: Vec<Update>,
-    /// Questions.
+    /// Number of queries so far.
     pub(super) asked: usize,
 }
 
@@ -78,21 +78,21 @@ impl Play {
         play
     }
 
-    /// The target is the client, and connected.
+    /// The target is the client of an established connection.
     pub(super) fn client() -> Self {
         let mut play = Self::new(Role::Client);
         play.socket(INODE, origin::CONNECT, tcp_state::ESTABLISHED);
         play
     }
 
-    /// The target is the server, and has accepted.
+    /// The target is the server of an accepted connection.
     pub(super) fn server() -> Self {
         let mut play = Self::new(Role::Server);
         play.socket(INODE, origin::ACCEPT, tcp_state::ESTABLISHED);
         play
     }
 
-    /// The target connects, in a call that blocks.
+    /// The target connects with a blocking call.
     pub(super) fn connecting() -> Self {
         let mut play = Self::new(Role::Client);
         play.state(tcp_state::CLOSE, tcp_state::SYN_SENT);
@@ -105,7 +105,7 @@ impl Play {
         self
     }
 
-    /// The target is the client of a connection that was there before the trace, and moved so many milliseconds ago.
+    /// The target is the client of a connection from before the trace, which moved bytes this many milliseconds ago.
     pub(super) fn late(sent: u32, received: u32) -> Self {
         let mut play = Self::new(Role::Client);
         play.socket(INODE, origin::FOUND, tcp_state::ESTABLISHED);
@@ -204,14 +204,14 @@ impl Play {
         self
     }
 
-    /// The calls that follow are on this connection.
+    /// Moves the following calls to this connection.
     pub(super) fn on(&mut self, inode: u64) -> &mut Self {
         self.inode = inode;
         self.positions = [1000 + super::GET.len() as u64, 1000];
         self
     }
 
-    /// A new connection takes the place of the old one.
+    /// Opens a new connection in place of the old one.
     pub(super) fn reconnect(&mut self) -> &mut Self {
         self.inode += 1;
         self.positions = [1000; 2];
@@ -220,14 +220,14 @@ impl Play {
         self
     }
 
-    /// A call that the target makes.
+    /// The target makes a call of its own.
     pub(super) fn call_out(&mut self, bytes: &[u8]) -> &mut Self {
         self.socket(OUTBOUND, origin::CONNECT, tcp_state::ESTABLISHED);
         self.data(OUTBOUND, direction::SEND, bytes, [1000; 2]);
         self
     }
 
-    /// So many calls, each on a connection of its own.
+    /// Starts `count` calls on a connection each.
     pub(super) fn many(&mut self, count: u64) -> &mut Self {
         for inode in 1000..1000 + count {
             self.socket(inode, origin::CONNECT, tcp_state::ESTABLISHED);
@@ -236,25 +236,25 @@ impl Play {
         self
     }
 
-    /// What the kernel says from now on.
+    /// Changes the kernel state from now on.
     pub(super) fn kernel(&mut self, change: impl FnOnce(&mut ProbeEvent)) -> &mut Self {
         change(&mut self.probe);
         self
     }
 
-    /// It says so now, as it is asked about all connections.
+    /// The kernel reports its state now, as after a query about all connections.
     pub(super) fn says(&mut self) -> &mut Self {
         self.answer(self.inode);
         self
     }
 
-    /// The kernel says nothing.
+    /// The kernel stops responding.
     pub(super) fn silent(&mut self) -> &mut Self {
         self.silent = true;
         self
     }
 
-    /// What a thread does from now on; `share` in percent of a processor.
+    /// Sets the state of a thread from now on; `share` is in percent of a processor.
     pub(super) fn thread(&mut self, tid: u32, state: u8, call: &str, on: u8, socket: u64, share: u64) -> &mut Self {
         let mut event = ThreadEvent {
             header: EventHeader { tid, ..self.header(0) },
@@ -271,19 +271,19 @@ impl Play {
         self
     }
 
-    /// A thread ends.
+    /// A thread exits.
     pub(super) fn ends(&mut self, tid: u32) -> &mut Self {
         self.threads.retain(|(thread, _)| thread.header.tid != tid);
         self
     }
 
-    /// No look at threads is made from now on: the thread that asks rests.
+    /// Threads are no longer examined, as if the prober rested.
     pub(super) fn rests(&mut self) -> &mut Self {
         self.resting = true;
         self
     }
 
-    /// The last thread's wait has a time-out.
+    /// The wait of the last thread has a timeout.
     pub(super) fn timed(&mut self) -> &mut Self {
         self.threads.last_mut().expect("one").0.timed = 1;
         self
@@ -311,7 +311,7 @@ impl Play {
         self
     }
 
-    /// Time passes; what is asked is answered.
+    /// Lets time pass; queries are answered.
     pub(super) fn pass(&mut self, milliseconds: u64) -> &mut Self {
         let end = self.time + milliseconds * MS;
         while self.time < end {
@@ -340,7 +340,7 @@ impl Play {
             let probe = ProbeEvent {
                 header: self.header(0),
                 connection: inode,
-                // What the calls moved, and what was said beside that.
+                // Bytes that the calls moved, and those set explicitly.
                 bytes_acked: (self.probe.bytes_acked + sent).saturating_sub(self.probe.send_queue.into()),
                 bytes_received: self.probe.bytes_received + received + u64::from(self.probe.receive_queue),
                 ..self.probe
@@ -376,7 +376,7 @@ impl Play {
         })
     }
 
-    /// All that was said of hangs.
+    /// All reports of hangs.
     pub(super) fn hangs(&self) -> Vec<(State, HangEvidence)> {
         let evidence = |incident: &Incident| match &incident.report.evidence {
             Evidence::Hang(evidence) => Some((incident.state, (**evidence).clone())),
@@ -385,7 +385,7 @@ impl Play {
         self.incidents().filter_map(evidence).collect()
     }
 
-    /// What was said of connections.
+    /// All notes on connections.
     pub(super) fn notes(&self) -> Vec<&Note> {
         self.updates
             .iter()
@@ -396,17 +396,17 @@ impl Play {
             .collect()
     }
 
-    /// What was said of incidents.
+    /// Titles of all incidents.
     pub(super) fn titles(&self) -> Vec<String> {
         self.incidents().map(|incident| incident.report.evidence.title(Redactor::new(false))).collect()
     }
 
-    /// How sure the first is.
+    /// Confidence level of the first incident.
     pub(super) fn level(&self) -> &'static str {
         self.incidents().next().expect("there is one").report.confidence.level()
     }
 
-    /// Incidents of the exchanges that are over.
+    /// Incidents of each ended exchange.
     pub(super) fn all_memberships(&self) -> Vec<Vec<u64>> {
         let of = |exchange: &Exchange| exchange.incidents.iter().map(|id| id.0).collect();
         self.updates

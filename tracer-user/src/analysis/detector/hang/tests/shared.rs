@@ -20,7 +20,7 @@ fn told(text: &str) -> Vec<(u64, State, HangResult)> {
     told.map(|incident| (incident.report.exchanges[0].0, incident.state, evidence(incident).result)).collect()
 }
 
-/// Calls that are answered at once, on streams from this one on.
+/// Calls that are answered at once, on streams from `first` on.
 fn flow(first: u32, count: u32) -> String {
     (0..count).map(|call| format!("+200 t2 GET /fast on=c1 stream={} > 200\n", first + 2 * call)).collect()
 }
@@ -69,7 +69,7 @@ fn calls_on_a_connection_that_is_not_read_share_an_incident() {
     assert_eq!(open.len(), 1, "{open:#?}");
     let evidence = evidence(open[0]);
     assert_eq!((evidence.waiting_on, evidence.reason), (WaitingOn::ThisProcess, Reason::Unread));
-    // One connection is not read: that is not a leak of calls.
+    // One connection is not read, which is no leak of calls.
     assert!(incidents.iter().all(|incident| self::evidence(incident).forgotten == 1));
 }
 

@@ -1,4 +1,4 @@
-//! Silence that is meant, calls that move where no event tells, and what a call ends with.
+//! Intended silence, calls that move without events, and results of calls.
 
 use super::{GET, OK, Play, Who, is, none, one};
 use crate::{
@@ -25,7 +25,7 @@ fn a_response_without_a_length_may_be_silent_on_purpose() {
     server.thread(Who::HANDLER, b'S', "futex", waits_on::NOTHING, 0, 0);
     assert_eq!(one(&mut server).moved_last, Some("response_content"));
     assert_eq!(server.level(), "possible");
-    // Of one with a length, more has to come.
+    // A response with a length must continue.
     let mut play = Play::client();
     play.send(GET).receive(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhalf").pass(7_000);
     assert_eq!(play.level(), "certain");
@@ -41,7 +41,7 @@ fn requests_that_wait_for_work_do_not_hang() {
     ] {
         none(Play::client().send(request));
     }
-    // Where it does not say how long, that it hangs is never certain.
+    // Without a stated waiting time, the hang is never certain.
     let mut play = Play::client();
     play.send(b"GET /runtime/invocation/next HTTP/1.1\r\nHost: h\r\n\r\n").pass(100_000);
     let told = play.hangs();
@@ -73,7 +73,7 @@ fn a_server_that_never_says_100_is_the_one_that_does_not_move() {
     play.receive(EXPECTS).thread(Who::HANDLER, b'S', "recvfrom", waits_on::SOCKET, super::play::INODE, 0);
     is(&one(&mut play), Phase::Receive, WaitingOn::ThisProcess, Reason::ContinueNotSent);
     assert_eq!(play.level(), "certain");
-    // Once it has said it, it is the client's turn; and the other way round.
+    // After the 100 it is the client's turn, and vice versa.
     let mut play = Play::server();
     play.receive(EXPECTS).send(b"HTTP/1.1 100 Continue\r\n\r\n");
     is(&one(&mut play), Phase::Receive, WaitingOn::PeerApplication, Reason::RequestStalled);
@@ -85,7 +85,7 @@ fn a_server_that_never_says_100_is_the_one_that_does_not_move() {
 
 #[test]
 fn a_call_that_sends_and_has_not_returned_is_under_way() {
-    // All of the response is in one call: nothing of it was seen yet.
+    // One call sends the whole response, and no part of it was seen yet.
     let mut play = Play::server();
     play.receive(GET).thread(Who::HANDLER, b'S', "sendto", waits_on::SOCKET, super::play::INODE, 0);
     for moved in 1..20 {
@@ -97,7 +97,7 @@ fn a_call_that_sends_and_has_not_returned_is_under_way() {
     let told = play.hangs();
     is(&told[0].1, Phase::Send, WaitingOn::PeerHost, Reason::ZeroWindow);
     assert!(play.notes().is_empty(), "no byte is unseen");
-    // A call that takes all that is to come, as it comes.
+    // A call that receives all bytes as they arrive.
     let mut play = Play::client();
     play.send(GET).thread(Who::HANDLER, b'S', "recvfrom", waits_on::SOCKET, super::play::INODE, 0);
     for moved in 1..20 {

@@ -1,4 +1,4 @@
-//! Looks, one after the other.
+//! Sequences of looks.
 
 use zerocopy::FromZeros as _;
 
@@ -13,7 +13,7 @@ fn event(pid: u32, tid: u32, time: u64) -> ThreadEvent {
     ThreadEvent { header, state: b'S', call: -1, ..ThreadEvent::new_zeroed() }
 }
 
-/// A look at these threads, of so many.
+/// A look at these threads of a process with `of` threads.
 fn look(threads: &mut Threads, tids: &[u32], of: u32, time: u64) {
     for tid in tids {
         let mut event = ThreadEvent { threads: of, ..event(PID, *tid, time) };
@@ -30,10 +30,10 @@ fn a_look_at_all_shows_which_have_ended() {
     look(&mut threads, &[10, 11, 12], 3, 1);
     look(&mut threads, &[10, 12], 2, 2);
     assert!(threads.get(PID, 11).is_none() && threads.get(PID, 12).is_some());
-    // One ended between the list and the look: it is not known yet which are all.
+    // One thread exited between listing and look, so the complete set is unknown.
     look(&mut threads, &[10], 2, 3);
     assert!(threads.get(PID, 12).is_some());
-    // Single threads, beside the looks, end none.
+    // Events of single threads outside of looks remove no threads.
     threads.take(&ThreadEvent { threads: 1, ..event(PID, 10, 4) });
     assert!(threads.get(PID, 12).is_some());
     look(&mut threads, &[10], 1, 5);
@@ -44,7 +44,7 @@ fn a_look_at_all_shows_which_have_ended() {
 fn of_many_threads_some_looks_show_which_have_ended() {
     let mut threads = Threads::default();
     let mut all: Vec<u32> = (100..400).collect();
-    // Half of each look is for the same ones.
+    // Half of each look covers the same threads.
     let mut next = 0;
     let mut looks = |threads: &mut Threads, all: &[u32], count: u64, from: u64| {
         for number in 0..count {
@@ -101,7 +101,7 @@ fn a_number_that_is_used_again_is_not_the_child_before() {
     threads.take(&child);
     threads.take(&waits(1));
     assert_eq!(name(&threads).as_deref(), Some("old"));
-    // Of its new child nothing is known.
+    // The name of its new child is unknown.
     threads.take(&waits(2));
     assert_eq!(name(&threads).as_deref(), Some(""));
 }
