@@ -117,7 +117,7 @@ fn unit(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
     say("tests of each crate");
     let crates = || {
         let mut command = tests();
-        command.args(["--lib", "--bins"]);
+        command.args(["--lib", "--bin", "xtask"]);
         command
     };
     both("unit", &crates, arguments, times)?;
