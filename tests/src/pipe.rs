@@ -1,4 +1,4 @@
-//! Named pipes, and readers of them who take what they want.
+//! Named pipes, and their readers.
 
 use std::{
     fs::{File, OpenOptions},
@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 
-/// Makes a named pipe, of this user.
+/// Makes a named pipe that belongs to the current user.
 ///
 /// # Errors
 ///
@@ -18,8 +18,8 @@ pub fn make(path: &Path) -> io::Result<()> {
     Ok(mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?)
 }
 
-/// A reader that waits neither for a writer nor for bytes. No program that a test starts inherits the descriptor: while such a program
-/// holds it, the pipe keeps the bytes of the writer before, and they pass for those of the next one.
+/// Opens a reader that waits neither for a writer nor for bytes. No child of a test inherits the descriptor: while a child holds it, the
+/// pipe keeps the bytes of the previous writer, and they look like those of the next one.
 ///
 /// # Errors
 ///

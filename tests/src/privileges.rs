@@ -4,32 +4,32 @@ use std::{collections::BTreeMap, fs};
 
 use anyhow::Context as _;
 
-/// Of one thread.
+/// Privileges of a thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Privileges {
-    /// Real, effective, saved and file system user.
+    /// Real, effective, saved and file system user id.
     pub users: String,
     /// Effective capabilities.
     pub effective: u64,
-    /// Those that it can have.
+    /// Permitted capabilities.
     pub permitted: u64,
-    /// Those that an `exec` can give.
+    /// Bounding set: capabilities that an `exec` can give.
     pub bounding: u64,
-    /// Those that it hands on: inheritable and ambient.
+    /// Inheritable and ambient capabilities.
     pub inherited: u64,
-    /// An `exec` gives nothing.
+    /// Whether an `exec` gives no privileges (`no_new_privs`).
     pub no_new: bool,
 }
 
-/// By the names of the threads; of several with one name, the one that may do most.
+/// Privileges by thread name. Of several threads with one name, those of the most privileged one.
 ///
 /// # Errors
 ///
-/// Where `/proc` does not tell.
+/// `/proc` cannot be read.
 pub fn of_threads(pid: u32) -> anyhow::Result<BTreeMap<String, Privileges>> {
     let mut threads = BTreeMap::<String, Privileges>::new();
     for thread in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
-        // One may have ended meanwhile.
+        // The thread may have ended meanwhile.
         let Ok(status) = fs::read_to_string(thread.path().join("status")) else { continue };
         let name = value(&status, "Name")?.to_owned();
         let privileges = parse(&status)?;
@@ -41,11 +41,11 @@ pub fn of_threads(pid: u32) -> anyhow::Result<BTreeMap<String, Privileges>> {
     Ok(threads)
 }
 
-/// Of a process's first thread.
+/// Privileges of the first thread of a process.
 ///
 /// # Errors
 ///
-/// Where `/proc` does not tell.
+/// `/proc` cannot be read.
 pub fn of_process(pid: u32) -> anyhow::Result<Privileges> {
     parse(&fs::read_to_string(format!("/proc/{pid}/status"))?)
 }

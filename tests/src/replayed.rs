@@ -1,4 +1,4 @@
-//! Recordings through engine and JSON output, without the program around them.
+//! Replays recordings through the engine and the JSON output, without the program.
 
 use std::io::Read;
 
@@ -13,12 +13,12 @@ use pidtap::{
     recording::{EarlyEnd, EarlyEndReason, Reader},
 };
 
-/// The events of the recording of this name, which must be whole and of this version. Of those for screens, some break off
-/// while calls are open.
+/// The events of a committed recording, which must be whole and of this version. Some of the recordings for screens end while calls
+/// are open.
 ///
 /// # Errors
 ///
-/// It is not.
+/// The recording is not.
 pub fn events(name: &str, recording: impl Read) -> anyhow::Result<Vec<Vec<u8>>> {
     let mut reader = Reader::open(recording).context("it is no recording")?;
     let mut events = Vec::new();
@@ -32,7 +32,7 @@ pub fn events(name: &str, recording: impl Read) -> anyhow::Result<Vec<Vec<u8>>> 
     Ok(events)
 }
 
-/// What the trace was told to look for: in those of hanging calls, a call hangs soon.
+/// The thresholds of the trace: in recordings of hanging calls, the one for hangs is short.
 fn options(name: &str) -> EngineOptions {
     let mut options = EngineOptions::default();
     if name.starts_with("hang_") {
@@ -41,11 +41,11 @@ fn options(name: &str) -> EngineOptions {
     options
 }
 
-/// What `pidtap open -o json --show-secrets` prints of the recording of this name.
+/// The output of `pidtap open -o json --show-secrets` for a committed recording.
 ///
 /// # Panics
 ///
-/// Where an event does not decode.
+/// An event does not decode.
 pub fn replay(name: &str, events: &[Vec<u8>]) -> String {
     let mut engine = Engine::new(options(name));
     let options = JsonOptions { show_secrets: true, ..JsonOptions::default() };

@@ -1,4 +1,4 @@
-//! Bodies of every kind that is laid out in its own way, and those of which a part is missing.
+//! Bodies of every kind with a layout of its own, and bodies with missing parts.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -74,7 +74,7 @@ pub(super) fn recording() -> Vec<u8> {
     stage.ends(6 * S)
 }
 
-/// Those that come in one piece.
+/// Bodies in one piece.
 fn whole() -> [(Vec<u8>, Vec<u8>); 14] {
     let asked = |target: &str| get(target, HOST, &[]);
     let gzipped = STANDARD.decode(GZIPPED).expect("it is base64");

@@ -1,4 +1,4 @@
-//! A shop with three processes, its callers, and the upstreams that it asks: a minute, and calls that are open at its end.
+//! A shop of three processes, with callers and upstreams: a minute, and calls that are open at its end.
 
 use super::{
     chance::Chance,
@@ -11,10 +11,10 @@ const PIDS: [u32; 3] = [4120, 4121, 4122];
 const PORT: u16 = 8000;
 const SHOP: &str = "shop.example";
 const LENGTH: u64 = 60 * S;
-/// No call begins later but those that stay open.
+/// The time after which only calls that stay open begin.
 const QUIET: u64 = 56 * S;
 
-/// An upstream: what it is called, and where it is.
+/// An upstream: its name and its address.
 #[derive(Clone, Copy)]
 struct Upstream {
     host: &'static str,
@@ -25,14 +25,14 @@ const STOCK: Upstream = Upstream { host: "stock.internal:8080", address: ([10, 2
 const PAYMENTS: Upstream = Upstream { host: "payments.internal:9090", address: ([10, 20, 4, 7], 9090) };
 const MAILER: Upstream = Upstream { host: "api.mailer.example", address: ([203, 0, 113, 25], 80) };
 
-/// What a process asks, or is asked.
+/// A call of a process, or to it.
 struct Call {
     request: Vec<u8>,
     answer: Vec<u8>,
     takes: u64,
 }
 
-/// A process: connections that it keeps, by upstream, and those of its callers.
+/// A process with its connections to upstreams, and those of its callers.
 struct Process {
     pid: u32,
     pools: [Vec<Line>; 3],
@@ -58,7 +58,7 @@ pub(super) fn recording() -> Vec<u8> {
     stage.breaks_off(LENGTH)
 }
 
-/// A caller asks, and the process asks its upstreams before it answers.
+/// A caller's request; the process calls its upstreams before it responds.
 fn inbound(stage: &mut Stage, process: &mut Process, chance: &mut Chance, at: u64) {
     let number = chance.between(1, 40);
     let id = 1000 + number;
@@ -159,7 +159,7 @@ fn mail(chance: &mut Chance) -> Call {
     }
 }
 
-/// A call to one of the upstreams, on a connection that is free, or a new one; gives when it was over.
+/// A call to an upstream, on an idle connection or a new one. Returns the time of its end.
 fn outbound(stage: &mut Stage, process: &mut Process, tid: u32, upstream: usize, at: u64, call: &Call) -> u64 {
     let who = Who { pid: process.pid, tid };
     let pool = &mut process.pools[upstream];
@@ -178,7 +178,7 @@ fn outbound(stage: &mut Stage, process: &mut Process, tid: u32, upstream: usize,
     end
 }
 
-/// One call in each of the states in which it can be found open.
+/// An open call in each possible state.
 fn open_at_the_end(stage: &mut Stage) {
     let who = |thread: u32| Who { pid: PIDS[1], tid: PIDS[1] + 400 + thread };
 

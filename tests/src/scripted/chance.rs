@@ -1,16 +1,16 @@
-//! Chance that is the same each time.
+//! Reproducible random numbers.
 
-/// Numbers in no order that can be seen (xorshift).
+/// A random number generator (xorshift).
 #[derive(Debug)]
 pub(super) struct Chance(u64);
 
 impl Chance {
-    /// Another `seed`, other numbers; not 0.
+    /// Starts with a `seed` other than 0.
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// From 0 to below `end`.
+    /// A number from 0 to below `end`.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -18,17 +18,17 @@ impl Chance {
         self.0 % end
     }
 
-    /// From `from` to below `end`.
+    /// A number from `from` to below `end`.
     pub(super) fn between(&mut self, from: u64, end: u64) -> u64 {
         from + self.below(end - from)
     }
 
-    /// True so often in a hundred.
+    /// True with this probability, in percent.
     pub(super) fn percent(&mut self, often: u64) -> bool {
         self.below(100) < often
     }
 
-    /// As programs make them: version 4.
+    /// A UUID of version 4.
     pub(super) fn uuid(&mut self) -> String {
         let (high, low) = (self.below(u64::MAX), self.below(u64::MAX));
         format!(

@@ -1,33 +1,33 @@
 //! Messages.
 
-/// A request without content. Each of `lines` is a header line.
+/// A request without a body. Each of `lines` is a header line.
 pub fn get(target: &str, host: &str, lines: &[&str]) -> Vec<u8> {
     message(&format!("GET {target} HTTP/1.1"), &[&[&*format!("Host: {host}")], lines].concat(), &[])
 }
 
-/// A request with content.
+/// A request with a body.
 pub fn send(method: &str, target: &str, host: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     let lines = [format!("Host: {host}"), format!("Content-Type: {kind}"), length(body)];
     message(&format!("{method} {target} HTTP/1.1"), &lines.each_ref().map(String::as_str), body)
 }
 
-/// A request with JSON.
+/// A request with a JSON body.
 pub fn post(target: &str, host: &str, body: &str) -> Vec<u8> {
     send("POST", target, host, JSON, body.as_bytes())
 }
 
-/// An answer with content.
+/// A response with a body.
 pub fn answer(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     let lines = [format!("Content-Type: {kind}"), length(body)];
     message(&format!("HTTP/1.1 {status}"), &lines.each_ref().map(String::as_str), body)
 }
 
-/// An answer with JSON.
+/// A response with a JSON body.
 pub fn json(status: &str, body: &str) -> Vec<u8> {
     answer(status, JSON, body.as_bytes())
 }
 
-/// An answer without content.
+/// A response without a body.
 pub fn empty(status: &str) -> Vec<u8> {
     let lines: &[&str] = if status.starts_with("204") { &[] } else { &["Content-Length: 0"] };
     message(&format!("HTTP/1.1 {status}"), lines, &[])

@@ -1,4 +1,4 @@
-//! One connection: what its two ends do, with the positions that the kernel would give.
+//! A connection: the actions of its two ends, with the kernel's stream positions.
 
 use pidtap::{
     event::{
@@ -15,16 +15,16 @@ use super::stage::{MS, Who, encoded, header};
 
 /// `IPPROTO_TCP`.
 const TCP: u16 = 6;
-/// Bytes of one event at most, as the probes have it.
+/// The probes' upper bound for the bytes of an event.
 const RECORD: usize = 16 * 1024;
-/// Between the steps of a connect and of a close.
+/// Time between the steps of a connect or a close.
 const STEP: u64 = 20;
 /// Error numbers of `include/uapi/asm-generic/errno.h`.
 const ECONNRESET: i32 = 104;
 const ECONNREFUSED: i32 = 111;
 const EINPROGRESS: i32 = 115;
 
-/// A connection and the moment up to which its story is told.
+/// A connection, and its current time.
 #[derive(Clone, Debug)]
 pub struct Line {
     inode: u64,
@@ -34,11 +34,11 @@ pub struct Line {
     remote: ([u8; 4], u16),
     fd: i32,
     now: u64,
-    /// Sent and received.
+    /// Bytes sent and received.
     positions: [u64; 2],
-    /// When bytes last moved, by direction.
+    /// Time of the last bytes of each direction.
     moved: [u64; 2],
-    /// Where both streams began.
+    /// First positions of both streams.
     began: [u64; 2],
     events: Vec<(u64, Vec<u8>)>,
 }
@@ -70,12 +70,12 @@ impl Line {
         self.events
     }
 
-    /// Up to when the story is told.
+    /// The current time.
     pub fn now(&self) -> u64 {
         self.now
     }
 
-    /// Its socket's inode.
+    /// The inode of the socket.
     pub fn inode(&self) -> u64 {
         self.inode
     }
@@ -85,29 +85,29 @@ impl Line {
         self.who
     }
 
-    /// Another thread goes on.
+    /// Continues with another thread.
     pub fn by(&mut self, who: Who) -> &mut Self {
         self.who = who;
         self
     }
 
-    /// The story goes on at this moment.
+    /// Continues at this time.
     ///
     /// # Panics
     ///
-    /// Where that is in its past.
+    /// The time lies before the current one.
     pub fn at(&mut self, moment: u64) -> &mut Self {
         assert!(moment >= self.now, "a script goes forward: {} to {moment}", self.now);
         self.now = moment;
         self
     }
 
-    /// Time passes.
+    /// Advances the time.
     pub fn wait(&mut self, microseconds: u64) -> &mut Self {
         self.at(self.now + microseconds)
     }
 
-    /// The connection is made, which takes so long; or accepted, which does not.
+    /// Connects, which takes this time, or accepts, which takes none.
     pub fn opens(&mut self, microseconds: u64) -> &mut Self {
         if !self.client {
             return self.socket(origin::ACCEPT, self.fd);
@@ -117,56 +117,56 @@ impl Line {
         self.socket(origin::CONNECT, 0).wait(STEP)
     }
 
-    /// A connect in the background begins.
+    /// Begins a connect in the background.
     pub fn connects(&mut self) -> &mut Self {
         self.state(tcp_state::CLOSE, tcp_state::SYN_SENT, 0).wait(STEP);
         self.socket(origin::CONNECT, -EINPROGRESS)
     }
 
-    /// A connect is refused.
+    /// Connects, and is refused.
     pub fn is_refused(&mut self) -> &mut Self {
         self.state(tcp_state::CLOSE, tcp_state::SYN_SENT, 0).wait(STEP);
         self.state(tcp_state::SYN_SENT, tcp_state::CLOSE, ECONNREFUSED).wait(STEP);
         self.socket(origin::CONNECT, -ECONNREFUSED)
     }
 
-    /// It was there before tracing began.
+    /// The connection existed before the trace.
     pub fn is_found(&mut self) -> &mut Self {
         self.socket(origin::FOUND, 0)
     }
 
-    /// Bytes of a request, whoever sends it.
+    /// Moves bytes of a request, in the direction of the role.
     pub fn asks(&mut self, bytes: &[u8]) -> &mut Self {
         self.whole(self.request(), bytes)
     }
 
-    /// Bytes of an answer.
+    /// Moves bytes of a response.
     pub fn answers(&mut self, bytes: &[u8]) -> &mut Self {
         self.whole(self.response(), bytes)
     }
 
-    /// Content of a request that was never in memory of the process, or is left out as it is not worth copying.
+    /// Moves bytes of a request body that were never in the memory of the process, or that the probes omit.
     pub fn asks_unseen(&mut self, length: u32) -> &mut Self {
         self.data(self.request(), length as i32, 0, &[], flag::LENGTH_ONLY | flag::LAST)
     }
 
-    /// Likewise of an answer.
+    /// The same for a response.
     pub fn answers_unseen(&mut self, length: u32) -> &mut Self {
         self.data(self.response(), length as i32, 0, &[], flag::LENGTH_ONLY | flag::LAST)
     }
 
-    /// An answer of which only the first bytes were captured.
+    /// Moves a response of which only the first bytes are captured.
     pub fn answers_cut(&mut self, bytes: &[u8], length: u32) -> &mut Self {
         self.data(self.response(), length as i32, 0, bytes, flag::TRUNCATED | flag::LAST)
     }
 
-    /// An answer whose event was lost.
+    /// Moves a response whose event is lost.
     pub fn answers_lost(&mut self, length: u32) -> &mut Self {
         self.positions[usize::from(self.response())] += u64::from(length);
         self
     }
 
-    /// The process closes.
+    /// The process closes the connection.
     pub fn closes(&mut self) -> &mut Self {
         self.state(tcp_state::ESTABLISHED, tcp_state::FIN_WAIT1, 0).wait(STEP);
         let event = DescriptorEvent {
@@ -180,7 +180,7 @@ impl Line {
         self.put(&Event::Descriptor(event))
     }
 
-    /// The other end closes, and the process notices.
+    /// The peer closes the connection, and the process reads the end.
     pub fn is_closed(&mut self) -> &mut Self {
         self.state(tcp_state::ESTABLISHED, tcp_state::CLOSE_WAIT, 0).wait(STEP);
         self.data(direction::RECEIVE, 0, 0, &[], flag::LAST).wait(STEP);
@@ -197,13 +197,13 @@ impl Line {
         }))
     }
 
-    /// The other end resets it.
+    /// The peer resets the connection.
     pub fn is_reset(&mut self) -> &mut Self {
         self.state(tcp_state::ESTABLISHED, tcp_state::CLOSE, ECONNRESET).wait(STEP);
         self.data(direction::RECEIVE, -ECONNRESET, 0, &[], flag::LAST)
     }
 
-    /// What the kernel says of it at this moment, where all that was sent has arrived and all that came was read.
+    /// The kernel's current state of the connection, with everything acknowledged and read.
     pub fn probe(&self) -> ProbeEvent {
         let ago = |moved: u64| ((self.now - moved) / MS) as u32;
         let moved = |way: u8| self.positions[usize::from(way)] - self.began[usize::from(way)];
@@ -236,7 +236,7 @@ impl Line {
         1 - self.request()
     }
 
-    /// One call with everything captured.
+    /// A call that is captured completely.
     fn whole(&mut self, way: u8, bytes: &[u8]) -> &mut Self {
         let position = self.positions[usize::from(way)];
         let mut offset = 0;

@@ -1,5 +1,5 @@
-//! All that goes wrong at once: a retry chain that waits for its next attempt, a call that hangs, chains that ended well
-//! and badly, an upstream that fails.
+//! Several faults at once: a retry chain that waits for its next attempt, a call that hangs, chains that recovered and gave up, an
+//! upstream that fails.
 
 use super::{
     chance::Chance,
@@ -25,18 +25,18 @@ fn who(thread: u32) -> Who {
 pub(super) fn recording() -> Vec<u8> {
     let mut stage = Stage::new(250 * MS, &[(PID, b"payments")]);
     healthy(&mut stage);
-    // Two failures, then it is well.
+    // Two failures, then success.
     chain(&mut stage, 21, 12 * S, "7001", &[200, 400, 0], Some("201 Created"));
     // Five failures; the caller gets 502.
     chain(&mut stage, 22, 16 * S, "7002", &[200, 400, 800, 1600, 0], Some("502 Bad Gateway"));
-    // Four failures; the next attempt is due after the end.
+    // Four failures. The next attempt is due after the end.
     chain(&mut stage, 23, END - 2300 * MS, "7003", &[200, 400, 800, 1600], None);
     hang(&mut stage, END - 9 * S);
     burst(&mut stage, END - 8 * S);
     stage.breaks_off(END)
 }
 
-/// What works: a payment now and then, which asks the ledger and the gateway.
+/// A successful payment now and then, which calls the ledger and the gateway.
 fn healthy(stage: &mut Stage) {
     let mut chance = Chance::new(11);
     let mut caller = stage.server(who(1), 8443, ([10, 20, 1, 4], 50_001));
@@ -62,8 +62,8 @@ fn healthy(stage: &mut Stage) {
     }
 }
 
-/// A payment whose charge fails and is made again after each of the gaps; the last attempt succeeds where the caller gets
-/// 201. Without an answer, the caller waits.
+/// A payment whose charge fails and is retried after each of the gaps. The last attempt succeeds if the caller gets 201. Without a
+/// response, the caller waits.
 fn chain(stage: &mut Stage, thread: u32, at: u64, order: &str, gaps: &[u64], end: Option<&str>) {
     let mut caller = stage.server(who(thread), 8443, ([10, 20, 1, 4], 50_000 + thread as u16));
     let mut gateway = stage.client(who(thread), GATEWAY_AT);
@@ -92,7 +92,8 @@ fn chain(stage: &mut Stage, thread: u32, at: u64, order: &str, gaps: &[u64], end
     stage.plays(gateway);
 }
 
-/// A caller asks for a settlement; the ledger has the request and does not answer. The kernel is asked as live traces do.
+/// A caller requests a settlement; the ledger reads the request and does not respond. The script has the answers to a live trace's
+/// queries of the kernel.
 fn hang(stage: &mut Stage, at: u64) {
     let thread = who(31);
     let mut caller = stage.server(thread, 8443, ([10, 20, 1, 9], 50_031));
@@ -113,7 +114,7 @@ fn hang(stage: &mut Stage, at: u64) {
     stage.plays(ledger);
 }
 
-/// Calls that all succeeded begin to fail, each another one.
+/// Calls succeed at first; then every other one fails.
 fn burst(stage: &mut Stage, from: u64) {
     let mut line = stage.client(who(41), RATES_AT);
     line.at(S).opens(20 * MS);

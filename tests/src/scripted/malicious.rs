@@ -1,5 +1,5 @@
-//! Bytes from the wire that try to be something else: escape sequences, text that runs backwards, text without width, names
-//! and lines far too long. No screen may be harmed.
+//! Hostile bytes from the wire: escape sequences, right-to-left text, text without width, names and lines of extreme length. They must
+//! harm no screen.
 
 use super::{
     http::{answer, get, message, send},
@@ -10,20 +10,20 @@ const HOST: &str = "evil.example";
 const WHO: Who = Who { pid: 6666, tid: 6666 };
 const ADDRESS: ([u8; 4], u16) = ([192, 0, 2, 66], 80);
 
-/// Sets the title, the clipboard, colours, modes; clears, moves, asks for answers; and the same in 8-bit controls.
+/// Sets title, clipboard, colours and modes; clears the screen, moves the cursor, requests reports; and the same in 8-bit controls.
 const ESCAPES: &str = "\x1b]0;owned\x07\x1b]52;c;b3duZWQ=\x07\x1b[2J\x1b[H\x1b[31;5;7m\x1b[?1049l\x1b[?25l\x1b[?1000h\x1b[6n\x1bc\x1bP+q544e\x1b\\\
     \x1b]8;;http://evil.example/\x1b\\link\x1b]8;;\x1b\\\u{9b}2J\u{9d}0;owned\u{9c}\x0e\x08\x08\x07\x7f";
-/// Turns text around, hides it, joins it.
+/// Reverses, hides and joins text.
 const INVISIBLE: &str =
     "\u{202e}txt.exe\u{202c}\u{2066}a\u{2069}\u{200b}\u{200d}\u{feff}\u{2060}\u{ad}\u{061c}\u{200e}\u{e0041}\u{fe0f}";
-/// Characters that pile up on the one before.
+/// Combining characters.
 const COMBINING: &str = "Z\u{351}\u{36b}\u{343}\u{36a}\u{302}\u{36b}a\u{334}\u{335}\u{322}\u{328}l\u{489}g\u{321}\u{315}o\u{300}\u{301}\u{302}\u{303}\u{304}";
 
 pub(super) fn recording() -> Vec<u8> {
     let mut stage =
         Stage::new(100 * MS, &[(WHO.pid, b"\x1b[31m\x1b]0;x\x07\xff"), (6667, "\u{202e}\u{200b}live".as_bytes())]);
     let mut at = 100 * MS;
-    // Each on its own: after bytes that are no HTTP, nothing more is understood on their connection.
+    // Each on a connection of its own: after bytes other than HTTP, the engine parses no more of a connection.
     let refused = not_http().into_iter().map(|request| (request, answer("400 Bad Request", "text/plain", b"no\n")));
     for (request, answer) in exchanges().into_iter().chain(refused) {
         at += 70 * MS;
@@ -108,7 +108,7 @@ fn not_http() -> [Vec<u8>; 5] {
     ]
 }
 
-/// A retry chain and a call that hangs, whose every name is such a text.
+/// A retry chain and a call that hangs, with such texts as names everywhere.
 pub(super) fn incidents() -> Vec<u8> {
     const END: u64 = 9 * S;
     let mut stage = Stage::new(250 * MS, &[(WHO.pid, b"\x1b[31m\x1b]0;x\x07\xff")]);
@@ -139,7 +139,7 @@ pub(super) fn incidents() -> Vec<u8> {
     stage.ends(END)
 }
 
-/// A head that does not end for ten megabytes: too large to be kept as a file.
+/// A head of ten megabytes without an end. It is too large for a committed file.
 pub fn large_header() -> Vec<u8> {
     const PIECE: usize = 60_000;
     let mut stage = Stage::new(100 * MS, &[(WHO.pid, b"large")]);

@@ -1,7 +1,6 @@
-//! Recordings made by script: what screens must be able to show, to the byte the same whenever they are made, and made
-//! without root.
+//! Scripted recordings for the screens. They need no root, and every run makes the same bytes.
 //!
-//! `cargo xtask record --scripted` writes them into `tests/recordings`; a replay test compares.
+//! `cargo xtask record --scripted` writes them into `tests/recordings`. A replay test compares them.
 
 mod bodies;
 mod busy;
@@ -16,7 +15,7 @@ pub mod stage;
 
 pub use malicious::large_header;
 
-/// Name and content of each.
+/// Name and contents of each recording.
 pub fn recordings() -> [(&'static str, Vec<u8>); 7] {
     [
         ("screen_empty", empty::recording()),

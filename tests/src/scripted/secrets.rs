@@ -1,4 +1,4 @@
-//! Secrets in all places where programs put them, one of them in several.
+//! Secrets in every place where programs put them. One secret is in several places.
 
 use super::{
     http::{JSON, get, json, message, post, send},
@@ -7,7 +7,7 @@ use super::{
 
 const HOST: &str = "api.bank.example";
 const FORM: &str = "application/x-www-form-urlencoded";
-/// The same in calls that must be seen to belong together.
+/// The same secret in calls that belong together.
 const TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P";
 
 pub(super) fn recording() -> Vec<u8> {

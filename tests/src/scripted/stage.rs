@@ -1,4 +1,4 @@
-//! A stage for connections: what happens on each is told one after the other, and played by the clock.
+//! A stage for connections: a script describes one connection after the other, and the stage sorts their events by time.
 
 use pidtap::{
     event::{
@@ -12,16 +12,16 @@ use pidtap::{
 
 use super::line::Line;
 
-/// Microseconds of a millisecond: times of scripts are microseconds since tracing began.
+/// Microseconds of a millisecond. Scripts count microseconds since the trace began.
 pub const MS: u64 = 1_000;
 /// Microseconds of a second.
 pub const S: u64 = 1_000_000;
-/// When tracing begins, by the clock of the events, in nanoseconds.
+/// Start of the trace by the clock of the events, in nanoseconds.
 const START: u64 = 1_000_000_000_000;
-/// Makes that 2026-11-21T12:00:00Z.
+/// Offset that makes the start 2026-11-21T12:00:00Z.
 const REALTIME_OFFSET: i64 = 1_795_262_400_000_000_000 - START as i64;
 
-/// A process and a thread of it.
+/// A process and one of its threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Who {
     /// The process.
@@ -30,18 +30,18 @@ pub struct Who {
     pub tid: u32,
 }
 
-/// Where events are gathered.
+/// The events of all connections.
 #[derive(Debug)]
 pub struct Stage {
     events: Vec<(u64, Vec<u8>)>,
     tick: u64,
     lines: u64,
-    /// When events were lost, and how many in all from then on.
+    /// Times of losses, with the total number of lost events from then on.
     lost: Vec<(u64, u64)>,
 }
 
 impl Stage {
-    /// Tracing of these processes begins; time passes in steps of `tick`.
+    /// Begins a trace of these processes, with a tick event every `tick`.
     pub fn new(tick: u64, processes: &[(u32, &[u8])]) -> Self {
         let mut stage = Self { events: Vec::new(), tick, lines: 0, lost: Vec::new() };
         for (pid, name) in processes {
@@ -69,34 +69,34 @@ impl Stage {
         stage
     }
 
-    /// A connection of the process to `to`, not yet begun.
+    /// A connection of the process to `to`, before its connect.
     pub fn client(&mut self, who: Who, to: ([u8; 4], u16)) -> Line {
         self.lines += 1;
         Line::new(self.lines, who, true, to)
     }
 
-    /// A connection from `from` to a port of the process, not yet begun.
+    /// A connection from `from` to a port of the process, before its accept.
     pub fn server(&mut self, who: Who, port: u16, from: ([u8; 4], u16)) -> Line {
         self.lines += 1;
         Line::new(self.lines, who, false, from).local_port(port)
     }
 
-    /// Takes what happened on a connection.
+    /// Adds the events of a connection.
     pub fn plays(&mut self, line: Line) {
         self.events.extend(line.into_events());
     }
 
-    /// What a thread does at a moment: the system call in which it waits on a connection.
+    /// Adds the state of a thread: the system call in which it waits on a connection.
     pub fn thread(&mut self, at: u64, who: Who, event: ThreadEvent) {
         self.put(at, &Event::Thread(ThreadEvent { header: header(at, flag::LOOKED, who), ..event }));
     }
 
-    /// What the kernel says of a connection at a moment.
+    /// Adds the kernel's state of a connection.
     pub fn probe(&mut self, at: u64, event: ProbeEvent) {
         self.put(at, &Event::Probe(ProbeEvent { header: header(at, 0, NOBODY), ..event }));
     }
 
-    /// From this moment on, so many events are said to be lost.
+    /// Adds lost events from this time on.
     pub fn loses(&mut self, at: u64, events: u64) {
         self.lost.push((at, events));
     }
@@ -105,13 +105,13 @@ impl Stage {
         self.events.push((at, encoded(event)));
     }
 
-    /// The recording, whose writer was ended from outside at this moment.
+    /// The recording, whose writer was killed at this time.
     pub fn breaks_off(mut self, at: u64) -> Vec<u8> {
         self.passes(at);
         self.written()
     }
 
-    /// The recording of a trace that was ended at this moment.
+    /// The recording of a trace that ended at this time.
     pub fn ends(mut self, at: u64) -> Vec<u8> {
         self.passes(at);
         let event = self.counters(at);
@@ -136,7 +136,7 @@ impl Stage {
     }
 
     fn written(mut self) -> Vec<u8> {
-        // Stable: what happens in the same moment stays in the order in which it was told.
+        // A stable sort: events of the same time keep the order of the script.
         self.events.sort_by_key(|(at, _)| *at);
         let about = Header { created_by: "pidtap".to_owned(), version: "0.1.0".to_owned(), ..Header::default() };
         let mut writer = Writer::new(Vec::new(), &about).expect("a Vec takes everything");
@@ -147,8 +147,7 @@ impl Stage {
     }
 }
 
-/// What is seen of a thread that waits on a connection and does nothing else: `names` are those of its system call, of where in
-/// the kernel it waits, and its own.
+/// The state of a thread that waits on a connection. `names` are those of its system call, its wait channel and the thread.
 pub fn waiting(connection: u64, names: [&[u8]; 3]) -> ThreadEvent {
     let [call_name, wait_channel, name] = names;
     ThreadEvent {
@@ -180,7 +179,7 @@ fn padded<const LENGTH: usize>(name: &[u8]) -> [u8; LENGTH] {
 
 const NOBODY: Who = Who { pid: 0, tid: 0 };
 
-/// The common part of an event; kind and length come with its encoding.
+/// The header of an event. Encoding sets kind and length.
 pub(super) fn header(at: u64, flags: u16, who: Who) -> EventHeader {
     EventHeader { time_ns: START + at * 1_000, kind: 0, flags, length: 0, tgid: who.pid, tid: who.tid }
 }

@@ -1,4 +1,4 @@
-//! The calls: fifty endpoints of five upstreams, each call with an id of its own, a twentieth of them failing.
+//! The calls: fifty endpoints of five upstreams. Each call has an id of its own, and one in twenty fails.
 
 use std::{collections::VecDeque, io::Write};
 
@@ -14,31 +14,31 @@ use pidtap::{
     recording::{WriteError, Writer},
 };
 
-/// Nanoseconds in which calls are made at once.
+/// Nanoseconds of a slot, whose calls are made at once.
 pub(crate) const SLOT: u64 = 1_000_000;
-/// Slots that the slowest answer takes.
+/// Slots up to the slowest response.
 const SLOWEST: u64 = 12;
 /// Endpoints, a fifth of them for each upstream.
 const ENDPOINTS: u64 = 50;
-/// Bytes of an answer's body.
+/// Bytes of a response body.
 const BODY: usize = 640;
 const PID: u32 = 7700;
-/// Connections' inodes count from here.
+/// The first inode of a connection.
 const INODES: u64 = 900_000;
 
 #[derive(Clone, Copy)]
 struct Connection {
-    /// Sent and received.
+    /// Bytes sent and received.
     positions: [u64; 2],
 }
 
-/// What is written, and what is under way.
+/// The calls in flight, and the written events.
 pub(crate) struct Calls {
     base: u64,
     connections: Vec<Connection>,
     /// Connections without a call.
     free: VecDeque<usize>,
-    /// By slots from now: connections that get an answer then, and to which call.
+    /// By slots from now: connections with a response in that slot, and their call.
     answers: VecDeque<Vec<(usize, u64)>>,
     made: u64,
     body: String,
@@ -77,7 +77,7 @@ impl Calls {
         writer.write_event(&self.event)
     }
 
-    /// The process is there, and all its connections.
+    /// Announces the process and its connections.
     pub(crate) fn begin(&mut self, writer: &mut Writer<impl Write>, offset: i64) -> Result<(), WriteError> {
         let mut name = [0; 16];
         name[..4].copy_from_slice(b"busy");
@@ -123,7 +123,7 @@ impl Calls {
         }
     }
 
-    /// What happens in a slot: answers that are due, then calls, until `until` were made in all.
+    /// Plays a slot: due responses, then calls, up to a total of `until`.
     pub(crate) fn slot(&mut self, writer: &mut Writer<impl Write>, slot: u64, until: u64) -> Result<(), WriteError> {
         let answers = self.answers.pop_front().unwrap_or_default();
         let events = answers.len() as u64 + until.saturating_sub(self.made) + 1;
@@ -176,7 +176,7 @@ impl Calls {
         );
     }
 
-    /// The message moves.
+    /// Moves a message.
     fn data(
         &mut self,
         writer: &mut Writer<impl Write>,
@@ -216,13 +216,13 @@ impl Calls {
         }
     }
 
-    /// Time has passed.
+    /// Writes a tick.
     pub(crate) fn tick(&mut self, writer: &mut Writer<impl Write>, slot: u64) -> Result<(), WriteError> {
         let event = self.counters(slot);
         self.put(writer, &Event::Tick(event))
     }
 
-    /// Answers to all calls, and the end.
+    /// Answers all calls, and ends the trace.
     pub(crate) fn end(&mut self, writer: &mut Writer<impl Write>, slot: u64) -> Result<(), WriteError> {
         for more in 0..=SLOWEST {
             self.slot(writer, slot + more, self.made)?;

@@ -1,7 +1,7 @@
-//! A busy process that is not there: a recording at a steady rate in real time, to be piped into `pidtap open -`.
+//! A simulated busy process: writes a recording at a steady rate in real time, for `pidtap open -`.
 //!
-//! `load RATE SECONDS` writes so many exchanges a second, and in the end says in a line of JSON on standard error how many it
-//! wrote, how long it was inside `write`, and how far it fell behind: a reader that keeps up lets it be on time.
+//! `load RATE SECONDS` writes RATE exchanges per second. At its end, a line of JSON on standard error has the number of exchanges, the
+//! time inside `write`, and the largest delay: it is short if the reader keeps up.
 
 mod calls;
 
@@ -21,7 +21,7 @@ use rustix::{
 
 use calls::{Calls, SLOT};
 
-/// Slots of time between two looks at the clock of the events: as often as a live trace does.
+/// Slots between two ticks, at the rate of a live trace.
 const TICK: u64 = Duration::from_millis(50).as_nanos() as u64 / SLOT;
 
 fn main() -> anyhow::Result<()> {
@@ -30,7 +30,7 @@ fn main() -> anyhow::Result<()> {
     let rate: u64 = rate.parse().context("RATE is a number of exchanges a second")?;
     let seconds: u64 = seconds.parse().context("SECONDS is a number")?;
     let stdout = io::stdout();
-    // Not a pipe: then there is no size to set, and nothing that blocks.
+    // Fails if standard output is no pipe: then there is no size to set.
     let _ = fcntl_setpipe_size(&stdout, 1 << 20);
     let mut output = Metered { output: stdout.lock(), total: Duration::ZERO, longest: Duration::ZERO };
     let (made, late) = write(&mut output, rate, seconds)?;
@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes at that rate; gives how many calls, and how late it was at worst.
+/// Writes at this rate. Returns the number of calls and the largest delay.
 fn write(output: &mut Metered<impl Write>, rate: u64, seconds: u64) -> anyhow::Result<(u64, Duration)> {
     let about = Header { created_by: "load".to_owned(), ..Header::default() };
     let mut writer = Writer::new(output, &about)?;
@@ -75,7 +75,7 @@ fn write(output: &mut Metered<impl Write>, rate: u64, seconds: u64) -> anyhow::R
     Ok((calls.made(), late))
 }
 
-/// An output, and how long one waits for it.
+/// An output that measures the time of its writes.
 struct Metered<W> {
     output: W,
     total: Duration,

@@ -1,5 +1,5 @@
-//! Pictures of the screens, from recordings, so that they are the same each time: `pictures RECORDINGS FOLDER`, with the program
-//! in `PIDTAP_BIN`.
+//! Takes pictures of the screens: `pictures RECORDINGS FOLDER`, with the program in `PIDTAP_BIN`. The screens show recordings, so that
+//! every run makes the same pictures.
 
 use std::{
     env, fs,
@@ -18,22 +18,22 @@ use tracer_tests::{
     terminal::Terminal,
 };
 
-/// Large enough for what matters, small enough to be read on a page.
+/// Size of the terminal, legible on a page.
 const SIZE: (u16, u16) = (120, 32);
 /// Bytes before each event of a recording.
 const CHECKSUM: usize = 4;
 
-/// A picture to be made.
+/// A picture.
 struct Picture {
     name: &'static str,
-    /// For those who cannot see it.
+    /// Text alternative.
     title: &'static str,
     recording: &'static Recording,
-    /// Keys that are pressed, one after the other.
+    /// Keys to press, in order.
     keys: &'static [&'static str],
 }
 
-/// A recording that breaks off, and how long it had lasted before its last event, and with it.
+/// A recording without an end, with its duration before its last event and with it.
 struct Recording {
     name: &'static str,
     almost: &'static str,
@@ -90,8 +90,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The screens of a recording that goes on: it comes from a pipe that is left open, so what is under way stays so. Its last
-/// event comes after all else was shown, as screens look at what is open once a frame.
+/// The screens of an unfinished recording: the pipe stays open, and so do the calls in flight. The last event comes after a frame
+/// with all others, as screens query open calls once a frame.
 fn shown(picture: &Picture, recordings: &Path) -> anyhow::Result<(Terminal, fs::File)> {
     let Recording { name, almost, length } = picture.recording;
     let recording = fs::read(recordings.join(name).with_extension("tap"))?;
@@ -99,7 +99,7 @@ fn shown(picture: &Picture, recordings: &Path) -> anyhow::Result<(Terminal, fs::
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("trace.tap");
     ensure!(Command::new("mkfifo").arg(&path).status()?.success(), "cannot make a pipe");
-    // Not for writing alone: then opening it waits for a reader.
+    // Opened for reading, too: otherwise the open waits for a reader.
     let mut pipe = fs::File::options().read(true).write(true).open(&path)?;
     fcntl_setpipe_size(&pipe, recording.len())?;
     let mut command = Command::new(program()?);
@@ -118,7 +118,7 @@ fn shown(picture: &Picture, recordings: &Path) -> anyhow::Result<(Terminal, fs::
     Ok((terminal, pipe))
 }
 
-/// Waits for two frames: the second was begun after all before.
+/// Waits for two frames: the second one began after every earlier event.
 fn settled(terminal: &Terminal) -> anyhow::Result<()> {
     let before = terminal.frames().len();
     wait_for("two frames", PATIENCE, || (terminal.frames().len() >= before + 2).then_some(()))

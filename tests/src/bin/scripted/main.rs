@@ -1,4 +1,4 @@
-//! Writes the recordings that are made by script, and what is expected of them, into a folder: `scripted FOLDER`.
+//! Writes the scripted recordings and their expected output into a folder: `scripted FOLDER`.
 
 use std::{env, fs, path::Path};
 

@@ -1,14 +1,14 @@
-//! A program to be traced: does what services do rarely, and logs what it really sent and received.
+//! A program for traces: it uses rare system calls and framings, and logs the messages that it sends and receives.
 //!
 //! ```text
 //! tracee client MODE ADDRESS PLAN COUNT     COUNT connections, each with the requests of PLAN
-//! tracee server MODE                        says `listening ADDRESS`; serves each connection in a thread
+//! tracee server MODE                        prints `listening ADDRESS`; serves each connection in a thread
 //! tracee scene NAME ADDRESS [COUNT]
 //! tracee retry PATTERN CHAINS ATTEMPTS ADDRESS PATH
 //! ```
 //!
-//! The log is the file named by `TRUTH`. It says `ready`, waits for `go`, says `done` when it has done its work, and
-//! ends when its standard input ends. An ADDRESS is `IP:PORT` or `unix:PATH`.
+//! `TRUTH` names the log. The program prints `ready`, waits for `go`, works, prints `done`, and exits at the end of its standard
+//! input. An ADDRESS is `IP:PORT` or `unix:PATH`.
 
 mod retry;
 mod scene;
@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says that all is set up (and where), and waits to be told to go.
+/// Prints `ready` with the address, and waits for `go`.
 fn start(more: &str) -> anyhow::Result<()> {
     say(&format!("ready {more}"))?;
     let mut line = String::new();
@@ -126,7 +126,7 @@ fn client(mode: Mode, address: &str, plan: &str, count: usize, scribe: &Scribe) 
                     Plan::get(format!("{id}-tunnel.test:443")).method("CONNECT")
                 };
                 client.exchange(&plan)?;
-                // Bytes that must not be taken for HTTP.
+                // Bytes other than HTTP.
                 client.stream.write_all(b"GET /not/http/any-more HTTP/1.1\r\n\r\n\x81\x05hello")?;
                 client.stream.read_exact(&mut [0; 35 + 7])?;
                 continue;
@@ -137,7 +137,7 @@ fn client(mode: Mode, address: &str, plan: &str, count: usize, scribe: &Scribe) 
             }
             "reset" => {
                 let sent = client.send(&Plan::get(format!("/reset/{size}/{id}-reset")))?;
-                // The body ends early; what was read of it is the peer's to say.
+                // The body ends early. The peer logs the bytes that it read.
                 let mut sink = Vec::new();
                 let _ = client.stream.read_to_end(&mut sink);
                 client.note_unanswered(sent, "reset");
@@ -152,7 +152,7 @@ fn client(mode: Mode, address: &str, plan: &str, count: usize, scribe: &Scribe) 
     Ok(())
 }
 
-/// Half a body, then the answer is read, which came before the request was whole; then the client gives up sending.
+/// Sends half a body, reads the early response, and sends no more.
 fn early(client: &mut Client<Socket>, id: &str) -> anyhow::Result<()> {
     let plan = Plan::get(format!("/early/{id}-early")).method("POST").header("Content-Length", "1000");
     let sent = client.send(&plan)?;
@@ -167,9 +167,9 @@ fn server(mode: Mode, scribe: &Scribe) -> anyhow::Result<()> {
     let scribe = scribe.clone();
     thread::spawn(move || -> anyhow::Result<()> {
         loop {
-            // Plain `accept`, which std does not use.
+            // `accept`, as std uses `accept4`.
             let fd = rustix::net::accept(&listener)?;
-            // Head and body go by calls of their own: without this, each answer waits for a delayed acknowledgement.
+            // Head and body are separate calls: with Nagle's algorithm, each response would wait for a delayed acknowledgement.
             rustix::net::sockopt::set_tcp_nodelay(&fd, true)?;
             let scribe = scribe.clone();
             thread::spawn(move || -> anyhow::Result<()> {

@@ -1,5 +1,5 @@
-//! Clients that retry, one chain a thread, all for the same URL. The log has a line for each attempt: its chain, and when
-//! it began and ended, in microseconds.
+//! Clients that retry the same URL, with one chain per thread. The log has a line for each attempt: chain, begin and end, in
+//! microseconds.
 
 use std::{
     io::Write as _,
@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use tracer_tests::flaky::read_answer;
 
-/// How long to wait, in milliseconds, before the attempt after so many failures.
+/// The wait before the next attempt, in milliseconds, after this number of failures.
 fn gap(pattern: &str, failures: u32, before: f64, chance: &mut impl FnMut() -> f64) -> Option<f64> {
     let doubled = 30.0 * f64::from(1 << failures.min(10));
     Some(match pattern {
@@ -27,7 +27,7 @@ fn gap(pattern: &str, failures: u32, before: f64, chance: &mut impl FnMut() -> f
     })
 }
 
-/// `chains` threads ask for `path`, at most `attempts` times each, until they get a 200.
+/// `chains` threads request `path` up to `attempts` times each, until they get a 200.
 pub(crate) fn run(pattern: &str, chains: u32, attempts: u32, address: &str, path: &str) -> anyhow::Result<()> {
     let log = Mutex::new(String::new());
     let (log, origin) = (&log, Instant::now());
@@ -55,7 +55,7 @@ fn chain(
     path: &str,
     note: &impl Fn(u32, Instant),
 ) -> anyhow::Result<()> {
-    // The same chance in every run.
+    // The same random numbers in every run.
     let mut state = u64::from(number) * 2_654_435_761 + 88_172_645_463_325_252;
     let mut chance = || {
         for shift in [13, 7, 17] {
@@ -79,7 +79,7 @@ fn chain(
         if failures < attempts {
             let Some(wait) = gap(pattern, failures, before, &mut chance) else { bail!("no such pattern: {pattern}") };
             before = wait;
-            // This is what a backoff is.
+            // A sleep on purpose: the backoff.
             thread::sleep(Duration::from_secs_f64(wait / 1e3));
         }
     }

@@ -1,4 +1,4 @@
-//! Scenes: one connection handed around, processes that come and go, bytes that are no HTTP.
+//! Scenes: connections that processes share, processes that start and exit, bytes other than HTTP.
 
 use std::{
     io::{IoSlice, IoSliceMut, Read as _, Write as _},
@@ -54,7 +54,7 @@ fn plain(address: &str) -> anyhow::Result<Socket> {
     Ok(Socket::new(connect(address)?, Mode::Plain)?)
 }
 
-/// One thread writes requests, another reads the answers, on several connections.
+/// One thread writes requests and another reads the responses, on several connections.
 fn threads(address: &str, count: usize, scribe: &Scribe) -> anyhow::Result<()> {
     for connection in 0..4 {
         let stream = TcpStream::connect(address)?;
@@ -79,7 +79,7 @@ fn threads(address: &str, count: usize, scribe: &Scribe) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The descriptor goes to a child by `SCM_RIGHTS`, which uses the same connection; the parent closes its own.
+/// A child gets the descriptor by `SCM_RIGHTS` and uses the connection; the parent closes its own descriptor.
 fn pass(address: &str, scribe: &Scribe) -> anyhow::Result<()> {
     let (here, there) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     let child = sys::fork()?;
@@ -115,7 +115,7 @@ fn pass(address: &str, scribe: &Scribe) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The parent accepts and forks; the child serves.
+/// The parent accepts and forks. The child serves.
 fn fork_after_accept(scribe: &Scribe) -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     start(&listener.local_addr()?.port().to_string())?;
@@ -132,7 +132,7 @@ fn fork_after_accept(scribe: &Scribe) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A connection's descriptor is overwritten by another connection.
+/// Another connection replaces that of a descriptor (`dup2`).
 fn dup2(address: &str, scribe: &Scribe) -> anyhow::Result<()> {
     let mut first = connect(address)?;
     let mut old = Client::new(Socket::new(first.try_clone()?, Mode::Plain)?, scribe.clone());
@@ -152,7 +152,7 @@ fn dup2(address: &str, scribe: &Scribe) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Connections of one exchange each, as fast as they go: descriptors and ports are used again at once.
+/// Connections of one exchange each, as fast as possible: descriptors and ports are reused at once.
 fn churn(address: &str, count: usize, scribe: &Scribe) -> anyhow::Result<()> {
     let begin = Instant::now();
     thread::scope(|scope| {
@@ -161,7 +161,7 @@ fn churn(address: &str, count: usize, scribe: &Scribe) -> anyhow::Result<()> {
                 scope.spawn(move || -> anyhow::Result<()> {
                     for number in 0..count / 4 {
                         let stream = TcpStream::connect(address)?;
-                        // No TIME_WAIT: the ports of loopback would run out.
+                        // Without TIME_WAIT: otherwise loopback runs out of ports.
                         stream.reset_on_close()?;
                         let mut client = Client::new(stream, scribe.clone());
                         client.exchange(&Plan::get(format!("/get/20/churn-{thread}-{number}")))?;
@@ -183,12 +183,12 @@ fn children(address: &str, count: usize, scribe: &Scribe) -> anyhow::Result<()> 
     let mut running = Vec::new();
     for number in 0..count {
         let Some(child) = sys::fork()? else {
-            // Errors show as a missing exchange.
+            // An error appears as a missing exchange.
             let _ = one(address, number, scribe);
             std::process::exit(0);
         };
         running.push(child);
-        // A rate is what is asked for here.
+        // A sleep on purpose: it sets the rate.
         let due = begin + Duration::from_millis(2) * number as u32;
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }
@@ -204,13 +204,13 @@ fn one(address: &str, number: usize, scribe: &Scribe) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An exchange, then another program in the same process, which does one too.
+/// An exchange, then an exec of another program, which has an exchange, too.
 fn exec(address: &str, scribe: &Scribe) -> anyhow::Result<()> {
     one(address, 1, scribe)?;
     Err(Command::new(std::env::current_exe()?).args(["scene", "one", address, "2"]).exec().into())
 }
 
-/// An exchange whose answer is not read to its end before the process ends.
+/// An exchange whose response is not read completely before the process exits.
 fn exit(address: &str, scribe: &Scribe) -> anyhow::Result<()> {
     one(address, 1, scribe)?;
     let mut client = Client::new(plain(address)?, scribe.clone());
@@ -219,7 +219,7 @@ fn exit(address: &str, scribe: &Scribe) -> anyhow::Result<()> {
     std::process::exit(7);
 }
 
-/// The client closes before the answer came.
+/// The client closes before the response.
 fn give_up(address: &str, scribe: &Scribe) -> anyhow::Result<()> {
     let mut client = Client::new(plain(address)?, scribe.clone());
     let sent = client.send(&Plan::get("/hang/given-up"))?;
@@ -227,7 +227,7 @@ fn give_up(address: &str, scribe: &Scribe) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What looks like TLS, and what looks like nothing, each on a connection of its own; no answer is awaited.
+/// Bytes like TLS, and bytes of no protocol, each on a connection of its own. The scene waits for no response.
 fn garbage(address: &str) -> anyhow::Result<()> {
     let mut hello = vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
     hello.extend(pattern("hello", 506));
@@ -241,7 +241,7 @@ fn garbage(address: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Requests with bodies on a few connections at once, as fast as they go.
+/// Requests with bodies on a few connections at once, as fast as possible.
 fn flood(address: &str, count: usize, scribe: &Scribe) -> anyhow::Result<()> {
     thread::scope(|scope| {
         let threads: Vec<_> = (0..4)

@@ -1,4 +1,4 @@
-//! A stream socket whose bytes are moved by the calls that a mode names.
+//! A stream socket that moves bytes by the system calls of a mode.
 
 use std::{
     io::{self, IoSlice, IoSliceMut, Read, Write},
@@ -20,7 +20,7 @@ use tracer_tests::{
 
 use crate::sys::{self, Ring};
 
-/// How bytes are moved.
+/// The system calls that move bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// `read`, `write`.
@@ -72,7 +72,7 @@ impl Mode {
     }
 }
 
-/// What [`Mode::Mixed`] goes through.
+/// The modes that [`Mode::Mixed`] alternates.
 const ROUND: [Mode; 6] = [Mode::Plain, Mode::Message, Mode::Messages, Mode::Vectors, Mode::Positioned, Mode::Peek];
 
 /// The socket.
@@ -103,13 +103,13 @@ impl Socket {
     }
 }
 
-/// Pieces of prime length, so that boundaries fall everywhere.
+/// Pieces of prime length, whose boundaries fall everywhere.
 const PIECE: usize = 97;
-/// Vectors of one call at most.
+/// Upper bound for the vectors of a call.
 const VECTORS: usize = 64;
 
 fn slices(bytes: &[u8]) -> Vec<IoSlice<'_>> {
-    // The last slice takes what is left, unless that is too much for one call anyway.
+    // The last slice takes the rest, unless the rest is too much for a call.
     bytes.chunks(PIECE.max(bytes.len() / (VECTORS - 1) + 1)).map(IoSlice::new).collect()
 }
 
@@ -118,7 +118,7 @@ fn slices_mut(bytes: &mut [u8]) -> Vec<IoSliceMut<'_>> {
     bytes.chunks_mut(size).map(IoSliceMut::new).collect()
 }
 
-/// "No position": the stream's own.
+/// No position: that of the stream.
 const HERE: u64 = u64::MAX;
 
 impl Read for Socket {
@@ -131,7 +131,7 @@ impl Read for Socket {
                 if peeked == 0 {
                     return Ok(0);
                 }
-                // Not all that was peeked: the rest is seen twice more.
+                // Less than the peeked bytes: the rest is peeked and received again.
                 let take = peeked.div_ceil(2);
                 recv(fd, &mut buffer[..take], RecvFlags::empty())?.1
             }
@@ -215,7 +215,7 @@ impl Transport for Socket {
             }
             Mode::Splice => {
                 let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-                // A pipe holds 64 KiB at least; less than that never blocks.
+                // A pipe holds at least 64 KiB: fewer bytes never block.
                 for piece in body.chunks(32 * 1024) {
                     write_all(&writer, piece)?;
                     let mut left = piece.len();
@@ -272,7 +272,7 @@ impl Transport for Socket {
 
     fn read_size(&self) -> usize {
         match self.mode {
-            // So that nothing of a body is read with the head.
+            // Reads no byte of a body with the head.
             Mode::OneByte | Mode::Splice | Mode::Discard => 1,
             _ => 64 * 1024,
         }

@@ -1,4 +1,4 @@
-//! System calls that no safe wrapper offers. The only unsafe code of the test programs.
+//! System calls without a safe wrapper: the only unsafe code of the test programs.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ fn count(result: libc::ssize_t) -> io::Result<usize> {
 /// Messages of one `sendmmsg` or `recvmmsg`.
 const MESSAGES: usize = 8;
 
-/// `sendmmsg` of up to eight pieces; gives the bytes of all messages that were sent.
+/// `sendmmsg` of up to eight pieces. Returns the bytes of all sent messages.
 pub(crate) fn sendmmsg(fd: BorrowedFd<'_>, pieces: &[&[u8]]) -> io::Result<usize> {
     let mut vectors: Vec<libc::iovec> = pieces
         .iter()
@@ -37,8 +37,8 @@ pub(crate) fn sendmmsg(fd: BorrowedFd<'_>, pieces: &[&[u8]]) -> io::Result<usize
     Ok(messages[..sent].iter().map(|message| message.msg_len as usize).sum())
 }
 
-/// `recvmmsg` into eighths of the buffer, in order; waits for the first message only. What lies behind a short message
-/// is moved up, so that the bytes are in one piece.
+/// `recvmmsg` into eighths of the buffer, in order. Waits for the first message only. Bytes after a short message move up, so that all
+/// bytes are contiguous.
 pub(crate) fn recvmmsg(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     let size = buffer.len().div_ceil(MESSAGES);
     let mut vectors: Vec<libc::iovec> = buffer
@@ -72,11 +72,11 @@ pub(crate) fn recvmmsg(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usiz
 
 /// `recv` with `MSG_TRUNC` and no buffer: TCP drops the bytes.
 pub(crate) fn discard(fd: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
-    // SAFETY: with MSG_TRUNC, TCP writes nothing; a null buffer is what the manual page shows.
+    // SAFETY: with MSG_TRUNC, TCP writes nothing; the manual page shows a null buffer.
     count(unsafe { libc::recv(fd.as_raw_fd(), std::ptr::null_mut(), length, libc::MSG_TRUNC) })
 }
 
-/// `fork`. The child must only do what a forked child of a program with threads may: here, the callers have one thread.
+/// `fork`. The callers have a single thread, so the child is not restricted to async-signal-safe functions.
 pub(crate) fn fork() -> io::Result<Option<libc::pid_t>> {
     // SAFETY: the callers run in a program with a single thread.
     match unsafe { libc::fork() } {
