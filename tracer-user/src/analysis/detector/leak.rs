@@ -14,7 +14,6 @@ use super::{
 };
 use crate::{
     event::Timestamp,
-    model::connection::Ending,
     model::{
         connection::{ConnectionId, ConnectionInfo, Ending, Role},
         exchange::{Exchange, ProcessRef, Step},

@@ -7,7 +7,6 @@ use crate::{
         Timestamp,
         wire::{ListenerEvent, ProbeEvent, ThreadEvent, flag, tcp_state},
     },
-    model::connection::Ending,
     model::{
         connection::{ConnectionInfo, Ending, Role},
         exchange::{Exchange, OpenExchange, ProcessRef, Step},

@@ -6,7 +6,6 @@ use super::UpstreamKey;
 use crate::{
     analysis::detector::{KernelView, OpenConnection, Traffic},
     event::Timestamp,
-    model::connection::Ending,
     model::{
         connection::{ConnectionInfo, Ending, Protocol, Role},
         exchange::ProcessRef,

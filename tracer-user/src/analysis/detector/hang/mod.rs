@@ -46,7 +46,6 @@ use super::{
 };
 use crate::{
     event::{SocketInode, Timestamp},
-    model::connection::Ending,
     model::{
         connection::{Ending, Role},
         exchange::{Exchange, ExchangeId, Failure, Outcome, Step},
