@@ -104,7 +104,7 @@ fn a_recording_cut_anywhere_is_shown_as_far_as_it_goes() -> anyhow::Result<()> {
     for cut in (600..whole.len()).step_by(307) {
         let file = dir.write("cut.tap", &whole[..cut])?;
         let ended =
-            dir.pidtap(&["open", text(&file), "-o", "json"]).end()?.status(0)?.says(&["cut.tap", "good for"])?;
+            dir.pidtap(&["open", text(&file), "-o", "json"]).end()?.status(0)?.says(&["cut.tap", "valid for"])?;
         let lines = ended.json()?;
         let summary = lines.last().expect("a summary, always");
         assert_eq!(summary["type"], "summary");

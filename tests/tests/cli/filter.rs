@@ -67,7 +67,7 @@ fn lines_say_how_many_are_left_out() -> anyhow::Result<()> {
     let file = committed("retry_exponential.tap");
     let all = dir.pidtap(&["open", text(&file)]).end()?.status(0)?.stdout;
     let some = dir.pidtap(&["open", text(&file), "--filter", "nothing-like-this"]).end()?.status(0)?.stdout;
-    let (count, left_out) = (all.matches(" POST ").count() + all.matches(" GET ").count(), "left out by the filter");
+    let (count, left_out) = (all.matches(" POST ").count() + all.matches(" GET ").count(), "excluded by the filter");
     assert!(!all.contains(left_out) && some.contains(left_out), "{some}");
     let incidents = |text: &str| text.lines().filter(|line| line.contains(['▲', '▼'])).count();
     assert!(count > 0 && incidents(&some) > 0 && incidents(&some) == incidents(&all), "{some}");
@@ -86,8 +86,7 @@ fn what_is_wrong_is_shown_where_it_is() -> anyhow::Result<()> {
     {
         let arguments = [place, &["host:h stauts>=500"]].concat();
         let ended = dir.pidtap(&arguments).end()?.status(2)?;
-        let ended =
-            ended.says(&["--filter", "column 8: there is no field `stauts`", "did you mean `status`", "quotes"])?;
+        let ended = ended.says(&["--filter", "column 8: unknown field `stauts`", "did you mean `status`", "quotes"])?;
         let lines: Vec<&str> = ended.stderr.lines().collect();
         let shown = lines.iter().position(|line| *line == "  host:h stauts>=500").expect("the text");
         assert_eq!(lines[shown + 1], "         ^", "{}", ended.stderr);

@@ -46,7 +46,7 @@ fn lines_are_the_default_without_a_terminal() -> anyhow::Result<()> {
     let dir = Dir::new()?;
     let file = dir.write("a.tap", &recording([PAIR])?)?;
     let lines = dir.pidtap(&["open", text(&file)]).end()?.status(0)?;
-    let expected = "attached to server (1234)   → asks  ← answers   ! failed  * slow (over 1s)  … open\n\
+    let expected = "attached to server (1234)   → outbound  ← inbound   ! failed  * slow (over 1s)  … open\n\
                     04:05:07.000   ← 200     GET       100µs     0B     2B #1    example.org/hello?q=1\n";
     assert!(lines.stdout.starts_with(expected), "{}", lines.stdout);
     assert!(
@@ -55,7 +55,11 @@ fn lines_are_the_default_without_a_terminal() -> anyhow::Result<()> {
         lines.stdout
     );
     assert_eq!(lines.stderr, "");
-    let tui = dir.pidtap(&["open", text(&file), "-o", "tui"]).end()?.status(1)?.says(&["no terminal", "-o line"])?;
+    let tui = dir
+        .pidtap(&["open", text(&file), "-o", "tui"])
+        .end()?
+        .status(1)?
+        .says(&["not a suitable terminal", "-o line"])?;
     assert_eq!(tui.stdout, "");
     Ok(())
 }

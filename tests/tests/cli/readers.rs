@@ -55,11 +55,11 @@ fn a_pipe_that_nobody_reads_makes_nobody_deaf() -> anyhow::Result<()> {
             let (mut child, said) = start(&dir, &["open", text(&file), "-o", "json", "--output-file", text(&path)])?;
             wait_for("that it waits", PATIENCE, || {
                 let said = fs::read_to_string(&said).ok()?;
-                (said.contains("nobody reads yet") && catches(child.id(), signal)).then_some(())
+                (said.contains("has no reader yet") && catches(child.id(), signal)).then_some(())
             })?;
             let (status, said) = ended(&mut child, signal, &said)?;
             assert_eq!(status, Some(1), "{said}");
-            assert!(said.contains("nobody took any"), "{said}");
+            assert!(said.contains("the reader took none"), "{said}");
         }
     }
     Ok(())
@@ -72,7 +72,9 @@ fn a_reader_who_comes_late_gets_everything() -> anyhow::Result<()> {
     let file = dir.write("a.tap", &recording(std::iter::repeat_n(PAIR, MANY))?)?;
     let whole = dir.pidtap(&["open", text(&file), "-o", "json"]).end()?.status(0)?.stdout;
     let (mut child, said) = start(&dir, &["open", text(&file), "-o", "json", "--output-file", text(&path)])?;
-    wait_for("that it waits", PATIENCE, || fs::read_to_string(&said).ok()?.contains("nobody reads yet").then_some(()))?;
+    wait_for("that it waits", PATIENCE, || {
+        fs::read_to_string(&said).ok()?.contains("has no reader yet").then_some(())
+    })?;
     assert!(fs::read_to_string(&path)? == whole);
     assert_eq!(child.wait()?.code(), Some(0));
     Ok(())
@@ -90,7 +92,7 @@ fn a_reader_who_stops_is_not_waited_for_after_a_signal() -> anyhow::Result<()> {
         wait_for("the first results", PATIENCE, || reader.read(&mut some).ok().filter(|count| *count > 0))?;
         let (status, said) = ended(&mut child, signal, &said)?;
         assert_eq!(status, Some(1), "{said}");
-        assert!(said.contains("KiB of results wait, and nobody took any"), "{said}");
+        assert!(said.contains("KiB of results are pending, and the reader took none"), "{said}");
     }
     Ok(())
 }

@@ -116,7 +116,10 @@ fn each_capability_that_looking_needs_is_named_where_it_is_missing() {
     }
 
     let (said, json) = hang_without("dac_read_search", false);
-    assert!(said.contains("wait on cannot be read") && said.contains("pidtap lacks CAP_DAC_READ_SEARCH"), "{said}");
+    assert!(
+        said.contains("cannot read the thread states of process") && said.contains("pidtap lacks CAP_DAC_READ_SEARCH"),
+        "{said}"
+    );
     assert!(!json.contains(r#""call":"recvfrom""#), "{json}");
 
     let (said, json) = hang_without("sys_admin", true);
@@ -147,11 +150,11 @@ fn a_signal_that_cannot_be_passed_on_is_said() {
     });
     let child = child.expect("it runs");
     pidtap.signal(Signal::TERM);
-    pidtap.wait("said", "cannot pass the signal on to `sleep`");
+    pidtap.wait("said", "cannot forward the signal to `sleep`");
     pidtap.wait("said", "pidtap lacks CAP_KILL");
     pidtap.signal(Signal::TERM);
     let (_, said, _) = pidtap.end();
-    assert!(said.contains("runs on"), "{said}");
+    assert!(said.contains("keeps running"), "{said}");
     kill_process(Pid::from_raw(child as i32).expect("a process"), Signal::KILL).expect("root may");
 }
 

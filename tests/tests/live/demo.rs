@@ -101,13 +101,13 @@ fn a_recording_that_has_no_room_ends_and_tracing_goes_on() {
     )
     .expect("it starts");
     let said = || fs::read_to_string(&errors).unwrap_or_default();
-    wait_for("the end of the recording", PATIENCE, || said().contains("the recording ends here").then_some(()))
+    wait_for("the end of the recording", PATIENCE, || said().contains("recording stopped").then_some(()))
         .unwrap_or_else(|error| panic!("{error}: {}", said()));
-    assert!(said().contains("File too large") && said().contains("tracing goes on"), "{}", said());
+    assert!(said().contains("File too large") && said().contains("tracing continues"), "{}", said());
     let recorded = fs::read(&recording).expect("it is there");
-    while !pidtap.line().expect("tracing goes on").contains(r#""lost":{"#) {}
+    while !pidtap.line().expect("tracing continues").contains(r#""lost":{"#) {}
     for _ in 0..20 {
-        assert!(pidtap.line().expect("tracing goes on").starts_with(r#"{"type":"#));
+        assert!(pidtap.line().expect("tracing continues").starts_with(r#"{"type":"#));
     }
     kill_process(Pid::from_raw(pidtap.pid() as i32).expect("a number"), Signal::INT).expect("it runs");
     let mut last = String::new();
@@ -129,7 +129,7 @@ fn a_recording_that_has_no_room_ends_and_tracing_goes_on() {
         .output()
         .expect("pidtap opens it");
     let (shown, said) = (String::from_utf8_lossy(&opened.stdout), String::from_utf8_lossy(&opened.stderr));
-    assert!(opened.status.success() && said.contains("is good for"), "{said}");
+    assert!(opened.status.success() && said.contains("is valid for"), "{said}");
     assert!(shown.lines().last().is_some_and(|line| line.contains(r#""summary""#)), "{shown}");
 }
 
@@ -144,5 +144,5 @@ fn results_and_recording_in_one_file_are_refused() {
         .output()
         .expect("it runs");
     let said = String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.code() == Some(1) && said.contains("name another file"), "{said}");
+    assert!(ended.status.code() == Some(1) && said.contains("choose another file"), "{said}");
 }

@@ -40,6 +40,6 @@ fn a_command_line_of_gigabytes_is_not_read() {
         .expect("prlimit starts");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.contains("no process is called"), "{said}");
+    assert!(said.contains("no process is named"), "{said}");
     drop(process);
 }

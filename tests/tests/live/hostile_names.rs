@@ -86,7 +86,7 @@ impl Scene {
         }
         terminal.press_for("\x1b", "[1 Overview]")?;
         terminal.press("i")?;
-        terminal.press_for("\r", "What is wrong")?;
+        terminal.press_for("\r", "── Problem ──")?;
         for key in ["\x1b[6~", "G", "l", "g", "y"] {
             terminal.press(key)?;
         }

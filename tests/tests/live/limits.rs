@@ -50,7 +50,7 @@ fn locked_memory_and_size_of_files_do_not_matter_to_the_probes() {
     let Output { status, stderr, .. } = run(&["--memlock=0:0", "--fsize=0:0"], &["run", "-o", "json", "--", "true"]);
     let said = String::from_utf8_lossy(&stderr);
     assert!(status.success(), "{status}: {said}");
-    assert!(said.contains("attached to") && !said.contains("fault of pidtap"), "{said}");
+    assert!(said.contains("attached to") && !said.contains("bug in pidtap"), "{said}");
 }
 
 #[test]

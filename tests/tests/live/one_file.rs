@@ -28,7 +28,7 @@ fn shell(script: &str) -> (Output, tempfile::TempDir) {
 #[ignore = "needs root: `cargo xtask test live`"]
 fn two_writers_of_one_file_are_refused() {
     let _guard = guard::live();
-    let results = "the results go there; name another file";
+    let results = "the results go there already; choose another file";
     let run = "$PIDTAP run -o json --output-file results";
     for (script, said) in [
         ("$P --record /dev/stdout | cat", results),
@@ -40,9 +40,9 @@ fn two_writers_of_one_file_are_refused() {
         ("$P --output-file - --record -", results),
         ("ln -s .. sub/up; $P --output-file out --record sub/up/out", results),
         ("mkfifo p; exec 9<> p; $P --output-file p --record ./p 9>&-", results),
-        ("$P --record /dev/stderr", "what pidtap says goes there"),
-        (&format!("{run} --record /dev/stdout -- true"), "what the command writes goes there"),
-        (&format!("{run} --record /dev/stderr -- true"), "what pidtap says goes there"),
+        ("$P --record /dev/stderr", "the messages of pidtap go there"),
+        (&format!("{run} --record /dev/stdout -- true"), "the output of the command goes there"),
+        (&format!("{run} --record /dev/stderr -- true"), "the messages of pidtap go there"),
     ] {
         let (Output { status, stderr, stdout }, _folder) = shell(script);
         let stderr = String::from_utf8_lossy(&stderr);

@@ -101,7 +101,7 @@ fn a_user_traces_own_processes_and_no_others() {
     assert!(said(&output).contains("belongs to root") && output.stdout.is_empty(), "{}", said(&output));
     let output = granted.run(&["doctor".as_ref(), roots.pid().to_string().as_ref()]).expect("it runs");
     assert_eq!(output.status.code(), Some(4), "{output:?}");
-    assert!(!String::from_utf8_lossy(&output.stdout).contains("its own: "), "nothing is looked at: {output:?}");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("own namespaces: "), "nothing is looked at: {output:?}");
     // Nor by the command with which the doctor starts itself again.
     for (process, expected) in [(&roots, false), (&own, true)] {
         let pid = process.pid().to_string();
@@ -165,12 +165,12 @@ fn a_setuid_program_is_traced_no_further() {
         arguments.extend(["--", "sh", "-c", script].map(OsStr::new));
         let output = granted.run(&arguments).expect("it runs");
         let json = String::from_utf8_lossy(&output.stdout);
-        assert!(said(&output).contains("is not traced any further"), "{follow}: {}", said(&output));
+        assert!(said(&output).contains("is no longer traced"), "{follow}: {}", said(&output));
         assert!(!json.contains("\"type\":\"exchange\"") || follow == "with", "{json}");
         if follow == "with" {
             let calls = json.lines().filter(|line| line.contains("\"type\":\"exchange\"")).count();
             assert_eq!(calls, 1, "the plain program's alone: {json}");
-            let refused = said(&output).matches("is not traced any further").count();
+            let refused = said(&output).matches("is no longer traced").count();
             assert_eq!(refused, 3, "{}", said(&output));
         }
     }
@@ -223,9 +223,9 @@ fn a_configuration_that_is_odd_is_refused_at_once() {
     for (make, reason) in [
         (format!("{named} ln -s /etc/other /etc/pidtap.conf"), "cannot be opened"),
         ("ln -s /nowhere /etc/pidtap.conf".to_owned(), "cannot be opened"),
-        ("mkfifo /etc/pidtap.conf".to_owned(), "no regular file"),
-        ("mkdir /etc/pidtap.conf".to_owned(), "no regular file"),
-        ("mknod /etc/pidtap.conf c 1 5".to_owned(), "no regular file"),
+        ("mkfifo /etc/pidtap.conf".to_owned(), "not a regular file"),
+        ("mkdir /etc/pidtap.conf".to_owned(), "not a regular file"),
+        ("mknod /etc/pidtap.conf c 1 5".to_owned(), "not a regular file"),
         ("truncate -s 1G /etc/pidtap.conf".to_owned(), "more than 65536 bytes"),
         ("printf 'any-user\\n\\377\\n' > /etc/pidtap.conf".to_owned(), "cannot be read"),
         ("printf 'any-user\\0\\n' > /etc/pidtap.conf".to_owned(), "line 1 is not known"),

@@ -135,7 +135,7 @@ fn a_reader_of_the_results_who_stops_halts_neither_recording_nor_time() {
     let said = scene.errors();
     assert!(begin.elapsed() < BOUND, "{:?}: {said}", begin.elapsed());
     assert_eq!(status, Some(1), "{said}");
-    assert!(said.contains("nobody took any"), "{said}");
+    assert!(said.contains("the reader took none"), "{said}");
     drop(stopped);
     let report = replayed(&tap);
     let seen = report.exchanges.len();
@@ -152,7 +152,7 @@ fn a_reader_of_the_results_who_goes_on_is_told_what_is_missing() {
     let stopped = pipe::reader(&scene.pipe).expect("a named pipe");
     let mut child = scene.trace(&[]);
     scene.tracee.work().expect("the tracee works");
-    wait_for("that lines are left out", PATIENCE, || scene.errors().contains("lines are left out").then_some(()))
+    wait_for("that lines are left out", PATIENCE, || scene.errors().contains("lines are dropped").then_some(()))
         .expect("it says");
     kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
     let text = String::from_utf8(rest(stopped)).expect("UTF-8");
@@ -173,7 +173,7 @@ fn a_recording_whose_reader_stops_says_what_is_missing() {
     let stopped = pipe::reader(&scene.pipe).expect("a named pipe");
     let trace = scene.record();
     scene.tracee.work().expect("the tracee works");
-    wait_for("that events are left out", PATIENCE, || trace.errors().contains("some are left out").then_some(()))
+    wait_for("that events are left out", PATIENCE, || trace.errors().contains("events are dropped").then_some(()))
         .expect("it says so");
     kill_process(Pid::from_raw(trace.pid() as i32).expect("a process"), Signal::INT).expect("it runs");
     let tap = scene.path("it.tap");

@@ -29,13 +29,13 @@ fn session() -> anyhow::Result<()> {
 
     // Without a key, the screen shows the targets, no loss, a retry with its countdown, and a call that hangs.
     let first = tmux.wait_for(&["pidtap payments (", "lost 0", "[1 Overview]", "▲ retry", "next in", "▲ hang"])?;
-    assert!(first.contains("going on") && exchanges(&first).len() > 5, "{first}");
+    assert!(first.contains("ongoing") && exchanges(&first).len() > 5, "{first}");
     assert!(first.contains("/v1/settlements") && first.contains("/v1/charges"), "{first}");
 
     // The worst incident.
     tmux.types("i")?;
     tmux.presses("Enter")?;
-    let incident = tmux.wait_for(&["── What is wrong ──", "going on", "to scale", "how sure"])?;
+    let incident = tmux.wait_for(&["── Problem ──", "ongoing", "to scale", "confidence"])?;
     assert!(incident.contains("hang") || incident.contains("retry"), "{incident}");
     tmux.presses("Escape")?;
     tmux.wait_for(&["[1 Overview]"])?;

@@ -116,14 +116,14 @@ fn variables_that_sudo_does_not_set_together_are_not_believed() {
     for (odd, reason) in [
         // Ids of another user, of no user, and of root; names that are cut or invalid.
         (&[user[0], user[1], ("SUDO_USER", "root")][..], "is user 0"),
-        (&[user[0], user[1], ("SUDO_USER", "no-such-user")], "is no user"),
-        (&[user[0], user[1], ("SUDO_USER", "")], "is no user"),
+        (&[user[0], user[1], ("SUDO_USER", "no-such-user")], "unknown user"),
+        (&[user[0], user[1], ("SUDO_USER", "")], "unknown user"),
         (&[("SUDO_UID", "0"), ("SUDO_GID", "0"), ("SUDO_USER", "nobody")], "is user 65534"),
         (&[("SUDO_UID", "43210"), ("SUDO_GID", "43210"), ("SUDO_USER", "root")], "is user 0"),
         // A group without the user: root's above all.
         (&[user[0], ("SUDO_GID", "0")], "is not in group 0"),
         (&[user[0], ("SUDO_GID", "54321")], "is not in group 54321"),
-        (&[("SUDO_UID", "43210"), ("SUDO_GID", "0")], "SUDO_GID is root's"),
+        (&[("SUDO_UID", "43210"), ("SUDO_GID", "0")], "SUDO_GID is the group of root"),
         (&[("SUDO_UID", "43210")], "SUDO_GID is missing"),
         // Half of the variables: the command must not run as root without a message.
         (&[user[1]], "SUDO_UID is missing"),

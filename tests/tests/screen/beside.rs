@@ -57,7 +57,7 @@ fn forms_that_contradict_each_other_are_refused() -> anyhow::Result<()> {
     for (forms, said) in [
         (&["-o", "line", "-o", "json"][..], "lines have one form"),
         (&["-o", "tui", "-o", "json"], "--output-file"),
-        (&["-o", "tui", "--output-file", "f"], "screens cannot be written to a file"),
+        (&["-o", "tui", "--output-file", "f"], "cannot write screens to a file"),
     ] {
         dir.pidtap(&[&["open", text(&tap)], forms].concat()).end()?.status(1)?.says(&[said])?;
     }

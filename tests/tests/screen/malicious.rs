@@ -75,7 +75,7 @@ fn names_of_all_kinds_harm_no_incident() -> anyhow::Result<()> {
         terminal.press("i")?;
         for step in ["", "j"] {
             terminal.press(step)?;
-            terminal.press_for("\r", "What is wrong")?;
+            terminal.press_for("\r", "── Problem ──")?;
             // To the end of the incident, and to its exchanges.
             for key in ["\x1b[6~", "\x1b[6~", "G", "l", "g", "X", "X"] {
                 terminal.press(key)?;

@@ -26,7 +26,7 @@ fn as_text(out: &mut impl Write, options: &DetectorOptions) -> io::Result<()> {
         let off = if options.is_on(*kind) { "" } else { " (off)" };
         let gap = if index == 0 { "" } else { "\n" };
         writeln!(out, "{gap}{}{off}: {}", kind.name(), about.looks_for)?;
-        writeln!(out, "  as in: {}", about.example)?;
+        writeln!(out, "  example: {}", about.example)?;
         let thresholds = options.thresholds(*kind).list();
         let width = thresholds.iter().map(|threshold| threshold.name.len() + threshold.value.len() + 1).max();
         for threshold in &thresholds {
@@ -34,7 +34,7 @@ fn as_text(out: &mut impl Write, options: &DetectorOptions) -> io::Result<()> {
             writeln!(out, "  {setting:<width$}  {}", threshold.what, width = width.unwrap_or(0))?;
         }
     }
-    writeln!(out, "\nchange them with --detector NAME=off, --detector NAME.THRESHOLD=VALUE")
+    writeln!(out, "\nTo change these settings, use --detector NAME=off or --detector NAME.THRESHOLD=VALUE.")
 }
 
 fn as_json(out: &mut impl Write, options: &DetectorOptions) -> io::Result<()> {

@@ -60,24 +60,24 @@ fn fresh() -> anyhow::Result<MarkKey> {
     let length = getrandom(&mut key, GetRandomFlags::empty())
         .context("cannot get random bytes for the marks of secrets (getrandom)")?;
     if length < key.len() {
-        bail!("cannot get random bytes for the marks of secrets: the kernel gave {length} only");
+        bail!("cannot get random bytes for the marks of secrets: the kernel returned only {length}");
     }
     Ok(MarkKey::new(key))
 }
 
 fn read(path: &Path) -> anyhow::Result<MarkKey> {
-    let what = || format!("cannot read the key of marks from {}", path.display());
+    let what = || format!("cannot read the mark key from {}", path.display());
     // A FIFO without a writer must not hold the start.
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path).with_context(what)?;
     if !file.metadata().with_context(what)?.is_file() {
-        bail!("{}: it is no regular file", what());
+        bail!("{}: it is not a regular file", what());
     }
     let mut contents = Vec::new();
     file.take(MOST).read_to_end(&mut contents).with_context(what)?;
     MarkKey::of_contents(&contents).with_context(|| {
         format!(
-            "{}: it has fewer than {} bytes; make one with `head -c 32 /dev/urandom > FILE`",
+            "{}: it has fewer than {} bytes; create a key with `head -c 32 /dev/urandom > FILE`",
             what(),
             MarkKey::LEAST
         )

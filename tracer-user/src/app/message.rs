@@ -99,7 +99,7 @@ impl Messages {
         let mut lines = lock(&self.0);
         lines.printed = true;
         if lines.dropped > 0 {
-            let _ = writeln!(stderr, "pidtap: {} lines that came before these were not kept", lines.dropped);
+            let _ = writeln!(stderr, "pidtap: {} earlier lines were discarded", lines.dropped);
         }
         for line in lines.latest.drain(..) {
             // The reader may be gone.

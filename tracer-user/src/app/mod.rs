@@ -133,10 +133,7 @@ fn run_demo(args: &cli::Demo) -> anyhow::Result<Exit> {
     process::check_initial_pid_namespace()?;
     privilege::check()?;
     let mut demo = Demo::start()?;
-    say(&format!(
-        "the demo is a payments service on {} with an upstream that fails and recovers",
-        demo.payments_address()
-    ));
+    say(&format!("the demo is a payments service on {} whose upstream fails and recovers", demo.payments_address()));
     let targets = vec![Target::find(demo.payments_pid())?];
     trace(&args.output, &args.detect, &args.trace, targets, Permit::this()?, || Ok(demo.begin()?))
 }
@@ -147,8 +144,10 @@ fn examine(args: &cli::Doctor) -> anyhow::Result<Exit> {
         let options = CaptureOptions { targets: vec![std::process::id()], ..CaptureOptions::default() };
         match Capture::start(&options) {
             Ok(capture) => Ok(match capture.missing_tracepoints() {
-                [] => "loaded, attached and removed again".to_owned(),
-                missing => format!("loaded and attached, without the tracepoints {}", missing.join(", ")),
+                [] => "the probes were loaded, attached and removed".to_owned(),
+                missing => {
+                    format!("the probes were loaded and attached, without the tracepoints {}", missing.join(", "))
+                }
             }),
             Err(error) => Err(error.to_string()),
         }
@@ -188,7 +187,7 @@ fn trace(
         confine_main(Duty::Open)?;
         let ending = trace.wait(&mut signals, screens.as_mut()).await;
         if ending == Ending::Extinct {
-            say("all traced processes have ended");
+            say("all traced processes have exited");
         }
         let finished = trace.finish(&mut signals).await;
         end(screens, ending != Ending::Signal, &mut signals).await?;
@@ -223,14 +222,14 @@ async fn end(screens: Option<Running>, stay: bool, signals: &mut Signals) -> any
 
 /// The first thread has started all others, and gives up what it needed for that.
 fn confine_main(duty: Duty) -> anyhow::Result<()> {
-    confine::enter(duty).context("cannot give up privileges; is pidtap itself in a sandbox? Try without it")
+    confine::enter(duty).context("cannot drop privileges; if pidtap runs in a sandbox, try without it")
 }
 
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot listen to signals and timers; check the limit of open files (`ulimit -n`)")?
+        .context("cannot wait for signals and timers; check the limit on open files (`ulimit -n`)")?
         .block_on(work)
 }
 

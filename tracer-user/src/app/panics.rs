@@ -25,10 +25,10 @@ fn text(information: &PanicHookInfo<'_>) -> String {
     let backtrace = Backtrace::capture();
     let trace = match backtrace.status() {
         BacktraceStatus::Captured => backtrace.to_string(),
-        _ => "set RUST_BACKTRACE=1 for where it came from\n".to_owned(),
+        _ => "set RUST_BACKTRACE=1 to see a backtrace\n".to_owned(),
     };
     format!(
-        "pidtap: thread {} panicked{place}: {}; this is a fault of pidtap, please report it\n{trace}",
+        "pidtap: thread {} panicked{place}: {}; this is a bug in pidtap, please report it\n{trace}",
         Visible(name),
         Visible(message)
     )

@@ -70,7 +70,8 @@ fn is_there(pid: u32) -> bool {
 fn refusal(event: &ProcessEvent) -> String {
     let end = event.name.iter().position(|byte| *byte == 0).unwrap_or(event.name.len());
     format!(
-        "{} ({}) is not traced any further: it runs a program as another user or with capabilities; with `sudo` it is traced",
+        "{} ({}) is no longer traced: it executes a program as another user or with capabilities; run pidtap with \
+         `sudo` to trace it",
         event.header.tgid,
         event.name[..end].escape_ascii()
     )
@@ -112,7 +113,7 @@ mod tests {
         exec.name[..6].copy_from_slice(b"a\x1b[31m");
         population.see(&Event::Process(exec));
         assert!(population.is_extinct());
-        assert!(refusal(&exec).starts_with("1 (a\\x1b[31m) is not"), "{}", refusal(&exec));
+        assert!(refusal(&exec).starts_with("1 (a\\x1b[31m) is no longer"), "{}", refusal(&exec));
     }
 
     #[test]

@@ -111,7 +111,8 @@ impl Probing {
         let thread = confine::spawn("pidtap-probe", Duty::Look, move || answerer.run(&receiver));
         if let Err(error) = &thread {
             say(&format!(
-                "the kernel is not asked about connections, so why calls hang is not known: no thread for it ({error})"
+                "cannot start the thread that queries the kernel about connections ({error}): the causes of hanging \
+                 calls remain unknown"
             ));
         }
         Self {
@@ -347,7 +348,7 @@ impl Answerer {
             self.said_forbidden = true;
             let why = sockdiag::why_refused(&error);
             say(&format!(
-                "what the threads of process {pid} wait on cannot be read ({error}{why}): a call that hangs lacks it"
+                "cannot read the thread states of process {pid} ({error}{why}): incidents of hanging calls lack them"
             ));
         }
     }

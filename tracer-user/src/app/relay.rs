@@ -51,7 +51,7 @@ pub(super) fn start<W: Write + 'static>(
     let thread = thread::Builder::new()
         .name("pidtap-relay".to_owned())
         .spawn(relay)
-        .context("cannot start a thread for the command's output; check the limit of processes (`ulimit -u`)")?;
+        .context("cannot start a thread for the command's output; check the limit on processes (`ulimit -u`)")?;
     Ok(Relay(thread))
 }
 

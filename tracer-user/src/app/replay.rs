@@ -37,7 +37,7 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     } else {
         let name = Foreign::from(&*args.file).to_string();
         let file = File::open(&args.file).with_context(|| {
-            format!("cannot open the recording {name}; one is written with `pidtap PID --record FILE`")
+            format!("cannot open the recording {name}; create a recording with `pidtap PID --record FILE`")
         })?;
         (Box::new(file), name)
     };
@@ -60,7 +60,7 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     }
     let mut pipeline = Pipeline::new(pipeline::options(&args.output, &args.detect), sinks.outputs, Vec::new());
     let asked = asked_to_end(shared, lines)?;
-    let already = Recorded::Already(format!("this is the recording {name} already"));
+    let already = Recorded::Already(format!("this is already the recording {name}"));
     let screens = planned.map(|planned| planned.start(Some(name.clone()), already)).transpose()?;
     super::confine_main(Duty::Open)?;
     let Some(mut screens) = screens else {
@@ -81,7 +81,7 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
         // Nobody asks for it once the user has left.
         let _ = sender.send(exit);
     })
-    .context("cannot start the thread that reads the recording; check the limit of processes (`ulimit -u`)")?;
+    .context("cannot start the thread that reads the recording; check the limit on processes (`ulimit -u`)")?;
     screens.wait();
     screens.end()?;
     Ok(result.try_recv().unwrap_or(Exit::Done))
@@ -97,24 +97,24 @@ fn show(
     match feed(reader, pipeline, asked_to_end) {
         Ok(true) => {}
         Ok(false) => {
-            say(&format!("{name} was not shown to its end"));
+            say(&format!("{name} was not read to its end"));
             return Ok(Exit::Done);
         }
         Err(error) if is_broken_pipe(&error) => return Ok(Exit::Done),
-        Err(error) => return Err(error.context(format!("cannot show {name} to its end"))),
+        Err(error) => return Err(error.context(format!("cannot read {name} to its end"))),
     }
     if reader.skipped_events() > 0 {
-        say(&format!(
-            "{} events of kinds that this version does not know were left out; a newer pidtap shows them",
-            reader.skipped_events()
-        ));
+        say(&format!("skipped {} events of unknown kinds; use a newer pidtap to see them", reader.skipped_events()));
     }
     if reader.malformed_events() > 0 {
-        say(&format!("{} events that make no sense were left out", reader.malformed_events()));
+        say(&format!("skipped {} invalid events", reader.malformed_events()));
     }
     match reader.early_end() {
-        Some(end) if end.reason == EarlyEndReason::Damaged => bail!("{name}: {end}; all up to there was shown"),
-        Some(end) => say(&format!("{name}: {end}; all up to there was shown")),
+        Some(end) if end.reason == EarlyEndReason::Damaged => bail!(
+            "{name}: {end}; everything before that point was \
+            shown"
+        ),
+        Some(end) => say(&format!("{name}: {end}; everything before that point was shown")),
         None => {}
     }
     Ok(Exit::Done)
@@ -151,9 +151,9 @@ fn asked_to_end(screens: Option<Arc<Shared>>, lines: Vec<LineState>) -> anyhow::
     };
     // Left alone: it ends with the process.
     confine::spawn("pidtap-signal", Duty::Open, move || drop(block_on::<()>(wait)))
-        .context("cannot start a thread that listens to signals; check the limit of processes (`ulimit -u`)")?;
+        .context("cannot start the thread that handles signals; check the limit on processes (`ulimit -u`)")?;
     // From the first byte that is written on, the handlers are there. Without an answer, the thread ended at once.
-    listening.recv().context("cannot listen to signals; check the limit of open files (`ulimit -n`)")??;
+    listening.recv().context("cannot wait for signals; check the limit on open files (`ulimit -n`)")??;
     Ok(asked)
 }
 

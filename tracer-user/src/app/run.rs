@@ -92,12 +92,15 @@ pub(super) fn run(args: &cli::Run, given: &Given) -> anyhow::Result<Exit> {
         if outcome? == Ending::Signal {
             let (command, pid) = (launched.command().to_owned(), launched.pid());
             if !had_screens {
-                say(&format!("`{command}` ({pid}) runs on"));
+                say(&format!("`{command}` ({pid}) keeps running"));
                 finished?;
                 return Ok(Exit::Done);
             }
             // Its output comes through here: without a reader it would fail.
-            say(&format!("`{command}` ({pid}) runs on without being traced; its output follows, Ctrl-C is for it"));
+            say(&format!(
+                "`{command}` ({pid}) keeps running without being traced; its output follows, and Ctrl-C goes \
+                          to it"
+            ));
         }
         if let Err(error) = finished {
             say(&super::in_one_line(&error));
@@ -105,7 +108,7 @@ pub(super) fn run(args: &cli::Run, given: &Given) -> anyhow::Result<Exit> {
         let status = wait(&mut launched, &mut signals, had_screens).await?;
         relay::drain(&relays);
         let Some(status) = status else {
-            say(&format!("`{}` ({}) runs on", launched.command(), launched.pid()));
+            say(&format!("`{}` ({}) keeps running", launched.command(), launched.pid()));
             return Ok(Exit::Done);
         };
         Ok(Exit::Command(launch::exit_status_of(status)))
@@ -167,7 +170,7 @@ async fn follow(
                 if signal != Signal::INT || screens.is_some() {
                     forward(launched, signal);
                 }
-                say(&format!("waiting for `{}` to end; another Ctrl-C ends tracing", launched.command()));
+                say(&format!("waiting for `{}` to exit; press Ctrl-C again to stop tracing", launched.command()));
             }
             status = launched.wait_async(), if !ended => {
                 status?;
@@ -185,7 +188,7 @@ fn forward(launched: &Launched, signal: Signal) {
     if let Err(error) = launched.forward(signal) {
         let lacks = Duty::Signal.missing();
         let lacks = if lacks.is_empty() { lacks } else { format!("; pidtap lacks {lacks}") };
-        say(&format!("cannot pass the signal on to `{}` ({error}{lacks})", launched.command()));
+        say(&format!("cannot forward the signal to `{}` ({error}{lacks})", launched.command()));
     }
 }
 
@@ -196,7 +199,7 @@ fn as_whom(command: &OsStr, identity: &Identity, wanted: bool) -> String {
     if wanted {
         format!("`{command}` runs as {identity}")
     } else {
-        format!("`{command}` runs as {identity}, who called sudo; `--user root` runs it as root")
+        format!("`{command}` runs as {identity}, who ran sudo; use `--user root` to run it as root")
     }
 }
 

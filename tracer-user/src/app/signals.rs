@@ -22,7 +22,7 @@ impl Signals {
     ///
     /// Those of the runtime, which needs descriptors for it.
     pub(super) fn new(ignores_hangup: bool) -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen to signals");
+        let listen = |kind| signal(kind).context("cannot set up signal handling");
         Ok(Self {
             hangup: if ignores_hangup { None } else { Some(listen(SignalKind::hangup())?) },
             interrupt: listen(SignalKind::interrupt())?,
@@ -39,7 +39,7 @@ impl Signals {
     /// As for [`new`](Self::new).
     pub(super) fn take_stop(&mut self) -> anyhow::Result<()> {
         let kind = SignalKind::from_raw(Signal::TSTP.as_raw());
-        self.stop = Some(signal(kind).context("cannot listen to signals")?);
+        self.stop = Some(signal(kind).context("cannot set up signal handling")?);
         Ok(())
     }
 

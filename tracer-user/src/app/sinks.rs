@@ -102,11 +102,12 @@ fn forms(args: &OutputArgs) -> anyhow::Result<(bool, Option<LineForm>)> {
         (false, None) if !to_file && tty::has_screens() => Ok((true, None)),
         (false, None) => Ok((false, Some(LineForm::People))),
         (true, None) if to_file => bail!(
-            "screens cannot be written to a file; use `-o line` or `-o json` with --output-file, and `-o tui` beside it \
-             for screens"
+            "cannot write screens to a file; use `-o line` or `-o json` with --output-file, and add `-o tui` for screens"
         ),
         (true, Some(_)) if !to_file => {
-            bail!("screens and lines cannot share standard output; write the lines to a file with --output-file")
+            bail!(
+                "cannot write screens and lines to standard output together; write the lines to a file with --output-file"
+            )
         }
         forms => Ok(forms),
     }
@@ -169,7 +170,7 @@ fn open_file(path: &Path, force: bool, taken: &[Identity]) -> anyhow::Result<Ope
     let opened =
         file::create(path, options).with_context(|| format!("cannot write results to {}", Foreign::from(path)))?;
     if let Opened::Pipe(_) = &opened {
-        say(&format!("{} is a named pipe that nobody reads yet: the results wait for a reader", Foreign::from(path)));
+        say(&format!("named pipe {} has no reader yet: the results wait for one", Foreign::from(path)));
     }
     Ok(opened)
 }
@@ -181,11 +182,11 @@ fn left_out_object(missing: LeftOut) -> String {
 
 /// The line in the place of dropped ones.
 fn left_out_line(missing: LeftOut) -> String {
-    format!("... {} lines ({} bytes) are missing here: they were not read in time\n", missing.lines, missing.bytes)
+    format!("... {} lines ({} bytes) are missing here: the reader was too slow\n", missing.lines, missing.bytes)
 }
 
 fn standard_output() -> anyhow::Result<File> {
-    tty::own_copy(io::stdout()).context("cannot write results to standard output: it is closed")
+    tty::own_copy(io::stdout()).context("cannot write results: standard output is closed")
 }
 
 /// Seconds that local time is ahead of UTC.

@@ -79,5 +79,5 @@ impl UserThread {
 }
 
 fn gone<T>(_: T) -> io::Error {
-    io::Error::other("the thread that is the user ended early; please report it")
+    io::Error::other("the thread that runs as the user ended early; please report it")
 }

@@ -88,9 +88,8 @@ impl Worker {
     /// Reports, once, that lines are dropped.
     fn say_missing_lines(&self, said: &mut bool) {
         if self.pipeline.lines_left_out() > 0 && !std::mem::replace(said, true) {
-            say(
-                "the results are not read as fast as they come: lines are left out, and counted where they are missing",
-            );
+            say("the reader of the results is too slow: lines are dropped, and their number is shown where they are \
+                 missing");
         }
     }
 
@@ -100,13 +99,13 @@ impl Worker {
             if let (Some(failure), false) = (recording.failure(), said.failure) {
                 said.failure = true;
                 say(&format!(
-                    "the recording ends here: {failure}; tracing goes on, and what was recorded is good. Free some \
-                     space, or record to another file system"
+                    "recording stopped: {failure}; tracing continues, and the recording is valid up to this point; \
+                     free some space, or record to another file system"
                 ));
             }
             if recording.left_out().events > 0 && !said.left_out {
                 said.left_out = true;
-                say("the recording is not written as fast as events come: some are left out, and it says how many");
+                say("writing the recording is too slow: events are dropped, and the recording contains their number");
             }
         }
     }
@@ -115,7 +114,7 @@ impl Worker {
     fn say_totals(&self) {
         let lines = self.pipeline.lines_left_out();
         if lines > 0 {
-            say(&format!("{lines} lines of results were left out, as they were not read in time"));
+            say(&format!("{lines} lines of results were dropped because the reader was too slow"));
         }
         self.pipeline.recordings().iter().for_each(say_total);
     }
@@ -125,12 +124,13 @@ fn say_total(recording: &EventWriter) {
     let left_out = recording.left_out();
     if left_out.events > 0 {
         say(&format!(
-            "the recording lacks {} events ({} bytes of streams), as it was not written in time",
+            "the recording lacks {} events ({} stream bytes) because writing was too slow",
             left_out.events, left_out.bytes
         ));
     }
     if !recording.is_written() {
-        say("the recording is cut off: nobody took the last of it for some seconds; what was taken is good");
+        say("the recording is cut off: its reader took no data for some seconds; the recording is valid up to this \
+             point");
     }
 }
 

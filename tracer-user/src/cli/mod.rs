@@ -18,7 +18,7 @@ use crate::{
     text::escape::Visible,
 };
 
-/// See the HTTP exchanges of a running process.
+/// Show the HTTP exchanges of a running process.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "pidtap",
@@ -28,8 +28,9 @@ use crate::{
     arg_required_else_help = true,
     max_term_width = 100,
     override_usage = "pidtap [OPTIONS] PID|NAME...\n       pidtap COMMAND ...",
-    after_help = "Exit status: 0 done, 1 another failure, 2 usage, 3 no such process, 4 not permitted, 5 the kernel lacks \
-                  something, or a limit is too low. Of `run`: that of the command, where it was started."
+    after_help = "Exit status: 0 success, 1 other failure, 2 usage error, 3 no such process, 4 permission denied, 5 \
+                  unsupported kernel or resource limit too low. `run` exits with the status of the command if the \
+                  command started."
 )]
 pub struct Cli {
     /// A command, where one was given.
@@ -43,25 +44,25 @@ pub struct Cli {
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Attach to running processes (as `pidtap PID|NAME...`)
+    /// Attach to running processes (same as `pidtap PID|NAME...`)
     Attach(Attach),
     /// Start a command and trace it from its first byte
     Run(Run),
-    /// Show a recording as if it happened now
+    /// Replay a recording
     Open(Open),
-    /// Start a flaky payments service on loopback, and attach to it
+    /// Start a flaky payments service on loopback and attach to it
     Demo(Demo),
-    /// Check what this machine, and a process, allow
+    /// Check whether this machine, and optionally a process, can be traced
     Doctor(Doctor),
-    /// List the detectors: what they look for, and by which thresholds
+    /// List the detectors and their thresholds
     Detectors(Detectors),
-    /// A part of the demo, in a process of its own
+    /// Internal: run one part of the demo in its own process
     #[command(name = demo::HIDDEN_COMMAND, hide = true)]
     DemoRole(DemoRole),
-    /// What becomes the command of `run` once the probes are live
+    /// Internal: wait until the probes are live, then become the command of `run`
     #[command(name = launch::HOLD_SUBCOMMAND, hide = true)]
     Hold(Hold),
-    /// What `doctor` leaves behind where a file system does not answer
+    /// Internal: search one executable on behalf of `doctor`
     #[command(name = doctor::SEARCH_SUBCOMMAND, hide = true)]
     Search(Search),
 }
@@ -69,7 +70,7 @@ pub enum Command {
 /// `pidtap PID|NAME...`
 #[derive(Args, Clone, Debug)]
 pub struct Attach {
-    /// Processes, by number or by name; a name means all that have it
+    /// Processes to trace, by PID or name; a name selects every process that has it
     #[arg(value_name = "PID|NAME", required = true)]
     pub targets: Vec<String>,
     /// What to print, and where.
@@ -86,10 +87,11 @@ pub struct Attach {
 /// `pidtap run -- CMD ARG...`
 #[derive(Args, Clone, Debug)]
 pub struct Run {
-    /// Run the command as this user, with that user's groups [default: who called sudo, else who started pidtap]
+    /// Run the command as this user, with the user's groups [default: the user who ran sudo, or the user who ran
+    /// pidtap]
     #[arg(short, long, value_name = "NAME|UID")]
     pub user: Option<String>,
-    /// The command and its arguments
+    /// Command to run, and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<OsString>,
     /// What to print, and where.
@@ -106,7 +108,7 @@ pub struct Run {
 /// `pidtap open FILE.tap`
 #[derive(Args, Clone, Debug)]
 pub struct Open {
-    /// The recording; `-` for standard input
+    /// Recording to replay; `-` reads standard input
     #[arg(value_name = "FILE.tap")]
     pub file: PathBuf,
     /// What to print, and where.
@@ -134,7 +136,7 @@ pub struct Demo {
 /// `pidtap doctor [PID]`
 #[derive(Args, Clone, Debug)]
 pub struct Doctor {
-    /// A process to check as well, by number or by name
+    /// Process to check too, by PID or name
     #[arg(value_name = "PID|NAME")]
     pub target: Option<String>,
 }
@@ -142,7 +144,7 @@ pub struct Doctor {
 /// `pidtap detectors`
 #[derive(Args, Clone, Debug)]
 pub struct Detectors {
-    /// Form of the list
+    /// Output format of the list
     #[arg(short, long, value_name = "FORM", value_enum)]
     pub output: Option<Format>,
     /// What is shown as it is set.
@@ -187,22 +189,22 @@ pub struct Search {
 /// Form of the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Screens to move in (the default on a terminal)
+    /// Interactive screens (default on a terminal)
     Tui,
-    /// One line an exchange, for people (the default elsewhere)
+    /// One line per exchange, for people (default elsewhere)
     Line,
-    /// One JSON object a line, for programs
+    /// One JSON object per line, for programs
     Json,
 }
 
 /// Colours of the screens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ThemeChoice {
-    /// As the terminal says (COLORFGBG), else dark; none where NO_COLOR is set
+    /// Follow COLORFGBG, or dark if it is unset; no colours if NO_COLOR is set
     Auto,
-    /// For a dark background
+    /// Colours for a dark background
     Dark,
-    /// For a light background
+    /// Colours for a light background
     Light,
     /// No colours
     None,
@@ -212,28 +214,30 @@ pub enum ThemeChoice {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
-    /// Form of the results; `-o tui -o json --output-file FILE` shows screens and writes JSON as well
+    /// Output format [default: tui on a terminal, otherwise line]; `-o tui -o json --output-file FILE` shows screens
+    /// and writes JSON too
     #[arg(short, long, value_name = "FORM", value_enum)]
     pub output: Vec<Format>,
     /// Colours of the screens
     #[arg(long, value_name = "THEME", value_enum, default_value = "auto")]
     pub theme: ThemeChoice,
-    /// Write the results to FILE instead of standard output (`-`)
+    /// Write results to FILE; `-` means standard output
     #[arg(long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,
-    /// Replace files that hold something or are not yours; write to pipes of others and to disks
+    /// Overwrite non-empty files and files of other users; write to pipes of other users and to disks
     #[arg(long)]
     pub force: bool,
-    /// Bytes of each body that are kept and shown
+    /// Keep and show at most SIZE bytes of each body
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = units::size)]
     pub body_limit: usize,
-    /// Show only exchanges that match, as in 'host:stripe status>=500 >1s' (docs/filter.md has the language)
+    /// Show only exchanges that match EXPR, for example 'host:stripe status>=500 >1s' (syntax: docs/filter.md)
     #[arg(long, value_name = "EXPR", allow_hyphen_values = true, value_parser = filter)]
     pub filter: Option<Filter>,
-    /// Print passwords, tokens, cookies and the like as they are
+    /// Show passwords, tokens, cookies and other secrets unmasked
     #[arg(long)]
     pub show_secrets: bool,
-    /// Make the marks of hidden secrets with the key in FILE: equal secrets have equal marks in all traces that use it
+    /// Derive the marks of masked secrets from the key in FILE, so that equal secrets get equal marks in every trace
+    /// that uses the same key
     #[arg(long, value_name = "FILE")]
     pub mark_key_file: Option<PathBuf>,
 }
@@ -252,10 +256,11 @@ fn filter(text: &str) -> Result<Filter, String> {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Detectors")]
 pub struct DetectArgs {
-    /// Silence after which an open call is said to hang (the same as --detector hang.after=TIME) [default: 5s]
+    /// Report an open call as hanging after TIME without progress (same as --detector hang.after=TIME) [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = hang_after)]
     pub hang_after: Option<String>,
-    /// Switch a detector (or `all`) on or off, or set a threshold: `retry=off`, `retry.window=30s`
+    /// Switch a detector (or `all`) on or off, or set a threshold: `retry=off`, `retry.window=30s`; `pidtap detectors`
+    /// lists all
     #[arg(long, value_name = "NAME=on|off|NAME.THRESHOLD=VALUE", value_parser = tuning)]
     pub detector: Vec<String>,
 }
@@ -285,22 +290,22 @@ fn tuning(text: &str) -> Result<String, TuneError> {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Tracing")]
 pub struct TraceArgs {
-    /// Record all events, with secrets, into FILE (`-` for standard output), for `pidtap open`
+    /// Record all events, secrets included, to FILE for `pidtap open`; `-` means standard output
     #[arg(long, value_name = "FILE.tap")]
     pub record: Option<PathBuf>,
-    /// End after this time
+    /// Stop tracing after TIME, for example 10s or 1h30m
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub duration: Option<Duration>,
-    /// Trace children as well (the default)
+    /// Trace child processes too (default)
     #[arg(short, long, overrides_with = "no_follow")]
     pub follow: bool,
-    /// Trace the named processes only
+    /// Trace only the named processes
     #[arg(long, overrides_with = "follow")]
     pub no_follow: bool,
-    /// Size of the kernel's buffer: a power of two; a larger one loses less when pidtap gets no time
+    /// Size of the kernel ring buffer, a power of two; a larger buffer loses fewer events under load
     #[arg(long, value_name = "SIZE", default_value_t = RingSize(capture::DEFAULT_RING_SIZE), value_parser = units::ring_size)]
     pub ring_size: RingSize,
-    /// Bytes captured of one system call; what exceeds it is counted only
+    /// Capture at most SIZE bytes per system call; bytes beyond SIZE are counted but not captured
     #[arg(long, value_name = "SIZE", default_value_t = CallCapture(limit::DEFAULT_CALL_CAPTURE), value_parser = units::call_capture)]
     pub call_capture: CallCapture,
 }

@@ -17,7 +17,7 @@ const MAX_SECONDS: f64 = 366.0 * 24.0 * 3600.0;
 pub(super) fn size(text: &str) -> Result<usize, String> {
     let bytes = bytes(text)?;
     if bytes > MAX_SIZE {
-        return Err("at most 1GiB".to_owned());
+        return Err("the maximum is 1GiB".to_owned());
     }
     Ok(bytes as usize)
 }
@@ -25,7 +25,7 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
 pub(super) fn ring_size(text: &str) -> Result<RingSize, String> {
     let bytes = bytes(text)?;
     if !bytes.is_power_of_two() || !(MIN_RING..=MAX_RING).contains(&bytes) {
-        return Err("a power of two from 4KiB to 1GiB is needed, as in 32MiB".to_owned());
+        return Err("expected a power of two from 4KiB to 1GiB, for example 32MiB".to_owned());
     }
     Ok(RingSize(bytes as u32))
 }
@@ -33,7 +33,7 @@ pub(super) fn ring_size(text: &str) -> Result<RingSize, String> {
 pub(super) fn call_capture(text: &str) -> Result<CallCapture, String> {
     let bytes = bytes(text)?;
     if bytes > MAX_SIZE {
-        return Err("at most 1GiB".to_owned());
+        return Err("the maximum is 1GiB".to_owned());
     }
     Ok(CallCapture(bytes as u32))
 }
@@ -48,10 +48,10 @@ fn bytes(text: &str) -> Result<u64, String> {
         "kb" => 1_000,
         "mb" => 1_000_000,
         "gb" => 1_000_000_000,
-        _ => return Err(format!("{unit:?} is no unit of size: use B, KiB, MiB or GiB, as in 64KiB")),
+        _ => return Err(format!("unknown unit of size {unit:?}; use B, KiB, MiB or GiB, for example 64KiB")),
     };
-    let number: u64 = number.parse().map_err(|_| "a whole number is needed, as in 64KiB".to_owned())?;
-    number.checked_mul(factor).ok_or_else(|| "that is too large".to_owned())
+    let number: u64 = number.parse().map_err(|_| "expected a whole number, for example 64KiB".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "the size is too large".to_owned())
 }
 
 /// `10s`, `500ms`, `1h30m`, `2.5` (seconds).
@@ -59,7 +59,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let mut rest = text.trim();
     let mut seconds = 0.0;
     if rest.is_empty() {
-        return Err("a time is needed, as in 10s".to_owned());
+        return Err("expected a time, for example 10s".to_owned());
     }
     while !rest.is_empty() {
         let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len()));
@@ -70,17 +70,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
             "m" | "min" => 60.0,
             "h" => 3600.0,
             "d" => 86_400.0,
-            unit => return Err(format!("{unit:?} is no unit of time: use ms, s, m or h, as in 10s or 1h30m")),
+            unit => return Err(format!("unknown unit of time {unit:?}; use ms, s, m or h, for example 10s or 1h30m")),
         };
-        let number: f64 = number.parse().map_err(|_| "a number is needed, as in 10s".to_owned())?;
+        let number: f64 = number.parse().map_err(|_| "expected a number, for example 10s".to_owned())?;
         seconds += number * factor;
         rest = tail;
     }
     if seconds > MAX_SECONDS {
-        return Err("that is more than a year; leave the option out to trace until Ctrl-C".to_owned());
+        return Err("the maximum is one year; omit the option to trace until Ctrl-C".to_owned());
     }
     if seconds <= 0.0 {
-        return Err("more than nothing is needed, as in 10s".to_owned());
+        return Err("the time must be greater than zero, for example 10s".to_owned());
     }
     Ok(Duration::from_secs_f64(seconds))
 }

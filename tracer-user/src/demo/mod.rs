@@ -43,7 +43,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Error)]
 pub enum DemoError {
     /// The path of the program is unknown.
-    #[error("cannot start the demo: this program's own path is not known ({0}); start pidtap from a file that exists")]
+    #[error("cannot start the demo: the path of this program is unknown ({0}); start pidtap from an existing file")]
     OwnPath(#[source] io::Error),
     /// A part could not be started.
     #[error("cannot start the demo's {role}: running {program:?} failed: {source}")]
@@ -56,11 +56,12 @@ pub enum DemoError {
         source: io::Error,
     },
     /// The load process ended before it was released.
-    #[error("the demo's load did not begin ({0}); start the demo again")]
+    #[error("cannot start the load of the demo ({0}); start the demo again")]
     Begin(#[source] io::Error),
     /// A part did not print its address.
     #[error(
-        "the demo's {role} did not start: it said {said:?} instead of its address; check that 127.0.0.1 can be bound"
+        "cannot start the {role} of the demo: it printed {said:?} instead of its address; check that 127.0.0.1 can be \
+         bound"
     )]
     NotListening {
         /// Name of the part.

@@ -23,13 +23,13 @@ const MAX_CONNECTIONS: usize = 64;
 #[derive(Debug, Error)]
 pub enum RoleError {
     /// The part does not exist, or its arguments are invalid.
-    #[error("{0:?} is not a part of the demo with its arguments; it is started by `pidtap demo` alone")]
+    #[error("{0:?} is not a valid part of the demo; only `pidtap demo` starts these parts")]
     Usage(Vec<String>),
     /// No listening socket could be created.
     #[error("cannot listen on 127.0.0.1 for the demo: {0}; check that the loopback interface is up")]
     Listen(#[source] io::Error),
     /// Standard output is closed, so pidtap has ended.
-    #[error("cannot say where the demo's part listens: {0}")]
+    #[error("cannot print the address of this part of the demo: {0}")]
     Announce(#[source] io::Error),
 }
 

@@ -50,7 +50,11 @@ pub(super) fn parse(text: &str) -> Result<Expression, FilterError> {
     let mut parser = Parser { text, at: 0, depth: 0, patterns: 0 };
     if text.len() > MAX_LENGTH {
         let end = text.char_indices().map(|(place, _)| place).take_while(|place| *place <= MAX_LENGTH).last();
-        return Err(parser.error(end.unwrap_or(0), format!("more than {MAX_LENGTH} bytes"), "shorten it"));
+        return Err(parser.error(
+            end.unwrap_or(0),
+            format!("the filter is longer than {MAX_LENGTH} bytes"),
+            "shorten it",
+        ));
     }
     parser.blanks();
     if parser.rest().is_empty() {
@@ -61,7 +65,7 @@ pub(super) fn parse(text: &str) -> Result<Expression, FilterError> {
         Ok(expression)
     } else {
         // All else is taken for a term.
-        Err(parser.error(parser.at, "there is no `(` that this `)` could close", "remove it, or put quotes around it"))
+        Err(parser.error(parser.at, "this `)` has no matching `(`", "remove it, or quote it"))
     }
 }
 
@@ -142,8 +146,8 @@ impl<'a> Parser<'a> {
         let Some(first) = self.peek() else {
             return Err(self.error(
                 start,
-                "something is missing here",
-                "write a word or a comparison, as in status>=500",
+                "an expression is missing here",
+                "add a word or a comparison, for example status>=500",
             ));
         };
         let rest = self.rest();
@@ -168,20 +172,20 @@ impl<'a> Parser<'a> {
                 self.at += 1;
                 let inner = self.any()?;
                 if !self.sign(")") {
-                    return Err(self.error(start, "this `(` is not closed", "write the `)`, or put quotes around it"));
+                    return Err(self.error(start, "this `(` has no matching `)`", "add the `)`, or quote the `(`"));
                 }
                 self.depth -= 1;
                 Ok(inner)
             }
             '|' | ')' => Err(self.error(
                 start,
-                format!("something is missing before this `{first}`"),
-                "write a word or a comparison there, or put quotes around it",
+                format!("an expression is missing before this `{first}`"),
+                "add a word or a comparison before it, or quote it",
             )),
             _ if self.is_keyword("or") || self.is_keyword("and") => Err(self.error(
                 start,
-                "something is missing before this word",
-                "write a word or a comparison there, or put quotes around it to look for it",
+                "an expression is missing before this word",
+                "add a word or a comparison before it, or quote it to search for the text",
             )),
             '>' | '<' => self.quantity(),
             '"' | '\'' => self.word(),
@@ -195,8 +199,8 @@ impl<'a> Parser<'a> {
     fn deeper(&mut self, place: usize) -> Parsed<()> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            let problem = format!("more than {MAX_DEPTH} parentheses and negations inside each other");
-            return Err(self.error(place, problem, "write it simpler"));
+            let problem = format!("more than {MAX_DEPTH} nested parentheses and negations");
+            return Err(self.error(place, problem, "simplify the filter"));
         }
         Ok(())
     }
@@ -205,8 +209,8 @@ impl<'a> Parser<'a> {
         let sign = &self.rest()[..length];
         self.error(
             self.at,
-            format!("there is no field before this `{sign}`"),
-            format!("write it there, as in path{sign}/v1, or put quotes around the text to look for it"),
+            format!("a field is missing before this `{sign}`"),
+            format!("add a field, for example path{sign}/v1, or quote the text to search for it"),
         )
     }
 
@@ -223,9 +227,9 @@ impl<'a> Parser<'a> {
             }
             None => Err(self.error(
                 value.start,
-                format!("`{}` is neither a time nor a size with its unit", value.text),
+                format!("`{}` is neither a time nor a size with a unit", value.text),
                 format!(
-                    "write {0}500ms for the duration, {0}10kB for the bodies, or the field, as in status{0}{1}",
+                    "write {0}500ms for a duration, {0}10kB for a body size, or add a field, for example status{0}{1}",
                     &self.text[start..value.start].trim_end(),
                     Unit::Status.parse(&value.text).map_or("500", |_| &value.text)
                 ),
@@ -270,13 +274,9 @@ impl<'a> Parser<'a> {
         }
         let hint = match Name::closest(name) {
             Some(closest) => format!("did you mean `{closest}`?"),
-            None => format!("there are {}.", fields().iter().map(|help| help.name).collect::<Vec<_>>().join(", ")),
+            None => format!("the fields are {}.", fields().iter().map(|help| help.name).collect::<Vec<_>>().join(", ")),
         };
-        Err(self.error(
-            start,
-            format!("there is no field `{name}`"),
-            format!("{hint} To look for this text, put quotes around it"),
-        ))
+        Err(self.error(start, format!("unknown field `{name}`"), format!("{hint} To search for this text, quote it")))
     }
 
     fn word(&mut self) -> Parsed<Expression> {
@@ -291,7 +291,7 @@ impl<'a> Parser<'a> {
         let equal = matches!(operator, Operator::Has | Operator::Compare(Comparison::Equal));
         let field = match name {
             Name::Is | Name::Has if !equal => {
-                let problem = format!("`{typed}` stands before a colon");
+                let problem = format!("`{typed}` must be followed by a colon");
                 return Err(self.error(place, problem, format!("write {}", help.example)));
             }
             Name::Is => return self.each(typed, Self::flag),
@@ -312,8 +312,8 @@ impl<'a> Parser<'a> {
                 Term::Matches(field, operator == Operator::Matches, self.pattern(&value)?)
             }
             (Operator::Matches | Operator::NotMatches, Some(_)) => {
-                let problem = format!("`{typed}` is a number, which no regular expression matches");
-                return Err(self.error(place, problem, "compare it with = != > >= < or <="));
+                let problem = format!("`{typed}` is a number and cannot be matched with a regular expression");
+                return Err(self.error(place, problem, "compare it with =, !=, >, >=, < or <="));
             }
             (Operator::Has, None) => {
                 let values = self.values(typed)?;
@@ -326,8 +326,8 @@ impl<'a> Parser<'a> {
                 Term::Equals(field, comparison == Comparison::Equal, needles(&values))
             }
             (Operator::Compare(_), None) => {
-                let problem = format!("`{typed}` is text, of which none is more than another");
-                return Err(self.error(place, problem, format!("use : = != or ~, as in {}", help.example)));
+                let problem = format!("`{typed}` is text and has no order");
+                return Err(self.error(place, problem, format!("use :, =, != or ~, for example {}", help.example)));
             }
             (operator, Some(unit)) => {
                 let comparison = match operator {
@@ -357,7 +357,7 @@ impl<'a> Parser<'a> {
     fn flag(&self, value: &Value) -> Parsed<Term> {
         Flag::find(&value.text).map(Term::Is).ok_or_else(|| {
             let known = Name::find("is").map_or_else(String::new, |(_, help)| help.values.join(", "));
-            self.error(value.start, format!("no exchange is `{}`", value.text), format!("one of these is: {known}"))
+            self.error(value.start, format!("unknown value `{}`", value.text), format!("use one of: {known}"))
         })
     }
 
@@ -366,21 +366,21 @@ impl<'a> Parser<'a> {
             return Ok(Term::Has(field));
         }
         let closest = Name::closest(&value.text).unwrap_or("incident");
-        let problem = format!("there is no field `{}`", value.text);
-        Err(self.error(value.start, problem, format!("write the name of one, as in has:{closest}")))
+        let problem = format!("unknown field `{}`", value.text);
+        Err(self.error(value.start, problem, format!("use the name of a field, for example has:{closest}")))
     }
 
     fn pattern(&mut self, value: &Value) -> Parsed<Pattern> {
         self.patterns += 1;
         if self.patterns > MAX_PATTERNS {
             let problem = format!("more than {MAX_PATTERNS} regular expressions");
-            return Err(self.error(value.start, problem, "join some with `|`, or use `:`"));
+            return Err(self.error(value.start, problem, "combine some with `|`, or use `:`"));
         }
         Pattern::new(&value.text).map_err(|(problem, place)| {
             let start = value.start + usize::from(value.quoted);
             // Where a quoted one has escapes in it, the place is less far off than its start.
             let place = self.text[start..].char_indices().nth(place).map_or(start, |(place, _)| start + place);
-            self.error(place, problem, "mend it, or use `:` to look for the text as it is")
+            self.error(place, problem, "correct it, or use `:` to search for the literal text")
         })
     }
 
@@ -393,8 +393,8 @@ impl<'a> Parser<'a> {
             None => Ok(()),
             Some(value) => Err(self.error(
                 value.start,
-                format!("`{}` is no {}", value.text, help.name),
-                format!("it is one of these: {}", help.values.join(", ")),
+                format!("`{}` is not a valid {}", value.text, help.name),
+                format!("use one of: {}", help.values.join(", ")),
             )),
         }
     }
@@ -403,18 +403,23 @@ impl<'a> Parser<'a> {
         let ordered = !matches!(comparison, Comparison::Equal | Comparison::NotEqual);
         let values = self.values(typed)?;
         if let (true, Some(second)) = (ordered, values.get(1)) {
-            return Err(self.error(second.start, "more or less than several numbers", "give one, or use = or !="));
+            return Err(self.error(
+                second.start,
+                "an order comparison with several numbers",
+                "use one number, or = or \
+                !=",
+            ));
         }
         let number = |value: &Value| match unit.parse(&value.text) {
             Some(Number::Class(class)) if ordered => Err(self.error(
                 value.start,
-                format!("`{}` is a class, which is not more or less than a status", value.text),
+                format!("`{}` is a class of statuses and has no order", value.text),
                 format!("write {class}00 or {class}99, or use = or !="),
             )),
             Some(number) => Ok(number),
             None => Err(self.error(
                 value.start,
-                format!("`{}` is not what `{typed}` is compared with", value.text),
+                format!("`{}` is not a valid value for `{typed}`", value.text),
                 unit.wanted(),
             )),
         };
@@ -438,7 +443,7 @@ impl<'a> Parser<'a> {
             if Name::find(name).is_some() && OPERATORS.iter().any(|(sign, _)| after.starts_with(sign)) {
                 return Err(self.error(
                     self.at - 1,
-                    "without blanks, `|` stands between values of one field",
+                    "`|` without blanks separates the values of one field",
                     "put blanks around it, or write `or`",
                 ));
             }
@@ -454,14 +459,14 @@ impl<'a> Parser<'a> {
             let text = self.quoted(quote, start)?;
             let joined = |next: char| next.is_whitespace() || "|)".contains(next);
             if self.peek().is_some_and(|next| !joined(next)) {
-                return Err(self.error(self.at, "text right behind the closing quote", "put a blank between them"));
+                return Err(self.error(self.at, "text directly after the closing quote", "add a blank between them"));
             }
             return Ok(Value { start, text, quoted: true });
         }
         let text = &self.rest()[..bare_length(self.rest(), pattern)];
         if text.is_empty() {
             let example = Name::find(field).map_or("status>=500", |(_, help)| help.example);
-            return Err(self.error(start, "a value is missing here", format!("write it, as in {example}")));
+            return Err(self.error(start, "a value is missing here", format!("add a value, for example {example}")));
         }
         self.at += text.len();
         Ok(Value { start, text: text.to_owned(), quoted: false })
@@ -485,7 +490,7 @@ impl<'a> Parser<'a> {
                 _ => text.push(next),
             }
         }
-        Err(self.error(start, "this quote is not closed", format!("write the {quote} where the text ends")))
+        Err(self.error(start, "this quote is not closed", format!("add a {quote} at the end of the text")))
     }
 }
 

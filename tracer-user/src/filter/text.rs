@@ -101,7 +101,7 @@ impl Eq for Pattern {}
 fn explain(error: &regex::Error) -> (String, usize) {
     match error {
         regex::Error::CompiledTooBig(_) => {
-            ("this regular expression would take too much memory: a shorter one is needed".to_owned(), 0)
+            ("this regular expression needs too much memory: use a shorter one".to_owned(), 0)
         }
         error => {
             let text = error.to_string();
@@ -110,7 +110,7 @@ fn explain(error: &regex::Error) -> (String, usize) {
             let caret =
                 text.lines().find_map(|line| line.trim_start_matches(' ').starts_with('^').then(|| line.find('^')));
             (
-                format!("this regular expression is wrong: {reason}"),
+                format!("invalid regular expression: {reason}"),
                 caret.flatten().unwrap_or(0).saturating_sub(PATTERN_INDENT),
             )
         }
@@ -175,11 +175,11 @@ mod tests {
     #[test]
     fn a_wrong_expression_is_explained_with_its_place() {
         let (said, place) = Pattern::new("ab(c").expect_err("it is not closed");
-        assert_eq!((&*said, place), ("this regular expression is wrong: unclosed group", 2));
+        assert_eq!((&*said, place), ("invalid regular expression: unclosed group", 2));
         let (said, _) = Pattern::new(r"\w{5000}").expect_err("it is large");
         assert!(said.contains("too much memory"), "{said}");
         let (said, _) = Pattern::new(&"(".repeat(1000)).expect_err("it is deep");
-        assert!(said.contains("wrong"), "{said}");
+        assert!(said.contains("invalid"), "{said}");
         // One of several lines is shown with line numbers; the place is not known then.
         Pattern::new("a\nb(").expect_err("it is not closed");
     }

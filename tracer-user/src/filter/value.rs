@@ -69,10 +69,10 @@ impl Unit {
     /// What is wanted, said where something else is found.
     pub(super) fn wanted(self) -> &'static str {
         match self {
-            Self::None => "a whole number is needed, as in 42",
-            Self::Status => "a status or a class is needed, as in 503 or 5xx",
-            Self::Time => "a time with its unit is needed, as in 200ms, 1.5s or 1m30s",
-            Self::Bytes => "a size is needed, as in 1500, 10kB or 1MiB",
+            Self::None => "expected a whole number, for example 42",
+            Self::Status => "expected a status or a class, for example 503 or 5xx",
+            Self::Time => "expected a time with a unit, for example 200ms, 1.5s or 1m30s",
+            Self::Bytes => "expected a size, for example 1500, 10kB or 1MiB",
         }
     }
 

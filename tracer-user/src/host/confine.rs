@@ -164,19 +164,19 @@ fn restrict(files: &[(&str, BitFlags<AccessFs>)]) -> Result<bool, landlock::Rule
 ///
 /// The reason why it does not.
 pub fn try_restricting() -> Result<(), String> {
-    let tried =
-        std::thread::spawn(|| {
-            let result = set_no_new_privs(true).map_err(|error| error.to_string());
-            let result = result.and_then(|()| restrict(&[]).map_err(|error| in_full(&error)));
-            let is_there = result?;
-            match std::fs::File::open("/proc/self/status") {
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-                _ if is_there => Err("it is there, and does not hold".to_owned()),
-                _ => Err("this kernel does not have it (before 5.13, or not in `lsm=`), or a container forbids it"
-                    .to_owned()),
-            }
-        });
-    tried.join().unwrap_or_else(|_| Err("the thread that tried it panicked".to_owned()))
+    let tried = std::thread::spawn(|| {
+        let result = set_no_new_privs(true).map_err(|error| error.to_string());
+        let result = result.and_then(|()| restrict(&[]).map_err(|error| in_full(&error)));
+        let is_there = result?;
+        match std::fs::File::open("/proc/self/status") {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            _ if is_there => Err("the kernel supports it but does not enforce it".to_owned()),
+            _ => Err("this kernel does not support it (older than 5.13, or not listed in `lsm=`), or a container \
+                          blocks it"
+                .to_owned()),
+        }
+    });
+    tried.join().unwrap_or_else(|_| Err("the thread of the trial panicked".to_owned()))
 }
 
 /// Text of an error with its causes, each once.

@@ -54,13 +54,13 @@ pub struct Entry {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum IdentityError {
     /// The user does not exist.
-    #[error("there is no user `{name}` (--user); `getent passwd` lists those there are")]
+    #[error("unknown user `{name}` (--user); `getent passwd` lists all users")]
     Unknown {
         /// Name as typed.
         name: String,
     },
     /// The user database cannot be read.
-    #[error("cannot look up the user `{name}`: {reason}; check the user database (`getent passwd {name}`)")]
+    #[error("cannot look up user `{name}`: {reason}; check the user database (`getent passwd {name}`)")]
     Database {
         /// Name as typed, or user ID.
         name: String,
@@ -69,7 +69,8 @@ pub enum IdentityError {
     },
     /// A variable that `sudo` sets holds no ID.
     #[error(
-        "{variable} is {value:?} and no id: it is not known for whom to run the command; say it with `--user NAME`"
+        "cannot determine the user for the command: {variable} is {value:?}, which is not an id; specify the user \
+         with `--user NAME`"
     )]
     Environment {
         /// Name of the variable.
@@ -79,17 +80,15 @@ pub enum IdentityError {
     },
     /// The variables that `sudo` sets contradict each other or the user database, so `sudo` did not set them.
     #[error(
-        "SUDO_UID, SUDO_GID and SUDO_USER are not what sudo sets together: {reason}; it is not known for whom to run the command; \
-         say it with `--user NAME`"
+        "cannot determine the user for the command: SUDO_UID, SUDO_GID and SUDO_USER are inconsistent: {reason}; \
+         specify the user with `--user NAME`"
     )]
     Contradiction {
         /// Description of the contradiction.
         reason: String,
     },
     /// Only root can become another user.
-    #[error(
-        "cannot run a command as `{name}`: pidtap was not started by root; start it with `sudo`, or leave --user out"
-    )]
+    #[error("cannot run a command as `{name}`: pidtap was not started by root; start it with `sudo`, or omit --user")]
     NotRoot {
         /// Name as typed.
         name: String,
@@ -178,9 +177,9 @@ impl Identity {
                 }
                 Self::of_entry(user).map(Some)
             }
-            (None, Some(0)) => contradiction(format!("user {uid} is not known, and SUDO_GID is root's")),
+            (None, Some(0)) => contradiction(format!("user {uid} is unknown, and SUDO_GID is the group of root")),
             (None, Some(gid)) => Ok(Some(Self { ids: Ids { uid, gid, groups: vec![gid] }, entry: None })),
-            (None, None) => contradiction(format!("user {uid} is not known, and SUDO_GID is missing")),
+            (None, None) => contradiction(format!("user {uid} is unknown, and SUDO_GID is missing")),
         }
     }
 
@@ -294,7 +293,7 @@ impl std::str::FromStr for Ids {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WRONG: &str = "it is not UID:GID:GROUP,GROUP";
+        const WRONG: &str = "expected UID:GID:GROUP,GROUP";
         let mut parts = text.split(':');
         let (Some(uid), Some(gid), Some(groups), None) = (parts.next(), parts.next(), parts.next(), parts.next())
         else {

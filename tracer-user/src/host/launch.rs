@@ -74,13 +74,16 @@ pub enum Streams {
 #[derive(Debug, Error)]
 pub enum LaunchError {
     /// The program does not exist.
-    #[error("cannot run `{command}`: there is no such {}; check the spelling{}", kind(command.raw()), advice(command.raw()))]
+    #[error("cannot run `{command}`: no such {}; check the spelling{}", kind(command.raw()), advice(command.raw()))]
     NotFound {
         /// Command as typed.
         command: Foreign,
     },
     /// The program exists but cannot be executed.
-    #[error("cannot run `{command}`: {path} is not an executable file; `chmod +x` it, or name its interpreter first")]
+    #[error(
+        "cannot run `{command}`: {path} is not executable; make it executable with `chmod +x`, or put its \
+             interpreter first"
+    )]
     NotExecutable {
         /// Command as typed.
         command: Foreign,
@@ -100,7 +103,7 @@ pub enum LaunchError {
         source: io::Error,
     },
     /// The held process ended before it became the command.
-    #[error("`{command}` was not run: the process that was to become it ended first ({status})")]
+    #[error("cannot run `{command}`: its process ended before the command started ({status}); try again")]
     Ended {
         /// Command as typed.
         command: Foreign,
@@ -108,7 +111,7 @@ pub enum LaunchError {
         status: ExitStatus,
     },
     /// Waiting for the process failed.
-    #[error("cannot wait for process {pid}: {source}; it may run on, see `ps -p {pid}`")]
+    #[error("cannot wait for process {pid}: {source}; it may still be running, check with `ps -p {pid}`")]
     Wait {
         /// Process ID.
         pid: u32,
@@ -134,9 +137,9 @@ fn kind(command: &str) -> &'static str {
 
 fn advice(command: &str) -> &'static str {
     if command.contains('/') {
-        " and the folder"
+        " and the directory"
     } else {
-        ", or give its whole path (`sudo` may set a shorter PATH than yours)"
+        ", or use the full path (`sudo` may set a shorter PATH than yours)"
     }
 }
 
@@ -176,7 +179,7 @@ impl Launched {
             move |source: io::Error| LaunchError::Start { command, operation, source }
         };
         let (hold_read, hold) =
-            pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).map_err(failed("making a pipe"))?;
+            pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).map_err(failed("creating a pipe"))?;
         let mut process = Command::new("/proc/self/exe");
         process.arg0("pidtap").arg(HOLD_SUBCOMMAND);
         process.arg(format!("/proc/{}/fd/{}", std::process::id(), hold_read.as_raw_fd()));
@@ -243,7 +246,7 @@ impl Launched {
         }
         rustix::io::write(&hold, &[1]).map(drop).map_err(|error| LaunchError::Start {
             command: self.command.as_str().into(),
-            operation: "releasing it",
+            operation: "releasing the process",
             source: error.into(),
         })
     }
@@ -340,7 +343,7 @@ pub struct Held<'a> {
 /// of `held`, then becomes the command. Returns only on failure, with the exit status and an optional message.
 pub fn hold_and_exec(path: &Path, held: Held<'_>, command: &OsStr, args: &[OsString]) -> (u8, Option<String>) {
     if !is_of_parent(path) {
-        return (2, Some(format!("`{HOLD_SUBCOMMAND}` is how `pidtap run` starts commands; use `pidtap run -- CMD`")));
+        return (2, Some(format!("`{HOLD_SUBCOMMAND}` is internal to `pidtap run`; use `pidtap run -- CMD`")));
     }
     // pidtap has ended and has reported the reason itself.
     let Some(mut pipe) = open_pipe(path, held.inode) else { return (1, None) };
@@ -351,7 +354,7 @@ pub fn hold_and_exec(path: &Path, held: Held<'_>, command: &OsStr, args: &[OsStr
         let command = command.to_string_lossy();
         return (
             1,
-            Some(format!("cannot run `{command}` as user {}: {error}; `--user root` runs it as root", ids.uid)),
+            Some(format!("cannot run `{command}` as user {}: {error}; use `--user root` to run it as root", ids.uid)),
         );
     }
     let mut byte = [0];
@@ -374,7 +377,7 @@ pub fn hold_and_exec(path: &Path, held: Held<'_>, command: &OsStr, args: &[OsStr
     let user = held.ids.map_or_else(String::new, |ids| format!(" as user {}", ids.uid));
     let advice = match error.kind() {
         // `execve` fails so after a change of user (`PF_NPROC_EXCEEDED`).
-        io::ErrorKind::WouldBlock => "raise the limit of that user's processes (`ulimit -u`)",
+        io::ErrorKind::WouldBlock => "raise the user's limit on processes (`ulimit -u`)",
         _ => limits::advice(&error).unwrap_or("check the file, its format and its interpreter"),
     };
     (status, Some(format!("cannot run `{command}`{user}: {error}; {advice}")))

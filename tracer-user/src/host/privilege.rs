@@ -34,10 +34,10 @@ impl Capability {
     /// Operation that needs the capability.
     pub fn purpose(self) -> &'static str {
         match self {
-            Self::SysPtrace => "reading descriptors, program and libraries of other users' processes",
-            Self::SysAdmin => "looking into the network namespace of a container",
-            Self::Perfmon => "attaching probes and reading the payloads of system calls",
-            Self::Bpf => "loading the probes",
+            Self::SysPtrace => "read the descriptors, program and libraries of other users' processes",
+            Self::SysAdmin => "inspect the network namespace of a container",
+            Self::Perfmon => "attach probes and read the payloads of system calls",
+            Self::Bpf => "load the probes",
         }
     }
 }
@@ -81,7 +81,7 @@ pub const USEFUL: [Capability; 1] = [Capability::SysAdmin];
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum PrivilegeError {
     /// Capabilities are missing.
-    #[error("not permitted to trace: {} {} missing ({}); {}", Names(missing), if missing.len() == 1 { "is" } else { "are" },
+    #[error("cannot trace: {} {} missing (needed to {}); {}", Names(missing), if missing.len() == 1 { "is" } else { "are" },
         purposes(missing), grant())]
     Capabilities {
         /// The missing capabilities.
@@ -89,8 +89,9 @@ pub enum PrivilegeError {
     },
     /// The program file has the setuid or setgid bit.
     #[error(
-        "pidtap was started as {} and runs as {}: its file has the setuid or setgid bit, with which everybody who may start it \
-         could read and write all that is of its owner; take the bit away (`sudo chmod ug-s PATH-OF-PIDTAP`) and {}", ids.0,
+        "refusing to run: pidtap was started as {} but runs as {}, because its file has the setuid or setgid bit; \
+         with that bit, everyone who may start it could read and write all files of its owner; remove the bit (`sudo \
+         chmod ug-s PATH-OF-PIDTAP`) and {}", ids.0,
         ids.1, grant()
     )]
     SetId {
@@ -99,8 +100,9 @@ pub enum PrivilegeError {
     },
     /// The kernel has no BTF.
     #[error(
-        "this kernel ({kernel}) has no BTF: /sys/kernel/btf/vmlinux is missing, so the layout of its structures is not \
-         known; use a kernel built with CONFIG_DEBUG_INFO_BTF=y (all current distributions' are)"
+        "cannot trace on this kernel ({kernel}): it has no BTF (/sys/kernel/btf/vmlinux is missing), so the layout of \
+         its data structures is unknown; use a kernel built with CONFIG_DEBUG_INFO_BTF=y (standard in all current \
+         distributions)"
     )]
     NoBtf {
         /// Kernel release.
@@ -108,8 +110,8 @@ pub enum PrivilegeError {
     },
     /// The kernel is older than the probes need.
     #[error(
-        "this kernel ({kernel}) is too old: pidtap's probes need Linux 5.17 or later (bpf_loop); use a newer kernel, \
-         or trace on another host"
+        "cannot trace on this kernel ({kernel}): it is too old, the probes require Linux 5.17 or later (bpf_loop); \
+         use a newer kernel, or trace on another host"
     )]
     TooOld {
         /// Kernel release.
@@ -117,8 +119,8 @@ pub enum PrivilegeError {
     },
     /// Kernel lockdown prevents reading memory.
     #[error(
-        "this kernel is locked down (`confidentiality`): it refuses to let probes read memory, whatever is granted; \
-         boot with `lockdown=integrity` or without Secure Boot"
+        "cannot trace on this kernel: it is locked down (`confidentiality`) and does not let probes read memory, \
+         regardless of privileges; boot with `lockdown=integrity`, or without Secure Boot"
     )]
     LockedDown,
 }
@@ -159,9 +161,9 @@ pub fn grant() -> String {
         .map_or_else(|_| "\"$(command -v pidtap)\"".to_owned(), |path| quoted(&path.to_string_lossy()));
     let all: Vec<&str> = NEEDED.iter().chain(&USEFUL).map(|capability| capability.name()).collect();
     format!(
-        "run it with `sudo`; or, once, let the members of a group run it: `sudo groupadd -f pidtap && sudo chgrp pidtap \
-         {program} && sudo chmod 0750 {program} && sudo setcap {}+ep {program}` (setcap last: chgrp takes capabilities away); \
-         each of them may then trace processes of their own",
+        "run it with `sudo`; or allow the members of a group to run it, once: `sudo groupadd -f pidtap && sudo chgrp \
+         pidtap {program} && sudo chmod 0750 {program} && sudo setcap {}+ep {program}` (setcap must come last, \
+         because chgrp removes capabilities); each member can then trace their own processes",
         all.join(",")
     )
 }

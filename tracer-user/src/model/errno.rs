@@ -13,7 +13,7 @@ const NAMES: [(i32, &str, &str); 24] = [
     (32, "EPIPE", "broken pipe"),
     (97, "EAFNOSUPPORT", "address family not supported"),
     (98, "EADDRINUSE", "address in use"),
-    (99, "EADDRNOTAVAIL", "no local address or port left"),
+    (99, "EADDRNOTAVAIL", "no free local address or port"),
     (100, "ENETDOWN", "network is down"),
     (101, "ENETUNREACH", "network unreachable"),
     (103, "ECONNABORTED", "connection aborted"),

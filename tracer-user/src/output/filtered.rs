@@ -157,7 +157,7 @@ mod tests {
         let text = text(output.output.get_ref());
         assert!(!text.contains(" 502 ") && text.contains(" 200 "), "{text}");
         assert!(
-            text.contains("10 exchanges, 1 failed, 0 slow, 0 open; 1 left out by the filter; 2 incidents;"),
+            text.contains("10 exchanges, 1 failed, 0 slow, 0 open; 1 excluded by the filter; 2 incidents;"),
             "{text}"
         );
     }

@@ -23,27 +23,31 @@ const CHUNK: usize = 256 * 1024;
 #[derive(Debug, Error)]
 pub enum ReadError {
     /// The input does not begin with the magic bytes.
-    #[error("this is not a pidtap recording; one is written with `pidtap PID --record FILE`")]
+    #[error("this is not a pidtap recording; create one with `pidtap PID --record FILE`")]
     Foreign,
     /// A newer pidtap wrote the recording in an unknown format version.
-    #[error("the recording has format version {found}, this pidtap reads up to {VERSION}: open it with a newer pidtap")]
+    #[error(
+        "the recording has format version {found}, but this pidtap supports versions up to {VERSION}; open it \
+             with a newer pidtap"
+    )]
     Newer {
         /// Format version of the recording.
         found: u16,
     },
     /// The events have the byte order of another machine.
     #[error(
-        "the recording was made on a machine with the other byte order (events are {found}): open it on such a machine"
+        "the recording was made on a machine with a different byte order (events are {found}); open it on such a \
+         machine"
     )]
     ByteOrder {
         /// Byte order of the recording, for the message.
         found: &'static str,
     },
     /// The header is truncated or altered, so the records cannot be trusted.
-    #[error("the header of the recording is {0}: nothing can be read from it")]
+    #[error("the header of the recording is {0}: the recording cannot be read")]
     Header(&'static str),
     /// Reading from the input failed.
-    #[error("reading the recording failed: {0}")]
+    #[error("cannot read the recording: {0}")]
     Io(#[from] io::Error),
 }
 
@@ -72,11 +76,11 @@ pub enum EarlyEndReason {
 impl fmt::Display for EarlyEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.reason {
-            EarlyEndReason::NoEnd => "it ends before the trace did",
-            EarlyEndReason::Truncated => "it is cut off inside an event",
-            EarlyEndReason::Damaged => "it is damaged from there on",
+            EarlyEndReason::NoEnd => "it ends before the end of the trace",
+            EarlyEndReason::Truncated => "it is cut off within an event",
+            EarlyEndReason::Damaged => "it is damaged from that point on",
         };
-        write!(f, "the recording is good for {} events, up to byte {}: {what}", self.events, self.offset)
+        write!(f, "the recording is valid for {} events, up to byte {}: {what}", self.events, self.offset)
     }
 }
 

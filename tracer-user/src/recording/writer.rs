@@ -19,7 +19,7 @@ const BLOCK: usize = 64 * 1024;
 #[derive(Debug, Error)]
 pub enum WriteError {
     /// The bytes are not one event: the event header is truncated, or its length differs.
-    #[error("{available} bytes were given as one event, whose header says {length}")]
+    #[error("an event has {available} bytes, but its header says {length}")]
     NotAnEvent {
         /// Length in the event header; 0 if the event header is incomplete.
         length: usize,
@@ -30,7 +30,7 @@ pub enum WriteError {
     #[error("the description of a recording must be shorter than {MAX_DESCRIPTION} bytes")]
     Description,
     /// Writing to the output failed.
-    #[error("writing the recording failed: {0}")]
+    #[error("cannot write the recording: {0}")]
     Io(#[from] io::Error),
 }
 

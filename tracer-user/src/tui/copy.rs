@@ -23,7 +23,7 @@ const PAGE_LINES: usize = 200_000;
 pub(super) fn act_on(id: ExchangeId, action: Action, context: &Context<'_>) -> Option<Vec<Reaction>> {
     match context.store.exchange_by_id(id) {
         Some(exchange) => act(exchange, action, context),
-        None => is_ours(action).then(|| vec![Reaction::Say("this call is no longer remembered".to_owned())]),
+        None => is_ours(action).then(|| vec![Reaction::Say("this call is no longer in memory".to_owned())]),
     }
 }
 
@@ -34,7 +34,7 @@ fn is_ours(action: Action) -> bool {
 /// Runs an action on an exchange that is at hand; `None` for other actions.
 pub(super) fn act(exchange: &Arc<Exchange>, action: Action, context: &Context<'_>) -> Option<Vec<Reaction>> {
     let redactor = context.redactor;
-    let no_request = || vec![Reaction::Say("its request was not seen: there is nothing to copy".to_owned())];
+    let no_request = || vec![Reaction::Say("the request was not seen: nothing to copy".to_owned())];
     let reactions = match action {
         Action::CopyCurl => curl::command(exchange, redactor)
             .map_or_else(no_request, |text| vec![Reaction::Do(Effect::Copy { what: "curl command".to_owned(), text })]),
@@ -73,7 +73,7 @@ fn bodies(exchange: &Exchange) -> impl Iterator<Item = (&'static str, &Fields, &
 }
 
 fn nothing() -> Vec<Reaction> {
-    vec![Reaction::Say("nothing of a body was captured".to_owned())]
+    vec![Reaction::Say("no body was captured".to_owned())]
 }
 
 fn page(exchange: &Exchange, redactor: Redactor) -> Vec<Reaction> {

@@ -165,7 +165,7 @@ fn tabs(shown: &Shown<'_>, mut pen: Pen<'_>, store: &Store) {
     }
     if shown.held {
         let more = shown.newest.totals().exchanges - store.totals().exchanges;
-        pen.put(Tone::Strong, format_args!("  HELD, {more} more (p goes on)"));
+        pen.put(Tone::Strong, format_args!("  PAUSED, {more} more (p resumes)"));
     }
     let secrets = if shown.secrets { "  SECRETS SHOWN" } else { "" };
     pen.put(Tone::Warn, secrets);

@@ -17,15 +17,15 @@ const WIDTHS: (u16, u16) = (22, 72);
 
 /// Signs and their meaning; those that every screen with calls has come first.
 const SIGNS: &[(&str, &str)] = &[
-    ("→ ←", "the process asked; it answered"),
-    ("! * …", "failed; took more than a second; is open"),
-    ("+ >", "ended in the last second; keys act on it"),
-    ("▲ ▼ ✓", "goes on; is over, with harm; ended well"),
-    ("✗ ✓ ◌", "an attempt: failed; did not; under way"),
-    ("> before a time", "at least: it began before tracing"),
-    ("? after a finding", "other explanations remain"),
-    ("req resp", "bytes of the bodies of request and response"),
-    ("failing", "of the last ten seconds; counts are of all"),
+    ("→ ←", "outbound call; inbound call"),
+    ("! * …", "failed; took more than a second; still open"),
+    ("+ >", "ended within the last second; selected"),
+    ("▲ ▼ ✓", "ongoing; over, with harm; recovered"),
+    ("✗ ✓ ◌", "attempt: failed; succeeded; in progress"),
+    ("> before a time", "at least: the call began before tracing"),
+    ("? after a finding", "likely, not certain"),
+    ("req resp", "body bytes of request and response"),
+    ("failing", "in the last ten seconds; counts cover the trace"),
 ];
 
 /// State of the help.
@@ -67,7 +67,7 @@ impl Help {
         Clear.render(window, buffer);
         let more = lines.len().saturating_sub(self.offset + rows);
         let title =
-            if more > 0 { format!(" Keys and signs ({more} more below) ") } else { " Keys and signs ".to_owned() };
+            if more > 0 { format!(" Keys and symbols ({more} more below) ") } else { " Keys and symbols ".to_owned() };
         let block = Block::bordered().title(title);
         let inner = block.inner(window);
         block.render(window, buffer);

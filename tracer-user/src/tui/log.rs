@@ -60,7 +60,7 @@ fn words(kind: &NoteKind, protocol: &str, redactor: Redactor) -> String {
         NoteKind::NotHttp => format!("is not HTTP/1 but {protocol}: its calls cannot be shown"),
         NoteKind::Opaque { protocol } => format!("carries {} from here on", Visible(&redactor.text(protocol))),
         NoteKind::UnseenBytes { sent, received } => {
-            format!("moved bytes that were not seen: {sent} sent, {received} received (io_uring, or another path)")
+            format!("moved bytes that were not seen: {sent} sent, {received} received (io_uring or another path)")
         }
     }
 }
@@ -124,7 +124,7 @@ impl View for LogView {
         self.up = self.up.min(total.saturating_sub(self.rows));
         let end = total - self.up;
         if total == 0 {
-            Pen::new(buffer, area, context.theme).put(Tone::Faint, "Nothing was said yet.");
+            Pen::new(buffer, area, context.theme).put(Tone::Faint, "No messages yet.");
         }
         // Only visible rows are escaped: a command can write many long lines.
         let start = end.saturating_sub(self.rows);

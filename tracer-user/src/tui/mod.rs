@@ -292,7 +292,7 @@ impl Ui {
                 self.show_secrets = !self.show_secrets;
                 self.redactor = self.redactor.showing(self.show_secrets);
                 self.filter.version += 1;
-                let now = if self.show_secrets { "shown; X hides them" } else { "hidden" };
+                let now = if self.show_secrets { "shown; X hides them" } else { "masked" };
                 self.message = Some(format!("secrets are {now}"));
             }
             Action::Pause => {
@@ -437,7 +437,7 @@ impl Ui {
         let area = frame.area();
         self.area = area;
         if area.width < LEAST.0 || area.height < LEAST.1 {
-            let text = format!("pidtap needs {}x{}, this is {}x{}", LEAST.0, LEAST.1, area.width, area.height);
+            let text = format!("pidtap needs {}x{}, this terminal is {}x{}", LEAST.0, LEAST.1, area.width, area.height);
             let middle = Rect { y: area.height / 2, height: 1, ..area };
             Pen::new(frame.buffer_mut(), middle, self.theme).put(Tone::Plain, text);
             return;

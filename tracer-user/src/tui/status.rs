@@ -51,7 +51,7 @@ pub(super) fn draw(status: &Status<'_>, area: Rect, buffer: &mut Buffer, theme: 
         return None;
     }
     let Some(on) = on else {
-        pen.put(Tone::Faint, "any of Esc, ? and q leaves the help");
+        pen.put(Tone::Faint, "Esc, ? or q closes the help");
         return None;
     };
     // Help and quit are always there.

@@ -100,7 +100,7 @@ pub fn duration(exchange: &Exchange, viewpoint: &Viewpoint<'_>) -> String {
     let took = if exchange.outcome == Outcome::InFlight { "for" } else { "took" };
     let late = exchange.quality == Quality::JoinedLate;
     match units::least(Some(duration), late).as_str() {
-        "-" => format!("{took} a time that was not seen"),
+        "-" => format!("{took} an unknown time"),
         _ if late => format!("{took} at least {}", units::duration(Some(duration))),
         _ => format!("{took} {}", units::duration(Some(duration))),
     }
@@ -110,15 +110,15 @@ pub fn duration(exchange: &Exchange, viewpoint: &Viewpoint<'_>) -> String {
 pub fn reason(exchange: &Exchange, viewpoint: &Viewpoint<'_>) -> Option<String> {
     let client = exchange.role == Role::Client;
     let words = match exchange.outcome {
-        Outcome::Upgraded => "upgraded: what follows on this connection is another protocol",
+        Outcome::Upgraded => "upgraded: the connection carries another protocol from here on",
         Outcome::Reset => "the connection was reset",
-        Outcome::Closed if client => "the peer closed the connection before all of it came",
-        Outcome::Closed => "this process closed the connection before all of it was sent",
-        Outcome::ClosedEarly if client => "this process closed it before its end: it had what it wanted",
-        Outcome::ClosedEarly => "the client closed it before its end: it had what it wanted",
-        Outcome::Unsolicited => "nobody asked for it: the server said so before it closed an idle connection",
-        Outcome::NotHttp => "the answer is no HTTP",
-        Outcome::ClientTimeout if client => "this process gave up: it closed the connection",
+        Outcome::Closed if client => "the peer closed the connection before the response was complete",
+        Outcome::Closed => "this process closed the connection before the response was complete",
+        Outcome::ClosedEarly if client => "this process closed the connection early: it had what it needed",
+        Outcome::ClosedEarly => "the client closed the connection early: it had what it needed",
+        Outcome::Unsolicited => "unsolicited: the server sent it before it closed an idle connection",
+        Outcome::NotHttp => "the response is not HTTP",
+        Outcome::ClientTimeout if client => "this process gave up and closed the connection",
         Outcome::ClientTimeout => "the client gave up",
         Outcome::InFlight if viewpoint.is_over() => "it was open when tracing ended",
         Outcome::Complete | Outcome::InFlight => "",
@@ -150,10 +150,13 @@ pub fn peer(exchange: &Exchange, redactor: Redactor) -> String {
 pub fn quality(quality: Quality) -> Option<&'static str> {
     match quality {
         Quality::Whole => None,
-        Quality::Cut => Some("cut: a message ended before its framing said so"),
+        Quality::Cut => Some("cut: a message ended before its framing says"),
         Quality::Unframed => Some("unframed: the framing of a message is invalid or does not cover all its bytes"),
         Quality::BodyGap => Some("body gap: bytes of a body were not captured; its size is exact"),
-        Quality::JoinedLate => Some("joined late: it was under way when tracing began, so some of it was not seen"),
-        Quality::HeaderGap => Some("head gap: bytes of a head were not captured; what they said is absent"),
+        Quality::JoinedLate => Some(
+            "joined late: the call was in progress when tracing began, so its start was not \
+                                     seen",
+        ),
+        Quality::HeaderGap => Some("head gap: bytes of a head were not captured; their content is missing"),
     }
 }

@@ -23,14 +23,14 @@ pub fn failures(evidence: &ErrorBurstEvidence, known: u64) -> String {
         (Course::Ongoing, Trend::Steady) => "steady",
         (Course::Ongoing, Trend::Better) => "getting better",
     };
-    let since = if known > evidence.failures { format!("; {known} are known by now") } else { String::new() };
+    let since = if known > evidence.failures { format!("; {known} in total now") } else { String::new() };
     format!("{} ({trend}){since}", kinds.join(", "))
 }
 
 /// Failed connections that had been kept open, in sentences.
 pub fn stale(evidence: &StaleEvidence) -> String {
     let outcome = evidence.outcome.replace('_', " ");
-    format!("The latest ended: {outcome}. The shortest was idle for {}.", time(evidence.shortest))
+    format!("The latest ended with: {outcome}. The shortest idle time was {}.", time(evidence.shortest))
 }
 
 /// The growth of the number of connections, in a sentence.
@@ -39,15 +39,15 @@ pub fn growth(subject: &Subject<'_>, evidence: &LeakEvidence) -> String {
     let since = subject.viewpoint.clock_time(evidence.since);
     let growing = time(evidence.growing);
     if evidence.over {
-        format!("There are closes again, after {growing}.")
+        format!("Connections are being closed again, after {growing}.")
     } else {
-        format!("None closed in {growing} from {since} on: about {a_minute:.0} more a minute.")
+        format!("None closed for {growing} since {since}: about {a_minute:.0} more per minute.")
     }
 }
 
 /// The share of calls that waited for a connection, in a sentence.
 pub fn waiting(evidence: &PoolEvidence) -> String {
-    format!("{:.0} % of the last calls began as another ended on their connection.", evidence.share * 100.0)
+    format!("{:.0} % of recent calls began as another call on their connection ended.", evidence.share * 100.0)
 }
 
 /// Everything that the evidence holds, as names and values.
@@ -87,7 +87,7 @@ fn named(name: &'static str) -> &'static str {
         "wait_ms" => "median wait",
         "usual_ms" => "usual median",
         "usual_p95_ms" => "usual 95 %",
-        "history" => "usual rests on",
+        "history" => "usual based on",
         "longest_ms" => "longest wait",
         "key" => "same key in",
         "apart_ms" => "apart",
@@ -99,11 +99,11 @@ fn named(name: &'static str) -> &'static str {
         "inbound" => "callers",
         "gone" => "callers gone",
         "shortest_wait_ms" => "shortest wait",
-        "shortest_answer_ms" => "fastest answer",
-        "longest_answer_ms" => "slowest answer",
-        "most" => "most waited",
+        "shortest_answer_ms" => "fastest response",
+        "longest_answer_ms" => "slowest response",
+        "most" => "most waiting",
         "descriptors" => "open files",
-        "descriptor_limit" => "files allowed",
+        "descriptor_limit" => "file limit",
         other => other,
     }
 }
@@ -122,8 +122,8 @@ fn words(name: &str, value: &Value, subject: &Subject<'_>) -> String {
         Value::Decimal(share) if name.starts_with("share") => format!("{:.0} %", share * 100.0),
         Value::Decimal(number) => format!("{number:.2}"),
         Value::Text(text) if name == "role" => match text.as_str() {
-            "client" => "asks (it is the client)".to_owned(),
-            _ => "answers (it is the server)".to_owned(),
+            "client" => "client".to_owned(),
+            _ => "server".to_owned(),
         },
         Value::Text(text) => Visible(&text.replace('_', " ")).to_string(),
         Value::Time(time) => subject.viewpoint.clock_time(*time),

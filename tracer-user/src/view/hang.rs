@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The kernel has times of the last segments only, and the handshake counts as one.
-const LAST: &str = "last data, or the handshake";
+const LAST: &str = "last data or handshake";
 /// Incidents that are related, at most.
 const RELATED: usize = 3;
 
@@ -76,13 +76,13 @@ pub fn sides(subject: &Subject<'_>, evidence: &HangEvidence) -> [Side; 2] {
     }
     if asking.what.is_empty() {
         let connects = evidence.phase == Phase::Connect;
-        (if connects { "SYN, to connect" } else { "not seen" }).clone_into(&mut asking.what);
+        (if connects { "SYN to connect" } else { "not seen" }).clone_into(&mut asking.what);
     }
     if answering.what.is_empty() {
         let connects = evidence.phase == Phase::Connect;
         let begun = evidence.moved_last == Some("response_head_begun");
-        let none = if begun { "the first bytes of an answer" } else { "not a byte of an answer" };
-        (if connects { "nothing came back" } else { none }).clone_into(&mut answering.what);
+        let none = if begun { "the first bytes of a response" } else { "no byte of a response" };
+        (if connects { "no reply" } else { none }).clone_into(&mut answering.what);
     }
     [asking, answering]
 }
@@ -102,10 +102,10 @@ fn asked(asking: &mut Side, exchange: &Exchange, evidence: &HangEvidence) {
                 what.push("request".to_owned());
                 what.extend(body(request.body.bytes, &request.headers));
             }
-            None => what.push("request, its head was not seen".to_owned()),
+            None => what.push("request (head not seen)".to_owned()),
         }
         if evidence.phase == Phase::Send {
-            what.push("not the whole".to_owned());
+            what.push("incomplete".to_owned());
         }
     }
     asking.what = what.join(", ");
@@ -118,7 +118,7 @@ fn from_kernel(own: &mut Side, peer: &mut Side, evidence: &HangEvidence, socket:
             own.sent.push((since, since));
         }
         if socket.retransmits > 0 {
-            own.what = format!("SYN, sent again {} times", socket.retransmits);
+            own.what = format!("SYN, retransmitted {} times", socket.retransmits);
         }
         return;
     }
@@ -128,7 +128,7 @@ fn from_kernel(own: &mut Side, peer: &mut Side, evidence: &HangEvidence, socket:
     };
     if socket.receive_queue > 0 {
         peer.sent.extend(ago(socket.last_received_ms));
-        peer.what = format!("{} came, not read by this process", size(socket.receive_queue.into()));
+        peer.what = format!("{} received, not read by this process", size(socket.receive_queue.into()));
     } else if peer.sent.is_empty() && own.sent.is_empty() {
         peer.sent.extend(ago(socket.last_received_ms));
         LAST.clone_into(&mut peer.what);
@@ -152,28 +152,28 @@ pub fn words(subject: &Subject<'_>, evidence: &HangEvidence) -> String {
     let why = if goes_on && !ended { why.to_string() } else { past(why) };
     let unknown = evidence.waiting_on == WaitingOn::Unknown;
     let had = if unknown {
-        "What is known does not tell who did not move.".to_owned()
+        "The available data does not show which side was stalled.".to_owned()
     } else {
-        format!("It had waited on {whom}: {why}.")
+        format!("It had been waiting on {whom}: {why}.")
     };
     let mut text = match evidence.result {
         HangResult::Ongoing if ended && unknown => had,
         HangResult::Ongoing if ended => format!("Waited on {whom} when tracing ended: {why}."),
-        HangResult::Ongoing if unknown => "What is known does not tell who does not move.".to_owned(),
+        HangResult::Ongoing if unknown => "The available data does not show which side is stalled.".to_owned(),
         HangResult::Ongoing => format!("Waits on {whom}: {why}."),
         HangResult::ClientTimeout => {
             let times = match evidence.equal_timeouts {
                 0 | 1 => String::new(),
-                times => format!(", {times} times after the same"),
+                times => format!(", {times} times in a row"),
             };
             let timeout = evidence.timeout.map_or_else(String::new, |timeout| format!(" of {}", time(timeout)));
-            format!("Given up by this process (its time-out{timeout}{times}). {had}")
+            format!("Abandoned by this process (client timeout{timeout}{times}). {had}")
         }
         result => format!("The call {}. {had}", result.words()),
     };
     let grown = if goes_on { subject.until().since(subject.incident.updated) } else { 0 };
     let silent = time(evidence.stalled + grown);
-    let _ = write!(text, " Nothing moved for {silent}, while {}.", phase(evidence.phase));
+    let _ = write!(text, " No progress for {silent} while {}.", phase(evidence.phase));
     text
 }
 
@@ -266,17 +266,17 @@ pub fn facts(subject: &Subject<'_>, evidence: &HangEvidence) -> Vec<Fact> {
     fact("process", &format!("{}[{}]", Visible(&process.name), process.pid));
     match &evidence.socket {
         Some(socket) => kernel(&mut fact, subject, socket),
-        None => fact("kernel", "has not told anything about the connection"),
+        None => fact("kernel", "not yet queried about the connection"),
     }
     for (index, thread) in evidence.threads.iter().enumerate() {
         fact(if index == 0 { "threads" } else { "" }, &thread_words(thread));
     }
     if evidence.threads.is_empty() {
-        fact("threads", "not looked at");
+        fact("threads", "not inspected");
     }
-    fact("hangs from", &format!("{} on, for calls like this one", time(evidence.threshold)));
+    fact("threshold", &format!("{} of silence, for calls like this one", time(evidence.threshold)));
     if evidence.hanging > 1 {
-        fact("hanging now", &format!("{} calls, this one included", evidence.hanging));
+        fact("hanging now", &format!("{} calls, including this one", evidence.hanging));
     }
     facts
 }
@@ -284,26 +284,26 @@ pub fn facts(subject: &Subject<'_>, evidence: &HangEvidence) -> Vec<Fact> {
 fn kernel(fact: &mut impl FnMut(&'static str, &str), subject: &Subject<'_>, socket: &Sockets) {
     let ago = |milliseconds: u32| time(u64::from(milliseconds) * 1_000_000);
     let clock = subject.viewpoint.clock_time(socket.time);
-    fact("kernel", &format!("{}, asked at {clock}", socket.state_name().replace('_', "-").to_uppercase()));
-    let unread = if socket.receive_queue > 0 { "not read by this process" } else { "all was read" };
+    fact("kernel", &format!("{}, queried at {clock}", socket.state_name().replace('_', "-").to_uppercase()));
+    let unread = if socket.receive_queue > 0 { "not read by this process" } else { "all data was read" };
     fact("receive queue", &format!("{} ({unread})", size(socket.receive_queue.into())));
     let unsent = match (socket.send_queue, socket.state) {
-        (0, _) => "0B (all was acknowledged)".to_owned(),
-        (_, tcp_state::SYN_SENT) => "its SYN (not acknowledged by the peer)".to_owned(),
+        (0, _) => "0B (all data was acknowledged)".to_owned(),
+        (_, tcp_state::SYN_SENT) => "the SYN (not acknowledged by the peer)".to_owned(),
         (bytes, _) => format!("{} (not acknowledged by the peer)", size(bytes.into())),
     };
     fact("send queue", &unsent);
     let Sockets { in_flight, retransmits, backoff, window_probes, .. } = *socket;
     let flight = match (in_flight, retransmits) {
-        (0, 0) => "none in flight, none sent again".to_owned(),
-        (flight, again) => format!("{flight} in flight, {again} sent again, time to the next doubled {backoff} times"),
+        (0, 0) => "none in flight, none retransmitted".to_owned(),
+        (flight, again) => format!("{flight} in flight, {again} retransmitted, timeout doubled {backoff} times"),
     };
     fact("segments", &flight);
     let window = match socket.peer_window {
-        peer_window::ZERO => "zero: the peer takes nothing",
+        peer_window::ZERO => "zero: the peer accepts no data",
         peer_window::SMALL => "small",
         peer_window::OPEN => "open",
-        _ => "not known",
+        _ => "unknown",
     };
     let probes = if window_probes > 0 { format!(", {window_probes} probes") } else { String::new() };
     fact("peer's window", &format!("{window}{probes}"));
@@ -322,7 +322,7 @@ fn thread_words(thread: &ThreadFact) -> String {
     let still = match thread.still_ns {
         0 => String::new(),
         still if thread.doing == Doing::OnCpu => format!(", seen for {}", time(still)),
-        still => format!(", not moved for {}", time(still)),
+        still => format!(", idle for {}", time(still)),
     };
     format!("{} {} ({}) {}{call}{cpu}{still}", thread.tid, Visible(&thread.name), thread.state, thread.doing.words())
 }

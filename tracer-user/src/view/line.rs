@@ -66,10 +66,10 @@ pub fn about(evidence: &Evidence, redactor: Redactor) -> String {
         Evidence::ErrorBurst(evidence) => evidence.subject(redactor),
         Evidence::Slow(evidence) => evidence.subject(redactor),
         Evidence::Duplicate(evidence) => evidence.call(redactor),
-        Evidence::Stale(evidence) => format!("kept connections to {}", evidence.upstream(redactor)),
+        Evidence::Stale(evidence) => format!("reused connections to {}", evidence.upstream(redactor)),
         Evidence::Leak(evidence) => format!("connections to {}", redactor.authority(&evidence.remote)),
         Evidence::Pool(evidence) => format!("connections to {}", redactor.authority(&evidence.remote)),
-        Evidence::Late(_) => "answers of this process".to_owned(),
+        Evidence::Late(_) => "responses of this process".to_owned(),
         Evidence::Listen(evidence) => format!("listen queue of {}", evidence.address),
     }
 }
@@ -117,8 +117,8 @@ fn retry(incident: &Incident, evidence: &RetryEvidence, viewpoint: &Viewpoint<'_
             None => "recovered".to_owned(),
         }),
         RetryResult::Bypassed => {
-            let got = evidence.caller.as_ref().and_then(|caller| caller.got.as_deref()).unwrap_or("an answer");
-            said.push(format!("failed, caller got {} without it", Visible(got)));
+            let got = evidence.caller.as_ref().and_then(|caller| caller.got.as_deref()).unwrap_or("a response");
+            said.push(format!("failed, caller got {} anyway", Visible(got)));
         }
         RetryResult::GaveUp => {
             let got = evidence.caller.as_ref().and_then(|caller| caller.got.as_deref());
@@ -163,8 +163,8 @@ fn hang(evidence: &HangEvidence, viewpoint: &Viewpoint<'_>) -> Vec<String> {
         HangResult::Answered => had("was answered"),
         HangResult::Failed => had(&evidence.status.map_or_else(|| "FAILED".to_owned(), |status| status.to_string())),
         HangResult::ClientGone => had("CLIENT GONE"),
-        HangResult::Resumed => had("moves again"),
-        HangResult::Connected => had("is connected"),
+        HangResult::Resumed => had("resumed"),
+        HangResult::Connected => had("connected"),
         HangResult::Reset => had("RESET"),
         HangResult::Closed => had("CLOSED"),
         HangResult::Refused => had("REFUSED"),
@@ -192,21 +192,21 @@ fn why(evidence: &HangEvidence) -> String {
     let this = if evidence.doing_is_likely && !this.is_empty() { format!("{this}?") } else { this };
     let words = match evidence.reason {
         Reason::QueryUnanswered => "the name server is silent",
-        Reason::SynUnanswered => "no answer to its SYN",
+        Reason::SynUnanswered => "no response to the SYN",
         Reason::Unacknowledged => "not acknowledged: network or peer gone",
-        Reason::ZeroWindow => "the peer reads nothing (zero window)",
-        Reason::Unanswered => "the peer's application does not answer",
+        Reason::ZeroWindow => "the peer does not read (zero window)",
+        Reason::Unanswered => "the peer's application does not respond",
         Reason::NoContinue => "the peer sends no 100 Continue",
         Reason::ContinueNotSent => "this process sends no 100 Continue",
-        Reason::BodyStalled => "the peer stopped within its response",
-        Reason::RequestStalled => "the client stopped within its request",
-        Reason::Unread => "this process does not read the answer",
-        Reason::CloseUnnoticed => "peer closed, this process sleeps on",
-        Reason::RequestUnwritten => "this process stopped in its request",
-        Reason::ResponseUnwritten => "this process stopped in its response",
-        Reason::NotServed if this.is_empty() => "this process does not answer",
+        Reason::BodyStalled => "the peer stopped mid-response",
+        Reason::RequestStalled => "the client stopped mid-request",
+        Reason::Unread => "this process does not read the response",
+        Reason::CloseUnnoticed => "peer closed, this process ignores it",
+        Reason::RequestUnwritten => "this process stopped mid-request",
+        Reason::ResponseUnwritten => "this process stopped mid-response",
+        Reason::NotServed if this.is_empty() => "this process does not respond",
         Reason::NotServed => return this,
-        Reason::Unknown => "who does not move is not known",
+        Reason::Unknown => "the stalled side is unknown",
     };
     words.to_owned()
 }
@@ -214,7 +214,7 @@ fn why(evidence: &HangEvidence) -> String {
 fn does(doing: Doing) -> &'static str {
     match doing {
         Doing::Stopped => "is stopped",
-        Doing::OnCpu => "computes",
+        Doing::OnCpu => "is computing",
         Doing::Lock => "waits for a lock or thread",
         Doing::Sleep => "sleeps",
         Doing::OutboundCall => "waits for its own call",
@@ -224,7 +224,7 @@ fn does(doing: Doing) -> &'static str {
         Doing::File => "waits on a file",
         Doing::EventLoop => "is idle in its event loop",
         Doing::Uninterruptible => "is stuck in the kernel",
-        Doing::Runs | Doing::Other => "does not answer",
+        Doing::Runs | Doing::Other => "does not respond",
     }
 }
 
@@ -237,16 +237,16 @@ fn other(evidence: &Evidence, viewpoint: &Viewpoint<'_>) -> Vec<String> {
         Evidence::ErrorBurst(evidence) => {
             let (failures, total, share) = (evidence.failures, evidence.total, evidence.share * 100.0);
             let mut said = vec![match (evidence.course, evidence.share_before) {
-                (Course::Recovered, _) => format!("fail no longer; {failures} of {total} had"),
+                (Course::Recovered, _) => format!("recovered: {failures} of {total} failed"),
                 (Course::Stopped, _) => {
                     let since = viewpoint.clock_time(evidence.last_call);
-                    format!("no more calls since {}, {failures} of {total} had failed", &since[..8])
+                    format!("no more calls since {}, {failures} of {total} failed", &since[..8])
                 }
                 (Course::Ongoing, _) if evidence.no_connection.is_some() => {
                     format!("{failures} of {total} not connected")
                 }
-                (Course::Ongoing, Some(before)) => format!("{share:.0} % fail ({:.0} % before)", before * 100.0),
-                (Course::Ongoing, None) => format!("{share:.0} % fail"),
+                (Course::Ongoing, Some(before)) => format!("{share:.0} % failing ({:.0} % before)", before * 100.0),
+                (Course::Ongoing, None) => format!("{share:.0} % failing"),
             }];
             match evidence.trend {
                 _ if evidence.course != Course::Ongoing => {}
@@ -261,14 +261,14 @@ fn other(evidence: &Evidence, viewpoint: &Viewpoint<'_>) -> Vec<String> {
             said
         }
         Evidence::Slow(evidence) if evidence.over => {
-            vec![format!("slow no longer: {}", time(evidence.now)), format!("was up to {}", time(evidence.longest))]
+            vec![format!("no longer slow: {}", time(evidence.now)), format!("was up to {}", time(evidence.longest))]
         }
         Evidence::Slow(evidence) => {
             vec![format!("slow: {}", time(evidence.now)), format!("usually {}", time(evidence.usual.0))]
         }
         Evidence::Duplicate(evidence) => {
             let was = if evidence.role == Role::Client { "sent" } else { "received" };
-            let mut said = vec![format!("{was} twice at once")];
+            let mut said = vec![format!("{was} twice concurrently")];
             if !evidence.results.is_empty() {
                 said.push(format!("got {}", Visible(&evidence.results.join(" and "))));
             }
@@ -283,9 +283,9 @@ fn other(evidence: &Evidence, viewpoint: &Viewpoint<'_>) -> Vec<String> {
             };
             vec![format!("{times} after {idle} idle"), evidence.outcome.replace('_', " ")]
         }
-        Evidence::Leak(evidence) if evidence.over => vec![format!("closed again, {} open", evidence.open)],
+        Evidence::Leak(evidence) if evidence.over => vec![format!("closing again, {} open", evidence.open)],
         Evidence::Leak(evidence) => {
-            vec![format!("only grow: {} open", evidence.open), format!("none closed for {}", time(evidence.growing))]
+            vec![format!("growing: {} open", evidence.open), format!("none closed for {}", time(evidence.growing))]
         }
         Evidence::Late(evidence) => {
             let (gone, total, waited) = (evidence.gone, evidence.total, time(evidence.waited.1));
@@ -298,23 +298,23 @@ fn other(evidence: &Evidence, viewpoint: &Viewpoint<'_>) -> Vec<String> {
             vec![format!("{course}: {gone} of {total} callers gone"), format!("after {waited}")]
         }
         Evidence::Listen(evidence) if evidence.over => {
-            vec!["nobody waits any more".to_owned(), format!("up to {} had", evidence.most)]
+            vec!["cleared".to_owned(), format!("up to {} waited", evidence.most)]
         }
         Evidence::Listen(evidence) => {
             let (waiting, limit) = (evidence.waiting, evidence.limit);
-            let mut said = vec![format!("{waiting} of {limit} wait to be accepted")];
+            let mut said = vec![format!("{waiting} waiting to be accepted (limit {limit})")];
             if evidence.no_descriptors() {
-                said.push("no descriptor is left".to_owned());
+                said.push("no free descriptor".to_owned());
             } else if evidence.is_full() {
                 said.push("full".to_owned());
             }
             said
         }
         Evidence::Pool(evidence) if evidence.over => {
-            vec!["nobody waits any more".to_owned(), format!("after {}", time(evidence.lasting))]
+            vec!["cleared".to_owned(), format!("after {}", time(evidence.lasting))]
         }
         Evidence::Pool(evidence) => {
-            vec![format!("all {} busy", evidence.busy), format!("{} callers wait", evidence.inbound)]
+            vec![format!("all {} busy", evidence.busy), format!("{} callers waiting", evidence.inbound)]
         }
     };
     if viewpoint.is_over() { said.iter().map(|words| past(words)).collect() } else { said }

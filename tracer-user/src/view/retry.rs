@@ -102,76 +102,76 @@ pub fn words(subject: &Subject<'_>, evidence: &RetryEvidence, members: &Members)
     let open = evidence.listed.last().is_some_and(|attempt| attempt.ended.is_none());
     let attempts = evidence.attempts;
     let mut text = match (evidence.result, last) {
-        (RetryResult::Ongoing, Some(last)) if open => format!("Attempt {attempts} is open; before: {last}."),
+        (RetryResult::Ongoing, Some(last)) if open => format!("Attempt {attempts} is open; previous: {last}."),
         (RetryResult::Ongoing, Some(last)) => format!("Attempt {attempts} failed: {last}."),
         (RetryResult::Ongoing, None) => format!("Attempt {attempts} is open."),
         (RetryResult::Recovered, _) => match evidence.answer {
             Some(status) => format!("Attempt {attempts} was answered with {status}."),
             None => format!("Attempt {attempts} succeeded."),
         },
-        (RetryResult::Bypassed, _) => format!("{attempts} attempts failed; the caller was answered without them."),
-        (RetryResult::GaveUp, Some(last)) => format!("Given up after {attempts} attempts; the last: {last}."),
-        (RetryResult::GaveUp, None) => format!("Given up after {attempts} attempts."),
+        (RetryResult::Bypassed, _) => format!("{attempts} attempts failed; the caller was answered anyway."),
+        (RetryResult::GaveUp, Some(last)) => format!("Gave up after {attempts} attempts; last: {last}."),
+        (RetryResult::GaveUp, None) => format!("Gave up after {attempts} attempts."),
     };
     text.push(' ');
     text.push_str(&waits(evidence));
     let newer = members.since(subject.incident.updated);
     if newer > 0 {
-        let _ = write!(text, " {newer} more since (·), not counted above yet.");
+        let _ = write!(text, " {newer} more since then (·), not yet counted above.");
     }
     if let Some(next) = next(subject, evidence, members) {
         if subject.runs() {
             let now = subject.now();
             let _ = if next > now {
-                write!(text, " The next is due in {}.", time(next.since(now)))
+                write!(text, " The next attempt is due in {}.", time(next.since(now)))
             } else {
-                write!(text, " The next was due {} ago.", time(now.since(next)))
+                write!(text, " The next attempt was due {} ago.", time(now.since(next)))
             };
         } else {
-            let _ = write!(text, " The next was due at {}.", subject.viewpoint.clock_time(next));
+            let _ = write!(text, " The next attempt was due at {}.", subject.viewpoint.clock_time(next));
         }
     }
     text
 }
 
 fn waits(evidence: &RetryEvidence) -> String {
-    let Some(pattern) = evidence.pattern else { return "How it waits cannot be told yet.".to_owned() };
+    let Some(pattern) = evidence.pattern else { return "The backoff is not known yet.".to_owned() };
     let base = evidence.base.map_or_else(|| "some time".to_owned(), time);
     let step = evidence.step.map_or_else(|| "the same".to_owned(), time);
     let cap = evidence.cap.map_or_else(String::new, |cap| format!(", up to {}", time(cap)));
     let factor = evidence.factor.unwrap_or_default();
     let ongoing = evidence.result == RetryResult::Ongoing;
     let how = match pattern {
-        Pattern::Immediate if ongoing => return "It does not wait between attempts.".to_owned(),
-        Pattern::Immediate => return "It did not wait between attempts.".to_owned(),
-        Pattern::Constant => format!("always {base}"),
+        Pattern::Immediate if ongoing => return "The client does not wait between attempts.".to_owned(),
+        Pattern::Immediate => return "The client did not wait between attempts.".to_owned(),
+        Pattern::Constant => format!("{base} each time"),
         Pattern::Linear => format!("{base} at first, {step} more each time{cap}"),
         Pattern::Exponential => format!("{base} at first, x{factor:.1} each time{cap}"),
         Pattern::ExponentialJitter => format!("longer each time, with jitter{cap}"),
-        Pattern::RetryAfter => "as the server asks (Retry-After)".to_owned(),
+        Pattern::RetryAfter => "as long as the server requests (Retry-After)".to_owned(),
         Pattern::Irregular => "without a regular pattern".to_owned(),
     };
     let verb = if ongoing { "waits" } else { "waited" };
-    let first = if evidence.first_immediate { " (but the first retry came at once)" } else { "" };
-    let so_far = if evidence.settled { "" } else { ", as far as can be told" };
-    format!("It {verb} {how}{first}{so_far}.")
+    let first = if evidence.first_immediate { " (but the first retry was immediate)" } else { "" };
+    let so_far = if evidence.settled { "" } else { ", as far as is known" };
+    format!("The client {verb} {how}{first}{so_far}.")
 }
 
 /// What is wrong with the chain itself, in a sentence; `None` without anything.
 pub fn pathologies(evidence: &RetryEvidence) -> Option<String> {
     let named: Vec<&str> = evidence.pathologies.iter().map(|name| pathology(name)).collect();
-    (!named.is_empty()).then(|| format!("Wrong with it: {}.", named.join("; ")))
+    (!named.is_empty()).then(|| format!("Problems: {}.", named.join("; ")))
 }
 
 fn pathology(name: &str) -> &'static str {
     match name {
-        "hot_loop" => "it does not pause (hot loop)",
+        "hot_loop" => "no pause between attempts (hot loop)",
         "non_idempotent" => "the method is not idempotent",
         "retry_after_ignored" => "Retry-After is ignored",
         "client_error_retried" => "a 4xx is retried",
         "in_step" => "several chains retry in step",
         "layered" => "the caller retries too (retries multiply)",
-        _ => "more than pidtap has words for",
+        _ => "unknown problem",
     }
 }
 
@@ -196,10 +196,10 @@ pub fn caller(subject: &Subject<'_>, caller: &Caller) -> CallerWords {
     let exchange = subject.viewpoint.store.exchange_by_id(caller.exchange);
     let got = match (&caller.got, exchange) {
         (Some(got), _) => format!("The caller got {}", Visible(got)),
-        (None, Some(exchange)) if exchange.outcome == Outcome::InFlight => "The caller still waits".to_owned(),
+        (None, Some(exchange)) if exchange.outcome == Outcome::InFlight => "The caller is still waiting".to_owned(),
         (None, Some(exchange)) => match &exchange.response {
             Some(response) => format!("The caller got {}", response.status),
-            None => format!("The caller got no answer ({})", exchange.outcome.name().replace('_', " ")),
+            None => format!("The caller got no response ({})", exchange.outcome.name().replace('_', " ")),
         },
         (None, None) => "The caller".to_owned(),
     };
@@ -242,7 +242,7 @@ pub fn result(attempt: &Attempt) -> String {
 
 /// Names and values beside the table.
 pub fn facts(evidence: &RetryEvidence) -> [(&'static str, String); 2] {
-    let mut pattern = evidence.pattern.map_or("not known yet", Pattern::name).to_owned();
+    let mut pattern = evidence.pattern.map_or("not yet known", Pattern::name).to_owned();
     for (name, length) in [("base", evidence.base), ("step", evidence.step), ("cap", evidence.cap)] {
         pattern.push_str(&length.map_or_else(String::new, |length| format!(", {name} {}", time(length))));
     }

@@ -68,18 +68,18 @@ impl Subject<'_> {
     pub fn state(&self) -> &'static str {
         if self.goes_on() {
             let tracing = !self.viewpoint.is_over();
-            return if tracing { "going on" } else { "open when tracing ended" };
+            return if tracing { "ongoing" } else { "open when tracing ended" };
         }
         match &self.incident.report.evidence {
             Evidence::Retry(evidence) if evidence.result == RetryResult::Recovered => "over, recovered",
             Evidence::Retry(_) => "over, GAVE UP",
             Evidence::Hang(evidence) => match evidence.result {
                 HangResult::Ongoing | HangResult::Over => "over",
-                HangResult::Answered => "over, it was answered",
-                HangResult::Failed => "over, it FAILED",
-                HangResult::ClientGone => "over, answered too late: its client had gone",
-                HangResult::Resumed => "over, it moves again",
-                HangResult::Connected => "over, it is connected",
+                HangResult::Answered => "over, answered",
+                HangResult::Failed => "over, FAILED",
+                HangResult::ClientGone => "over, answered too late: client gone",
+                HangResult::Resumed => "over, resumed",
+                HangResult::Connected => "over, connected",
                 HangResult::Reset => "over, RESET",
                 HangResult::Closed => "over, CLOSED",
                 HangResult::Refused => "over, REFUSED",
@@ -109,10 +109,10 @@ impl Subject<'_> {
         let confidence = &self.incident.report.confidence;
         let mut reasons = Vec::new();
         if !confidence.explicit.is_empty() {
-            reasons.push(format!("seen: {}", confidence.explicit.join("; ")));
+            reasons.push(format!("observed: {}", confidence.explicit.join("; ")));
         }
         if !confidence.inferred.is_empty() {
-            reasons.push(format!("concluded: {}", confidence.inferred.join("; ")));
+            reasons.push(format!("inferred: {}", confidence.inferred.join("; ")));
         }
         let level = confidence.level();
         if reasons.is_empty() { level.to_owned() } else { format!("{level} ({})", reasons.join("; ")) }

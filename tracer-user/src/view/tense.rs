@@ -1,7 +1,7 @@
 //! What was said of a call that went on, once it is over: in the past tense.
 
 /// Verbs of the words for incidents.
-const PAST: [(&str, &str); 24] = [
+const PAST: [(&str, &str); 29] = [
     ("does", "did"),
     ("do", "did"),
     ("is", "was"),
@@ -26,6 +26,11 @@ const PAST: [(&str, &str); 24] = [
     ("moves", "moved"),
     ("goes", "went"),
     ("comes", "came"),
+    ("can", "could"),
+    ("ignores", "ignored"),
+    ("failing", "failed"),
+    ("waiting", "waited"),
+    ("growing", "grew"),
 ];
 
 /// The words with their verbs in the past tense.
@@ -47,7 +52,7 @@ mod tests {
 
     #[test]
     fn verbs_alone_change() {
-        assert_eq!(past("the peer's application does not answer"), "the peer's application did not answer");
+        assert_eq!(past("the peer's application does not respond"), "the peer's application did not respond");
         assert_eq!(past("this process is stopped?"), "this process was stopped?");
         assert_eq!(past("40 % fail, mostly 503"), "40 % failed, mostly 503");
         assert_eq!(past("island  of doers"), "island  of doers");

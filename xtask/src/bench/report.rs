@@ -41,9 +41,9 @@ fn write_page(page: &mut String, results: &Results) -> std::fmt::Result {
 
 Written by `cargo xtask bench`; run it again rather than edit this page.
 
-Machine: {} ({} cores, {}), kernel {}, nginx {}. The load average before it began was {:.2}{}.
+Machine: {} ({} cores, {}), kernel {}, nginx {}. The load average at the start was {:.2}{}.
 
-| what | measured | figure to reach | |
+| what | measured | target | |
 | --- | --- | --- | --- |",
         machine.cpu,
         machine.cores,
@@ -63,25 +63,25 @@ Machine: {} ({} cores, {}), kernel {}, nginx {}. The load average before it bega
         saturated.ratio.median >= 0.80,
     )?;
     row(
-        &format!("nginx at {RATE} requests/s, its CPU for a request, traced / untraced"),
+        &format!("CPU of nginx per request at {RATE} requests/s, traced / untraced"),
         format!("{}", steady.ratio),
         "<= 1.15, aim 1.08",
         steady.ratio.median <= 1.15,
     )?;
     row(
-        "another nginx, not traced, requests/s with pidtap on the host / without",
+        "another nginx, not traced, requests/s with / without pidtap on the host",
         format!("{other_process}"),
         ">= 0.97",
         other_process.median >= 0.97,
     )?;
     row(
-        "pidtap's own CPU for an exchange, saturated",
+        "pidtap's own CPU per exchange, saturated",
         format!("{:.1} us", saturated.work.own),
         "<= 8 us, aim 4",
         saturated.work.own.median <= 8.0,
     )?;
     row(
-        &format!("pidtap's own CPU for an exchange, at {RATE} requests/s"),
+        &format!("pidtap's own CPU per exchange at {RATE} requests/s"),
         format!("{:.1} us", steady.work.own),
         "<= 8 us, aim 4",
         steady.work.own.median <= 8.0,
@@ -107,11 +107,11 @@ Machine: {} ({} cores, {}), kernel {}, nginx {}. The load average before it bega
     writeln!(
         page,
         "
-Values are medians, in brackets the quartiles; ratios are those of {pairs} pairs.
+Values are medians with quartiles in brackets; ratios come from {pairs} pairs of runs.
 
 ## Nothing lost, nothing invented
 
-`stub_status` of nginx counts the requests served while pidtap was attached; pidtap's lines are counted in its output.
+`stub_status` of nginx counts the requests that were served while pidtap was attached. The lines of pidtap's output are counted.
 
 | load | served | reported | runs that differ | lost events |
 | --- | --- | --- | --- | --- |"
@@ -123,19 +123,20 @@ Values are medians, in brackets the quartiles; ratios are those of {pairs} pairs
     writeln!(
         page,
         "
-## How the time is spent
+## Where the time goes
 
 | | untraced | traced |
 | --- | --- | --- |
 | nginx under `wrk`, requests/s | {:.0} | {:.0} |
-| nginx at {RATE} requests/s, CPU us for a request | {:.2} | {:.2} |
+| nginx at {RATE} requests/s, CPU us per request | {:.2} | {:.2} |
 
-What the target pays for a request is the difference of the last row: the probes run in its system calls. A process that
-is not traced pays for the tracepoint alone: at {RATE} requests/s, another nginx used {other_process_cpu} of its CPU time
-without pidtap on the host. `docs/cost-of-a-call.md` takes the cost apart and says what was tried. The kernel itself measures what they take; `sys_exit` runs at each system call of the whole machine and ends at once where the
+The cost per request for the target is the difference in the last row: the probes run in its system calls. A process that
+is not traced pays only for the tracepoint: at {RATE} requests/s, another nginx used {other_process_cpu} times the CPU time
+that it uses without pidtap on the host. `docs/cost-of-a-call.md` breaks the cost down and lists the experiments. The kernel
+itself measures the time of the probes. `sys_exit` runs at each system call of the whole machine and returns at once if the
 process is not traced.
 
-| probe | runs for a request | ns for a run | us for a request |
+| probe | runs per request | ns per run | us per request |
 | --- | --- | --- | --- |",
         saturated.untraced, saturated.traced, steady.untraced, steady.traced,
     )?;
@@ -153,7 +154,7 @@ process is not traced.
     writeln!(
         page,
         "
-pidtap's own work by thread, in microseconds of CPU for an exchange:
+pidtap's own work by thread, in microseconds of CPU per exchange:
 
 | thread | saturated | fixed rate |
 | --- | --- | --- |",
@@ -165,12 +166,12 @@ pidtap's own work by thread, in microseconds of CPU for an exchange:
     writeln!(
         page,
         "
-From a recording of {} exchanges ({:.0} bytes each on disk): the engine alone handles {:.0} exchanges/s, `pidtap open
--o json --output-file /dev/null`, which also reads, checks and writes, {:.0}.
+From a recording of {} exchanges ({:.0} bytes each on disk), the engine alone handles {:.0} exchanges/s. `pidtap open
+-o json --output-file /dev/null`, which also reads, verifies and writes, handles {:.0}.
 
 From start to `attached`: {:.0} ms.
 
-Resident memory while the exchanges passed:
+Resident memory over the course of the exchanges:
 
 | exchanges | MiB |
 | --- | --- |",
@@ -188,16 +189,16 @@ Resident memory while the exchanges passed:
         "
 ## Method
 
-- nginx with one worker, keep-alive, no access log, answers of 17 bytes, on loopback, with its own configuration in a
-  temporary folder. pidtap traces the worker with `-o json --output-file FILE`, everything rebuilt and written.
-- A pair is one untraced and one traced run of {seconds} s right after each other; pairs alternate in order. A ratio is
-  formed within each pair.
-- Load generator, nginx and pidtap share the machine's {} cores, so under `wrk` what pidtap uses is missing elsewhere:
-  the ratio there holds pidtap's own work too. At the fixed rate ({CONNECTIONS} connections, a request every {} us in
-  turn) the machine is not full, and the target's own CPU time from `/proc/PID/task/*/schedstat` is what is compared.
-- pidtap's CPU time is that of its threads from `attached` until it has nothing more to do.
+- nginx runs with one worker, keep-alive, no access log and responses of 17 bytes, on loopback, with its own configuration
+  in a temporary directory. pidtap traces the worker with `-o json --output-file FILE`; every exchange is rebuilt and written.
+- A pair is one untraced and one traced run of {seconds} s in sequence; the order alternates between pairs. A ratio is
+  computed within each pair.
+- The load generator, nginx and pidtap share the machine's {} cores. Under `wrk`, CPU time that pidtap uses is missing elsewhere,
+  so the ratio includes pidtap's own work. At the fixed rate ({CONNECTIONS} connections, one request every {} us in turn), the
+  machine is not saturated, and the target's own CPU time from `/proc/PID/task/*/schedstat` is compared.
+- pidtap's CPU time is the CPU time of its threads from `attached` until it is idle again.
 - The engine alone: `tracer-user/examples/replay.rs`.
-- What it costs to ask the kernel about open calls, with 10,000 connections: [detectors.md](detectors.md), under `hang`.",
+- The cost of kernel queries about open calls, with 10,000 connections: [detectors.md](detectors.md), section `hang`.",
         machine.cores,
         1_000_000 / RATE,
     )

@@ -248,7 +248,7 @@ mod tests {
         let whole = [
             "pidtap-guest: up 5.10 after 3 s",
             "pidtap-guest: begin 0",
-            "FAIL the probes need Linux 5.17 or later (ring buffer)",
+            "FAIL the probes require Linux 5.17 or later (ring buffer)",
             "pidtap-guest: end 0 5",
             "pidtap-guest: over after 9 s",
         ];

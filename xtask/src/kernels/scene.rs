@@ -53,16 +53,16 @@ fn scene(name: &'static str, script: impl Into<String>, status: i32, says: &'sta
 pub(super) fn scenes(expected: Expected) -> Vec<Scene> {
     match expected {
         Expected::Refuses => vec![
-            scene("doctor", "pidtap doctor", 5, "the probes need Linux 5.17 or later"),
-            scene("attach", "pidtap attach 1", 5, "need Linux 5.17 or later"),
-            scene("run", "pidtap run -- true", 5, "need Linux 5.17 or later"),
+            scene("doctor", "pidtap doctor", 5, "the probes require Linux 5.17 or later"),
+            scene("attach", "pidtap attach 1", 5, "require Linux 5.17 or later"),
+            scene("run", "pidtap run -- true", 5, "require Linux 5.17 or later"),
         ],
         Expected::Works | Expected::WorksSlowly => {
             let slow = expected == Expected::WorksSlowly;
             let (live, recorded) = if slow { (LIVE_SLOWLY, RECORDED_SLOWLY) } else { (LIVE, RECORDED) };
             let test = |names: &[&str]| format!("live --include-ignored --test-threads=1 {}", names.join(" "));
             vec![
-                scene("doctor", "pidtap doctor", 0, "loaded, attached and removed again"),
+                scene("doctor", "pidtap doctor", 0, "loaded, attached and removed"),
                 scene("live tests", test(live), 0, "test result: ok"),
                 scene("recordings", format!("PIDTAP_RECORDINGS={KEPT} {}", test(recorded)), 0, "test result: ok"),
             ]

@@ -25,9 +25,10 @@ use crate::{
 thresholds! {
     /// Thresholds of the detector `duplicate`.
     pub struct DuplicateThresholds {
-        /// Requests without an idempotency key are compared by their content, from so many bytes on
+        /// minimum body size in bytes from which requests without an idempotency key are compared by their body
         min_body: u32 = 8,
-        /// Calls whose content comes so often, one after the other, repeat by their nature and are left out
+        /// number of consecutive calls with the same body after which the body counts as a normal repetition and is
+        /// ignored
         habit: u32 = 3,
     }
 }
@@ -93,8 +94,8 @@ impl Detect for Duplicate {
     type Thresholds = DuplicateThresholds;
     type Evidence = DuplicateEvidence;
     const ABOUT: About = About {
-        looks_for: "the same request twice at once on two connections, of a method that is not idempotent",
-        example: "POST bank:8080/v1/transfers was sent twice at once, 12 ms apart (same Idempotency-Key)",
+        looks_for: "the same non-idempotent request in flight twice at the same time, on two connections",
+        example: "POST bank:8080/v1/transfers was sent twice concurrently, 12 ms apart (same Idempotency-Key)",
     };
 
     fn new(thresholds: Self::Thresholds) -> Self {
@@ -261,14 +262,14 @@ impl Explain for DuplicateEvidence {
         let same = self.key.map_or_else(String::new, |key| format!(" (same {key})"));
         let results = if self.results.is_empty() { String::new() } else { format!(": {}", self.results.join(", ")) };
         let apart = self.apart as f64 / 1e6;
-        format!("{call} was {was} twice at once, {apart:.0} ms apart{same}{results}")
+        format!("{call} was {was} twice concurrently, {apart:.0} ms apart{same}{results}")
     }
 
     fn advice(&self) -> String {
         if self.key.is_some() {
-            "Two places send one operation: the server must let one of them wait for the other, or refuse it."
+            "Two places send the same operation: the server must make one request wait for the other, or reject it."
         } else {
-            "If this is one operation (a double click, two workers, a hedged call), it may be carried out twice: send an \
+            "If this is one operation (a double click, two workers, a hedged call), it may be executed twice: send an \
              idempotency key, and make sure that only one place sends it."
         }
         .to_owned()

@@ -29,13 +29,13 @@ use crate::{
 thresholds! {
     /// Thresholds of the detector `late-answers`.
     pub struct LateThresholds {
-        /// So many callers had gone before their answer
+        /// number of callers in the window that disconnected before their response
         callers: u32 = 3,
-        /// ... which are this share of all
+        /// minimum share of such callers among all callers in the window
         share: f64 = 0.2,
-        /// ... over so long
+        /// length of the sliding window in which callers are counted
         window: Duration = Duration::from_mins(1),
-        /// A caller that waited less than this has not waited: it may have closed only its side
+        /// minimum wait of a caller that counts; a caller that closes sooner may have closed only its sending direction
         waited: Duration = Duration::from_millis(200),
     }
 }
@@ -140,8 +140,9 @@ impl Detect for Late {
     type Thresholds = LateThresholds;
     type Evidence = LateEvidence;
     const ABOUT: About = About {
-        looks_for: "callers of this process that go before their answer comes: the server's side of a time-out",
-        example: "answers come too late for their callers: 6 of 6 since 14:02:07 had gone, each after 2.0 s; the answers took 5.0 s",
+        looks_for: "callers that disconnect before this process answers: the server's view of a client timeout",
+        example: "responses are too late: 6 of 6 callers since 14:02:07 disconnected before their response, after 2.0 \
+                  s; the responses took 5.0 s",
     };
 
     fn new(thresholds: Self::Thresholds) -> Self {
@@ -346,8 +347,8 @@ impl Process {
             connection: None,
             process: self.who.clone(),
             confidence: Confidence {
-                explicit: vec!["each of these callers closed its connection before the first byte of its answer"],
-                inferred: vec!["they waited no longer: a caller that closes one direction may still read"],
+                explicit: vec!["each of these callers closed its connection before the first byte of its response"],
+                inferred: vec!["the callers stopped waiting; a caller that closes only one direction may still read"],
                 doubtful: !reset,
             },
             evidence: evidence.into(),
@@ -386,19 +387,22 @@ impl Explain for LateEvidence {
         let (gone, total, waited) = (self.gone, self.total, seconds(self.waited));
         match self.course {
             LateCourse::Recovered => {
-                return format!("answers come in time again: {gone} of {total} callers had gone before theirs");
+                return format!(
+                    "responses are in time again: {gone} of {total} callers disconnected before their \
+                                response"
+                );
             }
             LateCourse::Ended => {
                 return format!(
-                    "answers came too late for their callers until the process ended: {gone} of {total} had gone \
-                     before, after {waited}"
+                    "responses were too late until the process exited: {gone} of {total} callers disconnected before \
+                     their response, after {waited}"
                 );
             }
             LateCourse::Stopped => {
                 let since = clock(self.last_call);
                 return format!(
-                    "no more calls are over since {since}; {gone} of {total} callers had gone before their answer, after \
-                     {waited}"
+                    "no call has completed since {since}; {gone} of {total} callers disconnected before their \
+                     response, after {waited}"
                 );
             }
             LateCourse::Ongoing => {}
@@ -406,20 +410,21 @@ impl Explain for LateEvidence {
         let endpoint = self.endpoint.as_ref().map_or_else(String::new, |endpoint| {
             format!("; the latest: {} {}", endpoint.method, redactor.url(&endpoint.path))
         });
-        let took = self
-            .took
-            .map_or_else(|| "; no answer came".to_owned(), |took| format!("; the answers took {}", seconds(took)));
+        let took = self.took.map_or_else(
+            || "; no response was sent".to_owned(),
+            |took| format!("; the responses took {}", seconds(took)),
+        );
         let since = clock(self.since);
         format!(
-            "answers come too late for their callers: {gone} of {total} since {since} had gone before, after {waited}{took}\
-             {endpoint}"
+            "responses are too late: {gone} of {total} callers since {since} disconnected before their response, \
+             after {waited}{took}{endpoint}"
         )
     }
 
     fn advice(&self) -> String {
-        "The callers' time-out is shorter than what these answers take: look at what this process waits for meanwhile (its \
-         own calls, locks, a queue of requests), or let the callers wait longer. Work for a caller that has gone is wasted: \
-         stop it when the connection closes."
+        "The callers' timeout is shorter than the time that these responses take: find out what this process waits \
+         for (its own calls, locks, a request queue), or increase the callers' timeout. Work for a disconnected \
+         caller is wasted: cancel it when the connection closes."
             .to_owned()
     }
 

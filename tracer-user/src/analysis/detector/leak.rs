@@ -24,11 +24,11 @@ use crate::{
 thresholds! {
     /// Thresholds of the detector `connection-leak`.
     pub struct LeakThresholds {
-        /// So many connections that were used once are open
+        /// number of open connections that were used only once
         connections: u32 = 50,
-        /// ... and for so long none was closed
+        /// time during which the process closed no connection to the upstream
         growing: Duration = Duration::from_secs(30),
-        /// ... and they are this share of all open ones to the upstream
+        /// minimum share of used-once connections among all open connections to the upstream
         share: f64 = 0.9,
     }
 }
@@ -110,8 +110,10 @@ impl Detect for Leak {
     type Thresholds = LeakThresholds;
     type Evidence = LeakEvidence;
     const ABOUT: About = About {
-        looks_for: "connections to one upstream that only grow: used once, then neither used again nor closed",
-        example: "connections to 10.0.0.7:8080 only grow: 128 open, 128 of them used once, none closed for 92 s",
+        looks_for: "a growing number of connections to one upstream that are used once and then neither reused nor \
+                    closed",
+        example: "the number of connections to 10.0.0.7:8080 keeps growing: 128 open, 128 used only once, none closed \
+                  for 92 s",
     };
 
     fn new(thresholds: Self::Thresholds) -> Self {
@@ -384,7 +386,7 @@ impl Upstream {
             process: process.clone(),
             confidence: Confidence {
                 explicit: vec![],
-                inferred: vec!["no connection was used twice or closed"],
+                inferred: vec!["no connection was reused or closed"],
                 doubtful: false,
             },
             evidence: evidence.into(),
@@ -397,20 +399,21 @@ impl Explain for LeakEvidence {
         let remote = redactor.authority(&self.remote);
         let (open, once, seconds) = (self.open, self.used_once, self.growing / 1_000_000_000);
         if self.over {
-            return format!("connections to {remote} are closed again: {open} are open");
+            return format!("connections to {remote} are being closed again: {open} are open");
         }
         let unread = match self.unread {
             0 => String::new(),
-            unread => format!("; the answers on {unread} of them lie unread"),
+            unread => format!("; the responses on {unread} of them are unread"),
         };
         format!(
-            "connections to {remote} only grow: {open} open, {once} of them used once, none closed for {seconds} s{unread}"
+            "the number of connections to {remote} keeps growing: {open} open, {once} used only once, none closed for \
+             {seconds} s{unread}"
         )
     }
 
     fn advice(&self) -> String {
-        "Something makes a connection for each call and neither reuses nor closes it: read answers to their end and close \
-         them, and share one client (its pool) instead of making one for each call."
+        "The process opens a connection for each call and neither reuses nor closes it: read each response to its end \
+         and close it, and share one client (and its pool) instead of creating one for each call."
             .to_owned()
     }
 

@@ -28,7 +28,7 @@ use crate::{
 thresholds! {
     /// Thresholds of the detector `listen-queue`.
     pub struct ListenThresholds {
-        /// Connections that waited at one look have not all been accepted for so long
+        /// time that connections stay in the listen queue before they are reported
         lasting: Duration = Duration::from_secs(2),
     }
 }
@@ -88,8 +88,9 @@ impl Detect for Listen {
     type Thresholds = ListenThresholds;
     type Evidence = ListenEvidence;
     const ABOUT: About = About {
-        looks_for: "connections that wait in the listen queue of this process, because nobody accepts them",
-        example: "4 connections wait to be accepted at 127.0.0.1:8080 since 14:02:07, 128 may: this process accepts none",
+        looks_for: "connections that stay in a listen queue because the process does not accept them in time",
+        example: "4 connections have been waiting to be accepted at 127.0.0.1:8080 since 14:02:07 (limit 128): this \
+                  process accepts none",
     };
 
     fn new(thresholds: Self::Thresholds) -> Self {
@@ -240,9 +241,9 @@ impl Listener {
             confidence: Confidence {
                 explicit: vec!["the kernel's count of connections that wait to be accepted"],
                 inferred: if evidence.accepted == 0 {
-                    vec!["no accept was seen, and the queue has not shrunk"]
+                    vec!["no accept was observed, and the queue has not shrunk"]
                 } else {
-                    vec!["the queue is first in, first out: fewer were accepted than waited"]
+                    vec!["the queue is first in, first out, and fewer connections were accepted than waited"]
                 },
                 doubtful: false,
             },
@@ -274,34 +275,36 @@ impl Explain for ListenEvidence {
         if self.over {
             let seconds = self.lasting as f64 / 1e9;
             let what = if *waiting == 0 {
-                "no connection waits any more to be accepted"
+                "connections no longer wait to be accepted"
             } else {
-                "connections do not wait for long any more to be accepted"
+                "connections no longer wait long to be accepted"
             };
-            return format!("{what} at {address}: up to {most} had, for {seconds:.1} s");
+            return format!("{what} at {address}: up to {most} waited, for {seconds:.1} s");
         }
         let since = clock(self.since);
-        let (verb, s) = if *waiting == 1 { ("waits", "") } else { ("wait", "s") };
+        let (verb, s) = if *waiting == 1 { ("has been waiting", "") } else { ("have been waiting", "s") };
         let why = match (self.no_descriptors(), self.is_full()) {
             (true, _) => {
                 let (open, limit) = self.descriptors;
-                format!("no file descriptor is left ({open} of {limit}), so accept fails (EMFILE)")
+                format!("no file descriptor is free ({open} of {limit} in use), so accept fails (EMFILE)")
             }
-            (false, true) => "the queue is full, and further connections are not answered".to_owned(),
+            (false, true) => "the queue is full, so further connections get no response".to_owned(),
             (false, false) if self.accepted > 0 => {
-                format!("they are accepted more slowly than they come ({} since then)", self.accepted)
+                format!("they are accepted more slowly than they arrive ({} accepted since then)", self.accepted)
             }
             (false, false) => "this process accepts none".to_owned(),
         };
-        format!("{waiting} connection{s} {verb} to be accepted at {address} since {since}, {limit} may: {why}")
+        format!("{waiting} connection{s} {verb} to be accepted at {address} since {since} (limit {limit}): {why}")
     }
 
     fn advice(&self) -> String {
         if self.no_descriptors() {
-            "Look for descriptors that are never closed (/proc/PID/fd); a higher limit (ulimit -n) puts it off."
+            "Look for file descriptors that are never closed (/proc/PID/fd); a higher limit (ulimit -n) only delays \
+             the problem."
         } else {
-            "Whoever accepts there is busy or blocked: look at what its threads do, and at calls that hang. A longer queue (the \
-             backlog of listen, net.core.somaxconn) lets callers wait for longer, and does not serve them sooner."
+            "The accepting thread is busy or blocked: examine the threads of the process and its hanging calls. A \
+             longer queue (the backlog of listen, net.core.somaxconn) lets callers wait longer but does not serve \
+             them sooner."
         }
         .to_owned()
     }
@@ -352,7 +355,8 @@ mod tests {
         assert_eq!(states, [State::Open, State::Update, State::Closed], "{said:?}");
         assert_eq!(
             title(&said[0].1),
-            "4 connections wait to be accepted at 127.0.0.1:80 since 14:02:07, 128 may: this process accepts none"
+            "4 connections have been waiting to be accepted at 127.0.0.1:80 since 14:02:07 (limit 128): this process \
+             accepts none"
         );
         assert_eq!((said[2].1.most, said[2].1.lasting), (4, 10_000_000_000));
     }
@@ -362,8 +366,10 @@ mod tests {
         let said = found("*4 +1000 t1 queue=5/4");
         assert!(title(&said[0].1).contains("the queue is full"), "{said:?}");
         let said = found("*4 +1000 t1 queue=5/128 files=1024/1024");
-        assert!(title(&said[0].1).ends_with("no file descriptor is left (1024 of 1024), so accept fails (EMFILE)"));
-        assert!(said[0].1.advice().starts_with("Look for descriptors"));
+        assert!(
+            title(&said[0].1).ends_with("no file descriptor is free (1024 of 1024 in use), so accept fails (EMFILE)")
+        );
+        assert!(said[0].1.advice().starts_with("Look for file descriptors"));
     }
 
     #[test]
@@ -379,7 +385,10 @@ mod tests {
         let text = "+0 t1 queue=40/128\n".to_owned() + &"*2 +500 t1 in accept\n+0 t1 queue=44/128\n".repeat(4);
         let said = found(&text);
         assert_eq!(said[0].1.accepted, 4);
-        assert!(title(&said[0].1).ends_with("128 may: they are accepted more slowly than they come (4 since then)"));
+        assert!(
+            title(&said[0].1)
+                .ends_with("(limit 128): they are accepted more slowly than they arrive (4 accepted since then)")
+        );
         // An accept at another address does not count; a shorter queue does.
         let said = found("+0 t1 queue=40/128\n+1000 t1 queue=35/128\n+1000 t1 queue=35/128");
         assert_eq!(said[0].1.accepted, 5);
@@ -389,7 +398,7 @@ mod tests {
         let said = found(&text);
         let (state, last) = said.last().expect("some");
         assert_eq!(*state, State::Closed, "{said:?}");
-        assert!(title(last).starts_with("connections do not wait for long any more"), "{}", title(last));
+        assert!(title(last).starts_with("connections no longer wait long"), "{}", title(last));
     }
 
     #[test]

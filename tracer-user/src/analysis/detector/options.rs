@@ -23,16 +23,19 @@ impl<T: Default> Default for Tuned<T> {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum TuneError {
     /// The text is neither `NAME=on|off` nor `NAME.THRESHOLD=VALUE`.
-    #[error("NAME=on, NAME=off or NAME.THRESHOLD=VALUE is needed, as in retry=off; `pidtap detectors` lists them all")]
+    #[error(
+        "expected NAME=on, NAME=off or NAME.THRESHOLD=VALUE, for example retry=off; `pidtap detectors` lists all \
+             detectors and thresholds"
+    )]
     Form,
     /// The detector does not exist.
-    #[error("there is no detector {0:?}; `pidtap detectors` lists them all")]
+    #[error("unknown detector {0:?}; `pidtap detectors` lists all detectors")]
     Detector(String),
     /// The detector has no such threshold.
-    #[error("the detector {0} has no threshold {1:?}; `pidtap detectors` lists them all")]
+    #[error("detector {0} has no threshold {1:?}; `pidtap detectors` lists all thresholds")]
     Threshold(&'static str, String),
     /// The value is invalid: value, threshold, expected form.
-    #[error("{0:?} is no value of {1}: {2}")]
+    #[error("invalid value {0:?} for {1}: {2}")]
     Value(String, String, String),
 }
 
@@ -88,9 +91,9 @@ mod tests {
         let refused = |text: &str| options.clone().tune(text).expect_err("no such thing").to_string();
         assert!(refused("retry").contains("retry=off"));
         assert!(refused("retry=maybe").contains("NAME=on"));
-        assert!(refused("retries=off").contains("no detector \"retries\""));
+        assert!(refused("retries=off").contains("unknown detector \"retries\""));
         assert!(refused("retry.windows=1s").contains("no threshold \"windows\""));
-        assert!(refused("retry.window=soon").contains("a time is needed"));
+        assert!(refused("retry.window=soon").contains("expected a time"));
     }
 
     #[test]

@@ -32,13 +32,14 @@ use crate::{
 thresholds! {
     /// Thresholds of the detector `pool-exhaustion`.
     pub struct PoolThresholds {
-        /// A call that begins so soon after another ended on the same connection had waited for it
+        /// maximum gap between the end of one call and the start of the next on the same connection that indicates a
+        /// waiting call
         at_once: Duration = Duration::from_millis(3),
-        /// Of the last calls to the upstream, this share
+        /// minimum share of recent calls to the upstream that waited for a connection
         share: f64 = 0.8,
-        /// So many calls are looked at
+        /// number of recent calls to the upstream that are examined
         calls: u32 = 20,
-        /// More inbound calls are open than the pool has connections, by so many
+        /// minimum number of open inbound calls beyond the number of busy connections
         waiting: u32 = 2,
     }
 }
@@ -100,8 +101,9 @@ impl Detect for Pool {
     type Thresholds = PoolThresholds;
     type Evidence = PoolEvidence;
     const ABOUT: About = About {
-        looks_for: "all connections of a pool are busy, and callers of the target wait for one",
-        example: "all 8 connections to 10.0.0.7:8080 are busy while 12 callers wait: each next call begins as one ends",
+        looks_for: "a connection pool whose connections are all busy while callers of the target wait",
+        example: "all 8 connections to 10.0.0.7:8080 are busy while 12 callers wait: each call begins as soon as \
+                  another ends",
     };
 
     fn new(thresholds: Self::Thresholds) -> Self {
@@ -279,7 +281,10 @@ impl Upstream {
             process: self.process.clone(),
             confidence: Confidence {
                 explicit: vec![],
-                inferred: vec!["each call begins as another ends, always as many at once, with more callers than that"],
+                inferred: vec![
+                    "each call begins as another ends, the number of concurrent calls is constant, and \
+                                more callers are waiting",
+                ],
                 doubtful: true,
             },
             evidence: evidence.into(),
@@ -294,17 +299,18 @@ impl Explain for PoolEvidence {
         if self.over {
             let seconds = self.lasting as f64 / 1e9;
             return format!(
-                "callers wait no longer for one of the {busy} connections to {remote}, after {seconds:.1} s"
+                "callers no longer wait for one of the {busy} connections to {remote}, after {seconds:.1} s"
             );
         }
         format!(
-            "all {busy} connections to {remote} are busy while {inbound} callers wait: each next call begins as one ends"
+            "all {busy} connections to {remote} are busy while {inbound} callers wait: each call begins as soon as \
+             another ends"
         )
     }
 
     fn advice(&self) -> String {
-        "Calls seem to wait for a connection of the pool: make the upstream answer sooner, or the pool larger if the upstream \
-         can take it; and limit how long a call may wait for one."
+        "Calls seem to wait for a pooled connection: make the upstream respond sooner, or enlarge the pool if the \
+         upstream can handle it; and limit how long a call may wait for a connection."
             .to_owned()
     }
 

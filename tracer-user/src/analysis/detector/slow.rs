@@ -30,13 +30,13 @@ use crate::{
 thresholds! {
     /// Thresholds of the detector `slow`.
     pub struct SlowThresholds {
-        /// The median of the last calls is so many times the usual one
+        /// minimum ratio of the median wait of recent calls to the usual median
         times: f64 = 3.0,
-        /// ... and so much longer, at least
+        /// minimum difference between the median wait of recent calls and the usual median
         more: Duration = Duration::from_millis(50),
-        /// What is usual is known after so many calls
+        /// number of calls from which the usual wait of an endpoint is known
         history: u32 = 50,
-        /// So many of the last calls are looked at
+        /// number of recent calls that are compared with the usual wait
         last: u32 = 10,
     }
 }
@@ -106,8 +106,8 @@ impl Detect for Slow {
     type Thresholds = SlowThresholds;
     type Evidence = SlowEvidence;
     const ABOUT: About = About {
-        looks_for: "an endpoint that answers far later than it used to",
-        example: "GET stock:8080/v1/items/{} has become slow: 310 ms instead of 12 ms",
+        looks_for: "an endpoint that responds much more slowly than before",
+        example: "GET stock:8080/v1/items/{} became slow: 310 ms instead of 12 ms",
     };
 
     fn new(thresholds: Self::Thresholds) -> Self {
@@ -316,7 +316,7 @@ impl Watched {
             process: slow.process.clone(),
             confidence: Confidence {
                 explicit: vec![],
-                inferred: vec!["the median wait of the last calls, against that of the calls before"],
+                inferred: vec!["the median wait of recent calls compared with that of earlier calls"],
                 doubtful: false,
             },
             evidence: evidence.into(),
@@ -351,13 +351,13 @@ impl Explain for SlowEvidence {
             let (calls, longest) = (self.calls, words(self.longest));
             return format!("{what} is no longer slow: {now}, after {calls} calls of up to {longest}");
         }
-        format!("{what} has become slow: {now} instead of {usual}")
+        format!("{what} became slow: {now} instead of {usual}")
     }
 
     fn advice(&self) -> String {
         match self.endpoint.role {
-            Role::Client => "Look at that upstream: its load, and what it waits for; or at the network to it.",
-            Role::Server => "Look at what this process calls meanwhile, and at its processors and locks.",
+            Role::Client => "Check the upstream (its load and its dependencies) and the network to it.",
+            Role::Server => "Check the calls that this process makes, its CPU load and its locks.",
         }
         .to_owned()
     }
@@ -400,7 +400,7 @@ mod tests {
             let told = Scenario::told(text);
             let of = told.incidents().into_iter().rfind(|incident| incident.kind() == Kind::Slow);
             let title = of.map(|incident| incident.report.evidence.title(Redactor::new(false)));
-            title.expect("it is found").split(" has become").next().unwrap_or_default().to_owned()
+            title.expect("it is found").split(" became").next().unwrap_or_default().to_owned()
         };
         // Two addresses in turn.
         let call = |n: u32, took: u32| {

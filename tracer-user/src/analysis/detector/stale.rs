@@ -28,13 +28,14 @@ use crate::{
 thresholds! {
     /// Thresholds of the detector `stale-connection`.
     pub struct StaleThresholds {
-        /// The connection had been idle for so long
+        /// minimum time that the connection was idle before the failed request
         idle: Duration = Duration::from_secs(1),
-        /// It failed so soon after the request: later, the server had taken it
+        /// maximum time from the request to the failure; after a later failure the server may have processed the
+        /// request
         within: Duration = Duration::from_secs(2),
-        /// What the next call would tell is waited for, so long
+        /// maximum wait for the next call to the upstream, whose result confirms or rules out the incident
         hold: Duration = Duration::from_secs(10),
-        /// An upstream where it did not happen again for so long is no incident any more
+        /// time without another such failure after which the incident is closed
         quiet: Duration = Duration::from_mins(1),
     }
 }
@@ -106,8 +107,8 @@ impl Detect for Stale {
     type Thresholds = StaleThresholds;
     type Evidence = StaleEvidence;
     const ABOUT: About = About {
-        looks_for: "a failure without any answer on a kept connection that had idled",
-        example: "a kept connection to stock:8080 failed after 5.0 s idle (reset), 3 times: its keep-alive is over before ours",
+        looks_for: "a request that failed without an answer on a reused connection after an idle period",
+        example: "a reused connection to stock:8080 failed after 5.0 s idle (reset), 3 times",
     };
 
     fn new(thresholds: Self::Thresholds) -> Self {
@@ -275,7 +276,7 @@ impl Upstream {
             confidence: Confidence {
                 explicit: vec![],
                 inferred: vec![
-                    "the connection had worked, had idled, and failed before any answer; other calls went well",
+                    "the connection had worked, was idle, and failed before any response; other calls succeeded",
                 ],
                 doubtful: self.doubtful,
             },
@@ -297,19 +298,19 @@ impl Explain for StaleEvidence {
         let upstream = self.upstream(redactor);
         let idle = self.idle.last().copied().unwrap_or_default() as f64 / 1e9;
         let times = if self.failures > 1 { format!(", {} times", self.failures) } else { String::new() };
-        format!("a kept connection to {upstream} failed after {idle:.1} s idle ({}){times}", self.outcome)
+        format!("a reused connection to {upstream} failed after {idle:.1} s idle ({}){times}", self.outcome)
     }
 
     fn advice(&self) -> String {
         let shortest = self.shortest as f64 / 1e9;
         let repeat = if self.idempotent {
-            "The client may send the request again by itself."
+            "The client may resend the request automatically."
         } else {
-            "The request is not idempotent: whether it was carried out is not known."
+            "The request is not idempotent: it is unknown whether it was executed."
         };
         format!(
-            "The server, or a proxy or firewall between, gives up idle connections before the client does: let the client \
-             keep them for less than {shortest:.1} s idle, or the server for longer. {repeat}"
+            "The server, or a proxy or firewall in between, drops idle connections before the client does: make the \
+             client keep idle connections for less than {shortest:.1} s, or make the server keep them longer. {repeat}"
         )
     }
 
@@ -363,8 +364,8 @@ mod tests {
         assert_eq!(
             titles,
             [
-                "a kept connection to api (127.0.0.1:8081) failed after 5.0 s idle (reset)",
-                "a kept connection to api (127.0.0.1:8081 and 1 more) failed after 5.0 s idle (reset), 2 times"
+                "a reused connection to api (127.0.0.1:8081) failed after 5.0 s idle (reset)",
+                "a reused connection to api (127.0.0.1:8081 and 1 more) failed after 5.0 s idle (reset), 2 times"
             ]
         );
     }

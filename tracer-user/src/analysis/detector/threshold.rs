@@ -44,7 +44,7 @@ const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 impl Setting for Duration {
     fn parse(text: &str) -> Result<Self, String> {
-        let needed = || "a time is needed, as in 500ms, 2.5s, 1m".to_owned();
+        let needed = || "expected a time, for example 500ms, 2.5s or 1m".to_owned();
         let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
         let seconds: f64 = number.parse().map_err(|_| needed())?;
         let factor = match unit {
@@ -55,7 +55,7 @@ impl Setting for Duration {
             _ => return Err(needed()),
         };
         let duration = Self::try_from_secs_f64(seconds * factor).map_err(|_| needed())?;
-        if duration > LONGEST { Err("at most a year".to_owned()) } else { Ok(duration) }
+        if duration > LONGEST { Err("the maximum is one year".to_owned()) } else { Ok(duration) }
     }
 
     fn show(&self) -> String {
@@ -72,7 +72,7 @@ impl Setting for Duration {
 
 impl Setting for u32 {
     fn parse(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|_| "a whole number is needed, as in 5".to_owned())
+        text.parse().map_err(|_| "expected a whole number, for example 5".to_owned())
     }
 
     fn show(&self) -> String {
@@ -83,7 +83,7 @@ impl Setting for u32 {
 impl Setting for f64 {
     fn parse(text: &str) -> Result<Self, String> {
         let number = text.parse().ok().filter(|number: &Self| number.is_finite() && *number >= 0.0);
-        number.ok_or_else(|| "a number is needed, as in 0.25".to_owned())
+        number.ok_or_else(|| "expected a number, for example 0.25".to_owned())
     }
 
     fn show(&self) -> String {
@@ -101,13 +101,13 @@ macro_rules! thresholds {
     (
         $(#[$meta:meta])*
         pub struct $Name:ident {
-            $(#[doc = $what:literal] $field:ident: $type:ty = $default:expr,)*
+            $($(#[doc = $what:literal])+ $field:ident: $type:ty = $default:expr,)*
         }
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
         pub struct $Name {
-            $(#[doc = $what] pub $field: $type,)*
+            $($(#[doc = $what])+ pub $field: $type,)*
         }
 
         impl Default for $Name {
@@ -131,7 +131,7 @@ macro_rules! thresholds {
                 vec![$($crate::analysis::detector::Threshold {
                     name: $crate::analysis::detector::threshold::kebab(stringify!($field)),
                     value: $crate::analysis::detector::Setting::show(&self.$field),
-                    what: $what.trim_ascii(),
+                    what: concat!($($what),+).trim_ascii(),
                 },)*]
             }
         }

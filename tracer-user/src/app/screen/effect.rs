@@ -27,7 +27,7 @@ impl Drawing {
             Effect::Redraw => self.screen.redraw()?,
             Effect::Copy { what, text } => {
                 self.screen.copy(&text)?;
-                let doubt = if text.len() > CLIPBOARD { "; many terminals do not take so much" } else { "" };
+                let doubt = if text.len() > CLIPBOARD { "; many terminals do not accept this much" } else { "" };
                 self.ui.say(&format!("copied {what}, {} bytes{doubt}", text.len()));
             }
             Effect::Page { title, text } => self.page(&title, &text)?,
@@ -35,8 +35,8 @@ impl Drawing {
                 let said = match self.new_file(&name, &extension, |file| file.write_all(&bytes)) {
                     Ok(name) => format!("wrote {} bytes to {name}", bytes.len()),
                     Err(error) => format!(
-                        "cannot write {name}.{extension} into the current folder: {error}; start pidtap in a folder \
-                         where you may write"
+                        "cannot write {name}.{extension} to the current directory: {error}; start pidtap in a \
+                         writable directory"
                     ),
                 };
                 self.ui.say(&said);
@@ -59,7 +59,8 @@ impl Drawing {
         self.shared.paging.store(false, Ordering::Relaxed);
         if let Err(error) = result? {
             self.ui.say(&format!(
-                "cannot show {title} with `{pager}`: {error}; set PAGER to one that is there, or press D for a file"
+                "cannot show {title} with `{pager}`: {error}; set PAGER to an installed pager, or press D to write a \
+                 file"
             ));
         }
         Ok(())
@@ -98,13 +99,16 @@ impl Drawing {
         });
         match (result, saved) {
             (Ok(name), Some(saved)) if saved.dropped == 0 => {
-                format!("saved all {} events to {name}, with secrets; `pidtap open {name}` shows it", saved.events)
+                format!(
+                    "saved all {} events to {name}, secrets included; `pidtap open {name}` replays it",
+                    saved.events
+                )
             }
             (Ok(name), Some(saved)) => format!(
-                "saved the latest {} events to {name}, with secrets ({} older ones are forgotten: --record keeps all)",
+                "saved the latest {} events to {name}, secrets included ({} older events are gone; --record keeps all)",
                 saved.events, saved.dropped
             ),
-            (Err(error), _) => format!("cannot save a recording into the current folder: {error}; use --record FILE"),
+            (Err(error), _) => format!("cannot save a recording to the current directory: {error}; use --record FILE"),
             (Ok(name), None) => format!("saved {name}"),
         }
     }

@@ -31,7 +31,7 @@ pub(in crate::app) struct Planned {
 /// Where there is no terminal that can show them.
 pub(in crate::app) fn plan(args: &OutputArgs, utc_offset_s: i32, mark_key: MarkKey) -> anyhow::Result<Planned> {
     if !tty::has_screens() {
-        bail!("cannot show screens: standard output is no terminal that has any; use `-o line` or `-o json`");
+        bail!("cannot show screens: standard output is not a suitable terminal; use `-o line` or `-o json`");
     }
     let options = UiOptions {
         palette: palette(args.theme),
@@ -71,7 +71,7 @@ impl Planned {
     /// Those of the terminal.
     pub(in crate::app) fn start(self, recording: Option<String>, recorded: Recorded) -> anyhow::Result<Running> {
         let user = UserThread::start()
-            .context("cannot start the thread that starts a pager; check the limit of processes (`ulimit -u`)")?;
+            .context("cannot start the thread for the pager; check the limit on processes (`ulimit -u`)")?;
         let screen = Screen::enter().context("cannot show screens on this terminal; use `-o line`")?;
         self.shared.messages.show();
         let (sender, over) = unbounded_channel();
@@ -93,7 +93,7 @@ impl Planned {
                 confine::enter(Duty::Screens)?;
                 drawing.run()
             })
-            .context("cannot start the thread that draws; check the limit of processes (`ulimit -u`)")?;
+            .context("cannot start the drawing thread; check the limit on processes (`ulimit -u`)")?;
         running.set_thread(thread);
         Ok(running)
     }

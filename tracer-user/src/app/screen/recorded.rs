@@ -22,7 +22,7 @@ impl Recorded {
     /// For a live trace, which must fill the spool.
     pub(in crate::app) fn of_trace(record: Option<&Path>, marking: Marking) -> (Self, Option<Arc<Mutex<Spool>>>) {
         if let Some(path) = record {
-            let words = format!("all is being recorded to {} anyway (--record)", Foreign::from(path));
+            let words = format!("everything is already recorded to {} (--record)", Foreign::from(path));
             return (Self::Already(words), None);
         }
         let spool = Arc::new(Mutex::new(Spool::new(marking.header())));

@@ -100,6 +100,6 @@ impl Running {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that draws ended early; please report it")))
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the drawing thread ended early; please report it")))
     }
 }

@@ -102,7 +102,7 @@ impl Trace {
         })?;
         processes.confirm(launched)?;
         for missing in capture.missing_tracepoints() {
-            say(&format!("this kernel has no tracepoint {missing}: what it tells is not shown"));
+            say(&format!("this kernel has no tracepoint {missing}: its events are not shown"));
         }
         let handle = capture.handle();
         processes.confirm_children(&handle);
@@ -126,8 +126,8 @@ impl Trace {
             // The receiver is gone only where this process ends anyway.
             let _ = result_sender.send(worker.run(&prelude));
         })
-        .context("cannot start the thread that rebuilds the exchanges; check the limit of processes (`ulimit -u`)")?;
-        say(&format!("attached to {}; Ctrl-C ends", processes.describe()));
+        .context("cannot start the engine thread; check the limit on processes (`ulimit -u`)")?;
+        say(&format!("attached to {}; press Ctrl-C to stop", processes.describe()));
         Ok(Self {
             handle,
             notices,
@@ -181,7 +181,7 @@ impl Trace {
             tokio::select! {
                 // Ctrl-Z stops the program; it does not end the wait.
                 signal = signals.recv() => if signal != Signal::TSTP {
-                    bail!("ended at once by a second signal: what was not printed yet is missing");
+                    bail!("stopped at once by a second signal: pending output was discarded");
                 },
                 notice = self.notices.recv() => match notice {
                     Some(Notice::Finished) | None => break,
@@ -194,10 +194,10 @@ impl Trace {
             // The reader has seen enough.
             Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Ok(Err(error)) => {
-                Err(anyhow::Error::new(error).context("cannot write the results; what was written before is good"))
+                Err(anyhow::Error::new(error).context("cannot write the results; the output so far is valid"))
             }
             // The thread panicked, and printed why.
-            Err(_) => bail!("the thread that rebuilds the exchanges ended early; please report what it said"),
+            Err(_) => bail!("the engine thread ended early; please report its last message"),
         }
     }
 

@@ -30,7 +30,7 @@ impl Processes {
         children.retain(|child| permit.check(child).is_ok());
         if children.len() < before {
             say(&format!(
-                "{} children run as other users and are not traced; with `sudo` they are",
+                "{} child processes run as other users and are not traced; run pidtap with `sudo` to trace them",
                 before - children.len()
             ));
         }
@@ -61,7 +61,7 @@ impl Processes {
         }
         for target in self.named.iter().filter(|target| process::is_32_bit(target.pid)) {
             say(&format!(
-                "{} ({}) is a 32-bit program: its system calls have other numbers: they are not seen",
+                "{} ({}) is a 32-bit program: its system calls use different numbers and are not seen",
                 target.name, target.pid
             ));
         }
@@ -85,7 +85,7 @@ impl Processes {
     fn leave_out(&mut self, pid: u32, handle: &Handle) {
         self.all.retain(|known| *known != pid);
         if let Err(error) = handle.remove_target(pid) {
-            say(&format!("cannot leave out process {pid}: {error}"));
+            say(&format!("cannot stop tracing process {pid}: {error}"));
         }
     }
 
@@ -102,7 +102,7 @@ impl Processes {
             }
             for child in late {
                 if let Err(error) = handle.add_target(child.pid) {
-                    say(&format!("cannot follow the child {} ({}): {error}", child.pid, child.name));
+                    say(&format!("cannot follow child process {} ({}): {error}", child.pid, child.name));
                 }
                 self.all.push(child.pid);
                 // After it was added: from then on the probes check each `exec`.

@@ -68,14 +68,14 @@ impl EventWriter {
         let (begun, beginning) = sync_channel(1);
         let thread = Thread { queue: Arc::clone(&queue), status: Arc::clone(&status) };
         confine::spawn("pidtap-record", Duty::Pipe, move || thread.run(open, begin, &begun))
-            .context("cannot start the thread that records; check the limit of processes (`ulimit -u`)")?;
+            .context("cannot start the recording thread; check the limit on processes (`ulimit -u`)")?;
         if !is_pipe {
             match beginning.recv_timeout(PATIENCE) {
                 Ok(begun) => begun?,
                 // The file system is slow; events wait in the queue.
                 Err(RecvTimeoutError::Timeout) => {}
                 // The thread panicked, and printed why.
-                Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the thread that records ended early"),
+                Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the recording thread ended early"),
             }
         }
         Ok(Self { queue, status, left_out: Lost::default(), event: Vec::new() })

@@ -85,7 +85,7 @@ impl LineWriter {
         let writer = Self { queue, failure, policy, missing: LeftOut::default(), lines };
         let thread = state.clone();
         confine::spawn("pidtap-output", Duty::Pipe, move || thread.run(open))
-            .context("cannot start the thread that writes results; check the limit of processes (`ulimit -u`)")?;
+            .context("cannot start the thread that writes results; check the limit on processes (`ulimit -u`)")?;
         Ok((writer, state))
     }
 
@@ -125,7 +125,11 @@ impl LineWriter {
 }
 
 fn stuck(queue: &Queue) -> io::Error {
-    let text = format!("{} KiB of results wait, and nobody took any for {} s", queue.left() >> 10, PATIENCE.as_secs());
+    let text = format!(
+        "{} KiB of results are pending, and the reader took none for {} s",
+        queue.left() >> 10,
+        PATIENCE.as_secs()
+    );
     io::Error::new(io::ErrorKind::TimedOut, text)
 }
 

@@ -12,13 +12,13 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum BtfError {
     /// The data is not BTF, or has an unknown version or kind.
-    #[error("it is not BTF of a known form ({0})")]
+    #[error("the BTF data has an unknown format ({0})")]
     Malformed(&'static str),
     /// The structure does not exist.
-    #[error("it has no struct {0}")]
+    #[error("struct {0} is missing")]
     NoStructure(String),
     /// The structure has no such member.
-    #[error("its struct {structure} has no member {member}")]
+    #[error("struct {structure} has no member {member}")]
     NoMember {
         /// Name of the structure.
         structure: String,
@@ -62,7 +62,7 @@ impl<'a> Btf<'a> {
         let short = BtfError::Malformed("too short");
         let magic = data.get(..2).ok_or(short.clone())?;
         if magic != MAGIC.to_ne_bytes() {
-            return Err(BtfError::Malformed("magic number"));
+            return Err(BtfError::Malformed("wrong magic number"));
         }
         let field = |offset| word(data, offset).map(|value| value as usize).ok_or(BtfError::Malformed("header"));
         let (header, type_start, type_length) = (field(4)?, field(8)?, field(12)?);
@@ -82,7 +82,7 @@ impl<'a> Btf<'a> {
         while !rest.is_empty() {
             let broken = BtfError::Malformed("types");
             let info = word(rest, 4).ok_or(broken.clone())?;
-            let size = 12 + extra(info).ok_or(BtfError::Malformed("type of an unknown kind"))?;
+            let size = 12 + extra(info).ok_or(BtfError::Malformed("unknown kind of type"))?;
             btf.types.push(rest);
             if matches!(kind(info), KIND_STRUCT | KIND_FUNC)
                 && let Some(name) = word(rest, 0).and_then(|offset| btf.string(offset))

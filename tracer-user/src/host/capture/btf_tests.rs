@@ -80,7 +80,7 @@ fn what_is_missing_is_named() {
     let btf = Btf::parse(&data, &["inner"]).expect("good BTF");
     assert_eq!(btf.offset("sock", "sk_err"), Err(BtfError::NoStructure("sock".to_owned())));
     let error = btf.offset("inner", "second").expect_err("no such member");
-    assert_eq!(error.to_string(), "its struct inner has no member second");
+    assert_eq!(error.to_string(), "struct inner has no member second");
 }
 
 #[test]

@@ -13,19 +13,20 @@ use crate::host::limits;
 pub enum CaptureError {
     /// The binary carries no probes.
     #[error(
-        "cannot load the probes: this pidtap was built without them, because bpf-linker was not there; run `cargo xtask build`"
+        "cannot load the probes: this pidtap was built without them because bpf-linker was missing; build it with \
+         `cargo xtask build`"
     )]
     NoProbes,
     /// No target was given.
-    #[error("cannot start tracing: no process was named; give a PID or a name")]
+    #[error("cannot start tracing: no process was given; specify a PID or a name")]
     NoTarget,
     /// The size of the ring is out of range.
-    #[error("cannot make a ring buffer of {0} bytes: its size must be a power of two of at least 4096")]
+    #[error("cannot create a ring buffer of {0} bytes: the size must be a power of two and at least 4096")]
     RingSize(u32),
     /// The kernel's type information cannot be read.
     #[error(
-        "cannot read the kernel's type information, /sys/kernel/btf/vmlinux: {source}; pidtap needs a kernel built with \
-         CONFIG_DEBUG_INFO_BTF, and /sys mounted"
+        "cannot read the kernel's type information from /sys/kernel/btf/vmlinux: {source}; pidtap requires a kernel \
+         built with CONFIG_DEBUG_INFO_BTF and a mounted /sys"
     )]
     NoBtf {
         /// Error of reading the file.
@@ -33,8 +34,8 @@ pub enum CaptureError {
     },
     /// The kernel's type information lacks a structure or member.
     #[error(
-        "cannot find what the probes read in the kernel's type information, /sys/kernel/btf/vmlinux: {source}; this \
-         kernel is laid out in a way that this version of pidtap does not know: please report it with `uname -r`"
+        "cannot find the fields that the probes read in /sys/kernel/btf/vmlinux: {source}; this version of pidtap \
+         does not support the data layout of this kernel; please report it with the output of `uname -r`"
     )]
     Btf {
         /// The missing part.
@@ -42,8 +43,8 @@ pub enum CaptureError {
     },
     /// The kernel denied permission.
     #[error(
-        "cannot {operation}: the kernel does not permit it (missing here: {missing}); run pidtap with `sudo`; \
-         `pidtap doctor` names the capabilities that it can be given instead, and how"
+        "cannot {operation}: permission denied by the kernel (missing: {missing}); run pidtap with `sudo`, or grant \
+         it the capabilities that `pidtap doctor` lists"
     )]
     Permission {
         /// Operation that was denied.
@@ -53,8 +54,8 @@ pub enum CaptureError {
     },
     /// The ring buffer could not be created.
     #[error(
-        "cannot create the ring buffer of {size} bytes: {source}; pidtap needs Linux 5.17 or later, and memory for the \
-         ring (a smaller one may fit)"
+        "cannot create a ring buffer of {size} bytes: {source}; pidtap requires Linux 5.17 or later and enough memory \
+         for the ring buffer (try a smaller --ring-size)"
     )]
     NoRingBuffer {
         /// Requested size in bytes.
@@ -72,8 +73,8 @@ pub enum CaptureError {
     },
     /// The verifier rejected a program.
     #[error(
-        "cannot load the probe {program}: the kernel's verifier refused it ({source}); this is a fault of pidtap on this \
-         kernel: please report it with `uname -r` and the verifier's log, {log}"
+        "cannot load the probe {program}: the kernel's verifier rejected it ({source}); this is a bug in pidtap on \
+         this kernel; please report it with the output of `uname -r` and the verifier's log, {log}"
     )]
     Verifier {
         /// Name of the program.
@@ -85,8 +86,8 @@ pub enum CaptureError {
     },
     /// A required tracepoint is missing.
     #[error(
-        "cannot attach to the raw tracepoint {tracepoint}: {source}; pidtap needs a kernel with tracepoints for system \
-         calls and processes (CONFIG_FTRACE_SYSCALLS)"
+        "cannot attach to the raw tracepoint {tracepoint}: {source}; pidtap requires a kernel with tracepoints for \
+         system calls and processes (CONFIG_FTRACE_SYSCALLS)"
     )]
     NoTracepoint {
         /// Name of the tracepoint.
@@ -95,7 +96,7 @@ pub enum CaptureError {
         source: io::Error,
     },
     /// Loading failed for another reason.
-    #[error("cannot {operation}: {reason}; `pidtap doctor` checks what this machine has")]
+    #[error("cannot {operation}: {reason}; run `pidtap doctor` to check this machine")]
     Load {
         /// Operation that failed.
         operation: String,
@@ -103,13 +104,13 @@ pub enum CaptureError {
         reason: String,
     },
     /// The drain thread cannot wait for events.
-    #[error("cannot wait for events of the ring buffer: {source}; check the limit of open files (`ulimit -n`)")]
+    #[error("cannot wait for events from the ring buffer: {source}; check the limit on open files (`ulimit -n`)")]
     Wait {
         /// Error from the kernel.
         source: io::Error,
     },
     /// The drain thread cannot be started.
-    #[error("cannot start the thread that reads events: {source}; check the limit of processes (`ulimit -u`)")]
+    #[error("cannot start the thread that reads events: {source}; check the limit on processes (`ulimit -u`)")]
     Thread {
         /// Error from the operating system.
         source: io::Error,

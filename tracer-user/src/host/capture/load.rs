@@ -173,7 +173,7 @@ fn load_object(options: &CaptureOptions, kernel: &Kernel) -> Result<Ebpf, Captur
     }
     let object = cast::resolve(PROBES, kernel.cast.map(|cast| cast.function)).ok_or_else(|| CaptureError::Load {
         operation: "prepare the probes".to_owned(),
-        reason: "they are not an ELF object; run `cargo xtask build`".to_owned(),
+        reason: "they are not an ELF object; rebuild pidtap with `cargo xtask build`".to_owned(),
     })?;
     loader.load(object.bytes()).map_err(|error| match error {
         EbpfError::MapError(MapError::CreateError { name, io_error }) => {
@@ -221,7 +221,7 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, CaptureError> {
 fn incomplete(what: &str) -> CaptureError {
     CaptureError::Load {
         operation: "prepare the probes".to_owned(),
-        reason: format!("they lack {what}; run `cargo xtask build`"),
+        reason: format!("{what} is missing from them; rebuild pidtap with `cargo xtask build`"),
     }
 }
 
@@ -229,9 +229,9 @@ fn incomplete(what: &str) -> CaptureError {
 fn unusable(error: MapError) -> CaptureError {
     match &error {
         MapError::SyscallError(inner) if is_permission(&inner.io_error) => {
-            permission("use the probes' maps".to_owned())
+            permission("access the maps of the probes".to_owned())
         }
-        _ => failed("use the probes' maps", &error),
+        _ => failed("access the maps of the probes", &error),
     }
 }
 
@@ -307,7 +307,7 @@ fn missing_capabilities() -> String {
     let has = |bit: u32| effective >> bit & 1 == 1;
     let missing: Vec<&str> = NEEDED.iter().filter(|(bit, _)| !has(*bit)).map(|(_, name)| *name).collect();
     if missing.is_empty() || has(CAP_SYS_ADMIN) {
-        return "no capability; a security module, kernel lockdown or a container forbids it".to_owned();
+        return "no capability; a security module, kernel lockdown or a container denies it".to_owned();
     }
     missing.join(" and ")
 }

@@ -40,11 +40,11 @@ impl VerifierLog {
 impl fmt::Display for VerifierLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error = match &self.saved {
-            Some(Ok(path)) => return write!(f, "which is in {}", Foreign::from(&**path)),
+            Some(Ok(path)) => return write!(f, "which was saved to {}", Foreign::from(&**path)),
             Some(Err(error)) => format!(" ({error})"),
             None => String::new(),
         };
-        write!(f, "which could not be written to a file{error} and ends so:")?;
+        write!(f, "which could not be saved to a file{error} and ends with:")?;
         let lines: Vec<&str> = self.text.lines().filter(|line| !line.trim().is_empty()).collect();
         for line in &lines[lines.len().saturating_sub(LAST_LINES)..] {
             write!(f, " | {}", Visible(line.trim()))?;
@@ -73,7 +73,7 @@ mod tests {
         assert_ne!(first, second);
         assert_eq!(std::fs::read_to_string(&first).expect("it is there"), text);
         let log = VerifierLog { text: text.to_owned(), saved: Some(Ok(first.clone())) };
-        assert_eq!(log.to_string(), format!("which is in {}", Foreign::from(&*first)));
+        assert_eq!(log.to_string(), format!("which was saved to {}", Foreign::from(&*first)));
     }
 
     #[test]

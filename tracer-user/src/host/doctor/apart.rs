@@ -56,7 +56,7 @@ fn ask(command: &mut Command, patience: Duration) -> io::Result<Marks> {
         Err(RecvTimeoutError::Timeout) => {
             // The process ends once its file system lets it; pidtap does not wait for that.
             let _ = child.kill();
-            Err(io::Error::other(format!("its file system did not answer for {} s", patience.as_secs())))
+            Err(io::Error::other(format!("its file system did not respond within {} s", patience.as_secs())))
         }
         Err(RecvTimeoutError::Disconnected) => Err(io::ErrorKind::BrokenPipe.into()),
     }
@@ -114,7 +114,7 @@ mod tests {
     fn one_that_does_not_answer_is_left_behind() {
         let begin = Instant::now();
         let error = ask(Command::new("sleep").arg("60"), Duration::from_millis(50)).expect_err("it says nothing");
-        assert!(error.to_string().contains("did not answer") && begin.elapsed() < Duration::from_secs(30), "{error}");
+        assert!(error.to_string().contains("did not respond") && begin.elapsed() < Duration::from_secs(30), "{error}");
         ask(&mut Command::new("true"), PATIENCE).expect_err("it says nothing, and ends");
     }
 }

@@ -18,24 +18,24 @@ pub(super) fn checks(options: &DoctorOptions<'_>) -> Vec<Check> {
     checks.extend(limits(&limits::lacking(Need::TRACE.with_ring(options.ring_size))));
     checks.push(landlock(try_restricting()));
     checks.push(match check_initial_pid_namespace() {
-        Ok(()) => Check::ok("PID namespace", "the initial one"),
+        Ok(()) => Check::ok("PID namespace", "initial namespace"),
         Err(error) => Check::new("PID namespace", LACKS, error.to_string(), ""),
     });
     checks.push(if options.carries_probes {
-        Check::ok("probes", "this binary carries them")
+        Check::ok("probes", "included in this binary")
     } else {
-        let remedy = "build it with `cargo xtask build`, which installs the linker that they need";
-        Check::new("probes", LACKS, "this binary was built without them", remedy)
+        let remedy = "build pidtap with `cargo xtask build`, which installs the required linker";
+        Check::new("probes", LACKS, "this binary was built without the probes", remedy)
     });
     if let Some(setting) = &kernel.unprivileged_bpf_disabled {
-        let found = format!("kernel.unprivileged_bpf_disabled = {setting} (of no concern: pidtap runs with privilege)");
+        let found = format!("kernel.unprivileged_bpf_disabled = {setting} (not relevant: pidtap runs with privileges)");
         checks.push(Check::info("unprivileged BPF", found));
     }
     let hopeful = checks.iter().all(|check| !matches!(check.status, Status::Fail(_)));
     if let Some(trial) = options.trial {
         // Only a trial load shows whether raw tracepoints and the ring buffer are available.
         checks.push(match hopeful.then(trial) {
-            None => Check::info("trial load", "not tried: it needs what is missing above"),
+            None => Check::info("trial load", "skipped: the requirements above are not met"),
             Some(Ok(found)) => Check::ok("trial load", found),
             Some(Err(error)) => Check::new("trial load", LACKS, error, ""),
         });
@@ -46,7 +46,7 @@ pub(super) fn checks(options: &DoctorOptions<'_>) -> Vec<Check> {
 /// Checks the resource limits.
 fn limits(lacking: &[Shortage]) -> Vec<Check> {
     if lacking.is_empty() {
-        return vec![Check::ok("limits", "open files, memory, stack and processes suffice")];
+        return vec![Check::ok("limits", "open files, memory, stack and processes are sufficient")];
     }
     lacking.iter().map(|shortage| Check::new("limits", LACKS, shortage.found(), shortage.remedy())).collect()
 }
@@ -55,26 +55,26 @@ fn limits(lacking: &[Shortage]) -> Vec<Check> {
 /// compile without an entry here.
 fn kept() -> String {
     let who = |duty: Duty| match duty {
-        Duty::Look => Some("the thread that looks at processes"),
-        Duty::Maps => Some("the threads that use the probes"),
-        Duty::Signal => Some("the first thread of `run`"),
-        Duty::Pipe => Some("a thread that waits for the reader of a named pipe"),
+        Duty::Look => Some("the thread that inspects processes"),
+        Duty::Maps => Some("the threads that access the BPF maps"),
+        Duty::Signal => Some("the main thread of `run`"),
+        Duty::Pipe => Some("a thread that waits for a named pipe to get a reader"),
         Duty::Open | Duty::Screens | Duty::Programs => None,
     };
     let kept = Duty::ALL.into_iter().filter(|duty| !duty.keeps().is_empty()).map(|duty| {
         let who = who(duty).unwrap_or("others");
         format!("{} by {who}", names(duty.keeps()).to_lowercase())
     });
-    format!("of its capabilities, while it traces: {}; by all other threads none", kept.collect::<Vec<_>>().join("; "))
+    format!("capabilities while tracing: {}; all other threads keep none", kept.collect::<Vec<_>>().join("; "))
 }
 
 /// Checks whether Landlock keeps threads from opening files.
 fn landlock(tried: Result<(), String>) -> Check {
     match tried {
-        Ok(()) => Check::ok("Landlock", "threads of pidtap that need no files can open none"),
+        Ok(()) => Check::ok("Landlock", "threads of pidtap that need no files cannot open any"),
         Err(reason) => Check::info(
             "Landlock",
-            format!("not used: {reason}. Threads without capabilities may open what belongs to pidtap's user"),
+            format!("not used: {reason}. Threads without capabilities can open files that belong to pidtap's user"),
         ),
     }
 }
@@ -83,14 +83,14 @@ fn kernel_version(kernel: &Kernel) -> Check {
     if kernel.has_what_probes_need() {
         return Check::ok("kernel", format!("{} (new enough for the probes)", kernel.release));
     }
-    Check::new("kernel", LACKS, &kernel.release, "the probes need Linux 5.17 or later (ring buffer, bpf_loop)")
+    Check::new("kernel", LACKS, &kernel.release, "the probes require Linux 5.17 or later (ring buffer, bpf_loop)")
 }
 
 fn btf(kernel: &Kernel) -> Check {
     if kernel.btf {
         return Check::ok("BTF", "/sys/kernel/btf/vmlinux");
     }
-    let remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (all current distributions' are)";
+    let remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (standard in all current distributions)";
     Check::new("BTF", LACKS, "/sys/kernel/btf/vmlinux is missing", remedy)
 }
 
@@ -99,12 +99,12 @@ fn lockdown(kernel: &Kernel) -> Check {
         Some("confidentiality") => Check::new(
             "lockdown",
             LACKS,
-            "confidentiality: probes may not read memory",
-            "boot with `lockdown=integrity` or without Secure Boot",
+            "confidentiality mode: probes cannot read memory",
+            "boot with `lockdown=integrity`, or without Secure Boot",
         ),
-        Some("integrity") => Check::ok("lockdown", "integrity (pidtap needs nothing that it forbids)"),
+        Some("integrity") => Check::ok("lockdown", "integrity mode (does not restrict pidtap)"),
         Some(mode) => Check::ok("lockdown", mode),
-        None => Check::info("lockdown", "the kernel does not tell (no lockdown, or securityfs is not mounted)"),
+        None => Check::info("lockdown", "unknown (the kernel has no lockdown, or securityfs is not mounted)"),
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
             assert!(text.contains(&names(duty.keeps()).to_lowercase()), "{duty:?}: {text}");
         }
         assert!(
-            text.contains("cap_dac_override by a thread that waits for the reader of a named pipe")
+            text.contains("cap_dac_override by a thread that waits for a named pipe to get a reader")
                 && !text.contains("others"),
             "{text}"
         );
@@ -140,8 +140,8 @@ mod tests {
 
     #[test]
     fn a_machine_without_landlock_is_no_worse_than_one() {
-        let check = landlock(Err("a container forbids it".to_owned()));
+        let check = landlock(Err("a container blocks it".to_owned()));
         assert_eq!(check.status, Status::Info);
-        assert!(check.found.contains("a container forbids it"), "{check:?}");
+        assert!(check.found.contains("a container blocks it"), "{check:?}");
     }
 }

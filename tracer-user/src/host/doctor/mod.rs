@@ -145,10 +145,13 @@ impl Report {
         let verdict = match self.exit_class() {
             None => return self.write_blind(out),
             Some(ExitClass::NotSupported) => {
-                "pidtap cannot trace here: something is missing, see the lines marked FAIL."
+                "pidtap cannot trace on this machine: requirements are missing, see the lines marked FAIL."
             }
-            Some(ExitClass::NotPermitted) => "pidtap may not trace: see the lines marked FAIL for what to grant.",
-            Some(ExitClass::NoProcess | ExitClass::Usage) => "The target cannot be traced, see the line marked FAIL.",
+            Some(ExitClass::NotPermitted) => {
+                "pidtap lacks permission to trace: see the lines marked FAIL for the \
+                                              permissions to grant."
+            }
+            Some(ExitClass::NoProcess | ExitClass::Usage) => "The target cannot be traced: see the line marked FAIL.",
         };
         writeln!(out, "\n{verdict}")
     }
@@ -156,7 +159,7 @@ impl Report {
 
 /// Traffic that is invisible on every machine.
 const NEVER_SEEN: &str =
-    "calls over TLS, HTTP/2 and HTTP/3, and bytes that io_uring moves; it says on which connections";
+    "calls over TLS, HTTP/2 and HTTP/3, and bytes moved by io_uring; pidtap reports the affected connections";
 
 /// Names of target checks that reveal invisible traffic.
 const BLIND: [&str; 5] = ["TLS", "io_uring", "UDP", "system calls", "sockets"];
@@ -165,7 +168,7 @@ impl Report {
     /// Writes that tracing works, and which traffic would be invisible: an empty trace does not prove that there were
     /// no calls.
     fn write_blind(&self, out: &mut dyn io::Write) -> io::Result<()> {
-        writeln!(out, "\npidtap can trace here. It would not see")?;
+        writeln!(out, "\npidtap can trace on this machine. It would not see:")?;
         writeln!(out, "  {:<22} {NEVER_SEEN}", "anywhere:")?;
         for (title, checks) in &self.targets {
             let title = Visible(title);
@@ -177,10 +180,10 @@ impl Report {
                 .collect();
             if !unknown.is_empty() {
                 let names: Vec<&str> = unknown.iter().map(|check| check.name).collect();
-                all.push(format!("more, perhaps: {} could not be looked at", names.join(" and ")));
+                all.push(format!("possibly more: {} could not be inspected", names.join(" and ")));
             }
             if all.is_empty() {
-                all.push("nothing more, as far as was found".to_owned());
+                all.push("no other blind spots found".to_owned());
             }
             for line in all {
                 writeln!(out, "  {:<22} {line}", format!("{title}:"))?;
@@ -236,7 +239,7 @@ mod tests {
         assert_eq!(
             text,
             "this machine\n  FAIL  name             found\n                         -> do\n\nprocess 7 (x)\n  ok    \
-             program          /tmp/\\x1b[31mred\n\npidtap may not trace: see the lines marked FAIL for what to grant.\n"
+             program          /tmp/\\x1b[31mred\n\npidtap lacks permission to trace: see the lines marked FAIL for the permissions to grant.\n"
         );
     }
 
@@ -249,12 +252,13 @@ mod tests {
         let mut text = Vec::new();
         report.write(&mut text).expect("a vector takes all");
         let text = String::from_utf8(text).expect("text");
-        let (_, verdict) = text.split_once("\npidtap can trace here. It would not see\n").expect("a verdict");
+        let (_, verdict) =
+            text.split_once("\npidtap can trace on this machine. It would not see:\n").expect("a verdict");
         assert_eq!(
             verdict.lines().skip(1).collect::<Vec<_>>(),
             [
                 "  process 7 (x):         TLS: OpenSSL (libssl.so.3): is encrypted",
-                "  process 8 (y):         nothing more, as far as was found"
+                "  process 8 (y):         no other blind spots found"
             ]
         );
     }

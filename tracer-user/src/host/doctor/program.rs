@@ -120,19 +120,19 @@ pub(super) fn runtime(program: &str, files: &BTreeSet<&str>, marks: &Marks) -> (
         let rest = program.strip_prefix(prefix);
         // Matches "python3.11", but not "nodemon" or "javaws-like".
         if rest.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'))) {
-            return (name, format!("its program is called {program}"));
+            return (name, format!("its program is named {program}"));
         }
     }
     if marks.found.contains(&Mark::Go) {
-        return ("Go", "its executable holds Go's build information".to_owned());
+        return ("Go", "its executable contains Go build information".to_owned());
     }
     if marks.found.contains(&Mark::Rust) {
-        return ("Rust", "its executable names files of Rust's library".to_owned());
+        return ("Rust", "its executable contains file names of the Rust standard library".to_owned());
     }
     if files.iter().any(|file| file.starts_with("libstdc++.so") || file.starts_with("libc++.so")) {
-        return ("C++", "its library is mapped".to_owned());
+        return ("C++", "its runtime library is mapped".to_owned());
     }
-    ("C or another compiled language", "no mark of another".to_owned())
+    ("C or another compiled language", "no sign of another runtime".to_owned())
 }
 
 /// TLS libraries of a program, each with its location.

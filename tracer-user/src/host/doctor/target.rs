@@ -49,8 +49,8 @@ pub(super) fn checks(target: &Target, searcher: Option<&Path>) -> Vec<Check> {
         checks.push(match unsearched {
             Some(error) => Check::unreadable(
                 "runtime",
-                &format!("the marks in its executable: {error}"),
-                &format!("without them it is {runtime} ({evidence})"),
+                &format!("the signatures in its executable: {error}"),
+                &format!("without them, the runtime is {runtime} ({evidence})"),
             ),
             None => Check::info("runtime", format!("{runtime} ({evidence})")),
         });
@@ -63,7 +63,7 @@ pub(super) fn checks(target: &Target, searcher: Option<&Path>) -> Vec<Check> {
             "system calls",
             Status::Warn,
             "a 32-bit program",
-            "its system calls have other numbers: they are not seen",
+            "its system calls use different numbers and are not seen",
         ));
     }
     checks
@@ -71,9 +71,9 @@ pub(super) fn checks(target: &Target, searcher: Option<&Path>) -> Vec<Check> {
 
 fn unreadable(name: &'static str, error: &str) -> Check {
     let remedy = if rustix::process::geteuid().is_root() {
-        "not even root may read it from here: a security module, or the container that the doctor runs in, forbids it"
+        "even root cannot read it here: a security module, or the container that `doctor` runs in, denies access"
     } else {
-        "run the doctor with `sudo`"
+        "run `pidtap doctor` with `sudo`"
     };
     Check::unreadable(name, error, remedy)
 }
@@ -94,17 +94,18 @@ fn namespaces(pid: u32) -> Check {
     .filter(|(_, theirs, ours)| theirs != ours)
     .map(|(name, ..)| name)
     .collect();
-    let mut found = if own.is_empty() { "the host's".to_owned() } else { format!("its own: {}", own.join(", ")) };
+    let mut found =
+        if own.is_empty() { "same as the host".to_owned() } else { format!("own namespaces: {}", own.join(", ")) };
     let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     if let Some(kind) = container(&cgroup) {
-        found.push_str("; by its control group in a container of ");
+        found.push_str("; according to its control group, in a container of ");
         found.push_str(kind);
     }
     // Inside a separate mount namespace the root is still shown as `/`.
     if let Ok(root) = fs::read_link(format!("/proc/{pid}/root"))
         && root.as_os_str() != "/"
     {
-        found.push_str("; its root is ");
+        found.push_str("; its root directory is ");
         found.push_str(&Foreign::from(&*root).to_string());
     }
     Check::ok("namespaces", found)
@@ -119,7 +120,7 @@ fn container(cgroup: &str) -> Option<&'static str> {
         ("containerd", "containerd"),
         ("crio", "CRI-O"),
         ("lxc", "LXC"),
-        ("machine.slice", "systemd-nspawn or a machine"),
+        ("machine.slice", "systemd-nspawn or a virtual machine"),
     ]
     .into_iter()
     .find(|(mark, _)| cgroup.contains(mark))
@@ -148,18 +149,21 @@ fn sockets(pid: u32, is_readable: bool) -> Vec<Check> {
     let mut checks = Vec::new();
     let counts = count(pid, &inodes);
     let parts: Vec<String> = counts.iter().filter(|(_, n)| *n > 0).map(|(kind, n)| format!("{n} {kind}")).collect();
-    let found = if parts.is_empty() { "none open now".to_owned() } else { parts.join(", ") };
+    let found = if parts.is_empty() { "none open".to_owned() } else { parts.join(", ") };
     checks.push(Check::info("sockets", found));
     if counts.iter().any(|&(kind, n)| kind == UDP && n > 0) {
-        let remedy = "HTTP/3 runs over UDP and is not seen; name look-ups do too and are of no concern";
-        checks.push(Check::new("UDP", Status::Info, "it has UDP sockets", remedy));
+        let remedy = "HTTP/3 uses UDP and is not seen; DNS queries use UDP too and are harmless";
+        checks.push(Check::new("UDP", Status::Info, "UDP sockets are open", remedy));
     }
     if rings > 0 {
         checks.push(Check::new(
             "io_uring",
             Status::Warn,
-            format!("it holds {rings} io_uring descriptor(s), which proves nothing: several runtimes hold one and still read and write"),
-            "bytes that pass through it are not seen; while tracing, pidtap says so for each connection where it happens",
+            format!(
+                "{rings} io_uring descriptor(s) open; this is not conclusive, because several runtimes open one \
+                     but still use read and write"
+            ),
+            "bytes moved through io_uring are not seen; while tracing, pidtap reports each affected connection",
         ));
     } else {
         checks.push(Check::ok("io_uring", "not used"));
@@ -199,7 +203,7 @@ fn count(pid: u32, inodes: &HashSet<u64>) -> Vec<(&'static str, usize)> {
         ("netlink", netlink.count()),
     ];
     let known: usize = counts.iter().map(|(_, n)| n).sum();
-    counts.push(("of other kinds", inodes.len().saturating_sub(known)));
+    counts.push(("of other types", inodes.len().saturating_sub(known)));
     counts
 }
 
@@ -232,15 +236,15 @@ fn tls(libraries: &[String], marks: &Marks, unreadable_maps: bool) -> Check {
     }
     if libraries.is_empty() {
         if marks.whole {
-            return Check::ok("TLS", "no library that pidtap knows is loaded");
+            return Check::ok("TLS", "no known TLS library is loaded");
         }
         return Check::unreadable(
             "TLS",
-            "not all of the executable and of what is mapped was searched",
-            "no library that pidtap knows was found in the rest; one may be built in",
+            "the executable and the mapped files were not searched completely",
+            "no known TLS library was found in the searched part; one may be statically linked",
         );
     }
-    let remedy = "what goes over TLS is seen as encrypted bytes, without exchanges; plain HTTP is seen as always";
+    let remedy = "TLS connections are seen as encrypted bytes, without exchanges; plain HTTP is seen as usual";
     Check::new("TLS", Status::Warn, libraries.join(", "), remedy)
 }
 

@@ -9,12 +9,12 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum FileError {
     /// The file is not empty.
-    #[error("the file exists and is not empty; remove it, name another, or overwrite it with --force")]
+    #[error("the file exists and is not empty; remove it, choose another file, or overwrite it with --force")]
     NotEmpty,
     /// Another user owns the file and could read what is written to it.
     #[error(
-        "the file belongs to another user (uid {user}), who could read it; remove it, name another, or replace it with \
-         --force"
+        "the file belongs to another user (uid {user}), who could read the data; remove it, choose another file, or \
+         replace it with --force"
     )]
     OthersFile {
         /// User ID of the owner.
@@ -22,23 +22,27 @@ pub enum FileError {
     },
     /// Another user owns the named pipe.
     #[error(
-        "the named pipe belongs to another user (uid {user}), who can read it; make your own, or use it with --force"
+        "the named pipe belongs to another user (uid {user}), who could read the data; create your own, or use this \
+         one with --force"
     )]
     OthersPipe {
         /// User ID of the owner.
         user: u32,
     },
     /// The file has further hard links, which may be anywhere.
-    #[error("the file has several names (hard links); remove it, name another, or replace it with --force")]
+    #[error("the file has several hard links; remove it, choose another file, or replace it with --force")]
     Names,
     /// pidtap already writes to the file.
-    #[error("{by} there; name another file")]
+    #[error("{by} there already; choose another file")]
     Taken {
         /// The existing use of the file, for the message.
         by: &'static str,
     },
     /// Another user owns a symbolic link in the path and could redirect it.
-    #[error("{link} is a link that belongs to another user (uid {user}); name the folder that it leads to")]
+    #[error(
+        "{link} is a symbolic link that belongs to another user (uid {user}); use the path of the directory that it \
+             points to"
+    )]
     OthersLink {
         /// Path of the link as far as it was followed.
         link: String,
@@ -46,13 +50,13 @@ pub enum FileError {
         user: u32,
     },
     /// The path ends without a file name.
-    #[error("the path names no file; end it with the name of one")]
+    #[error("the path does not end with a file name; append one")]
     NoName,
     /// The name refers to something else than a file.
     #[error(transparent)]
     Other(#[from] Other),
     /// The object under the name keeps changing, so another process writes there.
-    #[error("what is under that name keeps changing: somebody else writes there; use a folder of your own")]
+    #[error("the file is being replaced repeatedly by another process; use a directory that only you can write to")]
     Changing,
     /// The operating system returned an error.
     #[error(transparent)]
@@ -63,19 +67,19 @@ pub enum FileError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Other {
     /// A symbolic link.
-    #[error("it is a symbolic link, which is not followed; name the file itself")]
+    #[error("it is a symbolic link, which pidtap does not follow; use the path of the file itself")]
     Link,
     /// A directory.
-    #[error("it is a folder; name a file in it")]
+    #[error("it is a directory; use the path of a file in it")]
     Folder,
     /// A block device.
-    #[error("it is a disk; name a file, or write over the disk with --force")]
+    #[error("it is a disk; use the path of a file, or overwrite the disk with --force")]
     Disk,
     /// A socket.
-    #[error("it is a socket, which cannot be opened; name a file or a named pipe")]
+    #[error("it is a socket, which cannot be opened; use a file or a named pipe")]
     Socket,
     /// A type that the kernel does not name.
-    #[error("it is no file; name one")]
+    #[error("it is not a file; use the path of a file")]
     Unknown,
 }
 

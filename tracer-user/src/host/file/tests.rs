@@ -42,7 +42,7 @@ fn files_are_private_and_not_overwritten_unasked() {
     assert_eq!((fs::read(&path).expect("there").len(), mode()), (0, 0o600));
     opened(&path, Options::default());
     opened(Path::new("/dev/full"), Options::default());
-    assert!(refused(folder.path(), FORCE).contains("folder"));
+    assert!(refused(folder.path(), FORCE).contains("directory"));
     assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 1, "no temporary file is left");
 }
 

@@ -10,15 +10,16 @@ pub fn advice(error: &io::Error) -> Option<&'static str> {
         return Some(MEMORY);
     }
     match Errno::from_io_error(error)? {
-        Errno::MFILE => Some("raise the limit of open files (`ulimit -n`)"),
-        Errno::NFILE => Some("too many files are open on this machine; raise its limit (`sysctl fs.file-max`)"),
+        Errno::MFILE => Some("raise the limit on open files (`ulimit -n`)"),
+        Errno::NFILE => Some("too many files are open on this machine; raise the system limit (`sysctl fs.file-max`)"),
         Errno::NOMEM => Some(MEMORY),
-        Errno::FBIG => Some("raise the limit of a file's size (`ulimit -f`)"),
+        Errno::FBIG => Some("raise the limit on file size (`ulimit -f`)"),
         _ => None,
     }
 }
 
-const MEMORY: &str = "free some memory, or raise its limit (`ulimit -v`, `ulimit -d`, or that of the control group)";
+const MEMORY: &str = "free some memory, or raise the memory limit (`ulimit -v`, `ulimit -d`, or the limit of the \
+                      control group)";
 
 /// Whether descriptors or memory are exhausted, in this process or on the machine.
 pub fn is_shortage(error: &io::Error) -> bool {

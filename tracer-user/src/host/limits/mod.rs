@@ -158,7 +158,7 @@ impl Shortage {
             Limit::Stack | Limit::Processes => String::new(),
         };
         format!(
-            "a limit is too low: {} needs {}, and {} {} allowed{used}",
+            "a resource limit is too low: {} needs {}, but only {} {} allowed{used}",
             self.what,
             self.limit.amount(self.needed),
             self.allowed / self.limit.unit(),
@@ -169,8 +169,12 @@ impl Shortage {
     /// Describes how to raise the limit.
     pub fn remedy(&self) -> String {
         let (option, value) = (self.limit.option(), self.needed.div_ceil(self.limit.unit()));
-        let all = if self.limit == Limit::Processes { "; it counts all of this user's" } else { "" };
-        format!("raise it with `ulimit -{option} {value}`, as root where that is refused{all}")
+        let all = if self.limit == Limit::Processes {
+            "; the limit counts all processes and threads of this user"
+        } else {
+            ""
+        };
+        format!("raise it with `ulimit -{option} {value}`, as root if that is refused{all}")
     }
 }
 
@@ -293,14 +297,14 @@ mod tests {
         let files = shortage(Limit::Files, Need::TRACE, 20, 3);
         assert_eq!(
             files.to_string(),
-            "a limit is too low: tracing needs 64 open files, and 20 are allowed, of which 3 are open; raise it with \
-             `ulimit -n 64`, as root where that is refused"
+            "a resource limit is too low: tracing needs 64 open files, but only 20 are allowed, of which 3 are open; raise \
+             it with `ulimit -n 64`, as root if that is refused"
         );
         let stack = shortage(Limit::Stack, Need::WORDS, 64 * KIB, 0);
         assert_eq!(
             stack.to_string(),
-            "a limit is too low: pidtap needs 1024 KiB of stack, and 64 are allowed; raise it with `ulimit -s 1024`, as \
-             root where that is refused"
+            "a resource limit is too low: pidtap needs 1024 KiB of stack, but only 64 are allowed; raise it with `ulimit \
+             -s 1024`, as root if that is refused"
         );
     }
 

@@ -24,10 +24,10 @@ pub enum ExitClass {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ProcessError {
     /// No target was named.
-    #[error("no process was named; give a PID or a program name, as in `pidtap nginx`")]
+    #[error("no process was given; specify a PID or a program name, for example `pidtap nginx`")]
     NothingNamed,
     /// No process has this ID.
-    #[error("there is no process {pid}{}; `ps -e` lists those there are", Hint(hint))]
+    #[error("no process has PID {pid}{}; `ps -e` lists all processes", Hint(hint))]
     NoSuchPid {
         /// PID as typed.
         pid: Foreign,
@@ -35,7 +35,7 @@ pub enum ProcessError {
         hint: String,
     },
     /// No process has this name.
-    #[error("no process is called `{name}`{}; `ps -e` lists those there are", Hint(hint))]
+    #[error("no process is named `{name}`{}; `ps -e` lists all processes", Hint(hint))]
     NoSuchName {
         /// Name as typed.
         name: Foreign,
@@ -43,7 +43,10 @@ pub enum ProcessError {
         hint: String,
     },
     /// The process ended between look-up and tracing.
-    #[error("process {pid} ({name}) ended before tracing began; look it up again, or trace it by name")]
+    #[error(
+        "cannot trace process {pid} ({name}): it ended before tracing began; look up its new PID, or trace it by \
+             name"
+    )]
     Vanished {
         /// Process ID.
         pid: u32,
@@ -52,8 +55,8 @@ pub enum ProcessError {
     },
     /// The process is a kernel thread.
     #[error(
-        "{pid} ({name}) is a thread of the kernel: it makes no system calls, so there is nothing to trace; \
-         name the program whose traffic you want to see"
+        "cannot trace {pid} ({name}): it is a kernel thread, which makes no system calls; specify the program whose \
+         traffic you want to see"
     )]
     KernelThread {
         /// Process ID.
@@ -63,8 +66,8 @@ pub enum ProcessError {
     },
     /// The process is a zombie.
     #[error(
-        "process {pid} ({name}) has ended already: it is a zombie until its parent {parent} ({parent_name}) \
-         asks how it ended; trace the parent, or the process that took its place"
+        "cannot trace process {pid} ({name}): it has ended and is a zombie until its parent {parent} ({parent_name}) \
+         reaps it; trace the parent, or the process that replaced it"
     )]
     Zombie {
         /// Process ID.
@@ -78,9 +81,9 @@ pub enum ProcessError {
     },
     /// Another user owns the process, and root did not start pidtap.
     #[error(
-        "process {pid} ({name}) belongs to {owner}, and pidtap was started by user {uid}: its capabilities are for that \
-         user's own processes; run it with `sudo`, or root writes the line `any-user` into {CONFIGURATION}, for all who may \
-         start this pidtap"
+        "cannot trace process {pid} ({name}): it belongs to {owner}, but pidtap was started by user {uid} and may \
+         trace only that user's processes; run pidtap with `sudo`, or let root add the line `any-user` to \
+         {CONFIGURATION}, which applies to everyone who may start this pidtap"
     )]
     OfAnother {
         /// Process ID.
@@ -93,26 +96,26 @@ pub enum ProcessError {
         uid: u32,
     },
     /// The configuration file is not trustworthy or not valid.
-    #[error("{CONFIGURATION} is refused: {reason}; root mends or removes it (`ls -l {CONFIGURATION}`)")]
+    #[error("cannot use {CONFIGURATION}: {reason}; fix or remove it as root (see `ls -l {CONFIGURATION}`)")]
     Configuration {
         /// Reason of the refusal.
         reason: String,
     },
     /// The process is pidtap itself.
-    #[error("{pid} is this pidtap itself, which cannot trace itself; name another process")]
+    #[error("cannot trace {pid}: it is this pidtap itself; specify another process")]
     Itself {
         /// Process ID.
         pid: u32,
     },
     /// pidtap does not run in the initial PID namespace.
     #[error(
-        "pidtap runs inside a PID namespace of its own (a container, most likely), where process numbers are not \
-         those that the kernel's probes see; run pidtap on the host, or start its container with `--pid=host \
-         --privileged` (in Kubernetes: `hostPID: true`)"
+        "cannot trace here: pidtap runs in its own PID namespace (probably a container), where PIDs differ from those \
+         that the probes see; run pidtap on the host, or start its container with `--pid=host --privileged` (in \
+         Kubernetes: `hostPID: true`)"
     )]
     InsidePidNamespace,
     /// `/proc` is missing or not readable.
-    #[error("/proc cannot be read ({reason}); mount it with `mount -t proc proc /proc`")]
+    #[error("cannot read /proc: {reason}; mount it with `mount -t proc proc /proc`")]
     NoProc {
         /// Error of reading it.
         reason: String,

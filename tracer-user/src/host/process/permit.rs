@@ -74,7 +74,7 @@ impl Permit {
         let Self::Own { uid, gid } = *self else { return Ok(()) };
         let refused =
             |owner: String| Err(ProcessError::OfAnother { pid: target.pid, name: target.name.clone(), owner, uid });
-        let Some(status) = status(target.pid) else { return refused("nobody any more".to_owned()) };
+        let Some(status) = status(target.pid) else { return refused("no user any more".to_owned()) };
         if !is_owned(&status, uid, gid) {
             return refused(owner(&status));
         }
@@ -82,7 +82,7 @@ impl Permit {
         // program is not readable for its user, or it protects its memory.
         match fs::metadata(format!("/proc/{}/status", target.pid)) {
             Ok(meta) if meta.uid() == uid => Ok(()),
-            _ => refused(format!("user {uid}, but guards its memory")),
+            _ => refused(format!("user {uid} but protects its memory")),
         }
     }
 }
@@ -130,18 +130,18 @@ fn allows_any_user(path: &Path) -> Result<bool, String> {
 
 /// Checks that only the owner can have written the file.
 fn judge(file: &File, owner: u32) -> Result<(), String> {
-    let meta = file.metadata().map_err(|error| format!("it cannot be looked at ({error})"))?;
+    let meta = file.metadata().map_err(|error| format!("it cannot be examined ({error})"))?;
     if !meta.is_file() {
-        return Err("it is no regular file".to_owned());
+        return Err("it is not a regular file".to_owned());
     }
     if meta.uid() != owner {
         return Err(format!("it belongs to user {}, not to root", meta.uid()));
     }
     if meta.mode() & 0o022 != 0 {
-        return Err(format!("others than root may write it (mode {:o})", meta.mode() & 0o7777));
+        return Err(format!("users other than root can write to it (mode {:o})", meta.mode() & 0o7777));
     }
     if meta.len() > CONFIGURATION_LIMIT {
-        return Err(format!("it has more than {CONFIGURATION_LIMIT} bytes"));
+        return Err(format!("it is larger than {CONFIGURATION_LIMIT} bytes"));
     }
     Ok(())
 }
@@ -153,7 +153,7 @@ fn parse(text: &str) -> Result<bool, String> {
         match line.split('#').next().unwrap_or_default().trim() {
             "" => {}
             ANY_USER => any = true,
-            _ => return Err(format!("line {number} is not known; the only line that is has the word `{ANY_USER}`")),
+            _ => return Err(format!("line {number} is invalid; the only valid line is `{ANY_USER}`")),
         }
     }
     Ok(any)

@@ -78,7 +78,7 @@ fn permitted(word: &str, targets: Vec<Target>, permit: &Permit) -> Result<(Vec<T
     }
     match first {
         Some(error) if kept.is_empty() => Err(error),
-        first => Ok((kept, first.map(|error| format!("{left_out} of `{word}` are not traced: {error}")))),
+        first => Ok((kept, first.map(|error| format!("{left_out} processes named `{word}` are not traced: {error}")))),
     }
 }
 
@@ -105,8 +105,8 @@ pub(super) fn traceable(pid: u32) -> Result<(Target, Option<String>), ProcessErr
     let stat = stat(process).ok_or_else(missing)?;
     check(&stat)?;
     let target = Target::from_stat(stat);
-    let note =
-        (process != pid).then(|| format!("{pid} is a thread of process {process} ({}): tracing that", target.name));
+    let note = (process != pid)
+        .then(|| format!("{pid} is a thread of process {process} ({}); tracing that process", target.name));
     Ok((target, note))
 }
 
@@ -174,11 +174,11 @@ fn by_name(word: &str, permit: &Permit) -> Result<(Vec<Target>, Vec<String>), Pr
 fn note_of_name(word: &str, targets: &[Target]) -> String {
     let shown = Visible(word);
     match targets {
-        [only] if only.name == *word => format!("`{shown}` is process {}", only.pid),
-        [only] => format!("`{shown}` is process {} ({})", only.pid, only.name),
+        [only] if only.name == *word => format!("`{shown}` matches process {}", only.pid),
+        [only] => format!("`{shown}` matches process {} ({})", only.pid, only.name),
         many => {
             let pids: Vec<String> = many.iter().map(|target| target.pid.to_string()).collect();
-            format!("`{shown}` is {} processes: {}", many.len(), pids.join(" "))
+            format!("`{shown}` matches {} processes: {}", many.len(), pids.join(" "))
         }
     }
 }
@@ -261,7 +261,7 @@ fn hint_for_number(word: &str) -> String {
         .filter(|status| status.nspid.as_ref().is_some_and(|ids| ids.len() > 1 && ids.last() == Some(&wanted)))
         .map(|status| format!("{} {}", status.pid, Visible(&status.name)))
         .collect();
-    list("inside its container, that is the number of: ", &inside)
+    list("inside a container, this is the PID of: ", &inside)
 }
 
 /// Lists the first entries and the number of the others.

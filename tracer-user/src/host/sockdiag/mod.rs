@@ -133,8 +133,8 @@ impl Prober {
                     found.unix += count;
                     if !whole {
                         found.notes.push(
-                            "who is at the other end of some Unix sockets is not known: this host has too many open \
-                             files to look at all"
+                            "the peers of some Unix sockets are unknown: this host has too many open files to inspect \
+                             them all"
                                 .to_owned(),
                         );
                     }
@@ -161,7 +161,7 @@ impl Prober {
                 self.looked_for_empty = now();
             }
             if self.namespaces.len() >= MAX_NAMESPACES {
-                return Err(io::Error::other(format!("{MAX_NAMESPACES} network namespaces are looked into at most")));
+                return Err(io::Error::other(format!("pidtap inspects at most {MAX_NAMESPACES} network namespaces")));
             }
             let socket = DiagSocket::open(&file)?;
             self.namespaces.push(Namespace { inode, socket });
@@ -446,8 +446,8 @@ pub(crate) fn has_ended(error: &io::Error) -> bool {
 /// Message for a process whose network namespace cannot be entered.
 pub(crate) fn unseen_namespace(pid: u32, error: &io::Error) -> String {
     format!(
-        "the network namespace of process {pid} cannot be entered ({error}){}: the kernel is not asked about its connections, so \
-         why calls hang there is not known",
+        "cannot enter the network namespace of process {pid} ({error}){}: pidtap cannot query the kernel about its \
+         connections, so the causes of hanging calls there remain unknown",
         why_refused(error)
     )
 }
@@ -458,7 +458,7 @@ pub(crate) fn why_refused(error: &io::Error) -> String {
         return String::new();
     }
     match Duty::Look.missing() {
-        none if none.is_empty() => "; a security module, or the container that pidtap runs in, forbids it".to_owned(),
+        none if none.is_empty() => "; a security module, or the container that pidtap runs in, denies it".to_owned(),
         missing => format!("; pidtap lacks {missing}"),
     }
 }
@@ -470,10 +470,10 @@ fn note(pid: u32, what: &str, error: &io::Error) -> String {
         io::ErrorKind::NotFound if what.ends_with("connections") => "load the module tcp_diag (`modprobe tcp_diag`)",
         io::ErrorKind::NotFound if what.ends_with("sockets") => "load the module unix_diag (`modprobe unix_diag`)",
         io::ErrorKind::NotFound => "the process has ended",
-        _ => "`pidtap doctor` tells what this host allows",
+        _ => "`pidtap doctor` checks this host",
     };
     format!(
-        "process {pid}: {what} cannot be read ({error}{}); connections from before now lack addresses until they are used: \
+        "process {pid}: cannot read {what} ({error}{}); existing connections have no addresses until they are used; \
          {advice}",
         why_refused(error)
     )

@@ -237,12 +237,12 @@ mod tests {
         let namespace = fs::File::open("/proc/self/ns/net").expect("it is there");
         let mut socket = DiagSocket::open(&namespace).expect("sock_diag");
         let receiver =
-            read_with_peer(&mut socket, inode_of(other.as_raw_fd())).expect("an answer").expect("it is there");
+            read_with_peer(&mut socket, inode_of(other.as_raw_fd())).expect("a response").expect("it is there");
         assert_eq!((receiver.receive_queue, receiver.send_queue), (12, 0));
-        let sender = read_with_peer(&mut socket, inode_of(one.as_raw_fd())).expect("an answer").expect("it is there");
+        let sender = read_with_peer(&mut socket, inode_of(one.as_raw_fd())).expect("a response").expect("it is there");
         assert_eq!((sender.receive_queue, sender.send_queue, sender.peer_closed), (0, 12, false));
         drop(other);
-        let sender = read_with_peer(&mut socket, inode_of(one.as_raw_fd())).expect("an answer").expect("it is there");
+        let sender = read_with_peer(&mut socket, inode_of(one.as_raw_fd())).expect("a response").expect("it is there");
         assert!(sender.peer_closed);
     }
 }

@@ -27,13 +27,13 @@ impl Failure {
         let words = match self {
             Self::Status(status) => return status.to_string().into(),
             Self::Outcome(Outcome::Refused) => "connection refused",
-            Self::Outcome(Outcome::NoLocalPort) => "no local port left",
+            Self::Outcome(Outcome::NoLocalPort) => "no free local port",
             Self::Outcome(Outcome::NetworkUnreachable) => "network unreachable",
             Self::Outcome(Outcome::HostUnreachable) => "host unreachable",
             Self::Outcome(Outcome::TooManyFiles) => "too many open files",
             Self::Outcome(Outcome::Reset) => "connection reset",
-            Self::Outcome(Outcome::Closed) => "closed without an answer",
-            Self::Outcome(Outcome::ClientTimeout) => "the client's time-out",
+            Self::Outcome(Outcome::Closed) => "closed without a response",
+            Self::Outcome(Outcome::ClientTimeout) => "client timeout",
             Self::Outcome(outcome) if outcome.no_connection().is_some() => "no connection",
             Self::Outcome(outcome) => outcome.name(),
         };

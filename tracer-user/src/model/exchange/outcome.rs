@@ -91,13 +91,13 @@ impl Outcome {
     /// The reason for a failed connect, in words for a person; `None` for the other outcomes.
     pub fn no_connection(self) -> Option<&'static str> {
         Some(match self {
-            Self::Refused => "nobody listens there",
-            Self::ConnectTimeout => "the connection could not be made in time",
-            Self::NoLocalPort => "no local port is left to connect from",
-            Self::NetworkUnreachable => "there is no route to that network",
-            Self::HostUnreachable => "that host cannot be reached",
-            Self::TooManyFiles => "no file descriptor is left",
-            Self::ConnectFailed => "the connection could not be made",
+            Self::Refused => "no server listens there",
+            Self::ConnectTimeout => "the connection could not be established in time",
+            Self::NoLocalPort => "no local port is free to connect from",
+            Self::NetworkUnreachable => "there is no route to the network",
+            Self::HostUnreachable => "the host is unreachable",
+            Self::TooManyFiles => "no file descriptor is free",
+            Self::ConnectFailed => "the connection could not be established",
             _ => return None,
         })
     }

@@ -43,7 +43,7 @@ impl Incidents {
                 Evidence::ErrorBurst(_) | Evidence::Leak(_) | Evidence::Pool(_) | Evidence::Listen(_) => {}
                 Evidence::Late(_) => line.text.push_str("  [caller gone]"),
                 Evidence::Slow(_) => line.text.push_str("  [slower than usual]"),
-                Evidence::Duplicate(_) => line.text.push_str("  [twice at once]"),
+                Evidence::Duplicate(_) => line.text.push_str("  [duplicate]"),
                 Evidence::Stale(_) => line.text.push_str("  [stale connection]"),
                 Evidence::Hang(evidence) => {
                     line.put(format_args!("  [hung, waiting on {}]", evidence.waiting_on.words()));
@@ -61,7 +61,7 @@ fn retry(line: &mut StyledLine, evidence: &RetryEvidence, exchange: ExchangeId) 
         line.put(format_args!(", after {}", units::duration(Some(gap))));
         let own = !evidence.came_as_asked(attempt.number) && !evidence.came_as_asked(attempt.number - 1);
         if !own && evidence.came_as_asked(attempt.number) {
-            line.text.push_str(" as asked");
+            line.text.push_str(" as requested");
         }
         let before = evidence.gap_before(attempt.number - 1).filter(|before| own && *before >= WORTH_A_FACTOR);
         if let Some(before) = before {

@@ -136,7 +136,7 @@ impl<W: Write> LineOutput<W> {
             self.line.put(format_args!(" and {} more", more + 1));
         }
         self.line.style(Style::Faint);
-        self.line.text.push_str("   → asks  ← answers   ! failed  * slow (over 1s)  … open");
+        self.line.text.push_str("   → outbound  ← inbound   ! failed  * slow (over 1s)  … open");
         self.finish_words()
     }
 
@@ -341,19 +341,20 @@ impl<W: Write> LineOutput<W> {
         self.line.put(format_args!("~ #{} {} - {}: ", connection.id.0, ends.0, ends.1));
         match &note.kind {
             NoteKind::NotHttp => self.line.text.push_str(match connection.protocol {
-                Protocol::Tls => "TLS, which is encrypted: its exchanges are not shown",
-                Protocol::Http2 => "HTTP/2, which is not rebuilt: its exchanges are not shown",
-                _ => "not HTTP: not shown",
+                Protocol::Tls => "TLS (encrypted): exchanges are not shown",
+                Protocol::Http2 => "HTTP/2 (not supported): exchanges are not shown",
+                _ => "not HTTP: content is not shown",
             }),
             NoteKind::Opaque { protocol } if &**protocol == "CONNECT" => {
-                self.line.text.push_str("a tunnel from here on (CONNECT): what it carries is not shown");
+                self.line.text.push_str("a tunnel from here on (CONNECT): its content is not shown");
             }
             NoteKind::Opaque { protocol } => {
                 let protocol = self.redactor.text(protocol);
-                self.line.put(format_args!("{} from here on: what it carries is not shown", Visible(&protocol)));
+                self.line.put(format_args!("{} from here on: its content is not shown", Visible(&protocol)));
             }
             NoteKind::UnseenBytes { sent, received } => self.line.put(format_args!(
-                "{sent} bytes sent and {received} received by no call that is traced (io_uring?): exchanges may be missing"
+                "{sent} bytes sent and {received} received outside the traced system calls (io_uring?): exchanges may \
+                 be missing"
             )),
         }
         self.finish_words()
@@ -365,13 +366,13 @@ impl<W: Write> LineOutput<W> {
             let (events, bytes) = (loss.events[cause], loss.bytes[cause]);
             if events > 0 || bytes > 0 {
                 self.line.style(Style::Bad);
-                self.line.put(format_args!("! lost {events} events ({bytes} bytes) up to now: {why}"));
+                self.line.put(format_args!("! lost {events} events ({bytes} bytes) so far: {why}"));
                 self.finish_words()?;
             }
         }
         if loss.at_least {
             self.line.style(Style::Bad);
-            self.line.put(format_args!("! the counters of the probes cannot be read: more may be lost than is known"));
+            self.line.put(format_args!("! cannot read the counters of the probes: more events may be lost than shown"));
             self.finish_words()?;
         }
         Ok(())
@@ -388,10 +389,10 @@ impl<W: Write> LineOutput<W> {
         ));
         self.line.put(format_args!(", {} failed, {} slow, {} open", self.failed, self.slow, self.open));
         if let Some(filtered) = self.filtered {
-            self.line.put(format_args!("; {filtered} left out by the filter"));
+            self.line.put(format_args!("; {filtered} excluded by the filter"));
         }
         if self.doubtful > 0 {
-            self.line.put(format_args!("; {} with bodies that it had no time to decode", self.doubtful));
+            self.line.put(format_args!("; {} with bodies that were not decoded in time", self.doubtful));
         }
         if summary.incidents > 0 {
             let plural = if summary.incidents == 1 { "" } else { "s" };
@@ -412,12 +413,12 @@ impl<W: Write> LineOutput<W> {
 /// Why events are missing, and what helps, by their index in [`loss`].
 const LOSS_WHY: [&str; loss::CAUSES] = {
     let mut why = [""; loss::CAUSES];
-    why[loss::RING_FULL] = "the ring buffer was full; a larger --ring-size helps";
-    why[loss::FAULT] = "the process's memory could not be read at that moment";
+    why[loss::RING_FULL] = "the ring buffer was full; use a larger --ring-size";
+    why[loss::FAULT] = "the memory of the process could not be read at that moment";
     why[loss::KERNEL_READ] = "a kernel structure could not be read";
-    why[loss::MAP_FULL] = "too many processes or connections at once to follow all";
-    why[loss::QUEUE_FULL] = "pidtap was not given the time, or its output was too slow, to keep up";
-    why[loss::RECORDING] = "could not be written to the recording; all else here is complete";
+    why[loss::MAP_FULL] = "too many processes or connections to follow at once";
+    why[loss::QUEUE_FULL] = "pidtap did not get enough CPU time, or its output was too slow";
+    why[loss::RECORDING] = "events could not be written to the recording; all other output is complete";
     why
 };
 

@@ -63,23 +63,23 @@ impl fmt::Display for Remark {
         let size = |bytes: u64| units::size(Some(bytes));
         match self {
             Self::Undone { codings, wire, shown } => {
-                write!(f, "{codings} undone: {} on the wire, {} here", size(*wire), size(*shown))
+                write!(f, "{codings} decoded: {} on the wire, {} decoded", size(*wire), size(*shown))
             }
             Self::Left(codings) => {
-                write!(f, "still coded: {} is not known to pidtap, or it is something else", Visible(codings))
+                write!(f, "not decoded: {} is unknown to pidtap, or the data has another coding", Visible(codings))
             }
             Self::Bound(limit) => write!(
                 f,
-                "cut: {} are decoded, there is more: decoding stops at 64 KiB and 20 times the size, or at 1 MiB",
+                "cut: {} were decoded, more exists; decoding stops at 64 KiB plus 20 times the size, or at 1 MiB",
                 size(*limit as u64)
             ),
-            Self::Short => f.write_str("cut: the coding ends too early, what came out until then is shown"),
-            Self::Damaged => f.write_str("damaged: the coding is broken, what came out until then is shown"),
+            Self::Short => f.write_str("cut: the encoded data ends too early; the part decoded so far is shown"),
+            Self::Damaged => f.write_str("damaged: the encoded data is invalid; the part decoded so far is shown"),
             Self::Limit { kept, of } => {
-                write!(f, "cut: the first {} of {} were kept (--body-limit)", size(*kept), size(*of))
+                write!(f, "cut: only the first {} of {} were kept (--body-limit)", size(*kept), size(*of))
             }
             Self::Gap { missing, kept: 0, of } => {
-                write!(f, "gap: its first {} could not be captured; none of its {} is shown", size(*missing), size(*of))
+                write!(f, "gap: the first {} could not be captured; none of the {} is shown", size(*missing), size(*of))
             }
             Self::Gap { missing, kept, of } => write!(
                 f,
@@ -88,8 +88,8 @@ impl fmt::Display for Remark {
                 size(*of),
                 size(*kept)
             ),
-            Self::Masked => f.write_str("secrets are hidden"),
-            Self::Lines(limit) => write!(f, "cut: {limit} lines are shown, there are more"),
+            Self::Masked => f.write_str("secrets are masked"),
+            Self::Lines(limit) => write!(f, "cut: only the first {limit} lines are shown"),
         }
     }
 }

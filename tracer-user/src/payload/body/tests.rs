@@ -91,7 +91,7 @@ fn json_that_was_cut_is_laid_out_up_to_there() {
     let shown = show(&fields(&[("content-type", "application/json")]), &cut, Redactor::new(false), Limits::default());
     assert_eq!(lines(&shown), ["{", r#"  "a": {"#, r#"    "b": ["#, r#"      "x","#, r#"      "a long string…"#]);
     assert_eq!(shown.remarks, [Remark::Limit { kept: whole.len() as u64, of: 5_000_000 }]);
-    assert_eq!(shown.remarks[0].to_string(), "cut: the first 29B of 5.0MB were kept (--body-limit)");
+    assert_eq!(shown.remarks[0].to_string(), "cut: only the first 29B of 5.0MB were kept (--body-limit)");
     let between = Body { captured: br#"{"a":1,"#.to_vec(), ..cut };
     let shown = show(&Fields::default(), &between, Redactor::new(false), Limits::default());
     assert_eq!(lines(&shown), ["{", r#"  "a": 1,"#, "  …"]);
@@ -229,13 +229,16 @@ fn codings_are_undone_and_said() {
     let twice = fields(&[("Content-Encoding", "gzip, gzip")]);
     let decoded = show(&twice, &body(&gzip(&bomb)), Redactor::new(false), Limits::default());
     let said = decoded.remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    assert!(said.contains("are decoded, there is more: decoding stops at 64 KiB and 20 times the size"), "{said}");
+    assert!(said.contains("were decoded, more exists; decoding stops at 64 KiB plus 20 times the size"), "{said}");
     // Not what it says.
     let decoded = show(&headers, &body(b"no gzip at all"), Redactor::new(false), Limits::default());
     assert!(matches!(decoded.remarks[..], [Remark::Left(_), Remark::Damaged]), "{:?}", decoded.remarks);
     assert_eq!(lines(&decoded), ["no gzip at all"]);
     let unknown = show(&fields(&[("Content-Encoding", "\x1bx")]), &body(b"\0\x01"), Redactor::new(false), limits);
-    assert_eq!(unknown.remarks[0].to_string(), r"still coded: \x1bx is not known to pidtap, or it is something else");
+    assert_eq!(
+        unknown.remarks[0].to_string(),
+        r"not decoded: \x1bx is unknown to pidtap, or the data has another coding"
+    );
 }
 
 #[test]
@@ -247,7 +250,7 @@ fn gaps_are_said() {
     let all = Body { bytes: 9_000, captured: Vec::new(), missing: 9_000 };
     let shown = show(&Fields::default(), &all, Redactor::new(false), Limits::default());
     assert_eq!((shown.shape, shown.lines.len()), (Shape::Empty, 0));
-    assert_eq!(shown.remarks[0].to_string(), "gap: its first 9.0kB could not be captured; none of its 9.0kB is shown");
+    assert_eq!(shown.remarks[0].to_string(), "gap: the first 9.0kB could not be captured; none of the 9.0kB is shown");
 }
 
 #[test]

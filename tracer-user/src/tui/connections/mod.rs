@@ -150,7 +150,7 @@ impl ConnectionsView {
                 None => return Vec::new(),
             },
             Some(Key::AllClosed) => {
-                return vec![Reaction::Say("choose one of them: these have nothing in common to filter by".to_owned())];
+                return vec![Reaction::Say("select one of them: no filter describes the whole group".to_owned())];
             }
             None => return Vec::new(),
         };
@@ -191,13 +191,13 @@ impl View for ConnectionsView {
                     let connections = context.store.connections();
                     let kept = connections.closed().count();
                     pen.put(Tone::Strong, format_args!("{fold}  closed: {}", connections.closed_total()));
-                    pen.put(Tone::Faint, format_args!(", the latest {kept}, last one first"));
+                    pen.put(Tone::Faint, format_args!(", latest {kept}, newest first"));
                 }
                 Line::Closed(closed) => row::draw_closed(pen, closed, self.wide, context),
             }
         }
         if lines.is_empty() {
-            let text = "No connections yet. What is opened, or was there before, will stand here.";
+            let text = "No connections yet. Open connections will appear here.";
             Pen::new(buffer, rows, context.theme).put(Tone::Faint, text);
         }
     }
@@ -235,10 +235,10 @@ fn draw_title(mut pen: Pen<'_>, context: &Context<'_>) {
     }
     pen.put(Tone::Strong, format_args!("{} open, {busy} busy", connections.total()));
     if connections.total() > MAX_CONNECTIONS {
-        pen.put(Tone::Warn, format_args!("; the {MAX_CONNECTIONS} that became known last are listed"));
+        pen.put(Tone::Warn, format_args!("; only the latest {MAX_CONNECTIONS} are listed"));
     }
     if !context.filter.takes_all() {
-        pen.put(Tone::Warn, ": all stand here; the filter is for the overview");
+        pen.put(Tone::Warn, ": all are listed; the filter applies to the overview only");
     }
     pen.at_end(Tone::Faint, format_args!("busy in the last {bars} s"));
 }

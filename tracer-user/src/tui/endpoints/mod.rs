@@ -87,7 +87,7 @@ impl EndpointsView {
             self.unfolded.remove(index);
             self.cursor.select(Key::Endpoint(key));
         } else if context.store.endpoints().paths(key).is_empty() {
-            return vec![Reaction::Say("nothing is folded there: only paths with {} stand for several".to_owned())];
+            return vec![Reaction::Say("nothing to unfold: only a path with {} stands for several paths".to_owned())];
         } else {
             if self.unfolded.len() >= MAX_UNFOLDED {
                 self.unfolded.remove(0);
@@ -111,7 +111,7 @@ impl EndpointsView {
         };
         match self.lines(context).iter().find_map(of) {
             Some(filter) => vec![Reaction::Narrow(filter)],
-            None => vec![Reaction::Say("these have nothing in common to filter by".to_owned())],
+            None => vec![Reaction::Say("no filter describes this group".to_owned())],
         }
     }
 }
@@ -144,7 +144,7 @@ impl View for EndpointsView {
             }
         }
         if lines.is_empty() {
-            Pen::new(buffer, rows, context.theme).put(Tone::Faint, "No calls yet. What is called will stand here.");
+            Pen::new(buffer, rows, context.theme).put(Tone::Faint, "No calls yet. Called endpoints will appear here.");
         }
     }
 
@@ -174,12 +174,12 @@ fn draw_title(mut pen: Pen<'_>, context: &Context<'_>) {
     let word = if count == 1 { "endpoint" } else { "endpoints" };
     pen.put(Tone::Strong, format_args!("{count} {word}"));
     if count >= MAX_ENDPOINTS {
-        pen.put(Tone::Warn, ", no more are told apart: the rest stands in one row");
+        pen.put(Tone::Warn, ", the maximum: further endpoints share one row");
     }
     if context.filter.takes_all() {
-        pen.put(Tone::Faint, ": all calls since tracing began, from their first byte to their last");
+        pen.put(Tone::Faint, ": all calls since tracing began, first byte to last byte");
     } else {
-        pen.put(Tone::Warn, ": all calls count here; the filter is for the overview");
+        pen.put(Tone::Warn, ": all calls are counted; the filter applies to the overview only");
     }
 }
 

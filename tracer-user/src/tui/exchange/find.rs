@@ -104,14 +104,14 @@ impl Find {
         match (self.text.is_empty(), self.total) {
             (true, _) => String::new(),
             (false, 0) => "not found".to_owned(),
-            (false, MOST) => format!("match {} of {MOST} and more", self.current + 1),
+            (false, MOST) => format!("match {} of {MOST} or more", self.current + 1),
             (false, total) => format!("match {} of {total}", self.current + 1),
         }
     }
 
     /// Reason why there is no other match.
     pub(super) fn nothing(&self) -> String {
-        if self.text.is_empty() { "nothing was searched for: / does" } else { "not found" }.to_owned()
+        if self.text.is_empty() { "no search yet: press / to search" } else { "not found" }.to_owned()
     }
 }
 

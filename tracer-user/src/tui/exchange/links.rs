@@ -136,7 +136,7 @@ impl Links {
             room -= shown;
         }
         if let Some(exchange) = causes.other_end.and_then(find) {
-            self.rows.push(Row::Heading("the same call, as its other end saw it".to_owned()));
+            self.rows.push(Row::Heading("the same call, seen from the other end".to_owned()));
             self.rows.push(Row::Call(exchange));
         }
     }

@@ -19,12 +19,12 @@ pub(super) fn request(exchange: &Exchange, context: &Context<'_>) -> Vec<Line> {
     let redactor = context.redactor;
     let Some(request) = &exchange.request else {
         let why = match exchange.quality {
-            _ if exchange.never_connected() => "The connection was not made, so nothing was sent.",
+            _ if exchange.never_connected() => "The connection was not established, so nothing was sent.",
             Quality::JoinedLate => "It was sent before tracing began.",
             Quality::HeaderGap => "Its head was not captured, so it cannot be shown.",
-            Quality::Unframed => "What was sent is no HTTP request.",
-            _ if exchange.outcome == Outcome::Unsolicited => "There was none: nobody asked for this response.",
-            Quality::Whole | Quality::Cut | Quality::BodyGap => "Its head was not seen yet.",
+            Quality::Unframed => "The sent data is not an HTTP request.",
+            _ if exchange.outcome == Outcome::Unsolicited => "None: no request asked for this response.",
+            Quality::Whole | Quality::Cut | Quality::BodyGap => "Its head has not been seen yet.",
         };
         return vec![heading("Request"), Line::new(Tone::Warn, why), Line::default()];
     };
@@ -53,7 +53,7 @@ pub(super) fn response(exchange: &Exchange, context: &Context<'_>) -> Vec<Line> 
         let client = exchange.role == Role::Client;
         let (tone, why) = match (exchange.outcome, exchange.quality) {
             (Outcome::InFlight, _) => (Tone::Open, "None yet."),
-            (Outcome::NotHttp, _) => (Tone::Bad, "The answer is no HTTP."),
+            (Outcome::NotHttp, _) => (Tone::Bad, "The response is not HTTP."),
             (_, Quality::HeaderGap) => (Tone::Warn, "Its head was not captured, so it cannot be shown."),
             (Outcome::ClientTimeout, _) if client => (Tone::Bad, "None came before this process gave up."),
             (outcome, _) if outcome.no_connection().is_some() => (Tone::Bad, "None: there was no connection."),
@@ -125,7 +125,7 @@ fn body(headers: &Fields, body: &Body, exchange: &Exchange, redactor: Redactor, 
     lines.push(Line::new(Tone::Faint, format!("body: {}, {size}", shown.shape.name())));
     if let Some(length) = missing {
         let so_far = if exchange.outcome == Outcome::InFlight { "so far " } else { "only " };
-        let text = format!("! {so_far}{size} of {} came (Content-Length)", units::size(Some(length)));
+        let text = format!("! {so_far}{size} of {} received (Content-Length)", units::size(Some(length)));
         lines.push(Line::new(Tone::Warn, text));
     }
     for remark in &shown.remarks {

@@ -126,7 +126,7 @@ impl ExchangeView {
         let place = if total > self.rows { format!("{last}/{total}") } else { String::new() };
         let found = self.find.words();
         let gap = if found.is_empty() || place.is_empty() { "" } else { "  " };
-        let forgotten = if self.is_remembered { "" } else { "no longer remembered  " };
+        let forgotten = if self.is_remembered { "" } else { "no longer in memory  " };
         let right = format!("{forgotten}{found}{gap}{place}");
         let width = area.width.saturating_sub(columns(&right) + 1);
         summary::title(&mut Pen::new(buffer, Rect { width, ..area }, context.theme), exchange, context);
@@ -174,9 +174,7 @@ impl ExchangeView {
                 if context.has_time() {
                     return Vec::new();
                 }
-                vec![Reaction::Say(
-                    "the filter has not looked at this call: those before it took all the time".to_owned(),
-                )]
+                vec![Reaction::Say("the filter ran out of time before it reached this call".to_owned())]
             }
             None if forward => vec![Reaction::Say("this is the last call".to_owned())],
             None => vec![Reaction::Say("this is the first call".to_owned())],
@@ -187,7 +185,7 @@ impl ExchangeView {
         let reaction = match link {
             Some(Link::Incident(id)) => Reaction::OpenIncident(id),
             Some(Link::Exchange(id)) => Reaction::OpenExchange(id),
-            None => Reaction::Say("no incident and no other call is known to belong to this one".to_owned()),
+            None => Reaction::Say("this call has no related incidents or calls".to_owned()),
         };
         vec![reaction]
     }
@@ -201,7 +199,7 @@ impl View for ExchangeView {
     fn draw(&mut self, area: Rect, buffer: &mut Buffer, context: &Context<'_>) {
         self.update(area.width, context);
         let Some(exchange) = self.exchange.clone() else {
-            let text = format!("Call {} is no longer remembered.", self.id.0);
+            let text = format!("Call {} is no longer in memory.", self.id.0);
             Pen::new(buffer, area, context.theme).put(Tone::Faint, text);
             return;
         };

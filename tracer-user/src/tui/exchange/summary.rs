@@ -90,7 +90,7 @@ pub(super) fn rows(exchange: &Exchange, links: &Links, context: &Context<'_>) ->
 fn outcome(exchange: &Exchange, tone: Tone, context: &Context<'_>) -> Vec<(Tone, String)> {
     let outcome = match view::outcome(exchange, context.redactor) {
         Some(outcome) => (tone, outcome),
-        None => (Tone::Warn, "its answer was not seen".to_owned()),
+        None => (Tone::Warn, "its response was not seen".to_owned()),
     };
     let slow = if context.store.duration(exchange) > SLOW_NS { Tone::Warn } else { Tone::Strong };
     vec![

@@ -216,7 +216,7 @@ fn what_is_copied() {
     let [Effect::Copy { what, text }] = &stage.keys("y")[..] else { panic!("a copy") };
     assert_eq!(what, "curl command");
     assert!(text.contains("\ncurl 'http://api.payments.example/v1/charges?expand=source&api_key=***"), "{text}");
-    assert!(!text.contains("sk_live") && text.contains("# secrets are hidden"), "{text}");
+    assert!(!text.contains("sk_live") && text.contains("# secrets are masked"), "{text}");
     let [Effect::Copy { text, .. }] = &stage.keys("Y")[..] else { panic!("a copy") };
     assert!(text.starts_with("http://api.payments.example/v1/charges?expand=source&api_key=***"), "{text}");
     let [Effect::Copy { text, .. }] = &stage.keys("Xy")[..] else { panic!("a copy") };
@@ -224,7 +224,7 @@ fn what_is_copied() {
     stage.keys("X");
     let [Effect::Page { title, text }] = &stage.keys("d")[..] else { panic!("a page") };
     assert_eq!(title, "body of call 1");
-    assert!(text.starts_with("── body of the request ──\n(secrets are hidden)\n{\n  \"amount\": 1999,\n"), "{text}");
+    assert!(text.starts_with("── body of the request ──\n(secrets are masked)\n{\n  \"amount\": 1999,\n"), "{text}");
     assert!(text.contains("── body of the response ──\n{\n  \"error\": {\n"), "{text}");
     let files = stage.keys("D");
     let [Effect::WriteFile { name, bytes }, Effect::WriteFile { name: second, .. }] = &files[..] else {
@@ -241,7 +241,7 @@ fn what_is_forgotten_stays_as_it_was() {
     stage.screen();
     stage.store = store_with([]);
     let screen = stage.screen();
-    assert!(screen.contains("no longer remembered") && screen.contains("502 Bad Gateway"), "{screen}");
+    assert!(screen.contains("no longer in memory") && screen.contains("502 Bad Gateway"), "{screen}");
 }
 
 /// Whatever comes over the wire, in every place where it is shown.

@@ -64,7 +64,7 @@ pub(super) fn page<'a>(area: Rect, subject: &Subject<'a>, members: &Members, con
         // Words and facts are enough for these.
         Evidence::Late(_) | Evidence::Listen(_) => {}
     }
-    top.rule("What is wrong", "");
+    top.rule("Problem", "");
     match &incident.report.evidence {
         Evidence::Retry(evidence) => retry::words(&mut top, subject, evidence, members),
         Evidence::Hang(evidence) => hang::words(&mut top, subject, evidence, context),
@@ -88,7 +88,7 @@ pub(super) fn page<'a>(area: Rect, subject: &Subject<'a>, members: &Members, con
             other::facts(&mut left, subject);
         }
     }
-    left.fact("how sure", &subject.confidence());
+    left.fact("confidence", &subject.confidence());
     let room = if is_wide { 2 * usize::from(area.height) } else { usize::from(area.height / 2) };
     let right_width = if is_wide { area.width - left_width - BETWEEN } else { area.width };
     let exchanges = exchanges(right_width, subject, members, room.max(LEAST_EXCHANGES), context);
@@ -113,7 +113,7 @@ fn exchanges<'a>(
     rows.rule("Exchanges", if total > 0 { total.to_string() } else { String::new() });
     if list.is_empty() {
         let is_call = matches!(subject.incident.report.evidence, Evidence::Retry(_) | Evidence::Hang(_));
-        let why = if is_call { "No request of it was seen." } else { "It is not about single exchanges." };
+        let why = if is_call { "No request was seen." } else { "This incident is not about single exchanges." };
         rows.words(Tone::Faint, why);
         return rows;
     }
@@ -130,7 +130,7 @@ fn exchanges<'a>(
                 draw_exchange(pen, &exchange, context, true);
             }),
             None => rows.put(move |pen| {
-                pen.put(Tone::Faint, format_args!("  exchange {} is forgotten", id.0));
+                pen.put(Tone::Faint, format_args!("  exchange {} is no longer in memory", id.0));
             }),
         }
     }

@@ -71,7 +71,7 @@ impl View for IncidentView {
         let known = store.incidents().get(self.id);
         self.last = known.or(self.last.as_ref()).cloned();
         let Some(incident) = self.last.clone() else {
-            let text = format!(" Incident {} is not known any more.", self.id.0);
+            let text = format!(" Incident {} is no longer in memory.", self.id.0);
             Pen::new(buffer, area, context.theme).put(Tone::Warn, text);
             self.cursor = Cursor::default();
             return;

@@ -66,7 +66,7 @@ pub(super) fn errors(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Erro
         pen.skip(1).put(Tone::Bad, &line);
     });
     let onset = if evidence.from_the_first { "first seen " } else { "onset " };
-    let name = if known > 0 { format!("· forgotten; {onset}") } else { onset.to_owned() };
+    let name = if known > 0 { format!("· not in memory; {onset}") } else { onset.to_owned() };
     axis(rows, subject, start, end, &name);
     let percent = |share: f64| (share * 1_000.0) as u64;
     let (before, late) = (evidence.share_before, evidence.share);
@@ -74,7 +74,7 @@ pub(super) fn errors(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Erro
     let most = 1_000;
     let width = rows.width().saturating_sub(NAMES + NUMBERS + 2);
     let before = before.map(|share| ("failing before", share, Tone::Plain));
-    for (name, share, tone) in before.into_iter().chain([("failing of late", late, Tone::Bad)]) {
+    for (name, share, tone) in before.into_iter().chain([("failing recently", late, Tone::Bad)]) {
         let bar = bar(percent(share), most, width);
         let rest = "·".repeat(usize::from(width).saturating_sub(bar.chars().count()));
         rows.put(move |pen| {
@@ -89,7 +89,7 @@ pub(super) fn errors(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Erro
 pub(super) fn slow(rows: &mut Rows<'_>, evidence: &SlowEvidence) {
     rows.rule("Wait for the first byte, to scale", "");
     let (median, p95) = evidence.usual;
-    let now = if evidence.over { "median now" } else { "median of late" };
+    let now = if evidence.over { "median now" } else { "recent median" };
     let tone = if evidence.over { Tone::Good } else { Tone::Bad };
     bars(
         rows,
@@ -109,7 +109,7 @@ pub(super) fn duplicate(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &D
     let ids = &subject.incident.report.exchanges;
     let calls: Vec<Arc<Exchange>> = ids.iter().filter_map(|id| store.exchange_by_id(*id).cloned()).collect();
     let Some(start) = calls.iter().map(|call| call.started).min() else {
-        rows.words(Tone::Faint, "Both calls are forgotten.");
+        rows.words(Tone::Faint, "Both calls are no longer in memory.");
         return;
     };
     let end_of = |call: &Exchange| Timestamp(call.started.0 + store.duration(call));
@@ -144,13 +144,13 @@ pub(super) fn duplicate(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &D
 
 /// Idle times of the connections before they failed.
 pub(super) fn stale(rows: &mut Rows<'_>, evidence: &StaleEvidence) {
-    rows.rule("Idle, then asked, to scale", "✓ last answer  ┄ idle  ✗ failed");
+    rows.rule("Idle, then used, to scale", "✓ last response  ┄ idle  ✗ failed");
     let most = evidence.idle.iter().copied().max().unwrap_or(0);
     let width = rows.width().saturating_sub(NAMES + NUMBERS + 2);
     let left_out = evidence.failures.saturating_sub(evidence.idle.len() as u64);
     for (index, idle) in evidence.idle.iter().copied().enumerate() {
         if index == 1 && left_out > 0 {
-            rows.words(Tone::Faint, &format!("… {left_out} left out"));
+            rows.words(Tone::Faint, &format!("… {left_out} omitted"));
         }
         let mut track = Track::new(width);
         let end = Scale::new(Timestamp(0), Timestamp(most), width).column(Timestamp(idle));
@@ -176,7 +176,7 @@ pub(super) fn leak(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &LeakEv
         &[
             ("open", open, open.to_string(), Tone::Bad),
             ("used once", once, once.to_string(), Tone::Warn),
-            ("used again", open.saturating_sub(once), open.saturating_sub(once).to_string(), Tone::Plain),
+            ("reused", open.saturating_sub(once), open.saturating_sub(once).to_string(), Tone::Plain),
         ],
     );
     rows.words(Tone::Plain, &fact::growth(subject, evidence));
@@ -191,7 +191,7 @@ pub(super) fn pool(rows: &mut Rows<'_>, evidence: &PoolEvidence) {
         &[
             ("busy", evidence.busy, format!("{} connections", evidence.busy), Tone::Plain),
             ("callers", evidence.inbound, evidence.inbound.to_string(), Tone::Warn),
-            ("waiting", waiting, format!("{waiting} or so"), Tone::Bad),
+            ("waiting", waiting, format!("about {waiting}"), Tone::Bad),
         ],
     );
     rows.words(Tone::Plain, &fact::waiting(evidence));

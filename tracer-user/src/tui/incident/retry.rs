@@ -32,7 +32,7 @@ fn mark(attempt: &Attempt) -> (char, Tone) {
 pub(super) fn timeline(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &RetryEvidence, members: &Members) {
     let timeline = retry::timeline(subject, evidence, members);
     let asked = timeline.iter().flat_map(|timeline| &timeline.attempts).any(|attempt| attempt.retry_after.is_some());
-    let signs = if asked { "  R asked for" } else { "" };
+    let signs = if asked { "  R Retry-After" } else { "" };
     rows.rule("Attempts, to scale", format!("✗ failed  ✓ answered  ◌ open  ◇ due{signs}"));
     let Some(timeline) = timeline else { return };
     let width = rows.width().saturating_sub(2);
@@ -60,8 +60,8 @@ pub(super) fn timeline(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Re
     let length = time(timeline.end.since(timeline.start));
     let before = match timeline.left_out {
         0 => String::new(),
-        1 => "; the attempt before is left out".to_owned(),
-        more => format!("; {more} attempts before are left out"),
+        1 => "; the attempt before is omitted".to_owned(),
+        more => format!("; {more} earlier attempts are omitted"),
     };
     rows.put(move |pen| {
         pen.skip(1).put(Tone::Faint, format_args!("{start}{before}")).at_end(Tone::Faint, format_args!("+{length} "));
@@ -148,7 +148,7 @@ pub(super) fn evidence(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Re
     for row in retry::rows(evidence) {
         match row {
             Row::LeftOut(missing) => rows.put(move |pen| {
-                pen.put(Tone::Faint, format_args!("   … {missing} left out"));
+                pen.put(Tone::Faint, format_args!("   … {missing} omitted"));
             }),
             Row::Attempt(attempt, factor) => attempt_row(rows, subject, &attempt, factor),
         }
@@ -172,7 +172,7 @@ fn attempt_row(rows: &mut Rows<'_>, subject: &Subject<'_>, attempt: &Attempt, fa
         pen.right(7, Tone::Plain, gap.map_or_else(String::new, time)).right(6, Tone::Plain, &factor);
         pen.put(Tone::Warn, retry_after.map_or_else(String::new, time));
         if resent {
-            pen.put(Tone::Faint, "sent again at once");
+            pen.put(Tone::Faint, "resent immediately");
         }
     };
     match exchange {

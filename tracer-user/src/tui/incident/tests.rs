@@ -187,8 +187,8 @@ fn what_is_forgotten_is_said_to_be() {
     assert!(!stage.screen().contains("forgotten"));
     stage.store = Store::default();
     let shown = stage.screen();
-    assert!(shown.contains("has forgotten it; this is what was known last"), "{shown}");
-    assert!(shown.contains("exchange 1 is forgotten") && shown.contains("GET up/a"), "{shown}");
+    assert!(shown.contains("no longer in memory; its last known state is shown"), "{shown}");
+    assert!(shown.contains("exchange 1 is no longer in memory") && shown.contains("GET up/a"), "{shown}");
     assert!(!shown.contains("next in"), "{shown}");
 }
 
@@ -243,8 +243,8 @@ fn every_row_can_be_reached_on_a_small_screen() {
             seen.push_str(&stage.screen());
         }
         let last = stage.screen();
-        assert!(last.contains("how sure") && !last.contains('↓'), "{last}");
-        for part in ["What is wrong", "Exchanges", if kind == Kind::Hang { "kernel" } else { "backoff" }] {
+        assert!(last.contains("confidence") && !last.contains('↓'), "{last}");
+        for part in ["── Problem ──", "Exchanges", if kind == Kind::Hang { "kernel" } else { "backoff" }] {
             assert!(seen.contains(part), "{part}");
         }
         stage.keys(&"k".repeat(80));
@@ -283,7 +283,7 @@ fn a_click_selects_and_a_second_one_opens() {
     assert!(shown.lines().nth(row.into()).is_some_and(|line| line.starts_with('>')), "{shown}");
     stage.ui.handle(&click, &stage.store);
     assert!(!stage.screen().contains("to scale  "), "{}", stage.screen());
-    assert!(!stage.screen().contains("What is wrong"), "{}", stage.screen());
+    assert!(!stage.screen().contains("── Problem ──"), "{}", stage.screen());
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(super) fn first(mut pen: Pen<'_>, subject: &Subject<'_>, place: Place) {
 /// The second line: time and confidence.
 pub(super) fn second(mut pen: Pen<'_>, subject: &Subject<'_>) {
     if subject.forgotten {
-        pen.put(Tone::Warn, " pidtap has forgotten it; this is what was known last.");
+        pen.put(Tone::Warn, " This incident is no longer in memory; its last known state is shown.");
     }
     let certain = subject.incident.report.confidence.level();
     pen.put(Tone::Plain, format_args!(" {}; {certain}", subject.lasting()));

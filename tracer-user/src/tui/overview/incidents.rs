@@ -36,13 +36,13 @@ fn nothing_found(pen: &mut Pen<'_>, context: &Context<'_>) {
         pen.put(Tone::Plain, format_args!("No incidents, though {failed} calls failed (/is:failed lists them)."));
     } else if totals.exchanges == 0 && store.open_total() == 0 {
         let yet = if is_over { "" } else { " yet" };
-        pen.put(Tone::Plain, format_args!("No incidents: no call was seen{yet}, so none could be found."));
+        pen.put(Tone::Plain, format_args!("No incidents: no call was seen{yet}, so nothing could be detected."));
     } else if !store.unseen().is_empty() || store.loss().is_possible() {
-        pen.put(Tone::Plain, "No incidents among the calls that were seen; others were not.");
+        pen.put(Tone::Plain, "No incidents among the observed calls; other calls were not seen.");
     } else if is_over {
-        pen.put(Tone::Good, "No incidents: nothing failed, was retried or hung, as far as was seen.");
+        pen.put(Tone::Good, "No incidents: no observed call failed, was retried or hung.");
     } else {
-        pen.put(Tone::Good, "No incidents: nothing fails, is retried or hangs, as far as was seen.");
+        pen.put(Tone::Good, "No incidents: no observed call fails, is retried or hangs.");
     }
 }
 
@@ -62,13 +62,13 @@ impl Incidents {
             nothing_found(&mut pen, context);
             let loss = context.store.loss();
             let line = if loss.total_events() > 0 {
-                "Events were lost: what was in them is not known."
+                "Events were lost: their content is unknown."
             } else if loss.at_least {
                 "Events may be lost: the counters of the probes cannot be read."
             } else if context.store.summary().is_some() {
-                "Calls that are retried, calls that hang, and other trouble would stand here."
+                "Retried calls, hanging calls and other problems would be listed here."
             } else {
-                "Calls that are retried, calls that hang, and other trouble will stand here."
+                "Retried calls, hanging calls and other problems will be listed here."
             };
             Pen::new(buffer, rows, context.theme).put(Tone::Faint, line);
             self.area = Rect::default();
@@ -87,12 +87,12 @@ impl Incidents {
         let tone = if incidents.open() > 0 { Tone::Bad } else { Tone::Strong };
         let over = total - incidents.open() as u64;
         match (incidents.open(), context.store.summary().is_some()) {
-            (0, _) => pen.put(tone, format_args!("{over} over, none going on")),
+            (0, _) => pen.put(tone, format_args!("{over} over, none ongoing")),
             (open, false) => {
-                pen.put(tone, format_args!("{open} going on")).put(Tone::Plain, format_args!(", {over} over"))
+                pen.put(tone, format_args!("{open} ongoing")).put(Tone::Plain, format_args!(", {over} over"))
             }
             (open, true) => pen
-                .put(tone, format_args!("{open} not over when tracing ended"))
+                .put(tone, format_args!("{open} ongoing when tracing ended"))
                 .put(Tone::Plain, format_args!(", {over} over")),
         };
         let below = all.len().saturating_sub(self.top + count);

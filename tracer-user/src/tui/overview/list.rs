@@ -67,10 +67,10 @@ impl List {
             let store = context.store;
             let kept = store.exchanges().len();
             // Dropped exchanges cannot match, so the header counts more.
-            let which = if (kept as u64) < store.totals().exchanges { " remembered" } else { "" };
+            let which = if (kept as u64) < store.totals().exchanges { " in memory" } else { "" };
             let behind = match self.behind {
                 0 => String::new(),
-                behind => format!(", {behind} to look at"),
+                behind => format!(", {behind} to check"),
             };
             format!(" {} shown of {}{which}{behind}", total + self.open.len(), kept + store.open().len())
         };
@@ -89,9 +89,9 @@ impl List {
             let store = context.store;
             let none = store.exchanges().is_empty() && store.open().is_empty();
             let why = match (none, store.unseen().is_empty(), store.summary().is_some()) {
-                (false, ..) if self.behind > 0 => "None of the calls matches so far.",
-                (false, ..) => "None of the calls matches.",
-                (true, false, _) => "No calls that can be shown: what the connections carry cannot be seen.",
+                (false, ..) if self.behind > 0 => "No calls match so far.",
+                (false, ..) => "No calls match.",
+                (true, false, _) => "No calls can be shown: the content of the connections is not visible.",
                 (true, true, true) => "No calls were seen.",
                 (true, true, false) => "No calls yet. They appear as they happen.",
             };
@@ -191,7 +191,7 @@ impl List {
             }
             match context.store.exchanges().get(sequence) {
                 Some(exchange) => draw_exchange(&mut pen, exchange, context, true),
-                None => drop(pen.put(Tone::Faint, "  (forgotten)")),
+                None => drop(pen.put(Tone::Faint, "  (not in memory)")),
             }
         }
     }

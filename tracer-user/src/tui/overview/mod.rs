@@ -66,7 +66,7 @@ impl View for Overview {
                 return self.incidents.selected().map(Reaction::OpenIncident).into_iter().collect();
             }
             (Action::Open, Focus::Exchanges) => {
-                let none = || Reaction::Say("no call is selected: there is none in the list yet".to_owned());
+                let none = || Reaction::Say("no call is selected: the list is empty".to_owned());
                 return vec![self.list.selected().map_or_else(none, Reaction::OpenExchange)];
             }
             (action, Focus::Incidents) => {

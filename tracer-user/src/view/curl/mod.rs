@@ -37,7 +37,7 @@ pub fn command(exchange: &Exchange, redactor: Redactor) -> Option<String> {
     command.fields(request, &target, &sent);
     command.body(request, &sent);
     if !request.trailers.lines.is_empty() {
-        command.remarks.push("trailers were sent behind the body, which curl cannot do".to_owned());
+        command.remarks.push("the request had trailers after the body, which curl cannot send".to_owned());
     }
     let url = shell::word(command.url(&target).as_bytes());
     command.remark_on_secrets();
@@ -111,10 +111,10 @@ impl Command {
                 }
                 // The replacement character stands for bytes that are no UTF-8.
                 if path.contains(['\0', '\u{fffd}']) || path.ends_with('\n') {
-                    self.remarks.push("the name of the socket cannot be written here as it is".to_owned());
+                    self.remarks.push("the path of the socket cannot be represented here".to_owned());
                 }
             }
-            target::Connect::Unknown => self.remarks.push("where it went was not seen".to_owned()),
+            target::Connect::Unknown => self.remarks.push("the destination was not seen".to_owned()),
         }
         if target.host.starts_with('[') {
             self.option("--globoff");
@@ -128,7 +128,7 @@ impl Command {
     /// No argument has a NUL, and where a replacement character stands, there were bytes that are no UTF-8.
     fn remark_on_losses(&mut self, request: &Request) {
         if [&request.method, &request.target].iter().any(|part| part.contains(['\0', '\u{fffd}'])) {
-            self.remarks.push("method and target cannot be written here as they were".to_owned());
+            self.remarks.push("the method and target cannot be represented here".to_owned());
         }
     }
 
@@ -173,7 +173,7 @@ impl Command {
             }
         }
         if left_out > 0 {
-            self.remarks.push(format!("{left_out} header fields are left out: no shell or no curl takes them"));
+            self.remarks.push(format!("{left_out} header fields are omitted: no shell or curl can pass them"));
         }
         self.switch_off(request, sent);
     }
@@ -201,8 +201,9 @@ impl Command {
             body::Sent::Piped(_) => self.option("--data-binary @-"),
             body::Sent::Decoded(_) => {
                 self.option("--data-binary @-");
-                self.remarks
-                    .push("the body was compressed, and here it is not, or its secrets could not be hidden".to_owned());
+                self.remarks.push(
+                    "the body was compressed; it is decompressed here so that its secrets can be masked".to_owned(),
+                );
             }
         }
         let body = &request.body;
@@ -222,10 +223,10 @@ impl Command {
 
     fn remark_on_secrets(&mut self) {
         if self.hidden {
-            self.remarks.push("secrets are hidden: where *** stands, something else was sent".to_owned());
+            self.remarks.push("secrets are masked: *** replaces the bytes that were sent".to_owned());
         }
         if self.secret {
-            self.remarks.push("this has secrets in it".to_owned());
+            self.remarks.push("this command contains secrets".to_owned());
         }
     }
 

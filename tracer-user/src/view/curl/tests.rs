@@ -117,9 +117,9 @@ fn places() {
     assert!(socket("/run/a b").starts_with("curl http://docker/p \\\n  --unix-socket '/run/a b' "));
     assert!(socket("@x").contains("--abstract-unix-socket x "));
     for odd in ["@x\0y", "/\u{fffd}", "/x\n"] {
-        assert!(socket(odd).ends_with("# the name of the socket cannot be written here as it is\n"));
+        assert!(socket(odd).ends_with("# the path of the socket cannot be represented here\n"));
     }
-    assert!(socket("").ends_with("# where it went was not seen\n"));
+    assert!(socket("").ends_with("# the destination was not seen\n"));
 }
 
 #[test]
@@ -153,10 +153,10 @@ fn secrets_are_hidden_or_said_to_be_there() {
         Ask { method: "POST", target: "/p?token=hidden-2", headers: &headers, body: b"{\"password\":\"hidden-3\"}" };
     let text = curl(&ask);
     assert!(!text.contains("hidden-") && text.contains("Bearer ***") && text.contains("?token=***"), "{text}");
-    assert!(text.contains("\"password\":\"***") && text.contains("\n# secrets are hidden"), "{text}");
+    assert!(text.contains("\"password\":\"***") && text.contains("\n# secrets are masked"), "{text}");
     let text = command(&exchange(&ask), Redactor::new(true)).expect("there");
     assert!((1..=3).all(|n| text.contains(&format!("hidden-{n}"))), "{text}");
-    assert!(text.ends_with("\n# this has secrets in it\n"), "{text}");
+    assert!(text.ends_with("\n# this command contains secrets\n"), "{text}");
 }
 
 #[test]

@@ -111,7 +111,7 @@ impl ErrorBurstEvidence {
                 format!("{method} {}", redactor.url(path))
             }
             (Scope::Endpoint(endpoint), Role::Client) => endpoint.named(endpoint::names(&self.addresses), redactor),
-            (_, Role::Server) => "calls of others to this process".to_owned(),
+            (_, Role::Server) => "inbound calls to this process".to_owned(),
             (Scope::Upstream(authority), _) => {
                 format!("calls to {}{}", redactor.authority(authority), names(&self.addresses, authority))
             }
@@ -124,8 +124,8 @@ impl ErrorBurstEvidence {
     /// Onset in words.
     fn since(&self, clock: &dyn Fn(Timestamp) -> String) -> String {
         match (self.from_the_first, self.from_the_beginning) {
-            (true, true) => "since tracing began, or longer".to_owned(),
-            (true, false) => format!("since the first that was seen, at {}", clock(self.onset)),
+            (true, true) => "since tracing began or earlier".to_owned(),
+            (true, false) => format!("since the first observed call at {}", clock(self.onset)),
             (false, _) => format!("since {}", clock(self.onset)),
         }
     }
@@ -154,23 +154,23 @@ impl ErrorBurstEvidence {
         let some = self.some_connect();
         Some(match outcome {
             Outcome::Refused if some => format!("{to} refuses some connections: {numbers}"),
-            Outcome::Refused => format!("{to} refuses every connection: {numbers}"),
+            Outcome::Refused => format!("{to} refuses all connections: {numbers}"),
             Outcome::NoLocalPort if some => {
-                format!("at times no local port is left for connections to {to}: {numbers} failed")
+                format!("connections to {to} sometimes find no free local port: {numbers} failed")
             }
-            Outcome::NoLocalPort => format!("no local port is left for connections to {to}: {numbers} failed"),
-            Outcome::NetworkUnreachable if some => format!("there is at times no route to {to}: {numbers} failed"),
+            Outcome::NoLocalPort => format!("no local port is free for connections to {to}: {numbers} failed"),
+            Outcome::NetworkUnreachable if some => format!("there is sometimes no route to {to}: {numbers} failed"),
             Outcome::NetworkUnreachable => format!("there is no route to {to}: {numbers} failed"),
             Outcome::HostUnreachable if some => {
-                format!("the host of {to} cannot be reached at times: {numbers} failed")
+                format!("the host of {to} is sometimes unreachable: {numbers} failed")
             }
-            Outcome::HostUnreachable => format!("the host of {to} cannot be reached: {numbers} failed"),
+            Outcome::HostUnreachable => format!("the host of {to} is unreachable: {numbers} failed"),
             Outcome::TooManyFiles if some => {
-                format!("at times no file descriptor is left for connections to {to}: {numbers} failed")
+                format!("connections to {to} sometimes find no free file descriptor: {numbers} failed")
             }
-            Outcome::TooManyFiles => format!("no file descriptor is left for connections to {to}: {numbers} failed"),
-            _ if some => format!("some connections to {to} cannot be made: {numbers} failed"),
-            _ => format!("no connection to {to} can be made: {numbers} failed"),
+            Outcome::TooManyFiles => format!("no file descriptor is free for connections to {to}: {numbers} failed"),
+            _ if some => format!("some connections to {to} cannot be established: {numbers} failed"),
+            _ => format!("no connection to {to} can be established: {numbers} failed"),
         })
     }
 }
@@ -183,16 +183,18 @@ impl Explain for ErrorBurstEvidence {
     fn timed_title(&self, redactor: Redactor, clock: &dyn Fn(Timestamp) -> String) -> String {
         let (what, mostly) = (self.subject(redactor), self.mostly());
         let (failures, total, last) = (self.failures, self.total, self.last_failed);
-        let fail = if matches!(self.scope, Scope::Endpoint(_)) { "fails" } else { "fail" };
+        let are = if matches!(self.scope, Scope::Endpoint(_)) { "is" } else { "are" };
         match self.course {
-            Course::Recovered => return format!("{what} {fail} no longer: {failures} of {total} had failed{mostly}"),
+            Course::Recovered => {
+                return format!("{what} {are} no longer failing: {failures} of {total} failed{mostly}");
+            }
             Course::Stopped if last > 1 => {
                 let since = clock(self.last_call);
                 return format!("{what}: no more calls since {since}; the last {last} all failed{mostly}");
             }
             Course::Stopped => {
                 let since = clock(self.last_call);
-                return format!("{what}: no more calls since {since}; {failures} of {total} had failed{mostly}");
+                return format!("{what}: no more calls since {since}; {failures} of {total} failed{mostly}");
             }
             Course::Ongoing => {}
         }
@@ -207,45 +209,54 @@ impl Explain for ErrorBurstEvidence {
         };
         let before = self.share_before.map_or_else(String::new, |share| format!(" ({:.0} % before)", share * 100.0));
         let share = self.share * 100.0;
-        format!("{what} {fail}: {failures} of {total} {since}, {share:.0} % of late{before}{trend}{mostly}")
+        format!("{what} {are} failing: {failures} of {total} {since}, {share:.0} % recently{before}{trend}{mostly}")
     }
 
     fn advice(&self) -> String {
         match (self.no_connection, &self.scope, self.role) {
             (Some(Outcome::Refused), ..) if self.some_connect() => {
-                "Something listens there, but not always: check whether the upstream restarts, and whether each instance \
-                 behind that address runs."
+                "A server listens at this address, but not all the time: check whether the upstream restarts, and \
+                 whether every instance behind the address is running."
             }
             (Some(Outcome::Refused), ..) => {
-                "Nothing listens there: check whether the upstream runs, and on which port and address."
+                "No server listens at this address: check whether the upstream is running, and on which port and \
+                 address."
             }
             (Some(Outcome::NoLocalPort), ..) => {
-                "This side has used up its ports for that address: keep connections and use them again, and look for those that \
-                 are opened and closed for each call (TIME_WAIT) or never closed. More ports \
-                 (net.ipv4.ip_local_port_range) put it off."
+                "This machine has used up its local ports for this address: reuse connections, and look for \
+                 connections that are opened and closed for each call (TIME_WAIT) or never closed. More ports \
+                 (net.ipv4.ip_local_port_range) only delay the problem."
             }
-            (Some(Outcome::NetworkUnreachable), ..) => "Check the routes and interfaces of this machine or container.",
-            (Some(Outcome::HostUnreachable), ..) => "Check whether that host is up, and the routes and firewalls to it.",
+            (Some(Outcome::NetworkUnreachable), ..) => {
+                "Check the routes and network interfaces of this machine or \
+                                                        container."
+            }
+            (Some(Outcome::HostUnreachable), ..) => {
+                "Check whether the host is up, and check the routes and firewalls \
+                                                     to it."
+            }
             (Some(Outcome::TooManyFiles), ..) => {
-                "Look for descriptors that are never closed (/proc/PID/fd); a higher limit (ulimit -n) puts it off."
+                "Look for file descriptors that are never closed (/proc/PID/fd); a higher limit (ulimit -n) only \
+                 delays the problem."
             }
-            (Some(_), ..) => "Check that host, and the routes and firewalls to it.",
+            (Some(_), ..) => "Check the host, and the routes and firewalls to it.",
             (None, Scope::Endpoint(_), Role::Client) => {
-                "The other calls to that upstream go better: look at what is behind this one there, and at its log."
+                "Other calls to this upstream fail less often: check the upstream's log and the dependencies of this \
+                 endpoint."
             }
             (None, Scope::Address(_), Role::Client) if self.authorities.len() <= 1 => {
-                "If the upstream has other addresses, compare them with this one: look at the log of that instance, or take it \
-                 out."
+                "If the upstream has other addresses, compare them with this one: check the log of this instance, or \
+                 remove the instance."
             }
             (None, _, Role::Client) if self.from_the_first => {
-                "They have failed from the first call that was seen: when that began cannot be known from here. Look at that \
-                 upstream's log for these calls."
+                "The calls have failed since the first observed call, so the time of the first failure is unknown. \
+                 Check the upstream's log for these calls."
             }
             (None, _, Role::Client) => {
-                "Look at what changed at that upstream at the onset: a deployment, load, something behind it."
+                "Find out what changed at the upstream at the onset: a deployment, its load, or a dependency."
             }
             (None, _, Role::Server) => {
-                "Look at what this process calls: a failing upstream at the same time is the likely cause."
+                "Check the calls that this process makes: an upstream that fails at the same time is the likely cause."
             }
         }
         .to_owned()

@@ -378,11 +378,11 @@ impl Group {
             process: self.process.clone(),
             confidence: Confidence {
                 explicit: if none_connects && no_connection.is_some_and(is_one_error) {
-                    vec!["the kernel refused each of these connects with the same error"]
+                    vec!["the kernel failed each of these connects with the same error"]
                 } else {
                     vec![]
                 },
-                inferred: vec!["the share of failures, against the share before"],
+                inferred: vec!["the share of failures compared with the share before"],
                 // The history is too short for a certain statement.
                 doubtful: self.past < KNOWN && !none_connects,
             },

@@ -37,13 +37,14 @@ use crate::{
 thresholds! {
     /// Thresholds of the detector `error-burst`.
     pub struct ErrorBurstThresholds {
-        /// Calls are counted over so long
+        /// length of the sliding window in which calls are counted
         window: Duration = Duration::from_secs(10),
-        /// So many different calls must have failed in it (one retry chain is one call), twice as many without a past
+        /// number of different failed calls in the window that makes a burst (a retry chain counts as one call);
+        /// doubled when there is no baseline
         calls: u32 = 5,
-        /// ... which are this share of all, at least
+        /// minimum share of failed calls among all calls in the window
         share: f64 = 0.2,
-        /// ... and so many times the share before
+        /// minimum ratio of the share of failures in the window to the share before the window
         times: f64 = 3.0,
     }
 }
@@ -90,8 +91,10 @@ impl Detect for ErrorBurst {
     type Thresholds = ErrorBurstThresholds;
     type Evidence = ErrorBurstEvidence;
     const ABOUT: About = About {
-        looks_for: "many different calls to one upstream, address or endpoint, or of our callers, that fail of late: since when, and whether it gets worse",
-        example: "calls to gateway:8080 fail: 64 of 100 since 14:02:07, 64 % of late (0 % before), getting worse; mostly 503",
+        looks_for: "many recent failures of different calls to one upstream, address or endpoint, or of inbound \
+                    calls: since when, and the trend",
+        example: "calls to gateway:8080 are failing: 64 of 100 since 14:02:07, 64 % recently (0 % before), getting \
+                  worse; mostly 503",
     };
 
     fn new(thresholds: Self::Thresholds) -> Self {

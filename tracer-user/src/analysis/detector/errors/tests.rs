@@ -74,19 +74,19 @@ fn an_upstream_that_refuses_every_connection_is_said_to() {
     assert!(last.failures > 60, "kept up to date: {}", last.failures);
     assert_eq!(
         title(last),
-        format!("127.0.0.1:8080 refuses every connection: {0} of {0} since 14:02:07", last.failures)
+        format!("127.0.0.1:8080 refuses all connections: {0} of {0} since 14:02:07", last.failures)
     );
-    assert!(last.advice().starts_with("Nothing listens there"), "{}", last.advice());
+    assert!(last.advice().starts_with("No server listens at this address"), "{}", last.advice());
 }
 
 #[test]
 fn a_connection_that_cannot_be_made_is_told_as_what_it_is() {
     for (errno, words) in [
-        (99, "no local port is left for connections to 127.0.0.1:8080: 12 of 12"),
+        (99, "no local port is free for connections to 127.0.0.1:8080: 12 of 12"),
         (101, "there is no route to 127.0.0.1:8080: 12 of 12"),
-        (113, "the host of 127.0.0.1:8080 cannot be reached: 12 of 12"),
-        (24, "no file descriptor is left for connections to 127.0.0.1:8080: 12 of 12"),
-        (110, "no connection to 127.0.0.1:8080 can be made: 12 of 12"),
+        (113, "the host of 127.0.0.1:8080 is unreachable: 12 of 12"),
+        (24, "no file descriptor is free for connections to 127.0.0.1:8080: 12 of 12"),
+        (110, "no connection to 127.0.0.1:8080 can be established: 12 of 12"),
     ] {
         let said = found(&format!("*12 +400 t1 connect > errno={errno}\n+5000 exit"));
         let (_, last) = said.last().unwrap_or_else(|| panic!("{errno}"));
@@ -97,11 +97,11 @@ fn a_connection_that_cannot_be_made_is_told_as_what_it_is() {
 #[test]
 fn where_some_connections_are_made_no_sentence_says_that_none_can_be() {
     for (errno, words) in [
-        (99, "at times no local port is left for connections to 127.0.0.1:8080: "),
-        (101, "there is at times no route to 127.0.0.1:8080: "),
-        (113, "the host of 127.0.0.1:8080 cannot be reached at times: "),
-        (24, "at times no file descriptor is left for connections to 127.0.0.1:8080: "),
-        (110, "some connections to 127.0.0.1:8080 cannot be made: "),
+        (99, "connections to 127.0.0.1:8080 sometimes find no free local port: "),
+        (101, "there is sometimes no route to 127.0.0.1:8080: "),
+        (113, "the host of 127.0.0.1:8080 is sometimes unreachable: "),
+        (24, "connections to 127.0.0.1:8080 sometimes find no free file descriptor: "),
+        (110, "some connections to 127.0.0.1:8080 cannot be established: "),
         (111, "127.0.0.1:8080 refuses some connections: "),
     ] {
         let turns = (0..30)
@@ -113,7 +113,7 @@ fn where_some_connections_are_made_no_sentence_says_that_none_can_be() {
         let (_, last) = said.last().unwrap_or_else(|| panic!("{errno}"));
         assert!(last.failures < last.total, "{last:?}");
         assert!(title(last).starts_with(words), "{}", title(last));
-        assert!(!last.advice().starts_with("Nothing listens"), "{}", last.advice());
+        assert!(!last.advice().starts_with("No server listens"), "{}", last.advice());
         assert_eq!(sure(&text), ("likely", vec![]), "{errno}");
     }
 }
@@ -183,7 +183,7 @@ fn one_address_of_three_is_found_and_named_with_its_authority() {
     let said = found(&text);
     let (_, last) = said.last().expect("it is found");
     assert_eq!(last.scope, Scope::Address("127.0.0.1:8083".into()));
-    assert!(title(last).starts_with("calls to 127.0.0.1:8083 (api.internal) fail: "), "{}", title(last));
+    assert!(title(last).starts_with("calls to 127.0.0.1:8083 (api.internal) are failing: "), "{}", title(last));
     assert!(last.from_the_first && last.share_before.is_none() && last.trend == Trend::Steady, "{last:?}");
 }
 
@@ -194,7 +194,7 @@ fn where_there_was_no_before_none_is_told() {
         assert!(evidence.from_the_first && evidence.from_the_beginning, "{evidence:?}");
         assert_eq!((evidence.share_before, evidence.trend), (None, Trend::Steady));
         let title = title(evidence);
-        assert!(title.contains("since tracing began, or longer") && !title.contains("before"), "{title}");
+        assert!(title.contains("since tracing began or earlier") && !title.contains("before"), "{title}");
         assert!(!evidence.advice().contains("deployment"), "{}", evidence.advice());
     }
     assert!(!said.is_empty());

@@ -74,7 +74,7 @@ impl WaitingOn {
             Self::PeerHost => "the peer's host",
             Self::Network => "the network",
             Self::ThisProcess => "this process",
-            Self::Unknown => "something unknown",
+            Self::Unknown => "an unknown party",
         }
     }
 }
@@ -191,18 +191,18 @@ impl Doing {
     /// Description for the user.
     pub fn words(self) -> &'static str {
         match self {
-            Self::Stopped => "is stopped (SIGSTOP, or a debugger)",
-            Self::OnCpu => "computes",
+            Self::Stopped => "is stopped (SIGSTOP or a debugger)",
+            Self::OnCpu => "is computing",
             Self::Lock => "waits for a lock or another thread",
             Self::Sleep => "sleeps",
-            Self::OutboundCall => "waits for a call of its own",
+            Self::OutboundCall => "waits for its own outbound call",
             Self::Socket => "waits on a socket",
             Self::Pipe => "waits on a pipe",
             Self::Child => "waits for a child process",
             Self::File => "waits on a file",
             Self::EventLoop => "is back in its event loop",
-            Self::Uninterruptible => "is stuck in the kernel (disk, file system)",
-            Self::Runs => "runs",
+            Self::Uninterruptible => "is stuck in the kernel (disk or file system)",
+            Self::Runs => "is running",
             Self::Other => "is in a system call",
         }
     }
@@ -395,15 +395,15 @@ impl HangResult {
             Self::Ongoing => "hangs",
             Self::Answered => "was answered",
             Self::Failed => "failed",
-            Self::ClientGone => "was answered too late, its client had closed,",
-            Self::Resumed => "goes on",
-            Self::Connected => "is connected",
+            Self::ClientGone => "was answered too late (its client had disconnected)",
+            Self::Resumed => "resumed",
+            Self::Connected => "connected",
             Self::Reset => "was reset",
-            Self::Closed => "was closed before its end",
+            Self::Closed => "was closed before it completed",
             Self::Refused => "was refused",
-            Self::NoConnection(_) => "was given up by the kernel",
-            Self::ClientTimeout => "was given up by this process (its time-out)",
-            Self::Over => "is over",
+            Self::NoConnection(_) => "was aborted by the kernel",
+            Self::ClientTimeout => "was abandoned by this process (client timeout)",
+            Self::Over => "ended",
         }
     }
 }

@@ -55,13 +55,15 @@ use crate::{
 thresholds! {
     /// Thresholds of the detector `hang`.
     pub struct HangThresholds {
-        /// A call hangs when nothing of it moved for so long (also --hang-after)
+        /// time without progress after which an open call hangs (also set by --hang-after)
         after: Duration = Duration::from_secs(5),
-        /// It does not yet where calls of its endpoint usually take long: so many times their 99th percentile
+        /// multiple of the 99th percentile of the endpoint's durations that an open call must also exceed before it
+        /// hangs
         factor: f64 = 4.0,
-        /// Nor, for so long, where the request looks as if it asks the server to wait for news
+        /// time without progress after which a request that looks like a long poll hangs
         long_poll: Duration = Duration::from_secs(90),
-        /// A call that the process gave up after so long, without any answer, is told even if it was shorter than that
+        /// shortest duration of an abandoned call without an answer that is reported as a client timeout, even if it is
+        /// below hang.after
         give_up: Duration = Duration::from_secs(1),
     }
 }
@@ -155,9 +157,9 @@ impl Detect for Hang {
     type Thresholds = HangThresholds;
     type Evidence = HangEvidence;
     const ABOUT: About = About {
-        looks_for: "a call that is open and does not move: since when, in which phase, and on whose side it stalls",
-        example: "GET stock:8080/v1/items hangs for 5.2s: the peer's host has acknowledged all, its application does \
-                  not answer",
+        looks_for: "an open call that makes no progress: since when, in which phase, and which side is stalled",
+        example: "GET stock:8080/v1/items has been hanging for 5.2s: the peer's host acknowledged all data, but the \
+                  peer's application does not respond",
     };
 
     fn new(thresholds: Self::Thresholds) -> Self {

@@ -113,7 +113,7 @@ impl Finding {
             waiting_on: WaitingOn::Unknown,
             reason: Reason::Unknown,
             explicit: None,
-            inferred: Some("the kernel has not told anything about the connection"),
+            inferred: Some("the kernel has not yet been queried about the connection"),
             doubtful: true,
             settled: false,
         }
@@ -167,7 +167,7 @@ fn by_connection(call: &Candidate, kernel: Option<&Kernel>) -> Finding {
     use WaitingOn as W;
     if call.stage == Stage::Query {
         let found = Finding::told(W::Unknown, R::QueryUnanswered, "a thread waits on a socket to a name server");
-        return found.and("whether the name server or the way to it is at fault, UDP does not tell");
+        return found.and("UDP does not show whether the name server or the network to it is at fault");
     }
     if call.others_move {
         return by_stream(call);
@@ -175,18 +175,18 @@ fn by_connection(call: &Candidate, kernel: Option<&Kernel>) -> Finding {
     let kernel = match kernel {
         Some(kernel) => kernel,
         None if call.stage == Stage::Connect => {
-            let finding = Finding::concluded(W::Network, R::SynUnanswered, "the connection is not up");
+            let finding = Finding::concluded(W::Network, R::SynUnanswered, "the connection is not established");
             return Finding { settled: false, ..finding };
         }
         None => return without_kernel(call),
     };
     let event = &kernel.latest;
     if call.stage == Stage::Connect || event.state == tcp_state::SYN_SENT {
-        let finding = Finding::told(W::Network, R::SynUnanswered, "the kernel has sent SYN and got no answer");
+        let finding = Finding::told(W::Network, R::SynUnanswered, "the kernel sent a SYN and got no response");
         return if event.retransmits > 0 {
-            finding.and("the network drops it, or the peer's host does")
+            finding.and("the network or the peer's host drops the SYN")
         } else {
-            Finding { doubtful: true, ..finding.and("it was not sent again yet") }
+            Finding { doubtful: true, ..finding.and("the SYN has not been retransmitted yet") }
         };
     }
     if call.connection.is_unix() && event.send_queue > 0 && event.receive_queue == 0 {
@@ -197,7 +197,7 @@ fn by_connection(call: &Candidate, kernel: Option<&Kernel>) -> Finding {
             _ => None,
         };
         if let Some(reason) = finding {
-            return Finding::told(W::PeerApplication, reason, "the kernel: the peer has not read all that was sent");
+            return Finding::told(W::PeerApplication, reason, "the kernel: the peer has not read all sent data");
         }
     }
     let sends = matches!(call.stage, Stage::SendRequest | Stage::SendResponse | Stage::Stuck);
@@ -205,10 +205,10 @@ fn by_connection(call: &Candidate, kernel: Option<&Kernel>) -> Finding {
         return Finding::told(W::PeerHost, R::ZeroWindow, "the peer's window is zero");
     }
     if event.receive_queue > 0 && call.stage != Stage::Serve && !(sends && event.send_queue > 0) {
-        return Finding::told(W::ThisProcess, R::Unread, "bytes lie in the receive queue");
+        return Finding::told(W::ThisProcess, R::Unread, "the receive queue contains unread bytes");
     }
     if kernel.resends() {
-        return Finding::told(W::Network, R::Unacknowledged, "bytes in flight are sent again")
+        return Finding::told(W::Network, R::Unacknowledged, "bytes in flight are being retransmitted")
             .and("the network drops them, or the peer's host is gone");
     }
     if event.unacknowledged > 0 || (sends && event.send_queue > 0) {
@@ -217,42 +217,42 @@ fn by_connection(call: &Candidate, kernel: Option<&Kernel>) -> Finding {
     }
     let peer_closed = event.state == tcp_state::CLOSE_WAIT || (call.connection.is_unix() && call.peer_closed);
     let acknowledged = if call.connection.is_unix() {
-        "the kernel: the peer's queue is empty or holds what was sent, nothing has come"
+        "the kernel: the peer's queue is empty or holds the sent data, and nothing was received"
     } else {
-        "the kernel: all that was sent is acknowledged, nothing has come"
+        "the kernel: all sent data is acknowledged, and nothing was received"
     };
     match call.stage {
         Stage::AwaitResponse | Stage::ReceiveResponse if peer_closed => {
-            Finding::told(W::ThisProcess, R::CloseUnnoticed, "the kernel: the peer has closed")
+            Finding::told(W::ThisProcess, R::CloseUnnoticed, "the kernel: the peer closed the connection")
         }
         Stage::AwaitContinue => Finding::told(W::PeerApplication, R::NoContinue, acknowledged),
         Stage::AwaitResponse | Stage::TlsPeer => Finding::told(W::PeerApplication, R::Unanswered, acknowledged),
         Stage::ReceiveResponse => Finding::told(
             W::PeerApplication,
             R::BodyStalled,
-            "the kernel: the receive queue is empty, nothing more has come",
+            "the kernel: the receive queue is empty, and nothing more was received",
         )
-        .and("the peer's application sends no more; what was lost on the way would look the same"),
+        .and("the peer's application has stopped sending; data lost in the network would look the same"),
         Stage::OweContinue => {
-            Finding::told(W::ThisProcess, R::ContinueNotSent, "the request expects 100 Continue, and nothing was sent")
+            Finding::told(W::ThisProcess, R::ContinueNotSent, "the request expects 100 Continue, but nothing was sent")
         }
         Stage::ReceiveRequest => Finding::told(
             W::PeerApplication,
             R::RequestStalled,
-            "the kernel: the receive queue is empty, nothing more has come",
+            "the kernel: the receive queue is empty, and nothing more was received",
         ),
         Stage::SendRequest => Finding::told(
             W::ThisProcess,
             R::RequestUnwritten,
-            "the kernel: the send queue is empty, the request is not over",
+            "the kernel: the send queue is empty, but the request is incomplete",
         ),
         Stage::SendResponse => Finding::told(
             W::ThisProcess,
             R::ResponseUnwritten,
-            "the kernel: the send queue is empty, the response is not over",
+            "the kernel: the send queue is empty, but the response is incomplete",
         ),
         Stage::Serve | Stage::TlsOwn => {
-            Finding::told(W::ThisProcess, R::NotServed, "the request was read, and nothing was sent")
+            Finding::told(W::ThisProcess, R::NotServed, "the request was read, but nothing was sent")
         }
         // The connection is no longer stuck or unread.
         Stage::Stuck | Stage::Unread | Stage::Query | Stage::Connect => {
@@ -269,23 +269,23 @@ fn without_kernel(call: &Candidate) -> Finding {
     let unix = call.connection.is_unix();
     let finding = match call.stage {
         Stage::Serve | Stage::TlsOwn => {
-            Finding::told(W::ThisProcess, R::NotServed, "the request was read, and nothing was sent")
+            Finding::told(W::ThisProcess, R::NotServed, "the request was read, but nothing was sent")
         }
         Stage::OweContinue => {
-            Finding::told(W::ThisProcess, R::ContinueNotSent, "the request expects 100 Continue, and nothing was sent")
+            Finding::told(W::ThisProcess, R::ContinueNotSent, "the request expects 100 Continue, but nothing was sent")
         }
         _ if !unix => return Finding::unknown(),
         Stage::AwaitResponse | Stage::TlsPeer => {
-            Finding::concluded(W::PeerApplication, R::Unanswered, "a Unix socket hands over at once what is sent")
+            Finding::concluded(W::PeerApplication, R::Unanswered, "a Unix socket delivers sent data immediately")
         }
         Stage::AwaitContinue => {
-            Finding::concluded(W::PeerApplication, R::NoContinue, "a Unix socket hands over at once what is sent")
+            Finding::concluded(W::PeerApplication, R::NoContinue, "a Unix socket delivers sent data immediately")
         }
         Stage::ReceiveResponse => {
-            Finding::concluded(W::PeerApplication, R::BodyStalled, "a Unix socket hands over at once what is sent")
+            Finding::concluded(W::PeerApplication, R::BodyStalled, "a Unix socket delivers sent data immediately")
         }
         Stage::ReceiveRequest => {
-            Finding::concluded(W::PeerApplication, R::RequestStalled, "a Unix socket hands over at once what is sent")
+            Finding::concluded(W::PeerApplication, R::RequestStalled, "a Unix socket delivers sent data immediately")
         }
         _ => return Finding::unknown(),
     };
@@ -429,17 +429,17 @@ pub(super) fn judge(call: &Candidate, court: Court<'_>) -> Verdict {
     if let Some(purpose) = perhaps_on_purpose {
         confidence.doubtful = true;
         confidence.inferred.push(match purpose {
-            "stream" => "the response tells no length: a stream that is silent on purpose looks the same",
-            _ => "the request looks as if it waits for news: then it is silent on purpose",
+            "stream" => "the response has no declared length: an intentionally silent stream looks the same",
+            _ => "the request looks like a long poll, which is silent intentionally",
         });
     }
     if call.doubtful {
         confidence.inferred.push(match call.stage {
-            Stage::Unread => "what came may be something that nobody waits for",
+            Stage::Unread => "the received data may be something that nobody waits for",
             Stage::ReceiveResponse => {
-                "what the connection carries is not known: a thread that waits for news looks the same"
+                "the protocol of the connection is unknown: a thread that waits for events looks the same"
             }
-            _ => "what the connection carries is not known; the target sent last, and nothing came",
+            _ => "the protocol of the connection is unknown; the target sent last and received nothing",
         });
     }
     let mut verdict = Verdict {
@@ -485,14 +485,20 @@ fn own_threads(call: &Candidate, court: Court<'_>, verdict: &mut Verdict) {
     verdict.outbound = hands.outbound;
     if let Some(thread) = hands.thread {
         verdict.threads.push(court.fact(thread));
-        verdict.confidence.explicit.push("what its threads do, by /proc");
+        verdict.confidence.explicit.push("the state of its threads according to /proc");
         if hands.doubtful {
             verdict.confidence.inferred.push(match hands.doing {
-                Some(Doing::OutboundCall) => "that call began while this one was open; it may be for another request",
-                Some(Doing::OnCpu) => "threads of the process compute; whether for this call is not known",
-                Some(Doing::Lock) => "threads of a runtime that have nothing to do wait in the same way",
-                Some(Doing::EventLoop) => "what the request waits for is not a thread",
-                _ => "another thread than the one that read the request does that",
+                Some(Doing::OutboundCall) => {
+                    "the outbound call began while this call was open; it may belong to \
+                                              another request"
+                }
+                Some(Doing::OnCpu) => {
+                    "threads of the process are computing; it is unknown whether they do so for \
+                                       this call"
+                }
+                Some(Doing::Lock) => "idle threads of a runtime wait in the same way",
+                Some(Doing::EventLoop) => "the request does not wait for a thread",
+                _ => "this is not the thread that read the request",
             });
             verdict.confidence.doubtful |= verdict.reason != Reason::Unread;
         }

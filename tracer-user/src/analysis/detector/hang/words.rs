@@ -41,50 +41,73 @@ impl HangEvidence {
     pub fn why(&self) -> &'static str {
         let ongoing = self.result == HangResult::Ongoing;
         match (self.reason, ongoing) {
-            (Reason::QueryUnanswered, true) => "the name server does not answer",
-            (Reason::QueryUnanswered, false) => "the name server had not answered",
-            (Reason::SynUnanswered, true) => "no answer to its SYN: the peer is unreachable, or drops it",
-            (Reason::SynUnanswered, false) => "there was no answer to its SYN: the peer was unreachable, or dropped it",
+            (Reason::QueryUnanswered, true) => "the name server does not respond",
+            (Reason::QueryUnanswered, false) => "the name server had not responded",
+            (Reason::SynUnanswered, true) => "no response to the SYN: the peer is unreachable or drops it",
+            (Reason::SynUnanswered, false) => {
+                "there was no response to the SYN: the peer was unreachable or dropped \
+                                               it"
+            }
             (Reason::Unacknowledged, true) => {
-                "what was sent is not acknowledged: the network, or the peer's host is gone"
+                "sent data is not acknowledged: the network is at fault, or the peer's host is gone"
             }
             (Reason::Unacknowledged, false) => {
-                "what was sent was not acknowledged: the network, or the peer's host was gone"
+                "sent data was not acknowledged: the network was at fault, or the peer's host was gone"
             }
-            (Reason::ZeroWindow, true) if self.unix => "the peer's receive buffer is full, nothing reads there",
-            (Reason::ZeroWindow, true) => "the peer's receive buffer is full, nothing reads there (zero window)",
-            (Reason::ZeroWindow, false) => "the peer's receive buffer was full, nothing read there",
-            (Reason::Unanswered, true) if self.unix => "the peer has read or could read all, and does not answer",
-            (Reason::Unanswered, true) => "the peer's host has acknowledged all, its application does not answer",
-            (Reason::Unanswered, false) if self.unix => "the peer had not answered",
-            (Reason::Unanswered, false) => "the peer's host had acknowledged all, its application had not answered",
-            (Reason::NoContinue, true) => "it waits for 100 Continue, which the peer's application does not send",
-            (Reason::NoContinue, false) => "it waited for 100 Continue, which the peer's application did not send",
+            (Reason::ZeroWindow, true) if self.unix => {
+                "the peer's receive buffer is full because the peer does not \
+                                                        read"
+            }
+            (Reason::ZeroWindow, true) => {
+                "the peer's receive buffer is full because the peer does not read (zero \
+                                           window)"
+            }
+            (Reason::ZeroWindow, false) => "the peer's receive buffer was full because the peer did not read",
+            (Reason::Unanswered, true) if self.unix => "the peer has read or can read all data but does not respond",
+            (Reason::Unanswered, true) => {
+                "the peer's host acknowledged all data, but the peer's application does not \
+                                           respond"
+            }
+            (Reason::Unanswered, false) if self.unix => "the peer had not responded",
+            (Reason::Unanswered, false) => {
+                "the peer's host had acknowledged all data, but the peer's application had \
+                                            not responded"
+            }
+            (Reason::NoContinue, true) => {
+                "the request waits for 100 Continue, which the peer's application does not \
+                                           send"
+            }
+            (Reason::NoContinue, false) => {
+                "the request waited for 100 Continue, which the peer's application did not \
+                                            send"
+            }
             (Reason::ContinueNotSent, true) => {
-                "the client waits for 100 Continue before it sends the content, and this process does not send it"
+                "the client waits for 100 Continue before it sends the content, but this process does not send 100 \
+                 Continue"
             }
             (Reason::ContinueNotSent, false) => {
-                "the client waited for 100 Continue before it sends the content, and this process did not send it"
+                "the client waited for 100 Continue before sending the content, but this process did not send 100 \
+                 Continue"
             }
             (Reason::BodyStalled, true) if self.head_begun() => {
-                "the first bytes of an answer have come, and nothing more: its head is not whole"
+                "the first bytes of a response arrived, but its head is incomplete"
             }
-            (Reason::BodyStalled, true) => "the peer's application stopped within its response",
-            (Reason::BodyStalled, false) => "the peer's application had stopped within its response",
-            (Reason::RequestStalled, true) => "the client stopped within its request",
-            (Reason::RequestStalled, false) => "the client had stopped within its request",
-            (Reason::Unread, true) => "bytes have come that this process does not read",
-            (Reason::Unread, false) => "bytes had come that this process did not read",
-            (Reason::CloseUnnoticed, true) => "the peer has closed, and this process takes no notice",
-            (Reason::CloseUnnoticed, false) => "the peer had closed, and this process took no notice",
-            (Reason::RequestUnwritten, true) => "this process stopped within its request",
-            (Reason::RequestUnwritten, false) => "this process had stopped within its request",
-            (Reason::ResponseUnwritten, true) => "this process stopped within its response",
-            (Reason::ResponseUnwritten, false) => "this process had stopped within its response",
-            (Reason::NotServed, true) => "this process has the request and does not answer",
-            (Reason::NotServed, false) => "this process had the request and did not answer",
-            (Reason::Unknown, true) => "what is known does not tell who does not move",
-            (Reason::Unknown, false) => "what is known does not tell who did not move",
+            (Reason::BodyStalled, true) => "the peer's application stopped in the middle of its response",
+            (Reason::BodyStalled, false) => "the peer's application had stopped in the middle of its response",
+            (Reason::RequestStalled, true) => "the client stopped in the middle of its request",
+            (Reason::RequestStalled, false) => "the client had stopped in the middle of its request",
+            (Reason::Unread, true) => "this process does not read data that has arrived",
+            (Reason::Unread, false) => "this process did not read data that had arrived",
+            (Reason::CloseUnnoticed, true) => "the peer closed the connection, but this process does not notice",
+            (Reason::CloseUnnoticed, false) => "the peer had closed the connection, but this process did not notice",
+            (Reason::RequestUnwritten, true) => "this process stopped in the middle of its request",
+            (Reason::RequestUnwritten, false) => "this process had stopped in the middle of its request",
+            (Reason::ResponseUnwritten, true) => "this process stopped in the middle of its response",
+            (Reason::ResponseUnwritten, false) => "this process had stopped in the middle of its response",
+            (Reason::NotServed, true) => "this process received the request but does not respond",
+            (Reason::NotServed, false) => "this process had received the request but did not respond",
+            (Reason::Unknown, true) => "the available data does not show which side is stalled",
+            (Reason::Unknown, false) => "the available data does not show which side was stalled",
         }
     }
 
@@ -95,19 +118,21 @@ impl HangEvidence {
     /// Uncertainty of a call that may be silent on purpose, in words; empty otherwise.
     fn purpose_words(&self) -> String {
         let last = match self.moved_last {
-            Some("response_content") => "; content of the response moved last",
-            Some("response_head" | "response_head_begun") => "; the head of the response moved last",
-            Some("interim_response") => "; an interim response moved last",
-            Some("request") => "; the request moved last",
+            Some("response_content") => "; the last data was response content",
+            Some("response_head" | "response_head_begun") => "; the last data was the response head",
+            Some("interim_response") => "; the last data was an interim response",
+            Some("request") => "; the last data was the request",
             _ => "",
         };
         let silent = duration(self.threshold);
         match self.perhaps_on_purpose {
             Some("stream") => format!(
-                "; or it is a stream that is silent on purpose, which looks the same (told from {silent} of silence on{last})"
+                "; or it is an intentionally silent stream, which looks the same (reported after {silent} of \
+                 silence{last})"
             ),
             Some(_) => format!(
-                "; or it waits for news on purpose, which looks the same (told from {silent} of silence on{last})"
+                "; or it is a long poll that waits intentionally, which looks the same (reported after {silent} of \
+                 silence{last})"
             ),
             None => String::new(),
         }
@@ -121,14 +146,13 @@ impl HangEvidence {
             Reason::NotServed | Reason::ResponseUnwritten | Reason::RequestUnwritten | Reason::ContinueNotSent
         );
         if doing == Doing::EventLoop && self.outbound.is_none() && own {
-            return "no thread works on it: its handler waits for something that has not come, and no call of its own is \
-                    open"
+            return "no thread is working on it: its handler waits for an event, and it has no open outbound call"
                 .to_owned();
         }
         if doing == Doing::EventLoop && matches!(self.reason, Reason::Unread | Reason::CloseUnnoticed) {
-            return "no thread waits for it: the process is in its event loop and leaves it alone".to_owned();
+            return "no thread waits for it: the process is in its event loop and ignores this connection".to_owned();
         }
-        let likely = if self.doing_is_likely { "perhaps " } else { "" };
+        let likely = if self.doing_is_likely { "possibly " } else { "" };
         let Some(outbound) = &self.outbound else {
             return format!("{likely}thread {} ({}) {}", thread.tid, thread.name, thread.does(doing));
         };
@@ -159,7 +183,7 @@ impl Explain for HangEvidence {
         let least = if self.age_is_lower_bound { "at least " } else { "" };
         let age = duration(self.age);
         let stalled = if self.stalled.saturating_add(self.age / 10) < self.age {
-            format!(", {} without a byte", duration(self.stalled))
+            format!(", {} without progress", duration(self.stalled))
         } else {
             String::new()
         };
@@ -174,8 +198,8 @@ impl Explain for HangEvidence {
             HangResult::Ongoing => {
                 let threads = self.threads_words();
                 let gap = if threads.is_empty() { "" } else { "; " };
-                let gone = if self.client_gone { "; its client has gone" } else { "" };
-                let hangs = if self.perhaps_on_purpose.is_some() { "is silent" } else { "hangs" };
+                let gone = if self.client_gone { "; its client has disconnected" } else { "" };
+                let hangs = if self.perhaps_on_purpose.is_some() { "has been silent" } else { "has been hanging" };
                 let purpose = self.purpose_words();
                 format!("{name} {hangs} for {least}{age}{stalled}: {why}{gap}{threads}{gone}{purpose}")
             }
@@ -186,10 +210,13 @@ impl Explain for HangEvidence {
             HangResult::ClientTimeout => {
                 let times = match self.equal_timeouts {
                     0 | 1 => String::new(),
-                    times => format!(", {times} times after the same"),
+                    times => format!(", {times} times in a row"),
                 };
                 let timeout = self.timeout.map_or_else(String::new, |timeout| format!(" of {}", duration(timeout)));
-                format!("{name} was given up by this process after {least}{age} (its time-out{timeout}{times}): {why}")
+                format!(
+                    "{name} was abandoned by this process after {least}{age} (client timeout{timeout}{times}): \
+                         {why}"
+                )
             }
             _ => format!("{name} {result} after {least}{age}: {why}"),
         }
@@ -197,45 +224,55 @@ impl Explain for HangEvidence {
 
     fn advice(&self) -> String {
         if self.forgotten > 1 {
-            return "Read each answer to its end, or close it, also where nothing of it is wanted: each holds a connection."
+            return "Read each response to its end or close it, even if its content is not needed: each unread \
+                    response holds a connection."
                 .to_owned();
         }
         let advice = match (self.reason, self.doing) {
-            (Reason::QueryUnanswered, _) => "Check that the name server in /etc/resolv.conf can be reached.",
+            (Reason::QueryUnanswered, _) => "Check that the name server in /etc/resolv.conf is reachable.",
             (Reason::SynUnanswered, _) => {
-                "Check that the peer's host is up, and routes and firewalls on the way; a listener whose queue is full \
-                 drops SYNs too."
+                "Check that the peer's host is up, and check the routes and firewalls to it; a listener with a full \
+                 queue also drops SYNs."
             }
-            (Reason::Unacknowledged, _) => "Check the way to the peer, and that its host is up: nothing of it answers.",
-            (Reason::ZeroWindow, _) => "Look at the peer: its host answers, but its application reads nothing.",
+            (Reason::Unacknowledged, _) => {
+                "Check the network to the peer and that its host is up: the host does not \
+                                            respond."
+            }
+            (Reason::ZeroWindow, _) => "Examine the peer: its host responds, but its application does not read.",
             (Reason::Unanswered | Reason::NoContinue | Reason::BodyStalled, _) => {
                 if self.has_timeout || self.result == HangResult::ClientTimeout {
-                    "Look at the peer's application: the request is there, and it does not go on."
+                    "Examine the peer's application: it has the request but makes no progress."
                 } else {
-                    "Look at the peer's application: the request is there, and it does not go on. Give the client a \
-                     time-out if it has none."
+                    "Examine the peer's application: it has the request but makes no progress. Set a client timeout \
+                     if there is none."
                 }
             }
             (Reason::ContinueNotSent, _) => {
-                "Let the server send 100 Continue where a request expects it, or a final status at once (RFC 9110 section \
-                 10.1.1)."
+                "Make the server send 100 Continue, or a final status at once, when a request expects it (RFC 9110 \
+                 section 10.1.1)."
             }
-            (Reason::RequestStalled, _) => "Look at the client; a server should have a time-out for reading requests.",
+            (Reason::RequestStalled, _) => "Examine the client; a server should have a timeout for reading requests.",
             _ if self.doing_is_likely => {
-                "Look at what this process does: a stack of its threads tells for certain (gdb, jstack, py-spy)."
+                "Examine this process: a stack trace of its threads shows the exact cause (gdb, jstack, py-spy)."
             }
-            (_, Some(Doing::Stopped)) => "The process is stopped: continue it (kill -CONT), or let the debugger go on.",
-            (_, Some(Doing::OnCpu)) => "The thread computes: take a profile of it (perf top -t TID).",
+            (_, Some(Doing::Stopped)) => {
+                "The process is stopped: continue it with kill -CONT, or resume it in the \
+                                          debugger."
+            }
+            (_, Some(Doing::OnCpu)) => "The thread is computing: profile it (perf top -t TID).",
             (_, Some(Doing::Lock)) => {
-                "The thread waits for another: take a stack of all threads (gdb, jstack, py-spy)."
+                "The thread waits for another thread: take a stack trace of all threads (gdb, jstack, py-spy)."
             }
-            (_, Some(Doing::Child)) => "This process waits for another program that it has started: look at that one.",
-            (_, Some(Doing::OutboundCall)) => "This process waits itself: look at the call it makes.",
-            (_, Some(Doing::Uninterruptible)) => "The kernel holds it: look at disks and network file systems.",
+            (_, Some(Doing::Child)) => "This process waits for a program that it started: examine that program.",
+            (_, Some(Doing::OutboundCall)) => "This process waits for its own outbound call: examine that call.",
+            (_, Some(Doing::Uninterruptible)) => {
+                "The thread is blocked in the kernel: check disks and network file \
+                                                  systems."
+            }
             (Reason::Unknown, _) => {
-                "The kernel could not be asked about this connection; `pidtap doctor` may tell why."
+                "The kernel could not be queried about this connection; `pidtap doctor` may show why."
             }
-            _ => "Look at what this process does: a stack of its threads tells (gdb, jstack, py-spy).",
+            _ => "Examine this process: a stack trace of its threads shows where it waits (gdb, jstack, py-spy).",
         };
         advice.to_owned()
     }

@@ -24,8 +24,8 @@ fn callers_that_go_before_their_answer_are_told_with_numbers() {
     let (_, last) = said.last().expect("some");
     let title = last.timed_title(Redactor::new(false), &|_| "14:02:07".to_owned());
     assert!(
-        title.starts_with("answers come too late for their callers: ")
-            && title.contains("since 14:02:07 had gone before, after 2.0 s; the answers took 5.0 s; the latest: GET /"),
+        title.starts_with("responses are too late: ")
+            && title.contains("callers since 14:02:07 disconnected before their response, after 2.0 s; the responses took 5.0 s; the latest: GET /"),
         "{title}"
     );
     let well = "*4 +100 t1 in GET /a > 200\n+61000 t1 in GET /a > 200\n";
@@ -90,7 +90,7 @@ fn calls_that_stop_are_not_told_in_the_present() {
     let title = last.timed_title(Redactor::new(false), &|_| "14:02:07".to_owned());
     assert_eq!(
         title,
-        "no more calls are over since 14:02:07; 3 of 3 callers had gone before their answer, after 2.0 s"
+        "no call has completed since 14:02:07; 3 of 3 callers disconnected before their response, after 2.0 s"
     );
     let again = found(&(late + "+61000\n+400 t1 in GET /a\n+2000 t1 in > gone\n+3000 t1 in > 200\n+100"));
     assert_eq!(again.last().map(|(_, last)| last.course), Some(LateCourse::Ongoing));

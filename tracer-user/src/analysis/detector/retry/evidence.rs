@@ -198,14 +198,18 @@ impl RetryEvidence {
         let cap = self.cap.map_or_else(String::new, |cap| format!(" up to {}", ms(Some(cap))));
         Some(match self.pattern? {
             Pattern::Immediate => "no backoff".to_owned(),
-            Pattern::Constant => format!("always after {}", ms(self.base)),
-            Pattern::Linear => format!("after {} and {} more each time{cap}", ms(self.base), ms(self.step)),
+            Pattern::Constant => format!("constant backoff of {}", ms(self.base)),
+            Pattern::Linear => format!("linear backoff: {}, +{} each time{cap}", ms(self.base), ms(self.step)),
             Pattern::Exponential => {
-                format!("after {}, x{:.1} each time{cap}", ms(self.base), self.factor.unwrap_or_default())
+                format!(
+                    "exponential backoff: {}, x{:.1} each time{cap}",
+                    ms(self.base),
+                    self.factor.unwrap_or_default()
+                )
             }
             Pattern::ExponentialJitter => "backoff with jitter".to_owned(),
-            Pattern::RetryAfter => "waits as the server asks".to_owned(),
-            Pattern::Irregular => "no regular backoff".to_owned(),
+            Pattern::RetryAfter => "follows Retry-After".to_owned(),
+            Pattern::Irregular => "irregular backoff".to_owned(),
         })
     }
 
@@ -226,17 +230,17 @@ impl Explain for RetryEvidence {
         match self.result {
             RetryResult::Ongoing => format!("{call} is being retried: attempt {attempts}{last}"),
             RetryResult::Recovered => match self.answer {
-                Some(status) => format!("{call} was answered with {status} at attempt {attempts}{last}"),
-                None => format!("{call} succeeded at attempt {attempts}{last}"),
+                Some(status) => format!("{call} was answered with {status} on attempt {attempts}{last}"),
+                None => format!("{call} succeeded on attempt {attempts}{last}"),
             },
             RetryResult::Bypassed => {
-                let got = self.caller.as_ref().and_then(|caller| caller.got.as_deref()).unwrap_or("an answer");
-                format!("{call} failed {attempts} times{last}; the caller got {got} without it")
+                let got = self.caller.as_ref().and_then(|caller| caller.got.as_deref()).unwrap_or("a response");
+                format!("{call} failed {attempts} times{last}; the caller got {got} anyway")
             }
             RetryResult::GaveUp => {
                 let got = self.caller.as_ref().and_then(|caller| caller.got.as_deref());
                 let got = got.map_or_else(String::new, |got| format!("; the caller got {got}"));
-                format!("{call} was given up after {attempts} attempts{last}{got}")
+                format!("{call} gave up after {attempts} attempts{last}{got}")
             }
         }
     }
@@ -245,30 +249,51 @@ impl Explain for RetryEvidence {
         let mut advice = Vec::new();
         for pathology in &self.pathologies {
             advice.push(match *pathology {
-                "hot_loop" => "The retries follow each other without a pause: add a backoff, or they make it worse.",
-                "non_idempotent" => {
-                    "The method is not idempotent and there is no idempotency key: a request that was carried out \
-                     before it failed is carried out again."
+                "hot_loop" => {
+                    "The client retries without a pause: add a backoff, or the retries will make the \
+                               problem worse."
                 }
-                "retry_after_ignored" => "The server said how long to wait (Retry-After), and the client did not.",
-                "client_error_retried" => "A 4xx status says that the request itself is wrong: repeating it is no use.",
-                "in_step" => "Several chains retry at the same moments: add jitter, or they hit the server together.",
-                "layered" => "The caller retries as well, so that retries multiply: let one layer retry.",
+                "non_idempotent" => {
+                    "The method is not idempotent and the request has no idempotency key: a request that was executed \
+                     before it failed is executed again."
+                }
+                "retry_after_ignored" => "The server sent a Retry-After header, but the client did not wait that long.",
+                "client_error_retried" => {
+                    "A 4xx status means that the request itself is wrong: retrying it does not \
+                                           help."
+                }
+                "in_step" => {
+                    "Several chains retry at the same moments: add jitter, so that they do not hit the \
+                              server together."
+                }
+                "layered" => "The caller retries too, so retries multiply: let only one layer retry.",
                 _ => "",
             });
         }
         if advice.is_empty() {
             advice.push(match self.last_failure() {
-                Some(Failure::Outcome(Outcome::Refused)) => "Nothing listens there: check whether the upstream runs, and on which port.",
-                Some(Failure::Outcome(Outcome::NoLocalPort)) => {
-                    "No local port is left: keep connections and use them again, and look for those that are not closed; more \
-                     ports (net.ipv4.ip_local_port_range) only put it off."
+                Some(Failure::Outcome(Outcome::Refused)) => {
+                    "No server listens at this address: check whether the \
+                    upstream is running, and on which port."
                 }
-                Some(Failure::Outcome(outcome)) if outcome.no_connection().is_some() => "The upstream's host does not answer: check routes, firewalls and names.",
-                Some(Failure::Outcome(Outcome::ClientTimeout)) => "The upstream does not answer in time: look at what it waits for.",
-                Some(Failure::Outcome(_)) => "The upstream drops the connection: look at its log.",
-                Some(Failure::Status(429)) => "The upstream limits the rate: send less, or ask for more.",
-                Some(Failure::Status(_)) | None => "The upstream fails: look at its log for these requests.",
+                Some(Failure::Outcome(Outcome::NoLocalPort)) => {
+                    "No local port is free: reuse connections, and look for connections that are not closed; more \
+                     ports (net.ipv4.ip_local_port_range) only delay the problem."
+                }
+                Some(Failure::Outcome(outcome)) if outcome.no_connection().is_some() => {
+                    "The upstream's host does not \
+                    respond: check routes, firewalls and host names."
+                }
+                Some(Failure::Outcome(Outcome::ClientTimeout)) => {
+                    "The upstream does not respond in time: find out \
+                    what it waits for."
+                }
+                Some(Failure::Outcome(_)) => "The upstream drops the connection: check its log.",
+                Some(Failure::Status(429)) => {
+                    "The upstream limits the rate: send fewer requests, or request a higher \
+                                               limit."
+                }
+                Some(Failure::Status(_)) | None => "The upstream fails: check its log for these requests.",
             });
         }
         advice.join(" ")

@@ -61,23 +61,24 @@ use crate::{
 thresholds! {
     /// Thresholds of the detector `retry`.
     pub struct RetryThresholds {
-        /// a failed call waits so long for its first retry
+        /// time after a failed call in which the first retry must begin
         window: Duration = Duration::from_mins(1),
-        /// an attempt that cannot be foretold is waited for this long at least, and four times the longest gap
+        /// minimum wait for a next attempt that cannot be predicted; the detector waits for four times the longest gap
+        /// if that is longer
         give_up_after: Duration = Duration::from_secs(5),
-        /// no attempt is waited for any longer, unless the server asks for it
+        /// maximum wait for a next attempt, unless the server asks for a longer wait (Retry-After)
         longest: Duration = Duration::from_mins(15),
-        /// gaps up to this are no backoff
+        /// longest gap between attempts that does not count as a backoff
         immediate: Duration = Duration::from_millis(20),
-        /// gaps from this on that stay equal are a poller's, unless more than the call itself speaks for a retry
+        /// shortest constant gap that counts as polling instead of retrying, unless other evidence indicates a retry
         poll_gap: Duration = Duration::from_secs(5),
-        /// a transport that finds an idle connection closed sends again within this time
+        /// time in which a client resends a request after it finds an idle connection closed; a resend is not a retry
         resend: Duration = Duration::from_millis(50),
-        /// attempts with gaps up to this ...
+        /// longest gap between two attempts of a hot loop
         hot_gap: Duration = Duration::from_millis(20),
-        /// ... are a hot loop when there are so many
+        /// number of attempts in a row with gaps of at most hot-gap that make a hot loop
         hot_attempts: u32 = 5,
-        /// so many chains to one upstream that retry at the same moments are in step
+        /// number of chains to one upstream that retry at the same moments before they are reported as in step
         in_step: u32 = 5,
     }
 }
@@ -120,8 +121,8 @@ impl Detect for Retry {
     type Thresholds = RetryThresholds;
     type Evidence = RetryEvidence;
     const ABOUT: About = About {
-        looks_for: "a call that failed and is made again: how often, with what backoff, and how it ends",
-        example: "POST gateway:8080/v1/charges was given up after 4 attempts (last: 503); the caller got 502",
+        looks_for: "a failed call that is made again: the number of attempts, the backoff, and the result",
+        example: "POST gateway:8080/v1/charges gave up after 4 attempts (last: 503); the caller got 502",
     };
 
     fn new(thresholds: Self::Thresholds) -> Self {

@@ -147,7 +147,7 @@ fn lines_mark_each_attempt_and_say_how_it_ended() {
         "[retry 1, after 1.00s]",
         "[retry 2, after 2.00s, x2.0, next in about 4.00s]",
         "[retry 3, after 4.00s, x2.0, next in about 8.00s]",
-        "was given up after 4 attempts (last: 503; after 1.0 s, x2.0 each time); the caller got 502",
+        "gave up after 4 attempts (last: 503; exponential backoff: 1.0 s, x2.0 each time); the caller got 502",
         "1 incident",
     ] {
         assert!(lines.contains(part), "{part}: {lines}");

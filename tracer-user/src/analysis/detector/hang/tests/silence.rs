@@ -19,7 +19,7 @@ fn a_response_without_a_length_may_be_silent_on_purpose() {
     assert_eq!((play.level(), evidence.perhaps_on_purpose), ("possible", Some("stream")));
     assert_eq!(evidence.moved_last, Some("response_head"));
     let title = evidence.title(Redactor::new(false));
-    assert!(title.contains("is silent for") && title.contains("told from 5.0s of silence on"), "{title}");
+    assert!(title.contains("has been silent for") && title.contains("reported after 5.0s of silence"), "{title}");
     let mut server = Play::server();
     server.receive(GET).send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n");
     server.thread(Who::HANDLER, b'S', "futex", waits_on::NOTHING, 0, 0);
@@ -113,7 +113,7 @@ fn a_head_that_began_is_something() {
     let evidence = one(&mut play);
     is(&evidence, Phase::Receive, WaitingOn::PeerApplication, Reason::BodyStalled);
     assert_eq!(evidence.moved_last, Some("response_head_begun"));
-    assert!(evidence.why().contains("its head is not whole"), "{}", evidence.why());
+    assert!(evidence.why().contains("its head is incomplete"), "{}", evidence.why());
 }
 
 #[test]
@@ -126,14 +126,18 @@ fn an_end_with_503_or_without_a_client_is_no_good_end() {
     assert_eq!((last.result, last.status), (HangResult::Failed, Some(503)));
     let title = last.title(Redactor::new(false));
     assert!(title.contains("failed with 503 after 7.") && !title.contains("well"), "{title}");
-    assert!(title.ends_with("this process had the request and did not answer"), "nothing goes on: {title}");
+    assert!(title.ends_with("this process had received the request but did not respond"), "nothing goes on: {title}");
     let mut play = Play::server();
     play.receive(GET).thread(Who::HANDLER, b'S', "clock_nanosleep", waits_on::NOTHING, 0, 0).pass(6_000);
     play.peer_closes().pass(3_000).send(OK).pass(100);
     let told = play.hangs();
     let Some((State::Closed, last)) = told.last() else { panic!("{told:#?}") };
     assert_eq!(last.result, HangResult::ClientGone);
-    assert!(last.title(Redactor::new(false)).contains("its client had closed"), "{}", last.title(Redactor::new(false)));
+    assert!(
+        last.title(Redactor::new(false)).contains("its client had disconnected"),
+        "{}",
+        last.title(Redactor::new(false))
+    );
 }
 
 #[test]
