@@ -197,7 +197,7 @@ impl Ended {
     /// A signal ended it, it panicked, or it ran out of memory or stack without a message of pidtap's.
     pub fn orderly(self, case: &str) -> anyhow::Result<Self> {
         ensure!(self.status.is_some(), "{case}: a signal ended it: {}", self.stderr);
-        for bad in ["panicked", "fault of pidtap", "memory allocation", "stack overflow"] {
+        for bad in ["panicked", "bug in pidtap", "memory allocation", "stack overflow"] {
             ensure!(!self.stderr.contains(bad) && !self.stdout.contains(bad), "{case}: {self:?}");
         }
         Ok(self)

@@ -89,7 +89,7 @@ fn a_link_of_another_user_is_not_followed() -> anyhow::Result<()> {
             attack.pidtap(&attack.path(name), more)?.status(1)?.says(&[name, "symbolic link"])?;
         }
         let said = attack.pidtap(&attack.path("to-folder/out"), more)?.status(1)?;
-        said.says(&["to-folder is a link that belongs to another user (uid 65534)"])?;
+        said.says(&["to-folder is a symbolic link that belongs to another user (uid 65534)"])?;
     }
     assert_eq!((fs::metadata(&empty)?.len(), fs::metadata(&empty)?.mode() & 0o777), (0, 0o644));
     assert!(!attack.dir.path("missing").exists());
@@ -133,7 +133,7 @@ fn disks_sockets_and_files_with_two_names_are_no_places_for_results() -> anyhow:
     attack.pidtap(&attack.dir.path("socket"), &["--force"])?.status(1)?.says(&["socket"])?;
     let one = attack.dir.write("one", b"")?;
     fs::hard_link(&one, attack.path("two"))?;
-    attack.pidtap(&attack.path("two"), &[])?.status(1)?.says(&["several names", "--force"])?;
+    attack.pidtap(&attack.path("two"), &[])?.status(1)?.says(&["several hard links", "--force"])?;
     attack.pidtap(&attack.path("two"), &["--force"])?.status(0)?;
     assert_eq!(fs::metadata(&one)?.len(), 0);
     Ok(())
