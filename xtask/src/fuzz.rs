@@ -68,7 +68,7 @@ pub(crate) fn every_target(seconds: u32, times: &mut Times) -> anyhow::Result<()
     times.run("fuzz", || {
         thread::scope(|scope| {
             let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(worker)).collect();
-            workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
+            workers.into_iter().try_for_each(|worker| worker.join().expect("no panic"))
         })
     })
 }
