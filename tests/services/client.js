@@ -1,4 +1,4 @@
-// A client on Node's fetch: `client.js ADDRESS TASKS EACH`. Says `ready`, waits for `go`, says `done`.
+// A client on Node's fetch: `client.js ADDRESS TASKS EACH`. Prints `ready`, waits for `go`, prints `done`.
 'use strict';
 const { createHash } = require('node:crypto');
 const fs = require('node:fs');

@@ -1,4 +1,4 @@
-"""A client on urllib3: `client.py ADDRESS THREADS EACH`. Says `ready`, waits for `go`, says `done`."""
+"""A client on urllib3: `client.py ADDRESS THREADS EACH`. Prints `ready`, waits for `go`, prints `done`."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ def work(thread):
             exchange("POST", f"/echo/{name}", (name * number).encode())
         elif kind == 2:
             exchange("GET", f"/chunked/{number * 11}/{name}", None)
-            # The peer sends trailers, of which urllib3 does not tell: the peer's log does.
+            # The peer sends trailers, which urllib3 discards: the log of the peer has them.
         elif kind == 3:
             parts = [b"first part,", name.encode(), b"last"]
             exchange("POST", f"/echo/{name}", iter(parts), b"".join(parts))

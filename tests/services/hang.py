@@ -1,4 +1,4 @@
-"""Calls that hang: one side of each. `hang.py ROLE MODE [ADDRESS]` says `ready PORT`, and begins at `go`.
+"""One side of a call that hangs. `hang.py ROLE MODE [ADDRESS]` prints `ready PORT`, and begins at `go`.
 
 A peer whose host is silent is a socket with a filter that drops every segment: the kernel then acknowledges nothing.
 """
@@ -17,7 +17,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 def silence(sock):
-    """Drops all that comes to the socket, unseen by TCP."""
+    """Drops every segment for the socket before TCP processes it."""
     instruction = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(instruction)))
 
@@ -44,7 +44,7 @@ def each(listener, handle):
 
 
 class Peer:
-    """What the target calls."""
+    """The server that the target calls."""
 
     def asleep(self, sock):
         read_head(sock)
@@ -63,7 +63,7 @@ class Peer:
             sock.sendall(OK)
 
     def silent_then(self, sock):
-        """The host is gone after the first answer."""
+        """The host is silent after the first response."""
         read_head(sock)
         silence(sock)
         sock.sendall(OK)
@@ -107,7 +107,7 @@ def connect(address):
 
 
 class Client:
-    """The target calls; `self.address` is whom."""
+    """The target as client of `self.address`."""
 
     def __init__(self, address):
         self.address = address
@@ -193,7 +193,7 @@ class Client:
 
 
 class Server:
-    """The target is called; `self.upstream` is whom it calls itself."""
+    """The target as server, and as client of `self.upstream`."""
 
     def __init__(self, upstream):
         self.upstream = upstream
@@ -232,12 +232,12 @@ def main():
         return
     listener, port = listen()
     if mode == "dropped":
-        # No SYN gets through.
+        # Drops every SYN.
         silence(listener)
         print("ready", port, flush=True)
         time.sleep(FOREVER)
     if mode == "full":
-        # Two wait to be accepted, which is one more than there is room for: the next SYN is dropped.
+        # Two connections wait for accept, one more than the backlog: the kernel drops the next SYN.
         listener = socket.create_server(("127.0.0.1", 0), backlog=0)
         port = listener.getsockname()[1]
         waiting = [socket.socket() for _ in range(2)]

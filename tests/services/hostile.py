@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A process in which everything that has a name has a hostile one: itself, its threads, its children, its sockets, a library that it
-has mapped. The arguments: a folder of its own, and the names. It calls itself over Unix sockets; the last call hangs."""
+"""A process with hostile names for itself, its threads, its children, its sockets, and a mapped library. The arguments are a folder of
+its own and the names. It calls itself over Unix sockets; the last call hangs."""
 
 import ctypes
 import os
@@ -21,7 +21,7 @@ def rename(name):
 
 
 def serve(listener, name):
-    """Answers one request of each connection; of those to `/hang`, none."""
+    """Answers one request of each connection, except for `/hang`."""
     rename(name)
     kept = []
     while True:
@@ -53,7 +53,7 @@ def hang(address, name):
 
 
 def load(name):
-    """A library under this name, as one that encrypts."""
+    """Maps a library of this name, as an encryption library would be."""
     with open("/proc/self/maps", "rb") as maps:
         paths = [line.split(None, 5)[5].strip() for line in maps if b"/libssl" in line]
     if paths and os.path.exists(paths[0]):

@@ -1,4 +1,4 @@
-// Node's own server: says `ready PORT`, serves until its standard input ends, logs to the file TRUTH.
+// Node's own server: prints `ready PORT`, serves until its standard input ends, and logs into the file TRUTH.
 'use strict';
 const { createHash } = require('node:crypto');
 const fs = require('node:fs');

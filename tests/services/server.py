@@ -1,4 +1,4 @@
-"""CPython's own threaded server: says `ready PORT`, serves until its standard input ends, logs to the file TRUTH."""
+"""CPython's own threaded server: prints `ready PORT`, serves until its standard input ends, and logs into the file TRUTH."""
 
 import hashlib
 import http.server
@@ -17,7 +17,7 @@ def content(body):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Head and body are two writes; without this each answer waits for a delayed acknowledgement.
+    # Head and body are two writes: with Nagle's algorithm, each response would wait for a delayed acknowledgement.
     disable_nagle_algorithm = True
 
     def send_header(self, name, value):

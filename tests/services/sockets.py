@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Calls over sockets other than plain TCP, and connections that end in every way. The first argument says which; both ends
-are here: the traced one in this process, the other in a child that is not traced (it was forked before)."""
+"""Calls over sockets other than plain TCP, and connections with every kind of end. The first argument selects the scene. The traced
+end is in this process; its peer is in a child that was forked before the trace."""
 
 import os
 import socket
@@ -30,7 +30,7 @@ def ask(path):
 
 
 def serve(listener, count=1):
-    """Answers each request of so many connections."""
+    """Answers each request of this many connections."""
     for _ in range(count):
         connection, _ = listener.accept()
         while head(connection):
@@ -53,7 +53,7 @@ def listen(family=socket.AF_INET, protocol=0, address=("127.0.0.1", 0)):
 
 
 def beside(work):
-    """Does `work` in a process that is not traced; gives its number."""
+    """Does `work` in a process that is not traced. Returns its id."""
     child = os.fork()
     if child == 0:
         try:
@@ -69,7 +69,7 @@ def begin():
 
 
 def mptcp_client(joined):
-    """Three calls, one of them before `ready` where `joined`."""
+    """Three calls; with `joined`, one of them before `ready`."""
     listener = listen(protocol=MPTCP)
     beside(lambda: serve(listener))
     connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, MPTCP)
@@ -109,7 +109,7 @@ def unix(path):
 
     def other():
         serve(listener)
-        # Of two processes that hold it, the other's close alone would not end it.
+        # Two processes hold the connection, so a close by the other alone does not end it.
         listener.close()
         os.read(gate[0], 1)
         connection = socket.socket(socket.AF_UNIX)
@@ -139,7 +139,7 @@ def unix(path):
 
 
 def endings(count):
-    """Connections that end in every way, as client and as server, with threads that close what others use."""
+    """Connections with every kind of end, as client and as server, with threads that close the connections of others."""
     far = listen()
     near = listen()
     near_address = near.getsockname()

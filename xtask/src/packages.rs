@@ -94,7 +94,7 @@ pub(crate) fn install(needs: &[Need]) -> anyhow::Result<()> {
     }
     let install = || perform(as_root("sh").args(["-ec", INSTALL, "install"]).args(&missing));
     if install().is_err() {
-        say("that failed; once more with fresh package lists");
+        say("that failed; trying again with fresh package lists");
         perform(as_root("apt-get").arg("update"))?;
         install().with_context(|| format!("could not install {list}: install them by hand, then run this again"))?;
     }

@@ -22,14 +22,14 @@ const KEEPERS: [&str; 3] = ["record::", "retry::", "hang::"];
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let folder = root().join("tests/recordings");
-    say(&format!("making those of the script in {}", folder.display()));
+    say(&format!("writing the scripted recordings into {}", folder.display()));
     perform(cargo().args(["run", "--quiet", "--package", "tracer-tests", "--bin", "scripted", "--"]).arg(&folder))?;
     if options.scripted {
         return Ok(());
     }
     setup::to_test()?;
     let binary = compile::release()?;
-    say(&format!("recording real services into {}", folder.display()));
+    say(&format!("recording services into {}", folder.display()));
     let mut arguments: Vec<String> =
         KEEPERS.iter().map(|module| format!("{module}{}", options.name.as_deref().unwrap_or_default())).collect();
     arguments.push("--nocapture".to_owned());

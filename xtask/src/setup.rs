@@ -17,7 +17,7 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     to_build()?;
     packages::install(packages::ALL)?;
     to_boot()?;
-    say("everything is there");
+    say("nothing is missing");
     Ok(())
 }
 

@@ -25,15 +25,15 @@ pub(crate) struct Options {
 enum Tier {
     /// Unit tests of each crate, and again those of the pure core alone; needs no root.
     Unit,
-    /// Recordings against their expectations; needs no root.
+    /// Replays of recordings, compared with the expected output; needs no root.
     Replay,
-    /// The program from outside; needs no root.
+    /// Runs of the program, and its screens in an emulated terminal; needs no root.
     Cli,
-    /// Real eBPF on real processes; needs root (uses sudo where not).
+    /// Traces of real processes with eBPF; needs root (uses sudo for other users).
     Live,
-    /// Real kernels in virtual machines, and the real program in them; needs no root. After `--`: versions or processors.
+    /// The program on real kernels in virtual machines; needs no root. After `--`: versions or processors.
     Kernels,
-    /// Lint, a short run of every fuzz target, and all of the above.
+    /// Lint, a short run of every fuzz target, and every tier above.
     All,
 }
 
@@ -114,14 +114,14 @@ fn both(
 }
 
 fn unit(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
-    say("tests of each crate");
+    say("unit tests of each crate");
     let crates = || {
         let mut command = tests();
         command.args(["--lib", "--bin", "xtask"]);
         command
     };
     both("unit", &crates, arguments, times)?;
-    say("tests of the pure core alone");
+    say("unit tests of the pure core alone");
     let core = || {
         let mut command = cargo();
         command.args(["test", "--package", "tracer-user", "--no-default-features", "--lib"]);
@@ -131,7 +131,7 @@ fn unit(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
 }
 
 fn replay(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
-    say("recordings against their expectations");
+    say("replaying recordings");
     let command = || {
         let mut command = tests();
         command.args(["--test", "replay"]);
@@ -141,7 +141,7 @@ fn replay(arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
 }
 
 fn cli(binary: &Path, arguments: &[String], times: &mut Times) -> anyhow::Result<()> {
-    say("the program from outside, and its screens in a terminal");
+    say("running the program, and its screens in an emulated terminal");
     let command = || {
         let mut command = tests();
         command.args(["--test", "cli", "--test", "screen"]).env("PIDTAP_BIN", binary);
@@ -158,7 +158,7 @@ pub(crate) fn live(
     arguments: &[String],
     times: &mut Times,
 ) -> anyhow::Result<()> {
-    say("real eBPF on real processes");
+    say("tracing real processes with eBPF");
     let messages = times.compile("live", || compile::messages(tests().args(["--no-run", "--test", "*live"])))?;
     let mut found = false;
     for message in &messages {

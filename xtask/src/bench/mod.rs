@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let report = root().join(&options.report);
     fs::write(&report, &text).with_context(|| format!("could not write {}", report.display()))?;
     say(&format!("wrote {}", report.display()));
-    say("how quick the screens are, and how punctual pidtap observes retries (the table in docs/detectors.md)");
+    say("measuring the speed of the screens, and the punctuality of retries (the table in docs/detectors.md)");
     test::measurements(&pidtap)
 }
 

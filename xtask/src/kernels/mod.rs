@@ -85,7 +85,7 @@ fn boot(kernels: &[&'static Kernel], programs: &[(&str, Programs)], pidtap: &Pat
     });
     let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     ensure!(failures.is_empty(), "failed on Linux {}", failures.join(", "));
-    say(&format!("all guests did as they must, in {:.0} s", began.elapsed().as_secs_f64()));
+    say(&format!("every scene passed in every guest, in {:.0} s", began.elapsed().as_secs_f64()));
     Ok(())
 }
 
@@ -133,8 +133,8 @@ fn replay(names: &[String], folder: &Path, pidtap: &Path) -> anyhow::Result<usiz
                 .zip(replayed.lines())
                 .enumerate()
                 .find(|(_, (there, here))| there != here)
-                .ok_or_else(|| anyhow!("{name}: replayed here, it has another number of lines"))?;
-            bail!("{name}: line {} is another when replayed here:\nthere: {there}\nhere:  {here}", line + 1);
+                .ok_or_else(|| anyhow!("{name}: the number of lines differs when replayed here"))?;
+            bail!("{name}: line {} differs when replayed here:\nthere: {there}\nhere:  {here}", line + 1);
         }
     }
     Ok(recordings.len())

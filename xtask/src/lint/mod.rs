@@ -15,7 +15,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for folder in ["tracer-user/src", "tracer-ebpf/src"] {
         order::check(&root().join(folder))?;
     }
-    say("clippy: every crate, every feature");
+    say("clippy: all crates with all features");
     perform(cargo().args(["clippy", "--all-targets", "--", "-D", "warnings"]))?;
     say("clippy: the fuzz targets");
     fuzz::lint()?;
@@ -34,7 +34,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
             "warnings",
         ]))?;
     }
-    // A folder of its own: the variable below makes cargo build many crates anew, here and then again elsewhere.
+    // A folder of its own: under the variables below, cargo would build many crates again, here and then elsewhere.
     let folder = compile::target_folder()?.join("lint-probes");
     for arch in ["x86_64", "aarch64"] {
         say(&format!("clippy: the eBPF programs for {arch}"));
