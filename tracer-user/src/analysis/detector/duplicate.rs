@@ -94,7 +94,7 @@ impl Detect for Duplicate {
     type Thresholds = DuplicateThresholds;
     type Evidence = DuplicateEvidence;
     const ABOUT: About = About {
-        looks_for: "the same non-idempotent request in flight twice at the same time, on two connections",
+        looks_for: "the same non-idempotent request in flight twice at the same time, on two connections or streams",
         example: "POST bank:8080/v1/transfers was sent twice concurrently, 12 ms apart (same Idempotency-Key)",
     };
 

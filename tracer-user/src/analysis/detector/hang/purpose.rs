@@ -1,6 +1,6 @@
 //! Calls that are silent on purpose: streams, and requests that ask the server to wait.
 
-use crate::model::exchange::{Request, Response};
+use crate::model::exchange::{Answer, Request, Response};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -67,7 +67,7 @@ fn asked(request: &Request) -> Purpose {
 
 /// Whether a successful response carries content without a length: chunked, or up to the end of the connection.
 fn is_endless(response: &Response, method: &str) -> bool {
-    (200..300).contains(&response.status)
+    response.answer() == Answer::Success
         && !matches!(response.status, 204 | 205)
         && method != "HEAD"
         && response.headers.get("content-length").is_none()

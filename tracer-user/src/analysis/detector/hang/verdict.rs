@@ -147,16 +147,16 @@ fn phase(call: &Candidate, reason: Reason, kernel: Option<&Kernel>) -> Phase {
 fn by_stream(call: &Candidate) -> Finding {
     use Reason as R;
     use WaitingOn as W;
-    const MOVES: &str = "other calls on the connection move";
-    const NOTHING: &str = "other calls on the connection move, and nothing has come for this one";
-    let held = |finding: Finding| Finding { doubtful: true, ..finding };
+    const MOVES: &str = "other calls on the connection make progress";
+    const NOTHING: &str = "other calls on the connection make progress, but nothing was received for this one";
+    let doubtful = |finding: Finding| Finding { doubtful: true, ..finding };
     match call.stage {
         Stage::AwaitContinue => Finding::concluded(W::PeerApplication, R::NoContinue, NOTHING),
         Stage::AwaitResponse => Finding::concluded(W::PeerApplication, R::Unanswered, NOTHING),
-        Stage::ReceiveResponse => held(Finding::concluded(W::PeerApplication, R::BodyStalled, NOTHING)),
-        Stage::ReceiveRequest => held(Finding::concluded(W::PeerApplication, R::RequestStalled, NOTHING)),
-        Stage::SendRequest => held(Finding::concluded(W::ThisProcess, R::RequestUnwritten, MOVES)),
-        Stage::SendResponse => held(Finding::concluded(W::ThisProcess, R::ResponseUnwritten, MOVES)),
+        Stage::ReceiveResponse => doubtful(Finding::concluded(W::PeerApplication, R::BodyStalled, NOTHING)),
+        Stage::ReceiveRequest => doubtful(Finding::concluded(W::PeerApplication, R::RequestStalled, NOTHING)),
+        Stage::SendRequest => doubtful(Finding::concluded(W::ThisProcess, R::RequestUnwritten, MOVES)),
+        Stage::SendResponse => doubtful(Finding::concluded(W::ThisProcess, R::ResponseUnwritten, MOVES)),
         _ => without_kernel(call),
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     event::Timestamp,
     model::{
         connection::ConnectionId,
-        exchange::{ExchangeId, Failure, ProcessRef},
+        exchange::{Answer, ExchangeId, Failure, ProcessRef},
     },
 };
 
@@ -285,7 +285,7 @@ impl Chain {
     fn is_risky(&self) -> bool {
         let before = self.listed.iter().rev().nth(1).and_then(|attempt| attempt.failure);
         let done = match before {
-            Some(Failure::Status(status)) => status >= 500 && status != 503,
+            Some(Failure::Status(status)) => Answer::of(status) == Answer::Failed && status != 503,
             Some(Failure::Outcome(outcome)) => outcome.no_connection().is_none(),
             None => false,
         };

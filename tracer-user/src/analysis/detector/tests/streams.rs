@@ -383,7 +383,6 @@ impl Streams {
         };
         self.last_exchange += 1;
         let connection = self.connections.all.get_mut(&inode).expect("it is open");
-        let request_end = (Some(now), Some(now));
         let exchange = Exchange {
             id: ExchangeId(self.last_exchange),
             role: connection.role,
@@ -400,7 +399,7 @@ impl Streams {
             messages: None,
             request_misfit: Misfit::default(),
             response_misfit: Misfit::default(),
-            timing: Timing { request_start: request_end.0, request_end: request_end.1, ..Timing::default() },
+            timing: Timing { request_start: Some(now), request_end: Some(now), ..Timing::default() },
             error: None,
             incidents: Vec::new(),
         };
