@@ -386,7 +386,7 @@ pub mod loss {
     pub const KERNEL_READ: usize = 2;
     /// A map of the probes was full, so a child or a connection could not be followed.
     pub const MAP_FULL: usize = 3;
-    /// User space was too slow: its own queue was full.
+    /// The recording was written too slowly: its queue was full. Only a recording has it; the trace counts [`RECORDING`].
     pub const QUEUE_FULL: usize = 4;
     /// The event could not be written to the recording. The trace continued.
     pub const RECORDING: usize = 5;

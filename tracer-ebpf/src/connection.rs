@@ -70,11 +70,11 @@ pub(crate) fn remember(socket: Socket) -> Option<Entry> {
 /// Creates the state of a socket: the rare part of [`remember`].
 #[inline(always)]
 fn begin(socket: Socket) -> Option<Entry> {
-    let family = kernel::<u16>(socket.sk, &SK_FAMILY)?;
+    let family = kernel::<u16>(socket.sk, SK_FAMILY)?;
     if family != AF_INET && family != AF_INET6 && family != AF_UNIX {
         return None;
     }
-    let protocol = kernel::<u16>(socket.sk, &SK_PROTOCOL)?;
+    let protocol = kernel::<u16>(socket.sk, SK_PROTOCOL)?;
     // MPTCP and other sockets are no `struct tcp_sock`, so the probes count their bytes.
     let sequence = family != AF_UNIX && protocol == IPPROTO_TCP;
     let flags = connection::ANNOUNCED | if sequence { connection::SEQUENCE } else { 0 };
@@ -106,12 +106,12 @@ fn fin_sent(state: u8) -> bool {
 /// peer's FIN once it was read (`copied_seq` has passed it), the own FIN if `state` shows that it was queued.
 #[inline(always)]
 pub(crate) fn tcp_positions(sk: u64, state: u8) -> Option<Positions> {
-    let mut send = kernel::<u32>(sk, &TCP_WRITE_SEQ)?;
-    let mut receive = kernel::<u32>(sk, &TCP_COPIED_SEQ)?;
+    let mut send = kernel::<u32>(sk, TCP_WRITE_SEQ)?;
+    let mut receive = kernel::<u32>(sk, TCP_COPIED_SEQ)?;
     if fin_sent(state) {
         send = send.wrapping_sub(1);
     }
-    if kernel::<u64>(sk, &SK_FLAGS)? & SOCK_DONE != 0 && receive == kernel::<u32>(sk, &TCP_RCV_NXT)? {
+    if kernel::<u64>(sk, SK_FLAGS)? & SOCK_DONE != 0 && receive == kernel::<u32>(sk, TCP_RCV_NXT)? {
         receive = receive.wrapping_sub(1);
     }
     Some(Positions { send: u64::from(send), receive: u64::from(receive) })
@@ -121,14 +121,14 @@ pub(crate) fn tcp_positions(sk: u64, state: u8) -> Option<Positions> {
 #[inline(always)]
 pub(crate) fn positions(entry: &Entry, sk: u64) -> Option<Positions> {
     if entry.sequence {
-        if kernel::<u8>(sk, &SK_SHUTDOWN)? == 0 {
+        if kernel::<u8>(sk, SK_SHUTDOWN)? == 0 {
             // Nearly always there is no FIN in either direction, and two reads suffice.
             return Some(Positions {
-                send: u64::from(kernel::<u32>(sk, &TCP_WRITE_SEQ)?),
-                receive: u64::from(kernel::<u32>(sk, &TCP_COPIED_SEQ)?),
+                send: u64::from(kernel::<u32>(sk, TCP_WRITE_SEQ)?),
+                receive: u64::from(kernel::<u32>(sk, TCP_COPIED_SEQ)?),
             });
         }
-        return tcp_positions(sk, kernel::<u8>(sk, &SK_STATE)?);
+        return tcp_positions(sk, kernel::<u8>(sk, SK_STATE)?);
     }
     let value = entry.value;
     Some(unsafe { Positions { send: (*value).sent, receive: (*value).received } })
@@ -157,7 +157,7 @@ fn send() -> u64 {
     let event = record.as_mut_ptr();
     let sk = what.socket.sk;
     let flags = if what.sequence { flag::SEQUENCE } else { 0 };
-    let family = kernel::<u16>(sk, &SK_FAMILY).unwrap_or(0);
+    let family = kernel::<u16>(sk, SK_FAMILY).unwrap_or(0);
     unsafe {
         event.write(SocketEvent {
             header: emit::header(kind::SOCKET, flags, size_of::<SocketEvent>()),
@@ -169,25 +169,25 @@ fn send() -> u64 {
             local_port: 0,
             remote_port: 0,
             family,
-            protocol: kernel(sk, &SK_PROTOCOL).unwrap_or(0),
+            protocol: kernel(sk, SK_PROTOCOL).unwrap_or(0),
             result: what.result,
             fd: what.fd,
             state: 0,
             origin: what.origin,
             reserved: [0; 2],
-            netns: pointer(sk, &SK_NET).and_then(|net| kernel(net, &NET_INUM)).unwrap_or(0),
+            netns: pointer(sk, SK_NET).and_then(|net| kernel(net, NET_INUM)).unwrap_or(0),
         });
         if family == AF_INET {
-            write_v4(&raw mut (*event).local, kernel(sk, &SK_LOCAL_V4));
-            write_v4(&raw mut (*event).remote, kernel(sk, &SK_REMOTE_V4));
+            write_v4(&raw mut (*event).local, kernel(sk, SK_LOCAL_V4));
+            write_v4(&raw mut (*event).remote, kernel(sk, SK_REMOTE_V4));
         } else if family == AF_INET6 {
-            write_v6(&raw mut (*event).local, kernel(sk, &SK_LOCAL_V6));
-            write_v6(&raw mut (*event).remote, kernel(sk, &SK_REMOTE_V6));
+            write_v6(&raw mut (*event).local, kernel(sk, SK_LOCAL_V6));
+            write_v6(&raw mut (*event).remote, kernel(sk, SK_REMOTE_V6));
         }
         if family != AF_UNIX {
-            (*event).state = kernel(sk, &SK_STATE).unwrap_or(0);
-            (*event).local_port = kernel(sk, &SK_LOCAL_PORT).unwrap_or(0);
-            (*event).remote_port = u16::from_be(kernel(sk, &SK_REMOTE_PORT).unwrap_or(0));
+            (*event).state = kernel(sk, SK_STATE).unwrap_or(0);
+            (*event).local_port = kernel(sk, SK_LOCAL_PORT).unwrap_or(0);
+            (*event).remote_port = u16::from_be(kernel(sk, SK_REMOTE_PORT).unwrap_or(0));
             if what.origin == origin::CONNECT && what.remote != 0 {
                 write_connected(event, family, what.remote);
             }

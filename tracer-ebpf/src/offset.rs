@@ -2,19 +2,16 @@
 
 use aya_ebpf::Global;
 
-macro_rules! offsets {
-    ($($name:ident)*) => {
-        $(#[unsafe(no_mangle)] pub(crate) static $name: Global<u32> = Global::new(0);)*
+// The loader finds the number by its exported name, and an exported item never counts as unused. The constant does: an
+// offset that no probe reads is a warning, not a reason why the probes fail to load on a kernel without that member.
+macro_rules! declare {
+    ($($name:ident = $structure:ident . $member:literal,)*) => {
+        $(pub(crate) const $name: &Global<u32> = {
+            #[unsafe(no_mangle)]
+            static $name: Global<u32> = Global::new(0);
+            &$name
+        };)*
     };
 }
 
-offsets! {
-    TASK_FILES TASK_PID TASK_TGID TASK_EXIT_CODE TASK_SIGNAL SIGNAL_LIVE
-    TASK_CRED CRED_UID CRED_EUID CRED_SUID CRED_GID CRED_EGID CRED_SGID CRED_PERMITTED
-    FILES_FDT FDT_MAX_FDS FDT_FD FILE_INODE INODE_NUMBER
-    SOCKET_TYPE SOCKET_FILE SOCKET_SK SOCKET_ALLOC_INODE
-    SK_FAMILY SK_STATE SK_FLAGS SK_REMOTE_V4 SK_LOCAL_V4 SK_REMOTE_V6 SK_LOCAL_V6 SK_REMOTE_PORT SK_LOCAL_PORT
-    SK_NET SK_SHUTDOWN SK_PROTOCOL SK_SOCKET SK_ERROR SK_PEER_PID NET_INUM
-    TCP_WRITE_SEQ TCP_COPIED_SEQ TCP_RCV_NXT
-    UNIX_ADDRESS UNIX_PEER UNIX_ADDRESS_LENGTH UNIX_ADDRESS_NAME PID_NUMBERS
-}
+tracer_common::for_each_offset!(declare);

@@ -22,26 +22,26 @@ const STREAM: u16 = 1;
 #[inline(always)]
 pub(crate) fn of_descriptor(task: Task, fd: i32) -> Option<Socket> {
     let file = file(task, fd)?;
-    let inode = pointer(file, &FILE_INODE)?;
+    let inode = pointer(file, FILE_INODE)?;
     // `struct socket_alloc` contains a socket and its inode. For any other inode the bytes before it are arbitrary, but
     // hardly the address of this very file where a socket stores it. This check avoids reading the inode's mode.
     let socket = inode.wrapping_sub(u64::from(SOCKET_ALLOC_INODE.load()));
-    if kernel::<u64>(socket, &SOCKET_FILE)? != file || kernel::<u16>(socket, &SOCKET_TYPE)? != STREAM {
+    if kernel::<u64>(socket, SOCKET_FILE)? != file || kernel::<u16>(socket, SOCKET_TYPE)? != STREAM {
         return None;
     }
-    Some(Socket { inode: kernel(inode, &INODE_NUMBER)?, sk: pointer(socket, &SOCKET_SK)? })
+    Some(Socket { inode: kernel(inode, INODE_NUMBER)?, sk: pointer(socket, SOCKET_SK)? })
 }
 
 /// `struct fdtable` of the running task.
 #[inline(always)]
 fn table(task: Task) -> Option<u64> {
-    pointer(pointer(task.address, &TASK_FILES)?, &FILES_FDT)
+    pointer(pointer(task.address, TASK_FILES)?, FILES_FDT)
 }
 
 /// Capacity of the running task's descriptor table.
 #[inline(always)]
 pub(crate) fn descriptors(task: Task) -> Option<u32> {
-    kernel(table(task)?, &FDT_MAX_FDS)
+    kernel(table(task)?, FDT_MAX_FDS)
 }
 
 /// `struct file` of a descriptor.
@@ -51,25 +51,25 @@ fn file(task: Task, fd: i32) -> Option<u64> {
         return None;
     }
     let table = table(task)?;
-    if fd as u32 >= kernel::<u32>(table, &FDT_MAX_FDS)? {
+    if fd as u32 >= kernel::<u32>(table, FDT_MAX_FDS)? {
         return None;
     }
-    let descriptors = kernel::<u64>(table, &FDT_FD)?;
+    let descriptors = kernel::<u64>(table, FDT_FD)?;
     kernel_at::<u64>(descriptors.wrapping_add(u64::from(fd as u32) * 8)).filter(|file| *file != 0)
 }
 
 /// Inode number of the socket that a `struct sock` belongs to; `None` if user space does not hold it (any more).
 #[inline(always)]
 pub(crate) fn inode_of(sk: u64) -> Option<u64> {
-    let socket = pointer(sk, &SK_SOCKET)?;
+    let socket = pointer(sk, SK_SOCKET)?;
     // `struct socket` is the first member of `struct socket_alloc`; the inode follows it.
-    kernel::<u64>(socket + u64::from(SOCKET_ALLOC_INODE.load()), &INODE_NUMBER)
+    kernel::<u64>(socket + u64::from(SOCKET_ALLOC_INODE.load()), INODE_NUMBER)
 }
 
 /// Whether the `struct socket` of a `struct sock` belongs to another one. (A closing socket has released it.)
 #[inline(always)]
 pub(crate) fn is_lent(sk: u64) -> bool {
-    let owner = pointer(sk, &SK_SOCKET).and_then(|socket| pointer(socket, &SOCKET_SK));
+    let owner = pointer(sk, SK_SOCKET).and_then(|socket| pointer(socket, SOCKET_SK));
     owner.is_some_and(|owner| owner != sk)
 }
 

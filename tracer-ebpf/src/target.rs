@@ -24,7 +24,7 @@ impl Task {
     pub(crate) fn current() -> Self {
         let address = unsafe { bpf_get_current_task() };
         let tgid = if DIRECT.load() != 0 {
-            kernel(address, &TASK_TGID).unwrap_or(0)
+            kernel(address, TASK_TGID).unwrap_or(0)
         } else {
             (bpf_get_current_pid_tgid() >> 32) as u32
         };
@@ -34,11 +34,7 @@ impl Task {
     /// Thread ID.
     #[inline(always)]
     pub(crate) fn tid(&self) -> u32 {
-        if DIRECT.load() != 0 {
-            kernel(self.address, &TASK_PID).unwrap_or(0)
-        } else {
-            bpf_get_current_pid_tgid() as u32
-        }
+        if DIRECT.load() != 0 { kernel(self.address, TASK_PID).unwrap_or(0) } else { bpf_get_current_pid_tgid() as u32 }
     }
 }
 

@@ -45,17 +45,17 @@ pub(crate) fn name_asked_for(task: &Task, fd: i32, address: u64, length: u64) ->
 pub(crate) fn name_known() -> u64 {
     let Some(what) = ANNOUNCEMENT.get(0) else { return 0 };
     let (sk, how) = (what.socket.sk, what.origin);
-    if (how != origin::ACCEPT && how != origin::SEEN) || kernel::<u16>(sk, &SK_FAMILY) != Some(AF_UNIX) {
+    if (how != origin::ACCEPT && how != origin::SEEN) || kernel::<u16>(sk, SK_FAMILY) != Some(AF_UNIX) {
         return 0;
     }
     let mut flags = flag::OWN_NAME;
-    let mut address = pointer(sk, &UNIX_ADDRESS);
+    let mut address = pointer(sk, UNIX_ADDRESS);
     if address.is_none() && how == origin::SEEN {
         flags = 0;
-        address = pointer(sk, &UNIX_PEER).and_then(|peer| pointer(peer, &UNIX_ADDRESS));
+        address = pointer(sk, UNIX_PEER).and_then(|peer| pointer(peer, UNIX_ADDRESS));
     }
     let Some(address) = address else { return 0 };
-    let length = kernel::<u32>(address, &UNIX_ADDRESS_LENGTH).unwrap_or(0);
+    let length = kernel::<u32>(address, UNIX_ADDRESS_LENGTH).unwrap_or(0);
     if length > PATH_OFFSET as u32 {
         let path = address + u64::from(UNIX_ADDRESS_NAME.load()) + PATH_OFFSET;
         send(what.socket.inode, path, length - PATH_OFFSET as u32, flags, false);

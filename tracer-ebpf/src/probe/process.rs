@@ -26,7 +26,7 @@ pub(crate) fn sched_process_fork(context: RawTracePointContext) -> i32 {
         return 0;
     }
     let child = unsafe { *context.as_ptr().cast::<u64>().add(1) };
-    match kernel::<u32>(child, &TASK_TGID) {
+    match kernel::<u32>(child, TASK_TGID) {
         // A new thread.
         Some(child) if child == tgid => {}
         Some(child) => {
@@ -62,16 +62,16 @@ pub(crate) fn sched_process_exec(context: RawTracePointContext) -> i32 {
 /// Whether a task has only the owner's IDs and no capabilities. Only an `exec` can change that.
 #[inline(always)]
 fn is_owned(task: u64) -> bool {
-    let Some(cred) = pointer(task, &TASK_CRED) else { return false };
+    let Some(cred) = pointer(task, TASK_CRED) else { return false };
     let is = |offset, id| kernel::<u32>(cred, offset) == Some(id);
     let (user, group) = (OWNER_UID.load(), OWNER_GID.load());
-    is(&CRED_UID, user)
-        && is(&CRED_EUID, user)
-        && is(&CRED_SUID, user)
-        && is(&CRED_GID, group)
-        && is(&CRED_EGID, group)
-        && is(&CRED_SGID, group)
-        && kernel::<u64>(cred, &CRED_PERMITTED) == Some(0)
+    is(CRED_UID, user)
+        && is(CRED_EUID, user)
+        && is(CRED_SUID, user)
+        && is(CRED_GID, group)
+        && is(CRED_EGID, group)
+        && is(CRED_SGID, group)
+        && kernel::<u64>(cred, CRED_PERMITTED) == Some(0)
 }
 
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
@@ -82,10 +82,10 @@ pub(crate) fn sched_process_exit(context: RawTracePointContext) -> i32 {
     }
     let task = unsafe { *context.as_ptr().cast::<u64>() };
     // The counter is decremented before the tracepoint, so it is 0 for the last thread.
-    let live = pointer(task, &TASK_SIGNAL).and_then(|signal| kernel::<i32>(signal, &SIGNAL_LIVE));
+    let live = pointer(task, TASK_SIGNAL).and_then(|signal| kernel::<i32>(signal, SIGNAL_LIVE));
     if live == Some(0) {
         target::remove(tgid);
-        report(process::EXIT, 0, kernel(task, &TASK_EXIT_CODE).unwrap_or(0));
+        report(process::EXIT, 0, kernel(task, TASK_EXIT_CODE).unwrap_or(0));
     }
     0
 }

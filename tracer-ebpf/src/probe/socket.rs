@@ -27,7 +27,7 @@ const NEW_SYN_RECV: u8 = 12;
 pub(crate) fn inet_sock_set_state(context: RawTracePointContext) -> i32 {
     let arguments = context.as_ptr().cast::<u64>();
     let (sk, old, new) = unsafe { (*arguments, *arguments.add(1) as u8, *arguments.add(2) as u8) };
-    let protocol = kernel::<u16>(sk, &SK_PROTOCOL).unwrap_or(0);
+    let protocol = kernel::<u16>(sk, SK_PROTOCOL).unwrap_or(0);
     if protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP {
         return 0;
     }
@@ -115,7 +115,7 @@ fn report(sk: u64, inode: u64, what: u8, old_state: u8, new_state: u8, counted: 
         connection: inode,
         send_position: send,
         receive_position: receive,
-        error: kernel(sk, &SK_ERROR).unwrap_or(0),
+        error: kernel(sk, SK_ERROR).unwrap_or(0),
         what,
         old_state,
         new_state,

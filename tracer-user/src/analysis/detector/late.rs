@@ -21,7 +21,7 @@ use crate::{
     event::Timestamp,
     model::{
         connection::{ConnectionId, Role},
-        exchange::{Exchange, ExchangeId, Outcome, ProcessRef, Step},
+        exchange::{Exchange, ExchangeId, Outcome, ProcessRef},
     },
     text::redact::Redactor,
 };
@@ -147,10 +147,6 @@ impl Detect for Late {
 
     fn new(thresholds: Self::Thresholds) -> Self {
         Self { thresholds, closed: FxHashMap::default(), processes: FxHashMap::default(), told: 0 }
-    }
-
-    fn wants(&self, _step: Step, _role: Role) -> bool {
-        false
     }
 
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {

@@ -18,10 +18,7 @@ use super::{
 };
 use crate::{
     event::{Timestamp, wire::ListenerEvent},
-    model::{
-        connection::{Endpoint as Address, Role},
-        exchange::{ProcessRef, Step},
-    },
+    model::{connection::Endpoint as Address, exchange::ProcessRef},
     text::redact::Redactor,
 };
 
@@ -95,10 +92,6 @@ impl Detect for Listen {
 
     fn new(thresholds: Self::Thresholds) -> Self {
         Self { thresholds, listeners: FxHashMap::default() }
-    }
-
-    fn wants(&self, _step: Step, _role: Role) -> bool {
-        false
     }
 
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {

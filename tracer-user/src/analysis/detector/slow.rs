@@ -22,7 +22,7 @@ use crate::{
     event::Timestamp,
     model::{
         connection::Role,
-        exchange::{Exchange, ExchangeId, Outcome, ProcessRef, Step},
+        exchange::{Exchange, ExchangeId, Outcome, ProcessRef},
     },
     text::redact::Redactor,
 };
@@ -112,10 +112,6 @@ impl Detect for Slow {
 
     fn new(thresholds: Self::Thresholds) -> Self {
         Self { thresholds, endpoints: FxHashMap::default(), degraded: Vec::new() }
-    }
-
-    fn wants(&self, _step: Step, _role: Role) -> bool {
-        false
     }
 
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {

@@ -20,7 +20,7 @@ use crate::{
     event::Timestamp,
     model::{
         connection::{ConnectionId, ConnectionInfo, Role},
-        exchange::{Exchange, ExchangeId, Outcome, ProcessRef, Step},
+        exchange::{Exchange, ExchangeId, Outcome, ProcessRef},
     },
     text::redact::Redactor,
 };
@@ -113,10 +113,6 @@ impl Detect for Stale {
 
     fn new(thresholds: Self::Thresholds) -> Self {
         Self { thresholds, ended: FxHashMap::default(), held: Vec::new(), upstreams: FxHashMap::default() }
-    }
-
-    fn wants(&self, _step: Step, _role: Role) -> bool {
-        false
     }
 
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {

@@ -417,7 +417,7 @@ const LOSS_WHY: [&str; loss::CAUSES] = {
     why[loss::FAULT] = "the memory of the process could not be read at that moment";
     why[loss::KERNEL_READ] = "a kernel structure could not be read";
     why[loss::MAP_FULL] = "too many processes or connections to follow at once";
-    why[loss::QUEUE_FULL] = "pidtap did not get enough CPU time, or its output was too slow";
+    why[loss::QUEUE_FULL] = "the recording was written too slowly; use a faster disk or reader";
     why[loss::RECORDING] = "events could not be written to the recording; all other output is complete";
     why
 };

@@ -30,7 +30,7 @@ use crate::{
     event::Timestamp,
     model::{
         connection::{Endpoint as Address, Role},
-        exchange::{Exchange, Failure, Outcome, Step},
+        exchange::{Exchange, Failure, Outcome},
     },
 };
 
@@ -99,10 +99,6 @@ impl Detect for ErrorBurst {
 
     fn new(thresholds: Self::Thresholds) -> Self {
         Self { thresholds, calls: FxHashMap::default(), open: Vec::new(), connects: VecDeque::new(), began: None }
-    }
-
-    fn wants(&self, _step: Step, _role: Role) -> bool {
-        false
     }
 
     fn observe(&mut self, observation: &Observation<'_>, now: Timestamp, findings: &mut Findings) {
