@@ -1,5 +1,6 @@
 //! A connection: the actions of its two ends, with the kernel's stream positions.
 
+use libc::{ECONNREFUSED, ECONNRESET, EINPROGRESS};
 use pidtap::{
     event::{
         Event,
@@ -19,10 +20,6 @@ const TCP: u16 = 6;
 const RECORD: usize = 16 * 1024;
 /// Time between the steps of a connect or a close.
 const STEP: u64 = 20;
-/// Error numbers of `include/uapi/asm-generic/errno.h`.
-const ECONNRESET: i32 = 104;
-const ECONNREFUSED: i32 = 111;
-const EINPROGRESS: i32 = 115;
 
 /// A connection, and its current time.
 #[derive(Clone, Debug)]

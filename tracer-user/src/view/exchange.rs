@@ -127,7 +127,7 @@ pub fn reason(exchange: &Exchange, viewpoint: &Viewpoint<'_>) -> Option<String> 
     let error = match exchange.error.map(|number| (number, errno::name(number), errno::meaning(number))) {
         None => String::new(),
         // The words have the meaning of these already.
-        Some((104 | 111, Some(name), _)) => format!(" ({name})"),
+        Some((errno::ECONNRESET | errno::ECONNREFUSED, Some(name), _)) => format!(" ({name})"),
         Some((_, Some(name), Some(meaning))) => format!(" ({name}: {meaning})"),
         Some((number, ..)) => format!(" (error {number})"),
     };

@@ -14,10 +14,12 @@
 //! The two are independent: a connection that existed before tracing never opens, and one that fails to open is over at
 //! once. Events that arrive late find the connection `Over` for a moment before it is forgotten.
 
-use super::opening::errno;
 use crate::{
     event::{Timestamp, wire::tcp_state},
-    model::connection::{Ending, Role},
+    model::{
+        connection::{Ending, Role},
+        errno,
+    },
 };
 
 /// How far a connection is, and how it ended. Only the methods change it.

@@ -8,27 +8,11 @@ use crate::{
     event::{Timestamp, wire},
     model::{
         connection::{Ending, Endpoint, Role},
+        errno,
         exchange::{Connect, Exchange, ExchangeId, Misfit, Outcome, Quality, Scheme, Timing},
     },
     protocol::{context::Listener as _, decode::Decode as _},
 };
-
-/// Error numbers of `include/uapi/asm-generic/errno.h`.
-pub(in crate::engine) mod errno {
-    pub(in crate::engine) const EPIPE: i32 = 32;
-    pub(in crate::engine) const ENETUNREACH: i32 = 101;
-    pub(in crate::engine) const ECONNABORTED: i32 = 103;
-    pub(in crate::engine) const ECONNRESET: i32 = 104;
-    pub(in crate::engine) const EISCONN: i32 = 106;
-    pub(in crate::engine) const ETIMEDOUT: i32 = 110;
-    pub(in crate::engine) const ECONNREFUSED: i32 = 111;
-    pub(in crate::engine) const EHOSTUNREACH: i32 = 113;
-    pub(in crate::engine) const EALREADY: i32 = 114;
-    pub(in crate::engine) const EINPROGRESS: i32 = 115;
-    pub(in crate::engine) const EAGAIN: i32 = 11;
-    pub(in crate::engine) const EINTR: i32 = 4;
-    pub(in crate::engine) const ENOENT: i32 = 2;
-}
 
 /// Handles a data call that returned an error.
 pub(in crate::engine) fn failed_call(

@@ -1,5 +1,7 @@
 //! How an exchange ended, and how much of it was observed.
 
+use crate::model::errno;
+
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -105,13 +107,13 @@ impl Outcome {
     /// The outcome of a connect that returned this error number.
     pub fn of_connect(error: i32) -> Self {
         match error {
-            23 | 24 => Self::TooManyFiles,
-            99 => Self::NoLocalPort,
-            100 | 101 => Self::NetworkUnreachable,
-            104 => Self::Reset,
-            110 => Self::ConnectTimeout,
-            111 => Self::Refused,
-            112 | 113 => Self::HostUnreachable,
+            errno::ENFILE | errno::EMFILE => Self::TooManyFiles,
+            errno::EADDRNOTAVAIL => Self::NoLocalPort,
+            errno::ENETDOWN | errno::ENETUNREACH => Self::NetworkUnreachable,
+            errno::ECONNRESET => Self::Reset,
+            errno::ETIMEDOUT => Self::ConnectTimeout,
+            errno::ECONNREFUSED => Self::Refused,
+            errno::EHOSTDOWN | errno::EHOSTUNREACH => Self::HostUnreachable,
             _ => Self::ConnectFailed,
         }
     }

@@ -324,7 +324,7 @@ impl<W: Write> LineOutput<W> {
         }
         match exchange.error {
             // The words say these already.
-            None | Some(104 | 111) => {}
+            None | Some(errno::ECONNRESET | errno::ECONNREFUSED) => {}
             Some(number) => match errno::meaning(number) {
                 Some(meaning) => self.line.put(format_args!("  [{meaning}]")),
                 None => self.line.put(format_args!("  [error {number}]")),
