@@ -111,7 +111,7 @@ fn what_is_typed_and_what_it_means() {
         ("status:4XX status!=404 status==503", "status=4xx status!=404 status=503"),
         ("status >= 500 wait < 200ms", "status>=500 wait<200ms"),
         ("status 500", "status 500"),
-        (">1.5s <=1m30s >1MB >= 1MiB", "duration>1500ms duration<=90s size>1MB size>=1MiB"),
+        (">1.5s <=1m30s >1MB >= 1MiB", "duration>1.5s duration<=1m30s size>1MB size>=1MiB"),
         (
             "body>1k body:declined request.body~x response.body=0",
             "body>1KiB body:declined request.body~x response.body=0B",

@@ -1,4 +1,14 @@
-//! Sizes and durations in few columns.
+//! Sizes and durations, as they are shown and as people type them.
+
+use std::time::Duration;
+
+use jiff::{
+    SpanRelativeTo,
+    fmt::friendly::{Designator, FractionalUnit, Spacing, SpanParser, SpanPrinter},
+};
+
+/// Says which text [`parse_duration_or_seconds`] accepts.
+pub const DURATION_NEEDED: &str = "expected a time, for example 500ms, 2.5s or 1h30m";
 
 /// `612B`, `1.2kB`, `34MB`: at most six columns; `-` where unknown.
 pub fn size(bytes: Option<u64>) -> String {
@@ -18,6 +28,8 @@ pub fn size(bytes: Option<u64>) -> String {
 }
 
 /// `85µs`, `12.3ms`, `1.52s`, `2m05s`, `3h07m`: at most six columns up to 99 hours; `…` where there is no end.
+///
+/// Own code: printers of crates show every unit down to the nanosecond, and round nothing.
 pub fn duration(nanoseconds: Option<u64>) -> String {
     let Some(nanoseconds) = nanoseconds else { return "…".to_owned() };
     let seconds = nanoseconds as f64 / 1e9;
@@ -38,14 +50,43 @@ pub fn duration(nanoseconds: Option<u64>) -> String {
     }
 }
 
-/// The same of what was under way when it was first seen: it took longer than that, and where nothing passed since, how
-/// long is not known.
+/// [`duration`] of an exchange. One that was in flight when pidtap attached took longer than observed: `>1.52s`, and `-` where
+/// no time was observed.
 pub fn least(nanoseconds: Option<u64>, is_late: bool) -> String {
     match nanoseconds {
         Some(..500) if is_late => "-".to_owned(),
         Some(_) if is_late => format!(">{}", duration(nanoseconds)),
         _ => duration(nanoseconds),
     }
+}
+
+/// The exact duration as [`parse_duration`] reads it: `500ms`, `2.5s`, `1h30m`.
+pub fn exact_duration(duration: Duration) -> String {
+    let printer = SpanPrinter::new().designator(Designator::Compact).spacing(Spacing::None);
+    let is_short = duration < Duration::from_secs(1);
+    let printer = if is_short { printer } else { printer.fractional(Some(FractionalUnit::Second)) };
+    printer.unsigned_duration_to_string(&duration)
+}
+
+/// Reads `500ms`, `2.5s`, `1h30m`, `1d 2h`. Every number needs a unit, of which a day of 24 hours, or a week, is the largest; the
+/// units descend; only the last number has a fraction.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    // The parser also takes signs, and `ago` for a negative duration; and a clock's `1:30:00`, which has no unit.
+    if !text.starts_with(|first: char| first.is_ascii_digit()) || text.ends_with(|last: char| last.is_ascii_digit()) {
+        return None;
+    }
+    // It knows the micro sign alone, and keyboards have the Greek letter.
+    let span = SpanParser::new().parse_span(text.replace('\u{3bc}', "\u{b5}")).ok()?;
+    Duration::try_from(span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?).ok()
+}
+
+/// [`parse_duration`] of an option's value: a number without a unit is in seconds, as in `10` or `1m30`.
+pub fn parse_duration_or_seconds(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if text.ends_with(|last: char| last.is_ascii_digit()) {
+        return parse_duration(&format!("{text}s"));
+    }
+    parse_duration(text)
 }
 
 #[cfg(test)]
@@ -72,5 +113,97 @@ mod tests {
         assert_eq!(duration(None), "…");
         assert_eq!([0, 12_345_678].map(|time| least(Some(time), true)), ["-", ">12.3ms"]);
         assert_eq!(least(Some(0), false), "0µs");
+    }
+
+    #[test]
+    fn typed_durations() {
+        for (text, nanoseconds) in [
+            ("1s", 1_000_000_000),
+            ("500ms", 500_000_000),
+            ("1500ms", 1_500_000_000),
+            ("2.5s", 2_500_000_000),
+            ("0.5ms", 500_000),
+            ("5m", 300_000_000_000),
+            ("5min", 300_000_000_000),
+            ("3sec", 3_000_000_000),
+            ("1m30s", 90_000_000_000),
+            ("1m 5s", 65_000_000_000),
+            ("10 s", 10_000_000_000),
+            ("1h30m", 5_400_000_000_000),
+            ("1.5h", 5_400_000_000_000),
+            ("1d", 86_400_000_000_000),
+            ("1d2h", 93_600_000_000_000),
+            ("1w", 604_800_000_000_000),
+            ("0s", 0),
+            ("3us", 3_000),
+            ("3\u{b5}s", 3_000),
+            ("3\u{3bc}s", 3_000),
+            ("7ns", 7),
+        ] {
+            assert_eq!(parse_duration(text), Some(Duration::from_nanos(nanoseconds)), "{text}");
+        }
+        let wrong = [
+            "",
+            "s",
+            "1",
+            "1x",
+            "-1s",
+            "+1s",
+            "1s ago",
+            "1.s",
+            ".5s",
+            "1s2",
+            "1..2s",
+            "1e9s",
+            "ten",
+            "1mo",
+            "1y",
+            "10 parsecs",
+            "1:30:00",
+            "P1D",
+            "PT5S",
+            "nans",
+            "infs",
+            "1m1h",
+            "99999999999999999999s",
+            "999999999999999999d",
+        ];
+        for text in wrong {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn options_count_in_seconds() {
+        for (text, milliseconds) in
+            [("10", 10_000), (" 2.5 ", 2_500), ("1m30", 90_000), ("0", 0), ("500ms", 500), ("1h30m", 5_400_000)]
+        {
+            assert_eq!(parse_duration_or_seconds(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", " ", "-1", "1.", "1:30:00", "ten"] {
+            assert_eq!(parse_duration_or_seconds(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn exact_durations_read_back() {
+        let shown = [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_500, "1µs500ns"),
+            (20_000_000, "20ms"),
+            (500_000_000, "500ms"),
+            (1_500_000_000, "1.5s"),
+            (5_000_000_000, "5s"),
+            (60_000_000_000, "1m"),
+            (90_000_000_000, "1m30s"),
+            (86_400_000_000_000, "24h"),
+            (i64::MAX as u64, "2562047h47m16.854775807s"),
+        ];
+        for (nanoseconds, text) in shown {
+            let duration = Duration::from_nanos(nanoseconds);
+            assert_eq!(exact_duration(duration), text);
+            assert_eq!(parse_duration(text), Some(duration), "{text}");
+        }
     }
 }

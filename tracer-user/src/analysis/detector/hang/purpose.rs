@@ -1,6 +1,9 @@
 //! Calls that are silent on purpose: streams, and requests that ask the server to wait.
 
-use crate::model::exchange::{Answer, Request, Response};
+use crate::{
+    model::exchange::{Answer, Request, Response},
+    text::units,
+};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -245,16 +248,12 @@ fn milliseconds(value: u64) -> u64 {
     value.saturating_mul(SECOND / 1000)
 }
 
-/// Parses `30`, `30s`, `5m` or `30000ms` to nanoseconds; a bare number of 1000 or more counts as milliseconds.
+/// Parses `30`, `30s`, `1m30s` or `30000ms` to nanoseconds; a bare number of 1000 or more counts as milliseconds.
 fn seconds(text: &str) -> Option<u64> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let number: u64 = number.parse().ok()?;
-    match unit {
-        "ms" => Some(milliseconds(number)),
-        "m" => Some(number.saturating_mul(60 * SECOND)),
-        "" if number >= 1000 => Some(milliseconds(number)),
-        "" | "s" => Some(number.saturating_mul(SECOND)),
-        _ => None,
+    match text.parse::<u64>() {
+        Ok(number) if number >= 1000 => Some(milliseconds(number)),
+        Ok(number) => Some(number.saturating_mul(SECOND)),
+        Err(_) => u64::try_from(units::parse_duration(text)?.as_nanos()).ok(),
     }
 }
 
