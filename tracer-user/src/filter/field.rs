@@ -1,7 +1,15 @@
 //! The fields: one table for the parser, the help, the completion and the documentation.
 
+use strum::{EnumString, IntoStaticStr, VariantNames};
+
+use crate::model::{
+    connection::{Protocol, Role},
+    exchange::{Outcome, Quality},
+};
+
 /// What can be asked of an exchange.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "lowercase", ascii_case_insensitive)]
 pub(super) enum Field {
     /// What a line shows: a word without a field.
     Line,
@@ -35,15 +43,17 @@ pub(super) enum Field {
 }
 
 /// Which message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Side {
+    #[default]
     Both,
     Request,
     Response,
 }
 
 /// What `is:` asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "lowercase", ascii_case_insensitive)]
 pub(super) enum Flag {
     Failed,
     Open,
@@ -108,29 +118,6 @@ impl FieldHelp {
     }
 }
 
-const OUTCOME_NAMES: &[&str] = &[
-    "complete",
-    "reset",
-    "closed",
-    "refused",
-    "connect_timeout",
-    "no_local_port",
-    "network_unreachable",
-    "host_unreachable",
-    "too_many_files",
-    "connect_failed",
-    "client_timeout",
-    "closed_early",
-    "unsolicited",
-    "not_http",
-    "in_flight",
-    "upgraded",
-];
-const QUALITY_NAMES: &[&str] = &["whole", "cut", "unframed", "body_gap", "joined_late", "header_gap"];
-const ROLE_NAMES: &[&str] = &["client", "server"];
-const PROTOCOL_NAMES: &[&str] =
-    &["unknown", "http/1.1", "http/0.9", "h2", "tls", "ssh", "icy", "websocket", "tunnel", "other"];
-const FLAG_NAMES: &[&str] = &["failed", "open", "slow", "client", "server", "incident", "partial"];
 /// All fields, those first that are typed most.
 static FIELDS: [FieldHelp; 32] = [
     field("host", Takes::Text, "authority of the request, or the address of the server if it has none", "host:stripe")
@@ -139,7 +126,7 @@ static FIELDS: [FieldHelp; 32] = [
     field("url", Takes::Text, "the complete URL", "url:example.org/v1"),
     field("method", Takes::Text, "method of the request", "method=POST"),
     field("status", Takes::Status, "status of the response, or a class of statuses", "status>=500"),
-    field("outcome", Takes::Choice, "how the exchange ended", "outcome:timeout").of(OUTCOME_NAMES),
+    field("outcome", Takes::Choice, "how the exchange ended", "outcome:timeout").of(Outcome::VARIANTS),
     field("error", Takes::Text, "name of the error number that ended the exchange", "error=ECONNRESET"),
     field(
         "duration",
@@ -181,10 +168,10 @@ static FIELDS: [FieldHelp; 32] = [
         "`failed` and `slow` as in the line output; `partial` if bytes were not seen",
         "is:failed",
     )
-    .of(FLAG_NAMES),
+    .of(Flag::VARIANTS),
     field("has", Takes::Field, "whether the exchange has the field", "has:header.retry-after"),
     field("incident", Takes::Number, "number of an incident that the exchange belongs to", "incident=3"),
-    field("role", Takes::Choice, "role of the traced process", "role=server").of(ROLE_NAMES),
+    field("role", Takes::Choice, "role of the traced process", "role=server").of(Role::VARIANTS),
     field("process", Takes::Text, "name of the process", "process:worker"),
     field("pid", Takes::Number, "process id", "pid=12843"),
     field("tid", Takes::Number, "thread id", "tid=12850"),
@@ -196,8 +183,8 @@ static FIELDS: [FieldHelp; 32] = [
         "remote address; `=` also matches the address without the port",
         "remote:10.0.0.9:443",
     ),
-    field("protocol", Takes::Choice, "protocol of the connection", "protocol=websocket").of(PROTOCOL_NAMES),
-    field("quality", Takes::Choice, "how much of the exchange was seen", "quality!=whole").of(QUALITY_NAMES),
+    field("protocol", Takes::Choice, "protocol of the connection", "protocol=websocket").of(Protocol::VARIANTS),
+    field("quality", Takes::Choice, "how much of the exchange was seen", "quality!=whole").of(Quality::VARIANTS),
     field("id", Takes::Number, "number of the exchange", "id=129"),
 ];
 
@@ -208,6 +195,9 @@ pub fn fields() -> &'static [FieldHelp] {
 
 /// What stands in a name for any header's.
 const ANY_NAME: &str = "NAME";
+
+/// Bytes of a name that is compared with those that are known.
+const MAX_MISTYPED: usize = 32;
 
 /// What a name means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,57 +211,34 @@ impl Name {
     /// With what is known of it. Case is ignored.
     pub(super) fn find(name: &str) -> Option<(Self, &'static FieldHelp)> {
         let help = FIELDS.iter().find(|help| help.has_name(name))?;
+        let (side, rest) = Side::of(help.name);
         let field = match help.name {
             "is" => return Some((Self::Is, help)),
             "has" => return Some((Self::Has, help)),
-            "host" => Field::Host,
-            "path" => Field::Path,
-            "url" => Field::Url,
-            "method" => Field::Method,
-            "status" => Field::Status,
-            "outcome" => Field::Outcome,
-            "error" => Field::Error,
-            "duration" => Field::Duration,
-            "connect" => Field::Connect,
-            "send" => Field::Send,
-            "wait" => Field::Wait,
-            "receive" => Field::Receive,
-            "body" => Field::Body(Side::Both),
-            "request.body" => Field::Body(Side::Request),
-            "response.body" => Field::Body(Side::Response),
-            "size" => Field::Size,
-            "incident" => Field::Incident,
-            "role" => Field::Role,
-            "process" => Field::Process,
-            "pid" => Field::Pid,
-            "tid" => Field::Tid,
-            "connection" => Field::Connection,
-            "local" => Field::Local,
-            "remote" => Field::Remote,
-            "protocol" => Field::Protocol,
-            "quality" => Field::Quality,
-            "id" => Field::Id,
-            header => {
-                let side = match header.split('.').next() {
-                    Some("request") => Side::Request,
-                    Some("response") => Side::Response,
-                    _ => Side::Both,
-                };
-                let prefix = header.len() - ANY_NAME.len();
+            _ if help.header_prefix().is_some() => {
+                let prefix = help.name.len() - ANY_NAME.len();
                 Field::Header(side, name.get(prefix..).unwrap_or_default().to_ascii_lowercase().into())
             }
+            _ => match rest.parse().ok()? {
+                Field::Body(_) => Field::Body(side),
+                field => field,
+            },
         };
         Some((Self::Field(field), help))
     }
 
     /// The name that is closest to one that is none, where one is close.
     pub(super) fn closest(name: &str) -> Option<&'static str> {
+        // Longer than any name, and close to none.
+        if name.len() > MAX_MISTYPED {
+            return None;
+        }
         let name = name.to_ascii_lowercase();
         FIELDS
             .iter()
             .flat_map(|help| [Some(help.name), help.alias])
             .flatten()
-            .map(|known| (distance(&name, known), known))
+            .map(|known| (strsim::levenshtein(&name, known), known))
             .filter(|(distance, known)| *distance <= 2 && *distance < known.len())
             .min()
             .map(|(_, known)| known)
@@ -298,60 +265,18 @@ impl FieldHelp {
     }
 }
 
-/// Letters to insert, leave out or replace to get from one to the other.
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (index, byte) in one.bytes().take(MAX_MISTYPED).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (place, known) in other.bytes().enumerate() {
-            let replaced = diagonal + usize::from(byte != known);
-            diagonal = row[place + 1];
-            row[place + 1] = replaced.min(row[place] + 1).min(row[place + 1] + 1);
-        }
-    }
-    row[other.len()] + one.len().saturating_sub(MAX_MISTYPED)
-}
-
-/// Longer than any name that is known; what is longer still is close to none.
-const MAX_MISTYPED: usize = 32;
-
 impl Field {
     /// As it is typed.
     pub(super) fn name(&self) -> String {
-        let name = match self {
-            // Never shown: a word stands without it.
-            Self::Line => "",
-            Self::Method => "method",
-            Self::Host => "host",
-            Self::Path => "path",
-            Self::Url => "url",
-            Self::Status => "status",
-            Self::Outcome => "outcome",
-            Self::Error => "error",
-            Self::Quality => "quality",
-            Self::Role => "role",
-            Self::Protocol => "protocol",
-            Self::Process => "process",
-            Self::Pid => "pid",
-            Self::Tid => "tid",
-            Self::Connection => "connection",
-            Self::Local => "local",
-            Self::Remote => "remote",
-            Self::Header(side, name) => {
-                return format!("{}header{}{name}", side.prefix(), if name.is_empty() { "" } else { "." });
-            }
-            Self::Body(side) => return format!("{}body", side.prefix()),
-            Self::Size => "size",
-            Self::Duration => "duration",
-            Self::Connect => "connect",
-            Self::Send => "send",
-            Self::Wait => "wait",
-            Self::Receive => "receive",
-            Self::Id => "id",
-            Self::Incident => "incident",
-        };
-        name.to_owned()
+        let own: &str = self.into();
+        match self {
+            // A word stands without it.
+            Self::Line => String::new(),
+            Self::Header(side, name) if name.is_empty() => format!("{}{own}", side.prefix()),
+            Self::Header(side, name) => format!("{}{own}.{name}", side.prefix()),
+            Self::Body(side) => format!("{}{own}", side.prefix()),
+            _ => own.to_owned(),
+        }
     }
 }
 
@@ -363,31 +288,18 @@ impl Side {
             Self::Response => "response.",
         }
     }
+
+    /// Which message the name of a field is about, and the name without it.
+    fn of(name: &str) -> (Self, &str) {
+        [Self::Request, Self::Response]
+            .into_iter()
+            .find_map(|side| Some((side, name.strip_prefix(side.prefix())?)))
+            .unwrap_or((Self::Both, name))
+    }
 }
 
 impl Flag {
-    pub(super) fn find(name: &str) -> Option<Self> {
-        Some(match name.to_ascii_lowercase().as_str() {
-            "failed" => Self::Failed,
-            "open" => Self::Open,
-            "slow" => Self::Slow,
-            "client" => Self::Client,
-            "server" => Self::Server,
-            "incident" => Self::Incident,
-            "partial" => Self::Partial,
-            _ => return None,
-        })
-    }
-
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Failed => "failed",
-            Self::Open => "open",
-            Self::Slow => "slow",
-            Self::Client => "client",
-            Self::Server => "server",
-            Self::Incident => "incident",
-            Self::Partial => "partial",
-        }
+        self.into()
     }
 }

@@ -146,7 +146,7 @@ fn texts(
         Field::Outcome => test(exchange.outcome.name().as_bytes()),
         Field::Error => exchange.error.and_then(errno::name).is_some_and(|name| test(name.as_bytes())),
         Field::Quality => test(exchange.quality.name().as_bytes()),
-        Field::Role => test(role(exchange).as_bytes()),
+        Field::Role => test(exchange.role.name().as_bytes()),
         Field::Protocol => test(exchange.connection.protocol.name().as_bytes()),
         Field::Process => test(exchange.process.name.as_bytes()),
         Field::Local => address(&exchange.connection.local_text, whole, test),
@@ -246,13 +246,6 @@ fn address(address: &str, whole: bool, test: &mut impl FnMut(&[u8]) -> bool) -> 
         (is_port && (host.ends_with(']') || !host.contains(':'))).then_some(host)
     };
     test(address.as_bytes()) || whole && without_port().is_some_and(|host| test(host.as_bytes()))
-}
-
-fn role(exchange: &Exchange) -> &'static str {
-    match exchange.role {
-        Role::Client => "client",
-        Role::Server => "server",
-    }
 }
 
 fn sections(side: Side, exchange: &Exchange) -> impl Iterator<Item = &Fields> {

@@ -355,7 +355,7 @@ impl<'a> Parser<'a> {
     }
 
     fn flag(&self, value: &Value) -> Parsed<Term> {
-        Flag::find(&value.text).map(Term::Is).ok_or_else(|| {
+        value.text.parse().map(Term::Is).map_err(|_| {
             let known = Name::find("is").map_or_else(String::new, |(_, help)| help.values.join(", "));
             self.error(value.start, format!("unknown value `{}`", value.text), format!("use one of: {known}"))
         })

@@ -3,12 +3,14 @@
 
 use std::{fmt, fs, path::Path};
 
+use strum::IntoStaticStr;
 use thiserror::Error;
 
 use crate::host::process::ExitClass;
 
 /// A capability; the value is its number in `include/uapi/linux/capability.h`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case", prefix = "cap_")]
 pub enum Capability {
     /// Read `/proc/PID/fd`, `exe` and `root` of other users' processes.
     SysPtrace = 19,
@@ -23,12 +25,7 @@ pub enum Capability {
 impl Capability {
     /// Name that `setcap` accepts.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::SysPtrace => "cap_sys_ptrace",
-            Self::SysAdmin => "cap_sys_admin",
-            Self::Perfmon => "cap_perfmon",
-            Self::Bpf => "cap_bpf",
-        }
+        self.into()
     }
 
     /// Operation that needs the capability.

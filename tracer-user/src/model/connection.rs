@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+use strum::{IntoStaticStr, VariantNames};
+
 use crate::event::{SocketInode, Timestamp};
 
 /// Number of a connection in this trace: 1, 2, 3 in the order in which they became known.
@@ -56,12 +58,20 @@ impl fmt::Display for Endpoint {
 }
 
 /// Role of the target on a connection, or in an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "lowercase")]
 pub enum Role {
     /// The target sends requests.
     Client,
     /// The target answers requests.
     Server,
+}
+
+impl Role {
+    /// Name in JSON.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// How a connection ended.
@@ -80,22 +90,26 @@ pub enum Ending {
 }
 
 /// Protocol on a connection, as far as its bytes tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "lowercase")]
 pub enum Protocol {
     /// No byte was observed yet, or none that decides.
     Unknown,
     /// HTTP/1.0 or HTTP/1.1.
+    #[strum(serialize = "http/1.1")]
     Http1,
-    /// HTTP/2, by its connection preface. Its exchanges are not rebuilt.
-    Http2,
     /// HTTP/0.9: a request line without a version.
+    #[strum(serialize = "http/0.9")]
     Http09,
+    /// HTTP/2, by its connection preface. Its exchanges are not rebuilt.
+    #[strum(serialize = "h2")]
+    Http2,
+    /// A TLS record; the contents are encrypted.
+    Tls,
     /// SSH, by its banner.
     Ssh,
     /// SHOUTcast: the answer begins with `ICY` instead of a version of HTTP.
     Icy,
-    /// TLS, by its first record. The contents are encrypted.
-    Tls,
     /// WebSocket, after an upgrade from HTTP/1.1.
     WebSocket,
     /// Bytes after CONNECT or another upgrade.
@@ -107,18 +121,7 @@ pub enum Protocol {
 impl Protocol {
     /// The name in JSON (`connection.protocol`): OpenTelemetry's `network.protocol.name` with version.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Http1 => "http/1.1",
-            Self::Http2 => "h2",
-            Self::Http09 => "http/0.9",
-            Self::Ssh => "ssh",
-            Self::Icy => "icy",
-            Self::Tls => "tls",
-            Self::WebSocket => "websocket",
-            Self::Tunnel => "tunnel",
-            Self::Other => "other",
-        }
+        self.into()
     }
 }
 

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use strum::IntoStaticStr;
+
 use crate::{
     event::Timestamp,
     model::{
@@ -22,7 +24,8 @@ const MOST_LOOKED_AT: usize = 1_000;
 const MOST_INBOUND: usize = 2_000;
 
 /// Certainty of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Certainty {
     /// The inbound exchange was the only open one; but a process may also make calls on its own.
     Possible,
@@ -35,11 +38,7 @@ pub enum Certainty {
 impl Certainty {
     /// Name of the certainty, for display.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Possible => "possible",
-            Self::Likely => "likely",
-            Self::Certain => "certain",
-        }
+        self.into()
     }
 }
 

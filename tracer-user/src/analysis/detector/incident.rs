@@ -7,6 +7,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use rustc_hash::FxHashMap;
+use strum::IntoStaticStr;
 
 use super::{Evidence, Kind, endpoint};
 use crate::{
@@ -18,7 +19,8 @@ use crate::{
 };
 
 /// State of an incident.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum State {
     /// First report.
     Open,
@@ -31,11 +33,7 @@ pub enum State {
 impl State {
     /// Name in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Update => "update",
-            Self::Closed => "closed",
-        }
+        self.into()
     }
 }
 

@@ -12,6 +12,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use rustc_hash::FxHashMap;
+use strum::IntoStaticStr;
 
 use super::{
     About, Confidence, Detect, Explain, Facts, Findings, Observation, Opened, Report, Value, endpoint::Endpoint,
@@ -50,7 +51,8 @@ const SHOWN: usize = 8;
 const RECOVERED: u64 = 3;
 
 /// Course of an incident of late responses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum LateCourse {
     /// Responses come too late.
     Ongoing,
@@ -354,12 +356,7 @@ impl Process {
 
 impl LateCourse {
     fn name(self) -> &'static str {
-        match self {
-            Self::Ongoing => "ongoing",
-            Self::Recovered => "recovered",
-            Self::Stopped => "stopped",
-            Self::Ended => "ended",
-        }
+        self.into()
     }
 }
 

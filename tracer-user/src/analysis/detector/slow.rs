@@ -361,7 +361,7 @@ impl Explain for SlowEvidence {
     fn facts(&self, redactor: Redactor) -> Facts {
         let Endpoint { role, method, authority, path } = &self.endpoint;
         vec![
-            ("role", if *role == Role::Client { "client" } else { "server" }.into()),
+            ("role", role.name().into()),
             ("method", Value::Text(method.to_string())),
             ("authority", Value::Text(redactor.authority(authority).into_owned())),
             ("path", Value::Text(redactor.url(path).into_owned())),

@@ -1,9 +1,12 @@
 //! Messages of HTTP: requests, final responses and interim responses.
 
+use strum::IntoStaticStr;
+
 use crate::{event::Timestamp, model::connection::ConnectionInfo};
 
 /// Scheme of a request's URI (RFC 9110 section 4.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Scheme {
     /// `http`: in clear text.
     Http,
@@ -19,29 +22,25 @@ impl Scheme {
 
     /// The name in a URI.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
+        self.into()
     }
 }
 
 /// HTTP version of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 pub enum Version {
     /// HTTP/1.0.
+    #[strum(serialize = "1.0")]
     Http10,
     /// HTTP/1.1.
+    #[strum(serialize = "1.1")]
     Http11,
 }
 
 impl Version {
     /// The number alone: `1.0`, `1.1`.
     pub fn number(self) -> &'static str {
-        match self {
-            Self::Http10 => "1.0",
-            Self::Http11 => "1.1",
-        }
+        self.into()
     }
 }
 

@@ -1,9 +1,12 @@
 //! How an exchange ended, and how much of it was observed.
 
+use strum::{IntoStaticStr, VariantNames};
+
 use crate::model::errno;
 
 /// How an exchange ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum Outcome {
     /// Request and final response are over.
     Complete,
@@ -42,24 +45,7 @@ pub enum Outcome {
 impl Outcome {
     /// The name in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::Reset => "reset",
-            Self::Closed => "closed",
-            Self::Refused => "refused",
-            Self::ConnectTimeout => "connect_timeout",
-            Self::NoLocalPort => "no_local_port",
-            Self::NetworkUnreachable => "network_unreachable",
-            Self::HostUnreachable => "host_unreachable",
-            Self::TooManyFiles => "too_many_files",
-            Self::ConnectFailed => "connect_failed",
-            Self::ClientTimeout => "client_timeout",
-            Self::ClosedEarly => "closed_early",
-            Self::Unsolicited => "unsolicited",
-            Self::NotHttp => "not_http",
-            Self::InFlight => "in_flight",
-            Self::Upgraded => "upgraded",
-        }
+        self.into()
     }
 
     /// A remark to show beside the status; `None` where the status says it all.
@@ -120,7 +106,8 @@ impl Outcome {
 }
 
 /// How much of an exchange was observed. Ordered: a greater quality is worse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum Quality {
     /// Every byte was observed.
     Whole,
@@ -139,13 +126,6 @@ pub enum Quality {
 impl Quality {
     /// The name in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Whole => "whole",
-            Self::Cut => "cut",
-            Self::Unframed => "unframed",
-            Self::BodyGap => "body_gap",
-            Self::JoinedLate => "joined_late",
-            Self::HeaderGap => "header_gap",
-        }
+        self.into()
     }
 }

@@ -1,38 +1,36 @@
 //! What a body is, by what its sender says and by how it looks.
 
+use strum::IntoStaticStr;
+
 use super::Content;
 
 /// How a body is laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Shape {
     /// Nothing is there.
     Empty,
     /// JSON (RFC 8259), one or several after each other.
+    #[strum(serialize = "JSON")]
     Json,
     /// `a=1&b=2` (`application/x-www-form-urlencoded`).
     Form,
     /// `text/event-stream`.
+    #[strum(serialize = "events")]
     EventStream,
     /// Parts with headers of their own (RFC 2046 section 5.1).
     Multipart,
     /// Any other text.
     Text,
     /// Anything else.
+    #[strum(serialize = "bytes")]
     Binary,
 }
 
 impl Shape {
     /// In a word.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::Json => "JSON",
-            Self::Form => "form",
-            Self::EventStream => "events",
-            Self::Multipart => "multipart",
-            Self::Text => "text",
-            Self::Binary => "bytes",
-        }
+        self.into()
     }
 
     /// `content_type` is empty where the sender does not say, or where what is there is not what it says.

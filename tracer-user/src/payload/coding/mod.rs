@@ -4,6 +4,8 @@
 //! gives what it can up to a bound, and says why it stopped; none fails as a whole. An unknown coding is left as it is
 //! and named.
 
+use strum::{EnumString, IntoStaticStr};
+
 mod budget;
 mod zstd;
 
@@ -22,39 +24,25 @@ const MAX_CODINGS: usize = 4;
 const CHUNK: usize = 16 * 1024;
 
 /// A content coding that can be undone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "lowercase", ascii_case_insensitive)]
 pub enum Coding {
-    /// RFC 1952; also called `x-gzip`.
+    /// RFC 1952.
+    #[strum(to_string = "gzip", serialize = "x-gzip")]
     Gzip,
     /// RFC 1950, or as many servers have it: RFC 1951 without the zlib wrapper.
     Deflate,
     /// RFC 7932.
+    #[strum(serialize = "br")]
     Brotli,
     /// RFC 8878.
     Zstd,
 }
 
 impl Coding {
-    /// By its name in `Content-Encoding`, case ignored.
-    fn from_name(name: &str) -> Option<Self> {
-        const NAMES: [(&str, Coding); 5] = [
-            ("gzip", Coding::Gzip),
-            ("x-gzip", Coding::Gzip),
-            ("deflate", Coding::Deflate),
-            ("br", Coding::Brotli),
-            ("zstd", Coding::Zstd),
-        ];
-        NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, coding)| *coding)
-    }
-
     /// The registered name.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Gzip => "gzip",
-            Self::Deflate => "deflate",
-            Self::Brotli => "br",
-            Self::Zstd => "zstd",
-        }
+        self.into()
     }
 }
 
@@ -98,7 +86,7 @@ pub fn decode<'a, 'b>(encodings: impl IntoIterator<Item = &'b [u8]>, body: &'a [
     }
     let limit = bound(body.len(), limit);
     let mut decoded = Decoded { bytes: Cow::Borrowed(body), undone: Vec::new(), left: None, end: End::Whole };
-    while let Some(coding) = names.last().and_then(|name| Coding::from_name(name)) {
+    while let Some(coding) = names.last().and_then(|name| name.parse::<Coding>().ok()) {
         if decoded.bytes.is_empty() || decoded.undone.len() == MAX_CODINGS {
             break;
         }

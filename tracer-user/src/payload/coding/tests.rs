@@ -172,13 +172,12 @@ fn a_cut_body_is_decoded_as_far_as_it_goes() {
     for (name, _, encode) in ENCODERS {
         let encoded = encode(&data);
         for cut in (1..encoded.len()).step_by(encoded.len() / 50) {
-            let (bytes, end) = undo(Coding::from_name(name).expect("known"), &encoded[..cut], DECODED_LIMIT);
+            let (bytes, end) = undo(name.parse().expect("known"), &encoded[..cut], DECODED_LIMIT);
             assert_eq!(end, End::Short, "{name} cut at {cut} of {}", encoded.len());
             assert!(data.starts_with(&bytes), "{name} cut at {cut}");
         }
         // A zstd block is 128 KiB of content, and only whole ones can be decoded.
-        let (bytes, _) =
-            undo(Coding::from_name(name).expect("known"), &encoded[..encoded.len() * 3 / 4], DECODED_LIMIT);
+        let (bytes, _) = undo(name.parse().expect("known"), &encoded[..encoded.len() * 3 / 4], DECODED_LIMIT);
         assert!(bytes.len() > data.len() / 3, "{name}: {} of {}", bytes.len(), data.len());
     }
 }

@@ -1,5 +1,7 @@
 //! Evidence of an error burst, and its wording.
 
+use strum::IntoStaticStr;
+
 use super::failure;
 use crate::{
     analysis::detector::{
@@ -15,7 +17,8 @@ use crate::{
 };
 
 /// Development of the share of failures within the window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Trend {
     /// The share is higher than in the first half of the window.
     Worse,
@@ -37,7 +40,8 @@ pub enum Scope {
 }
 
 /// Course of a burst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Course {
     /// Calls still fail.
     Ongoing,
@@ -263,23 +267,14 @@ impl Explain for ErrorBurstEvidence {
     }
 
     fn facts(&self, redactor: Redactor) -> Facts {
-        let trend = match self.trend {
-            Trend::Worse => "worse",
-            Trend::Steady => "steady",
-            Trend::Better => "better",
-        };
-        let course = match self.course {
-            Course::Ongoing => "ongoing",
-            Course::Recovered => "recovered",
-            Course::Stopped => "stopped",
-        };
+        let (trend, course): (&str, &str) = (self.trend.into(), self.course.into());
         let (authority, endpoint) = match &self.scope {
             Scope::Upstream(authority) => (&**authority, None),
             Scope::Address(address) => (self.authorities.first().map_or(&**address, |(name, _)| name), None),
             Scope::Endpoint(endpoint) => (&*endpoint.authority, Some(endpoint)),
         };
         vec![
-            ("role", if self.role == Role::Client { "client" } else { "server" }.into()),
+            ("role", self.role.name().into()),
             ("authority", Value::Text(redactor.authority(authority).into_owned())),
             ("method", endpoint.map_or(Value::Null, |endpoint| Value::Text(endpoint.method.to_string()))),
             ("path", endpoint.map_or(Value::Null, |endpoint| Value::Text(redactor.url(&endpoint.path).into_owned()))),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use strum::IntoStaticStr;
 
 use super::{
     HangThresholds,
@@ -148,14 +149,19 @@ impl Known<'_> {
 }
 
 /// The part of a call that moved last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum Moved {
     Unknown,
     Request,
+    #[strum(serialize = "interim_response")]
     Interim,
     /// Part of the response head.
+    #[strum(serialize = "response_head_begun")]
     HeadBegun,
+    #[strum(serialize = "response_head")]
     Head,
+    #[strum(serialize = "response_content")]
     Content,
 }
 
@@ -171,14 +177,7 @@ impl Moved {
 
     /// Name in JSON; `None` if unknown.
     pub(super) fn name(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Unknown => return None,
-            Self::Request => "request",
-            Self::Interim => "interim_response",
-            Self::HeadBegun => "response_head_begun",
-            Self::Head => "response_head",
-            Self::Content => "response_content",
-        })
+        (self != Self::Unknown).then(|| self.into())
     }
 }
 

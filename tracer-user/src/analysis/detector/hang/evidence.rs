@@ -1,5 +1,7 @@
 //! Evidence of a call that hangs.
 
+use strum::IntoStaticStr;
+
 use crate::{
     analysis::detector::Value,
     event::{Timestamp, wire::peer_window},
@@ -7,7 +9,8 @@ use crate::{
 };
 
 /// Phase of the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Phase {
     /// A name is being resolved.
     Dns,
@@ -28,20 +31,13 @@ pub enum Phase {
 impl Phase {
     /// Name in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Send => "send",
-            Self::Wait => "wait",
-            Self::Receive => "receive",
-            Self::Serve => "serve",
-        }
+        self.into()
     }
 }
 
 /// Party that does not move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum WaitingOn {
     /// The peer's application: its host has acknowledged everything that was sent.
     PeerApplication,
@@ -58,13 +54,7 @@ pub enum WaitingOn {
 impl WaitingOn {
     /// Name in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::PeerApplication => "peer_application",
-            Self::PeerHost => "peer_host",
-            Self::Network => "network",
-            Self::ThisProcess => "this_process",
-            Self::Unknown => "unknown",
-        }
+        self.into()
     }
 
     /// Description for the user.
@@ -80,7 +70,8 @@ impl WaitingOn {
 }
 
 /// Evidence for the verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Reason {
     /// No name server responds.
     QueryUnanswered,
@@ -117,28 +108,13 @@ pub enum Reason {
 impl Reason {
     /// Name in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::QueryUnanswered => "query_unanswered",
-            Self::SynUnanswered => "syn_unanswered",
-            Self::Unacknowledged => "unacknowledged",
-            Self::ZeroWindow => "zero_window",
-            Self::Unanswered => "unanswered",
-            Self::NoContinue => "no_continue",
-            Self::ContinueNotSent => "continue_not_sent",
-            Self::BodyStalled => "body_stalled",
-            Self::RequestStalled => "request_stalled",
-            Self::Unread => "unread",
-            Self::CloseUnnoticed => "close_unnoticed",
-            Self::RequestUnwritten => "request_unwritten",
-            Self::ResponseUnwritten => "response_unwritten",
-            Self::NotServed => "not_served",
-            Self::Unknown => "unknown",
-        }
+        self.into()
     }
 }
 
 /// Activity of a thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Doing {
     /// The thread is stopped by a signal or a debugger.
     Stopped,
@@ -171,21 +147,7 @@ pub enum Doing {
 impl Doing {
     /// Name in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Stopped => "stopped",
-            Self::OnCpu => "on_cpu",
-            Self::Lock => "lock",
-            Self::Sleep => "sleep",
-            Self::OutboundCall => "outbound_call",
-            Self::Socket => "socket",
-            Self::Pipe => "pipe",
-            Self::Child => "child",
-            Self::File => "file",
-            Self::EventLoop => "event_loop",
-            Self::Uninterruptible => "uninterruptible",
-            Self::Runs => "runs",
-            Self::Other => "other",
-        }
+        self.into()
     }
 
     /// Description for the user.
@@ -337,7 +299,8 @@ impl Sockets {
 }
 
 /// Result of a call that hung.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum HangResult {
     /// The call still hangs.
     Ongoing,
@@ -358,6 +321,7 @@ pub enum HangResult {
     /// The connection was refused.
     Refused,
     /// The kernel gave up connecting; the outcome names the cause.
+    #[strum(transparent)]
     NoConnection(Outcome),
     /// The target gave up.
     ClientTimeout,
@@ -368,20 +332,7 @@ pub enum HangResult {
 impl HangResult {
     /// Name in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Ongoing => "ongoing",
-            Self::Answered => "answered",
-            Self::Failed => "failed",
-            Self::ClientGone => "client_gone",
-            Self::Resumed => "resumed",
-            Self::Connected => "connected",
-            Self::Reset => "reset",
-            Self::Closed => "closed",
-            Self::Refused => "refused",
-            Self::NoConnection(outcome) => outcome.name(),
-            Self::ClientTimeout => "client_timeout",
-            Self::Over => "over",
-        }
+        self.into()
     }
 
     /// Whether the call ended without a failure.

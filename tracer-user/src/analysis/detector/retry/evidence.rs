@@ -1,5 +1,7 @@
 //! Evidence of a retry chain, and its wording.
 
+use strum::IntoStaticStr;
+
 use super::pattern::{self, Gap};
 use crate::{
     analysis::detector::{Explain, Facts, Value, endpoint},
@@ -39,7 +41,8 @@ impl Attempt {
 }
 
 /// Trend of the gaps between attempts.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Pattern {
     /// No gaps.
     Immediate,
@@ -50,6 +53,7 @@ pub enum Pattern {
     /// Gaps that grow by a constant factor.
     Exponential,
     /// Gaps that grow with random variation.
+    #[strum(serialize = "exponential+jitter")]
     ExponentialJitter,
     /// Gaps that follow `Retry-After`.
     RetryAfter,
@@ -60,20 +64,13 @@ pub enum Pattern {
 impl Pattern {
     /// Name in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Immediate => "immediate",
-            Self::Constant => "constant",
-            Self::Linear => "linear",
-            Self::Exponential => "exponential",
-            Self::ExponentialJitter => "exponential+jitter",
-            Self::RetryAfter => "retry-after",
-            Self::Irregular => "irregular",
-        }
+        self.into()
     }
 }
 
 /// Result of a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum RetryResult {
     /// Another attempt is in flight or expected.
     Ongoing,
@@ -88,12 +85,7 @@ pub enum RetryResult {
 impl RetryResult {
     /// Name in JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Ongoing => "ongoing",
-            Self::Recovered => "recovered",
-            Self::GaveUp => "gave_up",
-            Self::Bypassed => "bypassed",
-        }
+        self.into()
     }
 }
 
