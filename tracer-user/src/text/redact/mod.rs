@@ -9,7 +9,7 @@
 //! - by place: the user information of an authority, the value of `Authorization` or of a cookie;
 //! - by [shape], whatever the name: tokens with a known beginning, private keys, card numbers.
 //!
-//! The [scan] looks for all of them in any text, whatever it is said to be, and in the texts that are in it.
+//! The [search](mod@search) looks for all of them in any text, whatever it is said to be, and in the texts that are in it.
 
 mod assign;
 mod authority;
@@ -22,6 +22,7 @@ mod markup;
 mod multipart;
 mod name;
 mod scan;
+mod search;
 mod shape;
 mod span;
 mod word;
@@ -32,7 +33,8 @@ pub use mark::MarkKey;
 
 use header::Field;
 use mark::Marker;
-use scan::{Place, scan};
+use scan::Place;
+use search::search;
 
 /// Hides secrets, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,15 +139,15 @@ impl Redactor {
         let is_form = content_type.get(..FORM.len()).is_some_and(|start| start.eq_ignore_ascii_case(FORM))
             && !matches!(body.trim_ascii_start().first(), Some(b'{' | b'[' | b'<' | b'-'));
         let place = if is_form || looks_like_form(body) { Place::Form } else { Place::Text };
-        let spans = scan(body, place, content_type, self.marker);
+        let spans = search(body, place, content_type, self.marker);
         if spans.is_empty() { Cow::Borrowed(body) } else { Cow::Owned(span::apply(body, &spans)) }
     }
 
     fn scanned(self, text: &[u8], place: Place) -> Cow<'_, [u8]> {
-        if !scan::is_worth_it(text) {
+        if !search::is_worth_it(text) {
             return Cow::Borrowed(text);
         }
-        let spans = scan(text, place, b"", self.marker);
+        let spans = search(text, place, b"", self.marker);
         if spans.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(span::apply(text, &spans)) }
     }
 }

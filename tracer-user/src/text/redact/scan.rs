@@ -1,27 +1,17 @@
-//! The scan of a text for secrets: all finders over the text, then over the texts that are in it.
+//! A text under scan: what the finders know of it, and what they found.
 //!
-//! Each finder is one pass; none trusts what the text is said to be, so a form that is called JSON is read like any other.
-//! Texts in texts are gone into for [`MAX_DEPTH`] levels, and as long as the [budget](Budget) lasts: with both, the work is
-//! linear in the length of the text.
+//! A finder hides places of the text, and hands over the texts that are in it. The search goes into those.
 
 use std::cell::OnceCell;
 
 use super::{
-    assign, authority,
     decode::Coding,
-    json,
-    mark::Marker,
-    markup, multipart,
     name::{self, Verdict},
-    shape,
-    span::{Quotes, Span, settle},
+    span::{Quotes, Span},
 };
 
 /// Levels of texts in texts: JSON in JSON in a form is three.
 const MAX_DEPTH: u32 = 6;
-
-/// Bytes of inner texts that are looked at, as a multiple of the outer text.
-const BUDGET: usize = 12;
 
 /// What a text is for its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +24,7 @@ pub(super) enum Place {
     Text,
 }
 
-/// What is known of the whole text, once somebody asks.
+/// Facts about the outermost text, computed when first needed.
 pub(super) struct Context<'a> {
     text: &'a [u8],
     oauth: OnceCell<bool>,
@@ -43,7 +33,7 @@ pub(super) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    fn of(text: &'a [u8]) -> Self {
+    pub(super) fn of(text: &'a [u8]) -> Self {
         Self { text, oauth: OnceCell::new(), key: OnceCell::new(), object: OnceCell::new() }
     }
 
@@ -69,113 +59,39 @@ impl<'a> Context<'a> {
     }
 }
 
+/// A text that is in another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Nested {
+    pub(super) start: usize,
+    /// One past its last byte.
+    pub(super) end: usize,
+    pub(super) coding: Coding,
+}
+
 /// A text under scan.
 pub(super) struct Scan<'a> {
     pub(super) text: &'a [u8],
     pub(super) place: Place,
-    /// How deep in others it is.
+    /// Texts that it is in.
     pub(super) depth: u32,
     context: &'a Context<'a>,
-    marker: Marker,
-    budget: &'a mut usize,
-    spans: Vec<Span>,
+    pub(super) spans: Vec<Span>,
+    /// Texts that are in it, in the order in which they were found.
+    pub(super) nested: Vec<Nested>,
 }
 
-/// All that is to be hidden in `text`, in order.
-pub(super) fn scan(text: &[u8], place: Place, content_type: &[u8], marker: Marker) -> Vec<Span> {
-    let mut budget = text.len().saturating_mul(BUDGET).saturating_add(1024);
-    let context = Context::of(text);
-    let mut scan = Scan { text, place, depth: 0, context: &context, marker, budget: &mut budget, spans: Vec::new() };
-    multipart::find(&mut scan, content_type);
-    scan.run()
+impl<'a> Scan<'a> {
+    pub(super) fn of(text: &'a [u8], place: Place, depth: u32, context: &'a Context<'a>) -> Self {
+        Self { text, place, depth, context, spans: Vec::new(), nested: Vec::new() }
+    }
 }
 
 impl Scan<'_> {
-    fn run(mut self) -> Vec<Span> {
-        shape::find(&mut self);
-        authority::find(&mut self);
-        assign::find(&mut self);
-        if memchr::memchr2(b'{', b'[', self.text).is_some() || memchr::memchr(b'"', self.text).is_some() {
-            json::find(&mut self);
-        }
-        if memchr::memchr(b'<', self.text).is_some() {
-            markup::find(&mut self);
-        }
-        if Coding::Percent.is_in(self.text) || self.place != Place::Text && Coding::Form.is_in(self.text) {
-            self.pieces(
-                |byte| byte <= b' ' || b"\"'<>`".contains(&byte),
-                |scan, start, end| {
-                    let text = &scan.text[start..end];
-                    let encoded = Coding::Percent.is_in(text);
-                    if encoded {
-                        scan.inner(start, end, Coding::Percent);
-                    }
-                    // A plus sign may be a blank or be meant: both are tried.
-                    if (encoded || scan.place != Place::Text) && Coding::Form.is_in(text) {
-                        scan.inner(start, end, Coding::Form);
-                    }
-                },
-            );
-        }
-        if Coding::Markup.is_in(self.text) {
-            self.pieces(
-                |byte| b"\"<>".contains(&byte),
-                |scan, start, end| {
-                    if Coding::Markup.is_in(&scan.text[start..end]) {
-                        scan.inner(start, end, Coding::Markup);
-                    }
-                },
-            );
-        }
-        let (text, marker) = (self.text, self.marker);
-        // What is looked at for a bounded length may end inside a character.
-        for span in &mut self.spans {
-            span.keep_characters(text);
-        }
-        settle(&mut self.spans);
-        for span in &mut self.spans {
-            let secret = &text[span.start..span.end];
-            span.mark.get_or_insert_with(|| if span.few { Marker::default() } else { marker }.mark(secret));
-        }
-        self.spans
-    }
-
-    /// Calls `look` for each piece between bytes that end one: what is encoded has none of them, and its quotes must not be
-    /// mixed with those around it.
-    fn pieces(&mut self, is_end: impl Fn(u8) -> bool, mut look: impl FnMut(&mut Self, usize, usize)) {
-        let text = self.text;
-        let mut start = 0;
-        while start < text.len() {
-            let end = text[start..].iter().position(|byte| is_end(*byte)).map_or(text.len(), |at| start + at);
-            // Backslashes before a quote belong to it.
-            let slashes = text[start..end].iter().rev().take_while(|byte| **byte == b'\\').count();
-            if start < end - slashes {
-                look(self, start, end - slashes);
-            }
-            start = end + 1;
-        }
-    }
-
-    /// Looks into a text that is in this one.
+    /// Hands over a text that is in this one.
     pub(super) fn inner(&mut self, start: usize, end: usize, coding: Coding) {
-        if self.depth >= MAX_DEPTH || start >= end || *self.budget < end - start {
-            return;
+        if self.depth < MAX_DEPTH && start < end {
+            self.nested.push(Nested { start, end, coding });
         }
-        *self.budget -= end - start;
-        let outer = &self.text[start..end];
-        let text = coding.undo(outer);
-        let inner = Scan {
-            text: &text,
-            place: Place::Text,
-            depth: self.depth + 1,
-            context: self.context,
-            marker: self.marker,
-            budget: self.budget,
-            spans: Vec::new(),
-        };
-        let mut spans = inner.run();
-        coding.bring_back(outer, start, &mut spans);
-        self.spans.append(&mut spans);
     }
 
     /// What a name says here: its own words, and what is known of the whole text.
@@ -290,27 +206,7 @@ pub(super) fn is_random(value: &[u8], least: usize) -> bool {
 
 /// Whether a header's value under a name so judged is hidden: with nothing known of what is around it.
 pub(super) fn alone(verdict: Verdict, value: &[u8]) -> bool {
-    let mut budget = 0;
     let context = Context::of(value);
-    let scan = Scan {
-        text: value,
-        place: Place::Text,
-        depth: 0,
-        context: &context,
-        marker: Marker::default(),
-        budget: &mut budget,
-        spans: Vec::new(),
-    };
+    let scan = Scan::of(value, Place::Text, 0, &context);
     scan.hides(verdict, value, false).is_some()
-}
-
-/// A text in which nothing could be found needs no scan: nearly all header values and targets are so.
-pub(super) fn is_worth_it(text: &[u8]) -> bool {
-    let mut run = 0;
-    text.iter().any(|byte| {
-        run = if shape::is_token(*byte) { run + 1 } else { 0 };
-        matches!(byte, b'=' | b':' | b'@' | b'%' | b'<' | b'{' | b'[' | b'\\') || run >= 16
-    }) || text.len() > 5
-        && (memchr::memmem::find(text, b"earer ").is_some() || memchr::memmem::find(text, b"asic ").is_some())
-        || text.len() >= 13 && text.iter().filter(|byte| byte.is_ascii_digit()).count() >= 13
 }

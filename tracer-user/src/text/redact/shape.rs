@@ -108,14 +108,17 @@ const CARD: std::ops::RangeInclusive<usize> = 13..=19;
 
 /// Finds them.
 pub(super) fn find(scan: &mut Scan<'_>) {
-    hashes(scan);
     let text = scan.text;
-    let mut at = 0;
+    let (mut at, mut hashed) = (0, 0);
     while let Some(begin) = text[at..].iter().position(|byte| is_token(*byte)) {
         let start = at + begin;
         let length = text[start..].iter().position(|byte| !is_token(*byte)).unwrap_or(text.len() - start);
         let run = &text[start..start + length];
         at = start + length;
+        let is_method = start > hashed && text[start - 1] == b'$' && text.get(at) == Some(&b'$');
+        if is_method && HASHES.contains(&run) {
+            hashed = hash(scan, start - 1);
+        }
         if run[0].is_ascii_digit() && run.len() <= CARD.end() + 4 {
             at = at.max(card(scan, start));
         }
@@ -169,25 +172,15 @@ fn in_place(text: &[u8], start: usize, end: usize) -> Option<(usize, usize)> {
     }
 }
 
-/// `$2b$12$…`: whoever has it can try all passwords.
-fn hashes(scan: &mut Scan<'_>) {
-    let text = scan.text;
-    let mut from = 0;
-    while let Some(found) = memchr(b'$', &text[from..]) {
-        let start = from + found;
-        from = start + 1;
-        let method = &text[from..text.len().min(from + 10)];
-        if !memchr(b'$', method).is_some_and(|length| HASHES.contains(&&method[..length])) {
-            continue;
-        }
-        let length =
-            text[start..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"$./+=,-_".contains(byte)).count();
-        let hash = &text[start..start + length];
-        if length >= 24 && memchr_iter(b'$', hash).count() >= 3 {
-            scan.hide(start, start + length);
-        }
-        from = start + length;
+/// `$2b$12$…`: whoever has it can try all passwords. `start` is that of the dollar sign before the method; returns where the hash
+/// ends, or what looked like one: nothing within it is another.
+fn hash(scan: &mut Scan<'_>, start: usize) -> usize {
+    let rest = &scan.text[start..];
+    let length = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"$./+=,-_".contains(byte)).count();
+    if length >= 24 && memchr_iter(b'$', &rest[..length]).count() >= 3 {
+        scan.hide(start, start + length);
     }
+    start + length
 }
 
 /// A table: this is asked for each byte of each body.
