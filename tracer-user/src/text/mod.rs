@@ -6,6 +6,8 @@ pub mod units;
 
 pub mod clock;
 
+pub(crate) mod multipart;
+
 pub mod redact;
 
 pub mod url;

@@ -1,24 +1,20 @@
 //! Parts with their headers (RFC 2046 section 5.1), each laid out for itself.
 
-use memchr::memmem;
-
 use super::{
     Shape, lay_out as lay_out_any,
     layout::{Kind, Lines},
     text,
 };
-use crate::text::redact::Redactor;
+use crate::text::{multipart, redact::Redactor};
 
 /// Lines of a part that is no text; a whole picture in hexadecimal digits hides the parts behind it.
 const BINARY_LINES: usize = 8;
 
 pub(super) fn lay_out(content_type: &[u8], bytes: &[u8], truncated: bool, redactor: Redactor, lines: &mut Lines) {
-    let boundary = parameter(content_type, b"boundary=").filter(|boundary| !boundary.is_empty());
-    let Some(delimiter) = boundary.map(|boundary| [b"--", boundary].concat()) else {
+    let Some(delimiter) = multipart::delimiter(content_type) else {
         return text::lay_out(bytes, false, lines);
     };
-    let starts: Vec<usize> =
-        memmem::find_iter(bytes, &delimiter).filter(|at| *at == 0 || bytes[at - 1] == b'\n').collect();
+    let starts: Vec<usize> = multipart::delimiters(bytes, &delimiter).collect();
     let preamble = &bytes[..starts.first().copied().unwrap_or(bytes.len())];
     text_if_any(preamble, lines);
     for (index, start) in starts.iter().enumerate() {
@@ -36,10 +32,7 @@ fn part(part: &[u8], truncated: bool, redactor: Redactor, lines: &mut Lines) {
     let (first, rest) = part.split_at(memchr::memchr(b'\n', part).map_or(part.len(), |at| at + 1));
     lines.push(Kind::Faint, first.trim_ascii_end());
     lines.end_line();
-    let (head, content) = match memmem::find(rest, b"\r\n\r\n") {
-        Some(at) => (&rest[..at], &rest[at + 4..]),
-        None => (rest, &[][..]),
-    };
+    let (head, content) = rest.split_at(multipart::end_of_head(rest).unwrap_or(rest.len()));
     for line in text::split(head).filter(|line| !line.is_empty()) {
         match memchr::memchr(b':', line) {
             Some(colon) => {
@@ -51,8 +44,7 @@ fn part(part: &[u8], truncated: bool, redactor: Redactor, lines: &mut Lines) {
         }
         lines.end_line();
     }
-    // The line end before the next delimiter belongs to it.
-    let content = if truncated { content } else { content.strip_suffix(b"\r\n").unwrap_or(content) };
+    let content = if truncated { content } else { multipart::content(content) };
     let content_type = header(head, b"content-type");
     let is_utf8 = std::str::from_utf8(content)
         .map_or_else(|error| truncated && error.error_len().is_none() && error.valid_up_to() > 0, |_| true);
@@ -88,15 +80,4 @@ fn header<'a>(head: &'a [u8], name: &[u8]) -> &'a [u8] {
             rest.strip_prefix(b":")
         })
         .map_or(&[], <[u8]>::trim_ascii)
-}
-
-/// The value of `name="value"` or `name=value`; `name` with its equals sign.
-fn parameter<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let at = text.windows(name.len()).position(|window| window.eq_ignore_ascii_case(name))?;
-    let value = &text[at + name.len()..];
-    let (value, ends): (_, &[u8]) = match value.strip_prefix(b"\"") {
-        Some(value) => (value, b"\""),
-        None => (value, b"; \t"),
-    };
-    Some(&value[..value.iter().position(|byte| ends.contains(byte)).unwrap_or(value.len())])
 }

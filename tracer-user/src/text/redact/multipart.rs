@@ -1,14 +1,14 @@
-//! Multipart bodies (RFC 2046 section 5.1; forms: RFC 7578), also with bare line feeds, and without the boundary that they
-//! should have been announced with.
+//! Parts of multipart bodies that have secret names, also where no boundary was announced.
 
 use std::sync::LazyLock;
 
-use memchr::{memchr, memmem, memrchr};
+use memchr::{memmem, memrchr};
 
 use super::{
     name::{self, Verdict},
     scan::Scan,
 };
+use crate::text::multipart::{self, delimiter, end_of_head, parameter};
 
 /// Every part of a form has the field `Content-Disposition`; nothing else has it before a name.
 static FIELD: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"isposition"));
@@ -20,10 +20,7 @@ const MAX_BOUNDARY: usize = 200;
 /// Hides contents of parts with secret names. A body that was cut off is hidden to its end, where that is inside a secret.
 pub(super) fn find(scan: &mut Scan<'_>, content_type: &[u8]) {
     let text = scan.text;
-    let announced = parameter(content_type, b"boundary")
-        .filter(|boundary| !boundary.is_empty())
-        .map(|boundary| [b"--", boundary].concat())
-        .filter(|delimiter| memmem::find(text, delimiter).is_some());
+    let announced = delimiter(content_type).filter(|delimiter| memmem::find(text, delimiter).is_some());
     let mut at = 0;
     while let Some(found) = FIELD.find(&text[at..]) {
         let place = at + found;
@@ -45,7 +42,7 @@ pub(super) fn find(scan: &mut Scan<'_>, content_type: &[u8]) {
         let content = line + length;
         let guessed = guess(text, line);
         let delimiter = announced.as_deref().or(guessed);
-        let end = delimiter.and_then(|delimiter| next(text, content, delimiter)).unwrap_or(text.len());
+        let end = delimiter.and_then(|delimiter| end_of_content(text, content, delimiter)).unwrap_or(text.len());
         let Some(few) = scan.hides(verdict, &text[content..end], true) else { continue };
         if few {
             scan.hide_few(content, end, false);
@@ -54,19 +51,6 @@ pub(super) fn find(scan: &mut Scan<'_>, content_type: &[u8]) {
         }
         at = end.max(at);
     }
-}
-
-/// The length of a header section with the empty line behind it.
-fn end_of_head(head: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    while let Some(found) = memchr(b'\n', &head[at..]) {
-        let line = &head[at..at + found];
-        at += found + 1;
-        if line.is_empty() || line == b"\r" {
-            return Some(at);
-        }
-    }
-    None
 }
 
 /// The delimiter by the line before the part's header section.
@@ -85,35 +69,9 @@ fn guess(text: &[u8], head: usize) -> Option<&[u8]> {
     None
 }
 
-/// Where the content ends: before the line break that belongs to the next delimiter, which is a line of its own.
-fn next(text: &[u8], content: usize, delimiter: &[u8]) -> Option<usize> {
-    memmem::find_iter(&text[content..], delimiter).find_map(|found| {
-        let at = content + found;
-        let begins = at == content || text[at - 1] == b'\n';
-        let behind = &text[at + delimiter.len()..];
-        let ends = matches!(behind, [] | [b'\r' | b'\n' | b' ' | b'\t', ..] | [b'-'] | [b'-', b'-', ..]);
-        if !begins || !ends {
-            return None;
-        }
-        let inner = &text[content..at];
-        let inner = inner.strip_suffix(b"\n").unwrap_or(inner);
-        Some(content + inner.strip_suffix(b"\r").unwrap_or(inner).len())
-    })
-}
-
-/// The value of `name="value"` or `name=value` in a header section.
-fn parameter<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let start = (0..text.len()).find(|&at| {
-        let rest = &text[at..];
-        rest.get(name.len()) == Some(&b'=')
-            && rest[..name.len()].eq_ignore_ascii_case(name)
-            // Not the end of `filename=`.
-            && (at == 0 || matches!(text[at - 1], b' ' | b'\t' | b';' | b'\n'))
-    })?;
-    let value = &text[start + name.len() + 1..];
-    let (value, ends): (_, &[u8]) = match value.strip_prefix(b"\"") {
-        Some(value) => (value, b"\"\r\n"),
-        None => (value, b"; \t\r\n"),
-    };
-    Some(&value[..value.iter().position(|byte| ends.contains(byte)).unwrap_or(value.len())])
+/// Where the content ends: before the next delimiter.
+fn end_of_content(text: &[u8], content: usize, delimiter: &[u8]) -> Option<usize> {
+    let rest = &text[content..];
+    let next = multipart::delimiters(rest, delimiter).next()?;
+    Some(content + multipart::content(&rest[..next]).len())
 }
