@@ -1,6 +1,6 @@
 //! URLs of exchanges: where a request went, as one text.
 
-use std::fmt::Write as _;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
     model::{
@@ -71,18 +71,12 @@ pub fn after_authority(path: &str) -> (&'static str, &str) {
     (slash, path)
 }
 
-/// All but the unreserved characters of RFC 3986 section 2.3 as `%XX`.
+/// All bytes but those that RFC 3986 section 2.3 does not reserve.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The path with all but the unreserved characters of RFC 3986 section 2.3 as `%XX`.
 pub fn percent_encoded(path: &str) -> String {
-    let mut out = String::with_capacity(path.len() + 8);
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // A String takes everything.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
+    utf8_percent_encode(path, RESERVED).to_string()
 }
 
 #[cfg(test)]

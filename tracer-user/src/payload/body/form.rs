@@ -1,6 +1,7 @@
-//! Forms, one field a line, percent-encoding undone.
+//! Forms, one field a line, without their percent-encoding.
 
 use memchr::memchr;
+use percent_encoding::percent_decode;
 
 use super::layout::{Kind, Lines};
 use crate::text::redact::Redactor;
@@ -24,27 +25,8 @@ pub(super) fn lay_out(bytes: &[u8], redactor: Redactor, lines: &mut Lines) {
     }
 }
 
-/// Percent-encoding undone; what only looks like it stays.
+/// A name or a value without its encoding. A percent sign without two digits behind it stays.
 fn decoded(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        match (first, tail) {
-            (b'+', _) => out.push(b' '),
-            (b'%', [high, low, after @ ..]) => match (digit(*high), digit(*low)) {
-                (Some(high), Some(low)) => {
-                    out.push(high << 4 | low);
-                    rest = after;
-                }
-                _ => out.push(b'%'),
-            },
-            _ => out.push(*first),
-        }
-    }
-    out
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).map(|value| value as u8)
+    let blanks: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    percent_decode(&blanks).collect()
 }

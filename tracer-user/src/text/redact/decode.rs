@@ -1,5 +1,7 @@
-//! Texts inside texts: JSON strings, percent-encoding, character references. What is found in the inner text is brought
-//! back to its place in the outer one, which so stays as it was but for the marks.
+//! Texts inside texts: JSON strings, percent-encoding, character references. A place in the inner text is brought back to its
+//! place in the outer one, which stays as it was but for the marks.
+//!
+//! Own code, as crates that decode tell no positions.
 
 use super::{
     span::{Quotes, Span},

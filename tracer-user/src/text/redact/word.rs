@@ -93,7 +93,8 @@ impl Words {
     }
 }
 
-/// Percent-encoding and `\u0041` undone, in place; gives the new length.
+/// Undoes percent-encoding and `\u0041` in place, and returns the new length. Own code: every name with a value is judged, and
+/// crates that decode allocate.
 fn undo(text: &mut [u8]) -> usize {
     let (mut read, mut write) = (0, 0);
     while read < text.len() {
