@@ -5,6 +5,7 @@ mod files;
 mod bounds;
 mod filter;
 mod limits;
+mod manual;
 mod names;
 mod curl;
 mod open;

@@ -2,6 +2,7 @@
 
 mod detectors;
 mod exit;
+mod manual;
 mod marking;
 mod message;
 mod panics;
@@ -76,8 +77,9 @@ fn need(cli: &Cli) -> Need {
         Some(Command::Run(args)) => trace(&args.trace),
         Some(Command::Open(_)) => Need::OPEN,
         Some(Command::Doctor(_)) => Need::LOOK,
-        // All but the first have the limits of the pidtap that started them.
-        Some(Command::Detectors(_) | Command::Hold(_) | Command::Search(_) | Command::DemoRole(_)) => Need::WORDS,
+        Some(Command::Detectors(_) | Command::Completions(_) | Command::Man) => Need::WORDS,
+        // These have the limits of the pidtap that started them.
+        Some(Command::Hold(_) | Command::Search(_) | Command::DemoRole(_)) => Need::WORDS,
     }
 }
 
@@ -92,6 +94,8 @@ fn work(cli: &Cli, given: &Given) -> anyhow::Result<Exit> {
         Some(Command::Run(args)) => run::run(args, given),
         Some(Command::Doctor(args)) => examine(args),
         Some(Command::Detectors(args)) => detectors::list(args),
+        Some(Command::Completions(args)) => manual::completions(args.shell),
+        Some(Command::Man) => manual::page(),
         Some(Command::Hold(args)) => Ok(run::hold(args)),
         Some(Command::Search(args)) => {
             io::stdout().write_all(&doctor::search_executable(args.pid)?)?;

@@ -7,6 +7,7 @@ mod units;
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 pub use refuse::refuse;
 use tracer_common::limit;
 
@@ -56,6 +57,10 @@ pub enum Command {
     Doctor(Doctor),
     /// List the detectors and their thresholds
     Detectors(Detectors),
+    /// Print a completion script for a shell
+    Completions(Completions),
+    /// Print the manual page, for `man -l -`
+    Man,
     /// Internal: run one part of the demo in its own process
     #[command(name = demo::HIDDEN_COMMAND, hide = true)]
     DemoRole(DemoRole),
@@ -150,6 +155,14 @@ pub struct Detectors {
     /// What is shown as it is set.
     #[command(flatten)]
     pub detect: DetectArgs,
+}
+
+/// `pidtap completions SHELL`
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: Shell,
 }
 
 /// The demo's hidden command.

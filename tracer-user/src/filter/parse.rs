@@ -3,7 +3,7 @@
 use super::{
     FilterError,
     expression::{Comparison, Expression, Term},
-    field::{Field, FieldHelp, Flag, Name, Takes, fields},
+    field::{Field, FieldHelp, Name, Takes, fields},
     text::{Needle, Pattern},
     value::{Number, Unit},
 };
