@@ -9,27 +9,34 @@ use tracer_tests::cli::Dir;
 
 /// Commands and options of which completions and the manual page must know.
 const WORDS: [&str; 13] = [
-    "attach", "run", "open", "demo", "doctor", "detectors", "completions", "--filter", "--show-secrets", "--detector",
-    "--record", "--ring-size", "--user",
+    "attach",
+    "run",
+    "open",
+    "demo",
+    "doctor",
+    "detectors",
+    "completions",
+    "--filter",
+    "--show-secrets",
+    "--detector",
+    "--record",
+    "--ring-size",
+    "--user",
 ];
 /// Commands that pidtap starts itself with.
-const HIDDEN: [&str; 3] = ["hold-and-exec", "demo-role", "search-executable"];
+const HIDDEN: [&str; 3] = ["hold-and-exec", "__demo-role", "search-executable"];
 
 fn printed(arguments: &[&str]) -> anyhow::Result<String> {
     let dir = Dir::new()?;
-    let output = dir.pidtap(arguments).output()?;
+    let output = dir.pidtap(arguments).command().output()?;
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{arguments:?}");
     Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Runs a shell's own check of a script; `None` where the shell is not installed.
 fn check(shell: &str, arguments: &[&str], script: &str) -> anyhow::Result<Option<String>> {
-    let started = Command::new(shell)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
+    let started =
+        Command::new(shell).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let Ok(mut child) = started else { return Ok(None) };
     child.stdin.take().expect("a pipe").write_all(script.as_bytes())?;
     let output = child.wait_with_output()?;
@@ -84,7 +91,7 @@ fn the_manual_page_has_all_commands_and_options() -> anyhow::Result<()> {
 #[test]
 fn a_shell_that_is_none_is_refused() -> anyhow::Result<()> {
     let dir = Dir::new()?;
-    let output = dir.pidtap(&["completions", "csh"]).output()?;
+    let output = dir.pidtap(&["completions", "csh"]).command().output()?;
     let said = String::from_utf8(output.stderr)?;
     assert!(output.status.code() == Some(2) && said.contains("bash"), "{said}");
     Ok(())
