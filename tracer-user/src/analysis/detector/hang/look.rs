@@ -20,7 +20,8 @@ use rustc_hash::FxHashSet;
 
 use super::{
     ASK_AT_LEAST, Hang, MAX_OPEN, Made, Watched,
-    call::{self, AllMade, Candidate, Known, Seen, Subject},
+    call::{self, Candidate, Known, Seen, Subject},
+    outbound::{self, OutboundCalls},
     timeout, verdict,
 };
 use crate::{
@@ -49,7 +50,7 @@ pub(super) struct Schedule {
     /// Number of hanging calls.
     hanging: u32,
     /// The latest list of outbound calls, and the number of events at that time.
-    made: AllMade,
+    made: OutboundCalls,
     made_at: u64,
 }
 
@@ -186,12 +187,12 @@ impl Hang {
         candidates.extend(queries);
         let waits =
             |candidate: &Candidate| verdict::needs_threads(candidate, self.kernels.get(candidate.connection.inode.0));
-        let (mut made, mut fresh) = (AllMade::default(), true);
+        let (mut made, mut fresh) = (OutboundCalls::default(), true);
         if candidates.iter().any(waits) {
             let events = live.events();
             let paid = events.saturating_sub(self.schedule.made_at).saturating_mul(MADE_FOR_AN_EVENT);
             fresh = live.size() <= FEW_MADE || paid >= live.size() as u64;
-            made = if fresh { call::made(live, known) } else { std::mem::take(&mut self.schedule.made) };
+            made = if fresh { outbound::list(live, known) } else { std::mem::take(&mut self.schedule.made) };
             if fresh {
                 self.schedule.made_at = events;
             }

@@ -18,6 +18,7 @@ mod forgotten;
 mod history;
 mod kernel;
 mod look;
+mod outbound;
 mod purpose;
 #[cfg(test)]
 mod tests;
@@ -28,13 +29,14 @@ mod words;
 
 use std::{sync::Arc, time::Duration};
 
-use call::{AllMade, Candidate, Subject};
+use call::{Candidate, Subject};
 pub use evidence::{Call, Doing, HangEvidence, HangResult, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn};
 use forgotten::Forgotten;
 use given_up::{AllGivenUp, GaveUp};
 use history::{Endpoint, History};
 use kernel::Kernels;
 use look::Schedule;
+use outbound::OutboundCalls;
 use rustc_hash::FxHashMap;
 use threads::Threads;
 use timeout::Timeouts;
@@ -72,7 +74,7 @@ thresholds! {
 const MAX_OPEN: usize = 1000;
 /// Outbound calls, which an inbound call may wait for.
 struct Made<'a> {
-    all: &'a AllMade,
+    all: &'a OutboundCalls,
     /// Set if the list is not of this moment, so that each call must be looked up.
     live: Option<&'a dyn Live>,
 }
@@ -493,7 +495,7 @@ impl Hang {
         }
         let candidate = timeout::candidate_of(exchange, self.after());
         let kernel = self.kernels.get(candidate.connection.inode.0);
-        let made = AllMade::default();
+        let made = OutboundCalls::default();
         let court = Court { now: end, kernel, threads: &self.threads, made: &made, live: None };
         let verdict = verdict::judge(&candidate, court);
         let call = GaveUp {

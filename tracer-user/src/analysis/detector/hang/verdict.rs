@@ -2,9 +2,10 @@
 //! threads.
 
 use super::{
-    call::{AllMade, Candidate, Made, Stage},
+    call::{Candidate, Stage},
     evidence::{Doing, Outbound, Phase, Reason, Sockets, ThreadFact, WaitingOn},
     kernel::Kernel,
+    outbound::{OutboundCall, OutboundCalls},
     purpose::Purpose,
     threads::{COMPUTES, Thread, Threads},
 };
@@ -52,14 +53,14 @@ pub(super) struct Court<'a> {
     pub(super) now: Timestamp,
     pub(super) kernel: Option<&'a Kernel>,
     pub(super) threads: &'a Threads,
-    pub(super) made: &'a AllMade,
+    pub(super) made: &'a OutboundCalls,
     /// Set if the list of outbound calls is not of this moment.
     pub(super) live: Option<&'a dyn Live>,
 }
 
 impl<'a> Court<'a> {
     /// Whether the call is still pending.
-    fn is_made(&self, made: &Made) -> bool {
+    fn is_made(&self, made: &OutboundCall) -> bool {
         let Some(live) = self.live else { return true };
         let mut is = false;
         live.calls(made.inode, &mut |_, exchange| is |= exchange.map(|exchange| exchange.id) == made.exchange);
@@ -67,17 +68,17 @@ impl<'a> Court<'a> {
     }
 
     /// The oldest outbound call on this socket.
-    fn made_on(&self, pid: u32, inode: u64) -> Option<&'a Made> {
+    fn made_on(&self, pid: u32, inode: u64) -> Option<&'a OutboundCall> {
         self.made.on(pid, inode).filter(|made| self.is_made(made))
     }
 
     /// The first outbound call of this thread since a time.
-    fn made_by(&self, pid: u32, tid: u32, since: Timestamp) -> Option<&'a Made> {
+    fn made_by(&self, pid: u32, tid: u32, since: Timestamp) -> Option<&'a OutboundCall> {
         self.made.by(pid, tid, since).filter(|made| self.is_made(made))
     }
 
     /// The first outbound call of the process since a time, without those of threads that serve.
-    fn made_after(&self, pid: u32, since: Timestamp) -> Option<&'a Made> {
+    fn made_after(&self, pid: u32, since: Timestamp) -> Option<&'a OutboundCall> {
         self.made.after(pid, since).filter(|made| self.is_made(made))
     }
 
@@ -306,7 +307,7 @@ fn hands<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
         return elsewhere(call, court);
     };
     let doing = thread.doing();
-    let outbound = |made: &Made, by: &'static str| {
+    let outbound = |made: &OutboundCall, by: &'static str| {
         Some(Outbound { exchange: made.exchange, remote: made.connection.remote_text.clone(), by })
     };
     if call.exchange.is_none() && doing == Doing::EventLoop {
@@ -326,7 +327,7 @@ fn hands<'a>(call: &Candidate, court: Court<'a>) -> Hands<'a> {
     // An outbound call waits for its own answer. Another call explains it only if a thread waits on that call.
     if waits && call.role == Role::Server {
         // Calls of the same thread come first, then any later call of a thread that serves no other request.
-        let other = |made: &&Made| made.inode != call.connection.inode.0;
+        let other = |made: &&OutboundCall| made.inode != call.connection.inode.0;
         let same = court.made_by(pid, call.tid, call.started).filter(other);
         let after = || court.made_after(pid, call.started).filter(other);
         if let Some((made, by)) = same.map(|made| (made, "same thread")).or_else(|| Some((after()?, "time"))) {
