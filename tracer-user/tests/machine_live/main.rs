@@ -403,7 +403,11 @@ sys.stdin.read()
         check.unwrap_or_else(|| panic!("{name} in {report:?}")).found.clone()
     };
     assert!(of("runtime").starts_with("Python"), "{}", of("runtime"));
-    assert!(of("namespaces").contains(&format!("its root is {}", folder.path().display())), "{}", of("namespaces"));
+    assert!(
+        of("namespaces").contains(&format!("its root directory is {}", folder.path().display())),
+        "{}",
+        of("namespaces")
+    );
     assert!(of("sockets").contains("1 TCP listening"), "{}", of("sockets"));
 }
 
