@@ -1,7 +1,10 @@
 use super::*;
 use crate::{
     fixture::{self, START, connection},
-    model::{connection::ConnectionInfo, exchange::Outcome},
+    model::{
+        connection::ConnectionInfo,
+        exchange::{Outcome, StreamId},
+    },
 };
 
 /// An exchange of process 1 with start and end in milliseconds.
@@ -135,4 +138,10 @@ fn the_other_end() {
     assert_eq!(of(&all[0], all.iter()).other_end, Some(ExchangeId(2)));
     assert_eq!(of(&all[1], all.iter()).other_end, Some(ExchangeId(1)));
     assert_eq!(of(&all[2], all.iter()).other_end, None);
+    // On a shared connection, the stream decides.
+    let on_stream =
+        |exchange: &Exchange, stream| plain(Exchange { stream: Some(StreamId(stream)), ..exchange.clone() });
+    let streams = [on_stream(&all[0], 3), on_stream(&all[1], 1), on_stream(&server(5, (2, Some(98))), 3)];
+    assert_eq!(of(&streams[0], streams.iter()).other_end, Some(ExchangeId(5)));
+    assert_eq!(of(&streams[1], streams.iter()).other_end, None);
 }
