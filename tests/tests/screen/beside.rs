@@ -7,7 +7,7 @@ use tracer_tests::{
     terminal::Terminal,
 };
 
-use crate::support::{USUAL, is_sane, recording, wait_for_all};
+use crate::support::{USUAL, recording, wait_for_all};
 
 const RECORDING: &str = "retry_curl";
 
@@ -29,7 +29,7 @@ fn a_file_beside_the_screens_has_the_same_results_as_alone() -> anyhow::Result<(
     wait_for_all(&terminal, RECORDING)?;
     terminal.press("q")?;
     assert_eq!(terminal.end()?.code(), Some(0), "{}", terminal.text());
-    is_sane(&terminal)?;
+    terminal.is_restored()?;
     let alone = dir.path("alone.json");
     let tap = recording(RECORDING);
     dir.pidtap(&["open", text(&tap), "-o", "json", "--output-file", text(&alone)]).end()?.status(0)?;
@@ -47,7 +47,7 @@ fn a_file_that_is_full_ends_alone_and_the_end_says_so() -> anyhow::Result<()> {
     terminal.press_for("4", "No space left")?;
     terminal.press("q")?;
     assert_eq!(terminal.end()?.code(), Some(1), "{}", terminal.text());
-    is_sane(&terminal)
+    terminal.is_restored()
 }
 
 #[test]
