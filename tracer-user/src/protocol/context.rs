@@ -1,4 +1,4 @@
-//! The surroundings of a decoder for one step: numbers, limits, positions, and the listener.
+//! Environment of a decoder for one step: exchange numbers, limits, positions, and the listener.
 
 use std::sync::Arc;
 
@@ -19,11 +19,11 @@ pub const MAX_OPEN_BYTES: usize = 64 << 20;
 /// lines and bound the requests of each connection. 90,000 ordinary calls fit.
 pub const MAX_OPEN_HEADS: usize = 128 << 20;
 
-/// The surroundings of a decoder for one step.
+/// Environment of a decoder for one step.
 pub struct Context<'a> {
     /// Number of the latest exchange.
     pub last_exchange: &'a mut u64,
-    /// Bytes kept of each body.
+    /// Maximum bytes kept of each body.
     pub body_limit: usize,
     /// Bytes counted against [`MAX_OPEN_BYTES`].
     pub open_bytes: &'a mut usize,
@@ -41,23 +41,23 @@ pub struct Context<'a> {
 
 /// Receives the steps and the ends of exchanges.
 pub trait Listener {
-    /// Whether anyone needs this step of an exchange. Decoders build no [`OpenExchange`] otherwise.
+    /// Whether this step is needed. Decoders build an [`OpenExchange`] only then.
     fn wants(&self, step: Step, role: Role) -> bool;
 
-    /// A pending exchange took a step.
+    /// Handles a step of a pending exchange.
     fn step(&mut self, step: Step, exchange: &OpenExchange<'_>);
 
-    /// An exchange ended.
+    /// Handles the end of an exchange.
     fn finished(&mut self, exchange: Arc<Exchange>);
 }
 
 impl Context<'_> {
-    /// Whether pending exchanges hold as many header lines as they may.
+    /// Whether the heads of pending exchanges have reached [`MAX_OPEN_HEADS`].
     pub fn is_full(&self) -> bool {
         *self.open_heads > MAX_OPEN_HEADS
     }
 
-    /// Bytes of a body that may be kept now.
+    /// Maximum bytes of a body that may be kept now.
     pub fn body_room(&self) -> usize {
         if *self.open_bytes < MAX_OPEN_BYTES { self.body_limit } else { 0 }
     }
@@ -70,7 +70,7 @@ impl Context<'_> {
         self.listener.finished(Arc::new(exchange));
     }
 
-    /// A number for a new exchange.
+    /// Returns a number for a new exchange.
     pub fn next_number(&mut self) -> ExchangeId {
         *self.last_exchange += 1;
         ExchangeId(*self.last_exchange)
@@ -95,7 +95,7 @@ impl Context<'_> {
         self.next[usize::from(direction)]
     }
 
-    /// Marks both positions unknown: the step that follows has no piece.
+    /// Marks both positions unknown for a step without a piece.
     pub fn forget_positions(&mut self) {
         self.next = [None; 2];
     }

@@ -1,4 +1,4 @@
-//! The seam between a connection and the protocol on it: what a decoder does.
+//! The seam between a connection and the protocol on it: the trait of decoders.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ pub trait Decode {
     /// Takes the next piece of one direction. [`Context::next`] holds the positions of both directions after the piece.
     fn piece(&mut self, direction: u8, piece: Piece<'_>, context: &mut Context<'_>);
 
-    /// All pieces of an event were given: both directions stand where [`Context::next`] says.
+    /// Ends the pieces of an event. [`Context::next`] holds the positions of both directions.
     fn caught_up(&mut self, context: &mut Context<'_>);
 
     /// Whether [`Self::caught_up`] has anything to do.
@@ -30,35 +30,35 @@ pub trait Decode {
     /// Time of the next [`Self::handle_timeout`], if one is needed.
     fn due(&self) -> Option<Timestamp>;
 
-    /// Decides what only the passage of time decides.
+    /// Applies decisions that depend only on time.
     fn handle_timeout(&mut self, now: Timestamp, context: &mut Context<'_>);
 
-    /// Decodes whatever it holds back, as the bytes that it waits for are lost.
+    /// Decodes pieces that are held back: the bytes that they wait for are lost.
     fn give_up_waiting(&mut self, context: &mut Context<'_>);
 
-    /// Bytes of memory, approximately, that pieces held back take.
+    /// Approximate memory of pieces that are held back, in bytes.
     fn waiting_bytes(&self) -> usize;
 
-    /// The target read the end of the peer's stream (a FIN).
+    /// Handles the end of the peer's stream (a FIN), which the target has read.
     fn peer_ended(&mut self, time: Timestamp, context: &mut Context<'_>);
 
     /// Decodes what the end of both streams releases. [`Self::close`] follows.
     fn streams_ended(&mut self, context: &mut Context<'_>);
 
-    /// The connection is over, or tracing is: every pending exchange ends.
+    /// Ends every pending exchange, because the connection or tracing has ended.
     fn close(&mut self, closing: Closing, context: &mut Context<'_>);
 
-    /// Another protocol takes over the channel: every pending exchange ends.
+    /// Ends every pending exchange, because another protocol takes over the channel.
     fn hand_over(&mut self, handover: &Handover, time: Timestamp, context: &mut Context<'_>);
 
     /// Takes the handover that the latest step found, and its time. The channel then gets another decoder.
     fn take_handover(&mut self) -> Option<(Handover, Timestamp)>;
 
-    /// Positions in `direction` that hold nothing to decode and nothing to keep, from the next one on. The probes need not
-    /// copy these bytes.
+    /// Positions in `direction`, from the next one on, whose bytes are neither decoded nor kept. The probes need not copy
+    /// these bytes.
     fn unwanted(&self, direction: u8, body_limit: usize) -> Option<Range<u64>>;
 
-    /// The role of the target, once known.
+    /// Role of the target; `None` while unknown.
     fn role(&self) -> Option<Role>;
 
     /// Number of pending exchanges.
@@ -76,36 +76,36 @@ pub trait Decode {
     /// The oldest pending exchange of which anything was observed.
     fn first_open<'a>(&'a self, connection: &'a ConnectionInfoRef) -> Option<OpenExchange<'a>>;
 
-    /// The connection was made by a connect that tracing observed.
+    /// Sets the observed connect that opened the connection.
     fn connected(&mut self, connect: Connect);
 
-    /// The connection existed before tracing, and the kernel tells how far it is.
+    /// Sets the progress of a connection that existed before tracing.
     fn joined(&mut self, progress: Progress, mark: &Mark, context: &mut Context<'_>);
 
-    /// Memory counted against the limits of the context. Whoever drops the decoder subtracts it.
+    /// Memory counted against the limits of the context. The owner subtracts it when it drops the decoder.
     fn memory(&self) -> Memory;
 }
 
-/// A connection, shared.
+/// A shared connection.
 pub type ConnectionInfoRef = std::sync::Arc<ConnectionInfo>;
 
-/// How and when a connection ended.
+/// End of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Closing {
-    /// By whom.
+    /// Side that ended it, and the manner.
     pub ending: Ending,
     /// Error number that a call returned, if any.
     pub error: Option<i32>,
-    /// When.
+    /// Time of the end.
     pub time: Timestamp,
 }
 
 /// A change of the protocol on a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Handover {
-    /// The bytes belong to another protocol than the decoder's: the first of them.
+    /// The bytes belong to another protocol than the decoder's. Holds the first bytes.
     NotThis(Vec<u8>),
-    /// Both sides agreed on another protocol: its name in `Upgrade`, or `CONNECT`.
+    /// Both sides agreed on another protocol. Holds its name in `Upgrade`, or `CONNECT`.
     Switched(Box<str>),
 }
 

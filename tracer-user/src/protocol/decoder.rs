@@ -27,7 +27,7 @@ pub enum Decoder {
 }
 
 impl Decoder {
-    /// The decoder for the first bytes of a channel on which the target has `role`, if that is known. `joined` tells that the
+    /// The decoder for the first bytes of a channel on which the target has `role`, if that is known. `joined` is set if the
     /// connection existed before tracing.
     pub fn new(role: Option<Role>, joined: bool) -> Self {
         Self::Http1(Box::new(Http1::new(role, joined)))
@@ -38,13 +38,13 @@ impl Decoder {
         Self::Opaque(Opaque)
     }
 
-    /// Whether bytes are decoded.
+    /// Whether bytes are dropped undecoded.
     pub fn is_opaque(&self) -> bool {
         matches!(self, Self::Opaque(_))
     }
 }
 
-/// Passes a call on to the protocol.
+/// Forwards a call to the protocol.
 macro_rules! each {
     ($decoder:expr, $protocol:ident => $call:expr) => {
         match $decoder {

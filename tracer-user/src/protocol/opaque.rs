@@ -1,4 +1,4 @@
-//! A channel whose bytes nobody decodes: another protocol, or nothing more to come.
+//! The decoder of a channel whose bytes are not decoded: an unknown protocol, or no further bytes.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Properties that every decoder has, on a conversation of its protocol.
+//! Tests of the properties that every decoder must have, on a conversation of its protocol.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
     stream::{GapCause, Mark, Piece},
 };
 
-/// A conversation of which the target is the client.
+/// A conversation in which the target is the client.
 struct Conversation {
     /// Bytes by direction, in the order of the calls.
     calls: Vec<(u8, &'static [u8])>,
@@ -28,7 +28,7 @@ struct Conversation {
     statuses: Vec<u16>,
 }
 
-/// The conversation of a decoder's protocol. A new decoder does not compile without one.
+/// The conversation of a decoder's protocol. The match is exhaustive, so a new decoder needs one.
 fn conversation(decoder: &Decoder) -> Conversation {
     match decoder {
         Decoder::Http1(_) => Conversation {
@@ -110,7 +110,7 @@ impl Play {
         }
     }
 
-    /// Another protocol takes over, which nobody decodes.
+    /// Replaces the decoder after a handover; the new protocol is not decoded.
     fn replace(&mut self) {
         let memory = std::mem::replace(&mut self.decoder, Decoder::opaque()).memory();
         self.open_bytes -= memory.bytes;

@@ -26,7 +26,7 @@ pub enum State {
     Open,
     /// Report with new information.
     Update,
-    /// The incident is over. An incident that resumes is updated again.
+    /// The incident has ended. An incident that resumes is updated again.
     Closed,
 }
 

@@ -1,7 +1,7 @@
 //! Late responses: callers of this process close their connections before the first byte of the response.
 //!
 //! ```text
-//! request   FIN of the caller      response, which nobody reads
+//! request   FIN of the caller      response, which is never read
 //! |<--- timeout of the caller --->|
 //! |<------------- time to respond ---------------------->|
 //! ```
@@ -47,7 +47,7 @@ const MAX_CONNECTIONS: usize = 65_536;
 const MAX_PROCESSES: usize = 256;
 const MAX_CALLS: usize = 1024;
 const SHOWN: usize = 8;
-/// Number of calls answered in time after which the incident is over.
+/// Number of calls answered in time after which the incident ends.
 const RECOVERED: u64 = 3;
 
 /// Course of an incident of late responses.
@@ -129,7 +129,7 @@ struct Closing {
     reset: bool,
 }
 
-/// Detects responses that nobody waits for any more.
+/// Detects responses that no caller waits for any more.
 #[derive(Debug)]
 pub struct Late {
     thresholds: LateThresholds,

@@ -199,7 +199,7 @@ impl Leak {
         upstream.open = upstream.open.saturating_sub(1);
         upstream.used_once = upstream.used_once.saturating_sub(u64::from(exchanges == 1 || exchanges == FORGOTTEN));
         upstream.unread = upstream.unread.saturating_sub(u64::from(exchanges == FORGOTTEN));
-        // Tracing ends or pidtap evicts the connection, so nobody has closed it.
+        // Tracing ends or pidtap evicts the connection, so neither side has closed it.
         if connection.ending.is_none_or(|ending| ending == Ending::Unfinished) {
             return;
         }

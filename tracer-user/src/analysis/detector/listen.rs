@@ -56,7 +56,7 @@ pub struct ListenEvidence {
     /// Number of connections taken from the queue since then: observed `accept` calls, and further decreases of the
     /// length.
     pub accepted: u64,
-    /// Whether the incident is over.
+    /// Whether the incident has ended.
     pub over: bool,
 }
 

@@ -1,7 +1,7 @@
-//! The decoder of HTTP/1: gives the pieces of both directions to the pairing of requests and responses in the right order.
+//! The HTTP/1 decoder: passes the pieces of both directions to the pairing of requests and responses in order.
 //!
-//! While the role of the target is unknown, both roles are tried. Responses that overtook their requests on the way here
-//! are held back: events of two processors may arrive out of order, and a response tells which requests preceded it.
+//! While the role of the target is unknown, both roles are tried. Responses that arrive before their
+//! requests are held back, as events of two processors may arrive out of order.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -23,8 +23,8 @@ use crate::{
     stream::{GapCause, MAX_WAITING_BYTES, MAX_WAITING_SEGMENTS, Mark, Piece, REORDER_WAIT_NS},
 };
 
-/// Calls in each direction without an HTTP message, on a connection that tracing joined, after which the connection is
-/// taken for another protocol.
+/// Maximum number of calls in each direction without an HTTP message on a connection that tracing joined. Beyond it,
+/// the connection counts as another protocol.
 const UNPROVEN_CALLS: u32 = 8;
 
 /// HTTP/1 on one channel.
@@ -103,7 +103,7 @@ impl HeldBack {
 }
 
 impl Http1 {
-    /// A connection on which the target has `role`, if that is known. `joined` tells that it existed before tracing.
+    /// A connection on which the target has `role`, if that is known. `joined` is set if it existed before tracing.
     pub fn new(role: Option<Role>, joined: bool) -> Self {
         let as_server = role.is_none().then(|| Box::new(Pairing::attempt(Role::Server)));
         let pairing = match role {
@@ -139,7 +139,7 @@ impl Http1 {
         }
     }
 
-    /// On a connection without a message so far: whether it is clear by now that none will come.
+    /// Whether the bytes of a connection without a message so far rule out HTTP.
     fn is_not_http(&mut self, direction: u8, piece: Piece<'_>, context: &Context<'_>) -> bool {
         let Piece::Bytes(bytes, mark) = piece else { return false };
         if !mark.boundary || context.connection.opened.is_some() {
@@ -200,7 +200,7 @@ impl Http1 {
         self.decoded[usize::from(direction)] = end;
     }
 
-    /// Decodes responses that were held back and whose request has come by now; the first also if `forced`.
+    /// Decodes held-back responses whose request has arrived; the first one regardless if `forced`.
     fn release(&mut self, context: &mut Context<'_>, mut forced: bool) {
         let requests = self.pairing.direction_of_requests();
         while let Some(piece) = self.held_back.pieces.front() {
@@ -272,7 +272,7 @@ impl Decode for Http1 {
     }
 
     fn waiting_bytes(&self) -> usize {
-        /// Memory of a piece beside its bytes, in a queue that may be half empty.
+        /// Bytes of memory of a piece besides its content, in a queue that may be half empty.
         const OVERHEAD: usize = 192;
         self.held_back.bytes + self.held_back.pieces.len() * OVERHEAD
     }

@@ -2,38 +2,38 @@
 
 use super::head::MAX_HEAD;
 
-/// Longest request line that is taken for one: as long as a head may be. RFC 9112 section 3 asks for at least 8000;
-/// dashboards and search engines put queries of hundreds of KiB into it.
+/// Maximum length of a request line in bytes: that of a head. RFC 9112 section 3 requires at least 8000; dashboards and
+/// search engines send queries of hundreds of KiB.
 pub const MAX_REQUEST_LINE: usize = MAX_HEAD;
-/// Longest method. The longest registered one has 17 characters (`UPDATEREDIRECTREF`).
+/// Maximum length of a method in bytes. The longest registered method has 17 characters (`UPDATEREDIRECTREF`).
 pub const MAX_METHOD: usize = 32;
 
-/// An answer from a prefix.
+/// Result of a test of a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is one.
+    /// The prefix begins such a line.
     Yes,
-    /// It can't be one.
+    /// The prefix begins no such line.
     No,
-    /// It may be; more bytes decide.
+    /// More bytes are needed.
     NeedMore,
 }
 
-/// Whether `bytes` begin an HTTP/1 request line (RFC 9112 section 3). The version may be in lower case, which servers
-/// refuse but clients send.
+/// Whether `bytes` begin an HTTP/1 request line (RFC 9112 section 3). Some clients send the version in
+/// lower case; servers refuse it.
 pub fn request_line(bytes: &[u8]) -> Verdict {
     RequestLine::default().read(bytes)
 }
 
-/// A request line that comes in parts: what decides nothing is not read again with each of them.
+/// Incremental test for a request line: bytes that were read are not read again when more arrive.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestLine {
     part: Part,
-    /// What is before it is read.
+    /// Number of bytes that were read.
     at: usize,
 }
 
-/// What a request line stands in.
+/// Part of a request line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Part {
     #[default]
@@ -43,7 +43,7 @@ enum Part {
 }
 
 impl RequestLine {
-    /// Whether `bytes` begin a request line. They begin with those of the last time, after which the answer was
+    /// Whether `bytes` begin a request line. They must extend the bytes of the previous call, which returned
     /// [`Verdict::NeedMore`].
     pub fn read(&mut self, bytes: &[u8]) -> Verdict {
         let ends_target = |byte: &u8| *byte <= b' ' || *byte == 0x7f;
@@ -64,7 +64,7 @@ impl RequestLine {
                 Some(_) => self.part = Part::Target,
             }
         }
-        // Spaces inside the target are invalid but sent by real clients; the version decides.
+        // Real clients send spaces in the target although they are invalid; the version decides.
         loop {
             let rest = self.rest(bytes);
             let Some(stop) = rest.iter().position(ends_target) else {
@@ -86,15 +86,15 @@ impl RequestLine {
         bytes.get(self.at..).unwrap_or_default()
     }
 
-    /// Where reading goes on.
+    /// Number of bytes that were read.
     #[cfg(test)]
     pub fn at(&self) -> usize {
         self.at
     }
 }
 
-/// Whether `bytes` begin an HTTP/1 status line (RFC 9112 section 4). Clients take more than one space before the code
-/// (RFC 9112 section 4 lets them parse on whitespace), and a line that ends after it.
+/// Whether `bytes` begin an HTTP/1 status line (RFC 9112 section 4). Like clients, this accepts several spaces before
+/// the code (RFC 9112 section 4 permits parsing on whitespace), and a line that ends after the code.
 pub fn status_line(bytes: &[u8]) -> Verdict {
     match version(bytes, false) {
         Verdict::Yes => {}
@@ -119,10 +119,11 @@ pub fn status_line(bytes: &[u8]) -> Verdict {
     if rest.len() >= 4 { Verdict::Yes } else { Verdict::NeedMore }
 }
 
-/// Most spaces between version and code of a status line.
+/// Maximum number of spaces between version and code of a status line.
 const MAX_SPACES: usize = 16;
 
-/// A version of HTTP/1. A higher minor version is to be read as the highest one known (RFC 9110 section 2.5).
+/// Whether `bytes` begin with a version of HTTP/1. A higher minor version counts as the highest known one (RFC 9110
+/// section 2.5).
 fn version(bytes: &[u8], any_case: bool) -> Verdict {
     const NAME: &[u8] = b"HTTP/1.";
     let shared = bytes.len().min(NAME.len());
@@ -141,7 +142,7 @@ fn version(bytes: &[u8], any_case: bool) -> Verdict {
     }
 }
 
-/// `tchar` of RFC 9110 section 5.6.2.
+/// Whether the byte is a `tchar` (RFC 9110 section 5.6.2).
 pub fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -216,7 +217,7 @@ mod tests {
                         break;
                     }
                 }
-                // What may be the version is read again, and so is the method.
+                // The method and a possible version are read again.
                 assert!(read <= 12 * line.len(), "{read} bytes of {}", line.len());
             }
         }

@@ -295,7 +295,7 @@ impl Group {
         }
     }
 
-    /// Re-evaluates the burst after some time. Returns whether it is over.
+    /// Re-evaluates the burst after some time. Returns whether it has ended.
     pub(super) fn look(&mut self, now: Timestamp, window: u64, began: Timestamp, findings: &mut Findings) -> bool {
         let Some(burst) = &self.burst else { return false };
         let (opened, told) = (burst.opened, burst.course);

@@ -211,7 +211,7 @@ fn calls_that_stop_have_not_recovered() {
         "{}",
         title(last)
     );
-    // The incident is over once calls succeed.
+    // The incident ends once calls succeed.
     let said = found(&(stopped + &calls(0..5, 100, "200") + "+11000 t1 GET /x port=99 host=y > 200\n"));
     assert_eq!(
         said.last().map(|(state, evidence)| (*state, evidence.course)),

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! `on=NAME` is the connection, and `stream=N` the stream on it; the first line that names a connection opens it. A call
-//! ends by a status, `reset` (the peer resets the stream) or `timeout` (the client does). `> 200 part` is an answer that
-//! goes on. `in` calls are those that the process serves. Calls without `stream` are pipelined. Without a call, a line is
+//! ends by a status, `reset` (the peer resets the stream) or `timeout` (the client does). `> 200 part` is an incomplete
+//! answer. `in` calls are those that the process serves. Calls without `stream` are pipelined. Without a call, a line is
 //! about the connection: `> lost` and `> closed` end it with all its exchanges, `unread=N` leaves bytes in its receive
 //! queue.
 
