@@ -2,12 +2,20 @@
 
 use std::{env::consts, fs, process::Command};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use crate::{
     command::{perform, root, say},
     compile,
 };
+
+/// Files that the binary prints, and the words that make it print them.
+const PRINTED: [(&str, &[&str]); 4] = [
+    ("pidtap.1", &["man"]),
+    ("completions/pidtap.bash", &["completions", "bash"]),
+    ("completions/_pidtap", &["completions", "zsh"]),
+    ("completions/pidtap.fish", &["completions", "fish"]),
+];
 
 /// Files beside the binary.
 const PAPERS: [&str; 7] = [
@@ -32,6 +40,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
     fs::copy(&binary, folder.join("pidtap")).context("could not copy the binary")?;
     for paper in PAPERS {
         fs::copy(root().join(paper), folder.join(paper)).with_context(|| format!("could not copy {paper}"))?;
+    }
+    fs::create_dir_all(folder.join("completions")).context("could not make the folder of completions")?;
+    for (file, words) in PRINTED {
+        let output = Command::new(&binary).args(words).output().with_context(|| format!("could not print {file}"))?;
+        ensure!(output.status.success(), "`pidtap {}` failed", words.join(" "));
+        fs::write(folder.join(file), output.stdout).with_context(|| format!("could not write {file}"))?;
     }
     let archive = dist.join(format!("{name}.tar.gz"));
     // The same files give the same archive: sorted, without owners, and without times (gzip's header has none either).

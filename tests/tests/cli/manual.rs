@@ -55,9 +55,8 @@ fn completions_know_all_commands_and_options() -> anyhow::Result<()> {
         for word in HIDDEN {
             assert!(!script.contains(word), "{shell}: {word}");
         }
-        match shell {
-            "zsh" | "fish" => drop(check(shell, &["-n"], &script)?),
-            _ => {}
+        if ["zsh", "fish"].contains(&shell) {
+            check(shell, &["-n"], &script)?;
         }
     }
     Ok(())
@@ -84,7 +83,7 @@ fn the_manual_page_has_all_commands_and_options() -> anyhow::Result<()> {
     for word in HIDDEN {
         assert!(!plain.contains(word), "{word}");
     }
-    assert!(plain.contains(".SH \"PIDTAP RUN\"") && plain.contains("Exit status: 0 done"), "{plain}");
+    assert!(plain.contains(".SH \"PIDTAP RUN\"") && plain.contains("Exit status: 0"), "{plain}");
     Ok(())
 }
 

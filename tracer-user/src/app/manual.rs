@@ -2,23 +2,30 @@
 
 use std::io::{self, Write as _};
 
-use clap::{Command, CommandFactory as _};
+use clap::{Args as _, Command, CommandFactory as _};
 use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 
 use super::Exit;
-use crate::cli::Cli;
+use crate::cli::{Attach, Cli};
 
 /// Prints a script that completes pidtap's words in a shell.
 pub(super) fn completions(shell: Shell) -> anyhow::Result<Exit> {
     let mut text = Vec::new();
-    generate(shell, &mut Cli::command(), "pidtap", &mut text);
+    generate(shell, &mut visible(), "pidtap", &mut text);
     print(&text)
 }
 
 /// Prints the manual page, for `man -l` and packages.
 pub(super) fn page() -> anyhow::Result<Exit> {
     print(&rendered()?)
+}
+
+/// The command line without the commands with which pidtap starts itself: scripts would offer those too.
+fn visible() -> Command {
+    let whole = Cli::command();
+    let commands = whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    Attach::augment_args(Command::new("pidtap")).version(env!("CARGO_PKG_VERSION")).subcommands(commands)
 }
 
 fn print(text: &[u8]) -> anyhow::Result<Exit> {
@@ -32,7 +39,9 @@ fn print(text: &[u8]) -> anyhow::Result<Exit> {
 fn rendered() -> io::Result<Vec<u8>> {
     let mut command = Cli::command();
     command.build();
-    let commands: Vec<Command> = command.get_subcommands().filter(|command| !command.is_hide_set()).cloned().collect();
+    // `help` is clap's own.
+    let is_shown = |command: &&Command| !command.is_hide_set() && command.get_name() != "help";
+    let commands: Vec<Command> = command.get_subcommands().filter(is_shown).cloned().collect();
     let man = Man::new(command);
     let mut page = Vec::new();
     man.render_title(&mut page)?;
