@@ -232,10 +232,10 @@ fn a_held_view_stays_as_it_is_and_nothing_is_lost() {
     let held = stage.screen();
     stage.store = store_of("retry_exponential", None);
     let later = stage.screen();
-    assert!(later.contains("HELD,"), "{later}");
+    assert!(later.contains("PAUSED,"), "{later}");
     assert_eq!(held.lines().skip(3).collect::<Vec<_>>(), later.lines().skip(3).collect::<Vec<_>>());
     stage.keys("p");
-    assert!(!stage.screen().contains("HELD"));
+    assert!(!stage.screen().contains("PAUSED"));
     assert!(stage.screen().contains("none ongoing"), "{}", stage.screen());
 }
 

@@ -187,6 +187,6 @@ mod tests {
         assert_eq!(find.words(), "match 1 of 2");
         let mut find = Find::new("é");
         find.look(&pages);
-        assert_eq!(find.words(), "match 1 of 10000 and more");
+        assert_eq!(find.words(), "match 1 of 10000 or more");
     }
 }
