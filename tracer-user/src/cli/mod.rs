@@ -1,4 +1,4 @@
-//! The command line: what was typed. What it means is the business of `app`.
+//! The command line as typed. `app` interprets it.
 
 mod order;
 mod refuse;
@@ -165,26 +165,26 @@ pub struct Completions {
     pub shell: Shell,
 }
 
-/// The demo's hidden command.
+/// Hidden command of the demo.
 #[derive(Args, Clone, Debug)]
 pub struct DemoRole {
-    /// Which part.
+    /// Part of the demo.
     pub role: String,
     /// Its arguments.
     pub args: Vec<String>,
 }
 
-/// The hidden command of `run`.
+/// Hidden command of `run`.
 #[derive(Args, Clone, Debug)]
 pub struct Hold {
-    /// What to wait for.
+    /// Named pipe to wait for.
     pub pipe: PathBuf,
-    /// Its inode.
+    /// Inode of the pipe.
     pub inode: u64,
-    /// As whom to run the command.
+    /// User and groups of the command.
     #[arg(long = "as")]
     pub ids: Option<Ids>,
-    /// Which limits the command is to have.
+    /// Resource limits of the command.
     #[arg(long)]
     pub limits: Option<Given>,
     /// The command and its arguments.
@@ -192,10 +192,10 @@ pub struct Hold {
     pub command: Vec<OsString>,
 }
 
-/// The hidden command of `doctor`.
+/// Hidden command of `doctor`.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Search {
-    /// Whose executable is searched.
+    /// Process whose executable is searched.
     pub pid: u32,
 }
 
@@ -255,7 +255,7 @@ pub struct OutputArgs {
     pub mark_key_file: Option<PathBuf>,
 }
 
-/// An error has the text once more, with a caret below the place.
+/// Parses a filter. The error repeats the text, with a caret below the place.
 fn filter(text: &str) -> Result<Filter, String> {
     Filter::parse(text).map_err(|error| {
         let is_plain = |character: char| Visible(character.encode_utf8(&mut [0; 4])).is_plain();
@@ -279,18 +279,18 @@ pub struct DetectArgs {
 }
 
 impl DetectArgs {
-    /// What was typed, in its order.
+    /// The options as typed, in order.
     pub fn options(&self) -> DetectorOptions {
         let mut options = DetectorOptions::default();
         for text in self.hang_after.iter().chain(&self.detector) {
-            // Refused when it was parsed, if it is wrong.
+            // The parser refused wrong text before.
             let _ = options.tune(text);
         }
         options
     }
 }
 
-/// As the threshold that it is.
+/// Checks the value of the threshold `hang.after`.
 fn hang_after(text: &str) -> Result<String, TuneError> {
     tuning(&format!("hang.after={text}"))
 }
@@ -324,17 +324,17 @@ pub struct TraceArgs {
 }
 
 impl TraceArgs {
-    /// Whether children are traced as well.
+    /// Whether children are traced too.
     pub fn follows(&self) -> bool {
         !self.no_follow
     }
 }
 
-/// Bytes of the ring buffer.
+/// Size of the ring buffer in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingSize(pub u32);
 
-/// Bytes captured of one call.
+/// Maximum bytes captured per call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallCapture(pub u32);
 

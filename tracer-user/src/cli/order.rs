@@ -1,8 +1,8 @@
-//! Options may stand before the command as well as behind it: `pidtap -o json demo`.
+//! Options are accepted before the command as well as after it: `pidtap -o json demo`.
 //!
-//! Every command has options of its own, and what stands before a command is taken for options and targets of an attach.
-//! So where a command's name comes out as the first target, the words are parsed once more with the command in front. A
-//! process that has such a name is attached to with `pidtap attach NAME`.
+//! Every command has its own options, and words before a command parse as options and targets of an attach. If the first target is
+//! the name of a command, the words are parsed again with the command in front. `pidtap attach NAME` attaches to a process that
+//! has such a name.
 
 use std::ffi::OsString;
 
@@ -11,11 +11,11 @@ use clap::{CommandFactory as _, Parser as _};
 use super::Cli;
 
 impl Cli {
-    /// Parses the words of the command line, of which the first is the program.
+    /// Parses the command line; the first word is the program.
     ///
     /// # Errors
     ///
-    /// clap's, which know how to show themselves; `--help` is one of them.
+    /// An error of clap, which can print itself; `--help` is one too.
     pub fn from_words(words: &[OsString]) -> Result<Self, clap::Error> {
         let names: Vec<String> = Self::command()
             .get_subcommands()
@@ -35,7 +35,7 @@ impl Cli {
             {
                 Ok(in_front().unwrap_or(cli))
             }
-            // Options of the command that `run` starts are none of an attach's.
+            // Options of the command of `run` are unknown to an attach.
             Err(error) if error.use_stderr() => in_front().ok_or(error),
             result => result,
         }

@@ -1,4 +1,4 @@
-//! What is said of a command line that makes no sense: it quotes words, which may come from anywhere.
+//! Errors of the command line. They quote words, which may contain anything.
 
 use std::{
     ffi::OsString,
@@ -9,29 +9,29 @@ use std::{
 use super::Cli;
 use crate::text::escape::Visible;
 
-/// Says what is wrong, or shows the help that was asked for, and ends the program.
+/// Prints the error, or the requested help, and ends the program.
 pub fn refuse(error: &clap::Error, words: &[OsString]) -> ! {
     if let Some(text) = harmless(error, words) {
-        // Nobody may be there to read it.
+        // Standard error may be closed.
         let _ = io::stderr().lock().write_all(text.as_bytes());
         process::exit(error.exit_code())
     }
     error.exit()
 }
 
-/// The message, where clap's own would not be harmless. `None` where nothing in the words is harmful.
+/// A harmless message in place of clap's; `None` if no word is harmful.
 fn harmless(error: &clap::Error, words: &[OsString]) -> Option<String> {
     let is_plain = |word: &OsString| word.to_str().is_some_and(|word| Visible(word).is_plain());
     if !error.use_stderr() || words.iter().all(is_plain) {
         return None;
     }
-    // The same words, harmless: clap then says the same of them. They may make sense so, as the value of an option.
+    // clap reports the same error for harmless words, unless they are valid then, as the value of an option.
     let shown: Vec<OsString> = words.iter().map(|word| Visible(&word.to_string_lossy()).to_string().into()).collect();
     let message = match Cli::from_words(&shown) {
         Err(error) => error.render().to_string(),
         Ok(_) => words.iter().zip(&shown).fold(error.render().to_string(), |message, (word, shown)| {
             let (word, shown) = (word.to_string_lossy(), shown.to_string_lossy());
-            // What follows an option's name, where both are one word, is quoted alone.
+            // clap quotes the value of `--option=value` alone.
             let (value, value_shown) = (after_name(&word), after_name(&shown));
             if Visible(value).is_plain() { message } else { message.replace(value, value_shown) }
         }),

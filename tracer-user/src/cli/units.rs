@@ -1,20 +1,20 @@
-//! Sizes and times as people type them.
+//! Parsers of sizes and times in options.
 
 use std::time::Duration;
 
 use super::{CallCapture, RingSize};
 use crate::text::units;
 
-/// Larger bodies are not kept: they are held in memory, several at a time.
+/// Maximum body limit: several bodies are in memory at a time.
 const MAX_SIZE: u64 = 1 << 30;
-/// The kernel makes no larger ring, and no machine needs it.
+/// Maximum ring size; the kernel creates no larger ring.
 const MAX_RING: u64 = 1 << 30;
-/// The smallest ring is a page; 64 KiB is a page on some machines.
+/// Minimum ring size: one page on most machines, 64 KiB on some.
 const MIN_RING: u64 = 4096;
-/// Longer than any trace.
+/// Maximum duration of a trace.
 const MAX_DURATION: Duration = Duration::from_hours(366 * 24);
 
-/// `64KiB`, `1M`, `1500`: as bytes.
+/// Parses `64KiB`, `1M` or `1500` to bytes.
 pub(super) fn size(text: &str) -> Result<usize, String> {
     let bytes = bytes(text)?;
     if bytes > MAX_SIZE {
@@ -55,7 +55,7 @@ fn bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| "the size is too large".to_owned())
 }
 
-/// `10s`, `500ms`, `1h30m`, `2.5` (seconds).
+/// Parses `10s`, `500ms`, `1h30m`, or `2.5` (seconds).
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = units::parse_duration_or_seconds(text).ok_or(units::DURATION_NEEDED)?;
     if duration > MAX_DURATION {
@@ -67,14 +67,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// Number and unit.
+/// Splits a text into number and unit.
 fn split(text: &str) -> (&str, &str) {
     let text = text.trim();
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     (number, unit.trim_start())
 }
 
-/// As [`size`] reads it.
+/// Formats a size so that [`size`] reads it back.
 pub(super) fn show_size(bytes: u32) -> String {
     match bytes {
         0 => "0".to_owned(),

@@ -1,4 +1,4 @@
-//! What a filter means, and how it is written.
+//! Expression of a filter, and its text form.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use super::{
     value::{Number, Unit},
 };
 
-/// An expression. Groups of a kind are not nested in each other, and have two members at least, but for the filter that
-/// takes everything, which is an empty [`Expression::All`].
+/// An expression. A group contains no group of its own kind, and has two members or more. Only the filter that accepts everything
+/// is an empty [`Expression::All`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Expression {
     All(Vec<Expression>),
@@ -20,22 +20,22 @@ pub(super) enum Expression {
     Term(Term),
 }
 
-/// What is asked of an exchange.
+/// A test of one exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Term {
     Is(Flag),
     Has(Field),
-    /// One of these is in it.
+    /// The field contains one of the texts.
     Contains(Field, Vec<Needle>),
-    /// It is one of these, or with `false` none of them.
+    /// The field equals one of the texts; with `false`, none of them.
     Equals(Field, bool, Vec<Needle>),
-    /// It matches, or with `false` it does not.
+    /// The field matches; with `false`, it does not match.
     Matches(Field, bool, Pattern),
-    /// It compares like this with one of these numbers; several only where it is for being equal.
+    /// The field compares with one of the numbers. Only equality has several numbers.
     Compares(Field, Comparison, Unit, Vec<Number>),
 }
 
-/// How numbers compare.
+/// Comparison of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 pub(super) enum Comparison {
     #[strum(serialize = "=")]
@@ -53,7 +53,7 @@ pub(super) enum Comparison {
 }
 
 impl Expression {
-    /// All of them, or any, without a group inside a group of its kind.
+    /// Joins members with `and` or `or`, and merges nested groups of the same kind.
     pub(super) fn group(all: bool, members: Vec<Self>) -> Self {
         let mut flat = Vec::with_capacity(members.len());
         for member in members {
@@ -70,7 +70,7 @@ impl Expression {
         }
     }
 
-    /// The same with the cheapest members first.
+    /// Same expression with the cheapest members first.
     pub(super) fn planned(mut self) -> Self {
         match &mut self {
             Self::All(members) | Self::Any(members) => {
@@ -96,7 +96,7 @@ impl Expression {
 }
 
 impl Term {
-    /// Roughly nanoseconds.
+    /// Estimated cost in nanoseconds.
     fn cost(&self) -> u32 {
         let text = |field: &Field| match field {
             Field::Method | Field::Process | Field::Outcome | Field::Role | Field::Quality | Field::Protocol => 10,

@@ -1,4 +1,4 @@
-//! The fields: one table for the parser, the help, the completion and the documentation.
+//! Fields of the filter language: one table for the parser, help, completion and documentation.
 
 use strum::{EnumString, IntoStaticStr, VariantNames};
 
@@ -7,11 +7,11 @@ use crate::model::{
     exchange::{Outcome, Quality},
 };
 
-/// What can be asked of an exchange.
+/// Field of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "lowercase", ascii_case_insensitive)]
 pub(super) enum Field {
-    /// What a line shows: a word without a field.
+    /// The text of the line: a word without a field. It has no name.
     Line,
     Method,
     Host,
@@ -29,7 +29,7 @@ pub(super) enum Field {
     Connection,
     Local,
     Remote,
-    /// By its name; of all, where that is empty.
+    /// Header or trailer by name; all of them if the name is empty.
     Header(Side, Box<str>),
     Body(Side),
     Size,
@@ -42,7 +42,7 @@ pub(super) enum Field {
     Incident,
 }
 
-/// Which message.
+/// Message that a field belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Side {
     #[default]
@@ -51,7 +51,7 @@ pub(super) enum Side {
     Response,
 }
 
-/// What `is:` asks.
+/// Property that `is:` tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "lowercase", ascii_case_insensitive)]
 pub(super) enum Flag {
@@ -64,10 +64,10 @@ pub(super) enum Flag {
     Partial,
 }
 
-/// What a field is compared with.
+/// Kind of value that a field takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// Text: `:` has it in it, `=` is it, `~` matches a regular expression.
+    /// Text: `:` tests for a part, `=` for equality, `~` matches a regular expression.
     Text,
     /// One of the [values](FieldHelp::values), or a part of their names after `:`.
     Choice,
@@ -87,20 +87,20 @@ pub enum Takes {
     Field,
 }
 
-/// A field, as help and completion show it.
+/// Description of a field for help and completion.
 #[derive(Clone, Copy, Debug)]
 pub struct FieldHelp {
-    /// What is typed.
+    /// Name.
     pub name: &'static str,
-    /// Another name for it.
+    /// Alternative name.
     pub alias: Option<&'static str>,
-    /// What it is compared with.
+    /// Kind of value.
     pub takes: Takes,
-    /// What it is, in a line.
+    /// One-line description.
     pub what: &'static str,
-    /// A term with it.
+    /// Example term.
     pub example: &'static str,
-    /// All that can stand behind it, where that is known.
+    /// Complete list of values; empty if any value is possible.
     pub values: &'static [&'static str],
 }
 
@@ -118,7 +118,7 @@ impl FieldHelp {
     }
 }
 
-/// All fields, those first that are typed most.
+/// All fields, the most useful first.
 static FIELDS: [FieldHelp; 32] = [
     field("host", Takes::Text, "authority of the request, or the address of the server if it has none", "host:stripe")
         .or("authority"),
@@ -188,18 +188,18 @@ static FIELDS: [FieldHelp; 32] = [
     field("id", Takes::Number, "number of the exchange", "id=129"),
 ];
 
-/// All fields, for help and completion; those first that are typed most.
+/// All fields, for help and completion; the most useful first.
 pub fn fields() -> &'static [FieldHelp] {
     &FIELDS
 }
 
-/// What stands in a name for any header's.
+/// Placeholder for the name of a header.
 const ANY_NAME: &str = "NAME";
 
-/// Bytes of a name that is compared with those that are known.
+/// Length of the longest name that gets a suggestion.
 const MAX_MISTYPED: usize = 32;
 
-/// What a name means.
+/// Meaning of a name before an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     Field(Field),
@@ -208,7 +208,7 @@ pub(super) enum Name {
 }
 
 impl Name {
-    /// With what is known of it. Case is ignored.
+    /// Finds a name, ignoring case, with its description.
     pub(super) fn find(name: &str) -> Option<(Self, &'static FieldHelp)> {
         let help = FIELDS.iter().find(|help| help.has_name(name))?;
         let (side, rest) = Side::of(help.name);
@@ -227,9 +227,9 @@ impl Name {
         Some((Self::Field(field), help))
     }
 
-    /// The name that is closest to one that is none, where one is close.
+    /// Suggests the closest known name for an unknown one; `None` if no name is close.
     pub(super) fn closest(name: &str) -> Option<&'static str> {
-        // Longer than any name, and close to none.
+        // Longer than any known name, so close to none.
         if name.len() > MAX_MISTYPED {
             return None;
         }
@@ -250,7 +250,7 @@ impl FieldHelp {
         if name.eq_ignore_ascii_case(self.name) || self.alias.is_some_and(|alias| name.eq_ignore_ascii_case(alias)) {
             return self.header_prefix().is_none() || name.len() > self.name.len() - ANY_NAME.len();
         }
-        // `header.NAME` stands for all names, and `header` alone for any of them.
+        // `header.NAME` matches one header, `header` alone any header.
         self.header_prefix().is_some_and(|prefix| {
             let (start, dot) = prefix.split_at(prefix.len() - 1);
             name.eq_ignore_ascii_case(start)
@@ -266,11 +266,11 @@ impl FieldHelp {
 }
 
 impl Field {
-    /// As it is typed.
+    /// Name in a filter.
     pub(super) fn name(&self) -> String {
         let own: &str = self.into();
         match self {
-            // A word stands without it.
+            // A word has no field name.
             Self::Line => String::new(),
             Self::Header(side, name) if name.is_empty() => format!("{}{own}", side.prefix()),
             Self::Header(side, name) => format!("{}{own}.{name}", side.prefix()),
@@ -289,7 +289,7 @@ impl Side {
         }
     }
 
-    /// Which message the name of a field is about, and the name without it.
+    /// Splits the prefix of a message off the name of a field.
     fn of(name: &str) -> (Self, &str) {
         [Self::Request, Self::Response]
             .into_iter()

@@ -1,4 +1,4 @@
-//! What is asked of an exchange, answered.
+//! Evaluation of terms on an exchange.
 
 use std::{borrow::Cow, cell::RefCell};
 
@@ -43,7 +43,7 @@ impl Term {
                 }) || !matches!(field, Field::Body(_)) && texts(field, exchange, context, false, &mut |_| true)
             }
             Self::Contains(Field::Body(side), needles) => {
-                // To hide what is in a large body costs much more than to look for text that is mostly not in it.
+                // Masking a large body costs much more than a search for text that mostly is not there.
                 let worth = |body: &[u8]| needles.iter().any(|needle| needle.may_be_mark() || needle.is_in(body));
                 let test = &mut |body: &[u8]| needles.iter().any(|needle| needle.is_in(body));
                 messages(*side, exchange).any(|(fields, body)| content(fields, body, context, worth, test))
@@ -60,7 +60,7 @@ impl Term {
             }
             Self::Compares(field, comparison, _, wanted) => {
                 let equal = |number: u64| wanted.iter().any(|wanted| wanted.range().contains(&number));
-                // Compared with one number only, unless it is for being equal.
+                // Only equality has several numbers.
                 let limit = wanted.first().map_or(0, |number| *number.range().start());
                 let any = |test: &dyn Fn(u64) -> bool| numbers(field, exchange, context.now, &mut |n| test(n));
                 match comparison {
@@ -84,15 +84,15 @@ fn is(flag: Flag, exchange: &Exchange) -> bool {
         Flag::Client => exchange.role == Role::Client,
         Flag::Server => exchange.role == Role::Server,
         Flag::Incident => !exchange.incidents.is_empty(),
-        // A message that is cut or not framed was seen whole.
+        // A message that is cut or unframed was observed completely.
         Flag::Partial => exchange.quality > Quality::Unframed,
     }
 }
 
-/// Whether a number that the exchange has there passes.
+/// Whether a number of the field passes the test.
 fn numbers(field: &Field, exchange: &Exchange, now: Timestamp, test: &mut impl FnMut(u64) -> bool) -> bool {
     let timing = &exchange.timing;
-    // What an open exchange is in the middle of lasts until now.
+    // The current phase of an open exchange lasts until now.
     let open_until = (exchange.outcome == Outcome::InFlight).then(|| timing.end.map_or(now, |end| end.max(now)));
     let phase = |from: Option<Timestamp>, to: Option<Timestamp>| Some(to.or(open_until)?.since(from?));
     let request = exchange.request.as_ref().map(|request| request.body.bytes);
@@ -119,8 +119,8 @@ fn numbers(field: &Field, exchange: &Exchange, now: Timestamp, test: &mut impl F
     number.is_some_and(test)
 }
 
-/// Whether a text that the exchange has there passes. For `whole` comparisons there are also texts that are a part of
-/// another: the path without its query, the host without its port.
+/// Whether a text of the field passes the test. A `whole` comparison also tests parts: the path without its query, the host
+/// without its port.
 fn texts(
     field: &Field,
     exchange: &Exchange,
@@ -159,7 +159,7 @@ fn texts(
     }
 }
 
-/// What a line shows of an exchange: method, URL, status, how it ended, what is missing of it, and who.
+/// Whether the text of the line passes: method, URL, status, outcome, missing parts, and process.
 fn line(exchange: &Exchange, redactor: Redactor, test: &mut impl FnMut(&[u8]) -> bool) -> bool {
     let words: &[&str] = match exchange.outcome {
         Outcome::Complete => &[],
@@ -202,7 +202,7 @@ fn line(exchange: &Exchange, redactor: Redactor, test: &mut impl FnMut(&[u8]) ->
         }
 }
 
-/// As [`url::whole`] makes it, on the stack where it fits.
+/// Same text as [`url::whole`], built on the stack if it fits.
 fn url(exchange: &Exchange, request: &Request, redactor: Redactor, test: &mut impl FnMut(&[u8]) -> bool) -> bool {
     let path = redactor.url(request.path());
     let (scheme, authority): (&str, Cow<'_, str>) = match url::base(exchange, request) {
@@ -226,7 +226,7 @@ fn joined(parts: &[&[u8]], test: &mut impl FnMut(&[u8]) -> bool) -> bool {
     test(&room[..length])
 }
 
-/// Who was asked: the authority of the request, or the address of the serving end.
+/// Authority of the request, or the address of the serving end.
 fn host(exchange: &Exchange, redactor: Redactor) -> Option<Cow<'_, str>> {
     let named = exchange.request.as_ref().and_then(Request::authority).filter(|authority| !authority.is_empty());
     if let Some(authority) = named {
@@ -242,7 +242,7 @@ fn address(address: &str, whole: bool, test: &mut impl FnMut(&[u8]) -> bool) -> 
     let without_port = || {
         let (host, port) = address.rsplit_once(':')?;
         let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-        // `::1` is all address, `[::1]:80` is not.
+        // `::1` has no port, `[::1]:80` has one.
         (is_port && (host.ends_with(']') || !host.contains(':'))).then_some(host)
     };
     test(address.as_bytes()) || whole && without_port().is_some_and(|host| test(host.as_bytes()))
@@ -271,7 +271,7 @@ fn messages(side: Side, exchange: &Exchange) -> impl Iterator<Item = (&Fields, &
     request.into_iter().chain(response.map(|response| (&response.headers, &response.body)))
 }
 
-/// Content as it is shown, where it is `worth` being shown.
+/// Content as displayed, if `worth` accepts it.
 fn content(
     fields: &Fields,
     body: &Body,

@@ -17,18 +17,18 @@
 //! quantity   = 1.5s 200ms 1m30s (of the duration), 10kB 1MiB (of both bodies together)
 //! ```
 //!
-//! What an exchange does not have makes a term false. `a!=b` is `not a=b`, and so true of what has no `a`: whoever looks
-//! for `status!=200` wants to see the calls that got no status at all. Case of ASCII
-//! letters is ignored everywhere. An expression after `~` is taken up to the next blank, with balanced parentheses and `|` in it.
+//! A term on a missing field is false. `a!=b` is `not a=b`, so it is true for an exchange without `a`: `status!=200` finds
+//! calls without any status. ASCII case is ignored everywhere. An expression after `~` extends to the next blank, and may contain
+//! balanced parentheses and `|`.
 //!
-//! **What is hidden cannot be searched for**: terms see what is shown, so a secret is its [mark](crate::text::redact::mark), and
-//! by that the exchanges with one secret can be found.
+//! **Masked text cannot be searched**: terms see the displayed text, where a secret is its [mark](crate::text::redact::mark). The mark
+//! finds all exchanges with the same secret.
 //!
-//! A parsed filter is evaluated without allocating, but where an exchange has something to hide, a URL of more than
-//! 256 bytes, or a body with a content coding. Cheap terms go first, whatever their order. Measured on one exchange with
-//! five headers: the filter above takes 0.17 µs, or 0.3 µs with a secret in the URL to hide; a word 0.17 µs, `status>=500`
-//! 0.01 µs. Only what looks into bodies can take longer: 0.15 µs per KiB to find nothing, 2 µs per KiB where it is found
-//! and secrets have to be hidden to see whether it still is. To parse it takes 20 µs, the most expensive expressions 5 ms.
+//! Evaluation allocates only if an exchange has a secret, a URL of more than 256 bytes, or a body with a content coding. Cheap terms
+//! are evaluated first, whatever their order. Measured on one exchange with five headers: the filter above takes 0.17 µs, or 0.3 µs
+//! with a secret in the URL; a word 0.17 µs, `status>=500` 0.01 µs. Only terms on bodies can take longer: 0.15 µs per KiB if the
+//! text is not there, 2 µs per KiB if it is there and secrets must be masked before a second look. Parsing takes 20 µs, 5 ms for the
+//! most expensive expressions.
 
 mod expression;
 mod field;
@@ -47,63 +47,63 @@ use unicode_width::UnicodeWidthChar as _;
 
 use crate::{event::Timestamp, model::exchange::Exchange, payload::coding::Budget, text::redact::Redactor};
 
-/// What an exchange is looked at with.
+/// Context of an evaluation.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// Hides what is not to be found.
+    /// Masks secrets, which terms must not find.
     pub redactor: Redactor,
-    /// Until when open exchanges last, at least.
+    /// Time up to which open exchanges last.
     pub now: Timestamp,
-    /// What may be decoded to look into bodies. Beyond it, a body that needs decoding has nothing in it; who has none decodes all.
+    /// Budget for decoding bodies; `None` decodes all. Once it is spent, a body with a content coding counts as empty.
     pub budget: Option<&'a RefCell<Budget>>,
 }
 
-/// A filter, parsed. [`Filter::default`] takes everything.
+/// A parsed filter. [`Filter::default`] accepts every exchange.
 ///
-/// Two are equal where they mean the same in the same order, however they were typed. What [`fmt::Display`] shows means
-/// the same when it is parsed, unless that is longer than [`MAX_LENGTH`].
+/// Filters are equal if they have the same meaning in the same order, however they were typed. The output of [`fmt::Display`] parses
+/// to an equal filter unless it is longer than [`MAX_LENGTH`].
 #[derive(Clone, Debug)]
 pub struct Filter {
     text: Box<str>,
     expression: Expression,
-    /// The same in the order of evaluation.
+    /// The same expression in the order of evaluation.
     plan: Expression,
 }
 
-/// Why a text is no filter.
+/// Syntax error of a filter.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("column {column}: {problem}; {remedy}")]
 pub struct FilterError {
-    /// Where, in characters from 1.
+    /// Place in characters from 1.
     pub column: usize,
-    /// What is wrong there.
+    /// The problem.
     pub problem: String,
-    /// What to do.
+    /// A remedy.
     pub remedy: String,
 }
 
 impl Filter {
-    /// Parses what was typed. Blanks alone are the filter that takes everything.
+    /// Parses a filter. Blanks alone accept every exchange.
     ///
     /// # Errors
     ///
-    /// Where the text is no filter, or one beyond the limits: [`MAX_LENGTH`] bytes, 32 levels of nesting, 16 regular expressions.
+    /// A syntax error, or a limit exceeded: [`MAX_LENGTH`] bytes, 32 levels of nesting, 16 regular expressions.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         let expression = parse::parse(text)?;
         Ok(Self { text: text.into(), plan: expression.clone().planned(), expression })
     }
 
-    /// As it was typed.
+    /// The text that was typed.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether it takes everything because nothing was typed.
+    /// Whether nothing was typed, so that the filter accepts every exchange.
     pub fn is_empty(&self) -> bool {
         matches!(&self.expression, Expression::All(members) if members.is_empty())
     }
 
-    /// Whether it takes this exchange.
+    /// Whether the filter accepts the exchange.
     pub fn matches(&self, exchange: &Exchange, context: &Context<'_>) -> bool {
         self.plan.matches(exchange, context)
     }
@@ -139,7 +139,7 @@ impl FromStr for Filter {
 }
 
 impl FilterError {
-    /// A caret that stands below the place, where `text` is shown above it.
+    /// A caret for the line below `text`, under the place of the error.
     pub fn caret(&self, text: &str) -> String {
         let columns = text.chars().take(self.column.saturating_sub(1)).map(|c| c.width().unwrap_or(1)).sum();
         " ".repeat(columns) + "^"

@@ -1,4 +1,4 @@
-//! From text to an expression. The grammar stands in the module above.
+//! Parser of filters. The module above has the grammar.
 
 use super::{
     FilterError,
@@ -8,20 +8,20 @@ use super::{
     value::{Number, Unit},
 };
 
-/// Bytes of an expression: many screens wide, and little to compile.
+/// Maximum length of a filter in bytes.
 pub const MAX_LENGTH: usize = 2_000;
-/// Parentheses and negations inside each other; parsing and evaluating them recurses.
+/// Maximum nesting of parentheses and negations, which parsing and evaluation follow by recursion.
 const MAX_DEPTH: usize = 32;
-/// Regular expressions in one filter; each has memory of its own.
+/// Maximum number of regular expressions; each has its own memory.
 const MAX_PATTERNS: usize = 16;
 
-/// Longer ones first: `>=` is not `>`.
+/// Operators, longer ones first: `>=` is not `>`.
 const OPERATORS: [(&str, Operator); 11] = [
     ("!=", Operator::Compare(Comparison::NotEqual)),
     ("!~", Operator::NotMatches),
     (">=", Operator::Compare(Comparison::GreaterOrEqual)),
     ("<=", Operator::Compare(Comparison::LessOrEqual)),
-    // As many languages have it.
+    // `==` is common in other languages.
     ("==", Operator::Compare(Comparison::Equal)),
     ("=~", Operator::Matches),
     ("=", Operator::Compare(Comparison::Equal)),
@@ -39,7 +39,7 @@ enum Operator {
     Compare(Comparison),
 }
 
-/// A value, and where it stands.
+/// A value and its place.
 struct Value {
     start: usize,
     text: String,
@@ -64,7 +64,7 @@ pub(super) fn parse(text: &str) -> Result<Expression, FilterError> {
     if parser.rest().is_empty() {
         Ok(expression)
     } else {
-        // All else is taken for a term.
+        // Everything else is a term.
         Err(parser.error(parser.at, "this `)` has no matching `(`", "remove it, or quote it"))
     }
 }
@@ -96,7 +96,7 @@ impl<'a> Parser<'a> {
         FilterError { column, problem: problem.into(), remedy: remedy.into() }
     }
 
-    /// Whether this word stands here by itself.
+    /// Whether this keyword is next, as a word of its own.
     fn is_keyword(&self, word: &str) -> bool {
         let rest = self.rest();
         rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
@@ -214,7 +214,7 @@ impl<'a> Parser<'a> {
         )
     }
 
-    /// `>1s`, `<=10kB`.
+    /// Parses `>1s` or `<=10kB`.
     fn quantity(&mut self) -> Parsed<Expression> {
         let start = self.at;
         let Some(Operator::Compare(comparison)) = self.operator() else { return self.word() };
@@ -242,7 +242,7 @@ impl<'a> Parser<'a> {
         Some(*operator)
     }
 
-    /// A field with its operator; `None` and nothing taken where it is a word.
+    /// Parses a field with its operator. For a word, consumes nothing and returns `None`.
     fn field(&mut self) -> Parsed<Option<(Name, &'static FieldHelp, Operator)>> {
         let start = self.at;
         let rest = self.rest();
@@ -253,7 +253,7 @@ impl<'a> Parser<'a> {
         let known = Name::find(name);
         self.at += name.len();
         if known.is_some() {
-            // `status >= 500`: as a word, the name of a field before an operator has no use.
+            // `status >= 500`: a word before an operator is a field.
             let end = self.at;
             self.blanks();
             if self.at > end && !self.rest().starts_with(['=', '~', '<', '>']) && !self.rest().starts_with("!=") {
@@ -340,14 +340,14 @@ impl<'a> Parser<'a> {
         Ok(Expression::Term(term))
     }
 
-    /// One is enough.
+    /// Joins alternatives.
     fn each(&mut self, typed: &str, meaning: impl Fn(&Self, &Value) -> Parsed<Term>) -> Parsed<Expression> {
         let place = self.at;
         let values = self.values(typed)?;
         let members: Parsed<Vec<Expression>> =
             values.iter().map(|value| meaning(self, value).map(Expression::Term)).collect();
         if values.len() > 1 {
-            // It is shown in parentheses.
+            // The group is written in parentheses.
             self.deeper(place)?;
             self.depth -= 1;
         }
@@ -378,7 +378,7 @@ impl<'a> Parser<'a> {
         }
         Pattern::new(&value.text).map_err(|(problem, place)| {
             let start = value.start + usize::from(value.quoted);
-            // Where a quoted one has escapes in it, the place is less far off than its start.
+            // In a quoted value with escapes, the place is approximate.
             let place = self.text[start..].char_indices().nth(place).map_or(start, |(place, _)| start + place);
             self.error(place, problem, "correct it, or use `:` to search for the literal text")
         })
@@ -426,11 +426,11 @@ impl<'a> Parser<'a> {
         values.iter().map(number).collect()
     }
 
-    /// Values with `|` between them.
+    /// Parses values separated by `|`.
     fn values(&mut self, field: &str) -> Parsed<Vec<Value>> {
         let mut values = vec![self.value(false, field)?];
         loop {
-            // With a blank or a parenthesis on either side it stands between terms.
+            // Next to a blank or a parenthesis it separates terms.
             let mut following = self.rest().chars();
             let joined = following.next() == Some('|')
                 && following.next().is_some_and(|next| !next.is_whitespace() && !"|()".contains(next));
@@ -451,7 +451,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Text in quotes, or up to the next blank.
+    /// Parses a quoted text, or text up to the next blank.
     fn value(&mut self, pattern: bool, field: &str) -> Parsed<Value> {
         let start = self.at;
         if let Some(quote @ ('"' | '\'')) = self.peek() {
@@ -479,7 +479,7 @@ impl<'a> Parser<'a> {
             match next {
                 '\\' => match chars.next() {
                     Some((_, escaped @ ('"' | '\'' | '\\'))) => text.push(escaped),
-                    // Regular expressions have many of these.
+                    // Regular expressions contain many backslashes.
                     Some((_, other)) => text.extend(['\\', other]),
                     None => break,
                 },
@@ -498,7 +498,7 @@ fn needles(values: &[Value]) -> Vec<Needle> {
     values.iter().map(|value| Needle::new(&value.text)).collect()
 }
 
-/// What could be a field's name.
+/// The prefix of `text` that may be the name of a field.
 fn name_at(text: &str) -> &str {
     if !text.starts_with(|first: char| first.is_ascii_alphabetic()) {
         return "";
@@ -506,7 +506,7 @@ fn name_at(text: &str) -> &str {
     &text[..text.find(|c: char| !c.is_ascii_alphanumeric() && !".-_".contains(c)).unwrap_or(text.len())]
 }
 
-/// Up to a blank, a `)` that is opened outside, or, where it is no regular expression, a `|`.
+/// Length up to a blank, an unbalanced `)`, or, outside regular expressions, a `|`.
 fn bare_length(text: &str, pattern: bool) -> usize {
     let mut open = 0_usize;
     let mut in_class = false;

@@ -1,26 +1,26 @@
-//! Text to look for.
+//! Text and regular expressions to search for.
 
 use std::fmt;
 
 use memchr::memchr2_iter;
 use regex::bytes::{Regex, RegexBuilder};
 
-/// Bytes that are frequent in URLs, headers and JSON, the most frequent first: a search goes for another one, if it can.
+/// Bytes that are frequent in URLs, headers and JSON, the most frequent first. A search starts from a rarer byte if possible.
 const FREQUENT: &[u8] = b"e\"taoinsr ,:lhdcu/01mp2-.35{}4gyb_w6789f";
-/// Memory of one compiled expression: `\w{500}` fits, `\w{5000}` does not.
+/// Maximum size of a compiled expression in bytes: `\w{500}` fits, `\w{5000}` does not.
 const PATTERN_SIZE: usize = 256 * 1024;
-/// Memory of what the expression learns while it is used.
+/// Maximum size of the lazy DFA cache of an expression in bytes.
 const PATTERN_CACHE: usize = 1 << 20;
-/// Blanks before an expression, and before the caret below it, in the crate's explanations.
+/// Indentation of the expression and its caret in the error messages of `regex`.
 const PATTERN_INDENT: usize = 4;
-/// Nesting inside an expression.
+/// Maximum nesting of an expression.
 const PATTERN_DEPTH: u32 = 50;
 
-/// Text to be found in another, or to be all of it; case of ASCII letters ignored.
+/// Text to search for, or to compare with; ASCII case is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Needle {
     text: Box<str>,
-    /// Place of its least frequent byte.
+    /// Index of its rarest byte.
     rare: usize,
 }
 
@@ -45,8 +45,8 @@ impl Needle {
             .any(|start| text[start..start + needle.len()].eq_ignore_ascii_case(needle))
     }
 
-    /// Whether it can be found in the mark of a secret, and so in what is shown though it is not in what was there. Text
-    /// without the asterisks is no mark: that its last digits are found in one is of no use to anybody.
+    /// Whether the text may match the mark of a secret, which the displayed text has and the original has not. Text without
+    /// asterisks is no mark: a match of its last digits is useless.
     pub(super) fn may_be_mark(&self) -> bool {
         self.text.contains('*')
     }
@@ -56,7 +56,7 @@ impl Needle {
     }
 }
 
-/// A regular expression; case of ASCII letters ignored.
+/// A regular expression; ASCII case is ignored.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
     text: Box<str>,
@@ -66,11 +66,11 @@ pub(super) struct Pattern {
 impl Pattern {
     /// # Errors
     ///
-    /// What is wrong with it, in words, and where in it, in characters from 0, as far as that is known.
+    /// The reason, and the place in characters from 0 if known.
     pub(super) fn new(text: &str) -> Result<Self, (String, usize)> {
         let regex = RegexBuilder::new(text)
             .case_insensitive(true)
-            // Most of what is looked at is ASCII, and none of it needs to be UTF-8: `.` is a byte, `\w` an ASCII letter.
+            // Most text is ASCII, and none needs to be UTF-8: `.` is a byte, `\w` an ASCII letter.
             .unicode(false)
             .size_limit(PATTERN_SIZE)
             .dfa_size_limit(PATTERN_CACHE)
@@ -97,7 +97,7 @@ impl PartialEq for Pattern {
 
 impl Eq for Pattern {}
 
-/// The crate explains over several lines, with a caret below the place and the reason last.
+/// Parses the message of `regex`: several lines, with a caret below the place and the reason last.
 fn explain(error: &regex::Error) -> (String, usize) {
     match error {
         regex::Error::CompiledTooBig(_) => {
@@ -117,7 +117,7 @@ fn explain(error: &regex::Error) -> (String, usize) {
     }
 }
 
-/// Text as it is typed: in quotes where it would mean something else without.
+/// Displays text for a filter, quoted if it would otherwise mean something else.
 pub(super) struct Typed<'a>(pub(super) &'a str);
 
 impl fmt::Display for Typed<'_> {
@@ -180,7 +180,7 @@ mod tests {
         assert!(said.contains("too much memory"), "{said}");
         let (said, _) = Pattern::new(&"(".repeat(1000)).expect_err("it is deep");
         assert!(said.contains("invalid"), "{said}");
-        // One of several lines is shown with line numbers; the place is not known then.
+        // An expression of several lines is printed with line numbers, so the place is unknown.
         Pattern::new("a\nb(").expect_err("it is not closed");
     }
 

@@ -1,20 +1,20 @@
-//! Numbers, times and sizes as people type them, and as they are typed again.
+//! Numbers, times and sizes: parsed from a filter, and written so that they parse again.
 
 use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use crate::text::units;
 
-/// A number to compare with.
+/// Operand of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Number {
-    /// This one.
+    /// A single number.
     One(u64),
-    /// `5xx`: a hundred of them.
+    /// A class of statuses: 5 for `5xx`.
     Class(u8),
 }
 
 impl Number {
-    /// All that it stands for.
+    /// The numbers that match.
     pub(super) fn range(self) -> RangeInclusive<u64> {
         match self {
             Self::One(number) => number..=number,
@@ -23,12 +23,12 @@ impl Number {
     }
 }
 
-/// What the numbers of a field count.
+/// Unit of a numeric field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
-    /// Nothing: they are numbers.
+    /// A plain number.
     None,
-    /// Nothing, and classes are possible.
+    /// A status, or a class of statuses.
     Status,
     /// Nanoseconds.
     Time,
@@ -36,10 +36,10 @@ pub(super) enum Unit {
     Bytes,
 }
 
-/// More than anything that is counted.
+/// Largest number accepted; no counter reaches it.
 const MAX: u128 = i64::MAX as u128;
 
-/// The largest first: a size is shown in the first that divides it.
+/// Units of size, largest first: a size is written in the first unit that divides it.
 const SIZES: &[(&str, u64)] = &[
     ("TiB", 1 << 40),
     ("TB", 1_000_000_000_000),
@@ -53,7 +53,7 @@ const SIZES: &[(&str, u64)] = &[
 ];
 
 impl Unit {
-    /// What is wanted, said where something else is found.
+    /// Error message for text that is not a value of this unit.
     pub(super) fn wanted(self) -> &'static str {
         match self {
             Self::None => "expected a whole number, for example 42",
@@ -65,7 +65,7 @@ impl Unit {
 
     pub(super) fn parse(self, text: &str) -> Option<Number> {
         let number = match self {
-            // As lines show connections.
+            // Lines show connections as `#4`.
             Self::None => quantity(text.strip_prefix('#').unwrap_or(text), 1, false)?,
             Self::Status => {
                 if let [class @ b'1'..=b'9', b'x' | b'X', b'x' | b'X'] = text.as_bytes() {
@@ -79,7 +79,7 @@ impl Unit {
         Some(Number::One(number))
     }
 
-    /// What stands without a field: its unit tells what is meant.
+    /// Parses a value without a field. Its unit selects the field.
     pub(super) fn of_bare(text: &str) -> Option<(Self, Number)> {
         if let Some(time) = time(text) {
             return Some((Self::Time, Number::One(time)));
@@ -88,13 +88,13 @@ impl Unit {
         size(text).filter(|_| unit_is_written).map(|size| (Self::Bytes, Number::One(size)))
     }
 
-    /// As [`Self::parse`] reads it.
+    /// Formats a number so that [`Self::parse`] reads it back.
     pub(super) fn show(self, number: Number) -> Shown {
         Shown(self, number)
     }
 }
 
-/// A number that is shown as it is typed.
+/// Displays a number with its unit.
 pub(super) struct Shown(Unit, Number);
 
 impl fmt::Display for Shown {
@@ -115,12 +115,12 @@ impl fmt::Display for Shown {
     }
 }
 
-/// `1.5s`, `1m30s`: in nanoseconds.
+/// Parses `1.5s` or `1m30s` to nanoseconds.
 fn time(text: &str) -> Option<u64> {
     u64::try_from(units::parse_duration(text)?.as_nanos()).ok().filter(|time| u128::from(*time) <= MAX)
 }
 
-/// `1500`, `10kB`, `1.5M`: what lacks its `B` counts in powers of two, as for the options.
+/// Parses `1500`, `10kB` or `1.5M` to bytes. A unit without `B` is a power of two, as in options.
 fn size(text: &str) -> Option<u64> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
     let factor = if unit.is_empty() {
@@ -133,9 +133,9 @@ fn size(text: &str) -> Option<u64> {
     quantity(number, factor, factor > 1)
 }
 
-/// Digits, and where `fraction` is allowed a part behind a point, times `factor`.
+/// Parses digits, with a decimal fraction if `fraction` allows it, and multiplies by `factor`.
 fn quantity(text: &str, factor: u64, fraction: bool) -> Option<u64> {
-    /// So many digits of each part fit into what is calculated with.
+    /// Digits of each part that fit into the calculation.
     const DIGITS: usize = 18;
     let digits = |text: &str| -> Option<u128> {
         let all = !text.is_empty() && text.len() <= DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
