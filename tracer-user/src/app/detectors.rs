@@ -1,4 +1,4 @@
-//! `pidtap detectors`: what is looked for, and by which thresholds.
+//! `pidtap detectors`: lists the detectors and their thresholds.
 
 use std::io::{self, Write};
 

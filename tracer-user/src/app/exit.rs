@@ -1,4 +1,4 @@
-//! Exit statuses: what scripts rely on.
+//! Exit statuses. Scripts rely on them.
 
 use std::process::ExitCode;
 
@@ -10,27 +10,27 @@ use crate::host::{
     process::{ExitClass, ProcessError},
 };
 
-/// How the program ended.
+/// Result of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// All was done.
+    /// Success.
     Done,
-    /// Another failure than those below: a file that cannot be opened or read, a disk that is full.
+    /// Another failure than the following: a file that cannot be opened or read, a full disk.
     Failed,
-    /// The command line makes no sense.
+    /// The command line is invalid.
     Usage,
     /// There is no such process.
     NoProcess,
-    /// Not permitted.
+    /// The user lacks permission.
     NotPermitted,
-    /// The kernel, or where pidtap runs, lacks something; a limit is too low.
+    /// The kernel or the environment lacks something, or a limit is too low.
     NotSupported,
-    /// What the command of `pidtap run` ended with.
+    /// Exit status of the command of `pidtap run`.
     Command(u8),
 }
 
 impl Exit {
-    /// The status.
+    /// Exit status of the process.
     pub fn status(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -43,7 +43,7 @@ impl Exit {
         }
     }
 
-    /// What an error means.
+    /// Result for an error, by its most specific cause.
     pub(super) fn of(error: &anyhow::Error) -> Self {
         for cause in error.chain() {
             if let Some(error) = cause.downcast_ref::<ProcessError>() {

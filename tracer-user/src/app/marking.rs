@@ -7,20 +7,20 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::{cli::OutputArgs, recording::Header, text::redact::MarkKey};
 
-/// Bytes of a key file that are read: more does not make a better key.
+/// Bytes of a key file that are read, at most: more do not make a better key.
 const MOST: u64 = 4096;
 
-/// A key, and where it comes from.
+/// A key, and its source.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Marking {
     pub(super) key: MarkKey,
-    /// It is the key of this trace alone. One from a file serves other traces as well: a recording, which may be passed on,
-    /// does not hold it.
+    /// The key belongs to this trace alone. A key from a file belongs to other traces as well, so a recording, which
+    /// may be passed on, does not contain it.
     own: bool,
 }
 
 impl Marking {
-    /// For a live trace: from the file that was named, else a new one.
+    /// Key of a live trace: from the file of `--mark-key-file`, else a new one.
     pub(super) fn of_trace(args: &OutputArgs) -> anyhow::Result<Self> {
         match &args.mark_key_file {
             Some(path) => Ok(Self { key: read(path)?, own: false }),
@@ -28,8 +28,8 @@ impl Marking {
         }
     }
 
-    /// For a recording: from the file that was named, else the key that it holds, else a new one. A fixed key for
-    /// recordings without one could be used by everybody to confirm guesses.
+    /// Key for a recording: from the file of `--mark-key-file`, else the one in the recording, else a new one. With a
+    /// fixed key for recordings without one, anybody could confirm guesses.
     pub(super) fn of_recording(args: &OutputArgs, header: &Header) -> anyhow::Result<Self> {
         match MarkKey::from_hex(&header.mark_key) {
             Some(key) if args.mark_key_file.is_none() => Ok(Self { key, own: true }),

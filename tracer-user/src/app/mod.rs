@@ -1,4 +1,4 @@
-//! What was typed, done: the one module that sees all others.
+//! Executes the command line. This module may use all others.
 
 mod detectors;
 mod exit;
@@ -62,7 +62,7 @@ pub fn run(cli: &Cli, mut given: Given) -> Exit {
     })
 }
 
-/// Says which limit is too low.
+/// Reports the limit that is too low.
 pub fn refuse(shortage: &Shortage) -> Exit {
     say(&shortage.to_string());
     Exit::NotSupported
@@ -83,7 +83,7 @@ fn need(cli: &Cli) -> Need {
     }
 }
 
-// Not part of its caller: what the commands have on their stacks is not to be needed before the limits are known.
+// Not inlined: the stack of the commands must not be needed before the limits are known.
 #[inline(never)]
 fn work(cli: &Cli, given: &Given) -> anyhow::Result<Exit> {
     match &cli.command {
@@ -107,7 +107,7 @@ fn work(cli: &Cli, given: &Given) -> anyhow::Result<Exit> {
     }
 }
 
-/// The error and its causes, each once: some messages have their cause in them already.
+/// The error and its causes, each once: some messages contain their cause already.
 fn in_one_line(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {
@@ -144,7 +144,7 @@ fn run_demo(args: &cli::Demo) -> anyhow::Result<Exit> {
 
 fn examine(args: &cli::Doctor) -> anyhow::Result<Exit> {
     let trial = || {
-        // Of ourselves: a process that is certainly there, and makes no traffic.
+        // The target is pidtap itself: it certainly exists, and makes no traffic.
         let options = CaptureOptions { targets: vec![std::process::id()], ..CaptureOptions::default() };
         match Capture::start(&options) {
             Ok(capture) => Ok(match capture.missing_tracepoints() {
@@ -168,7 +168,7 @@ fn examine(args: &cli::Doctor) -> anyhow::Result<Exit> {
     Ok(report.exit_class().map_or(Exit::Done, Exit::from))
 }
 
-/// Traces processes that run until there is a reason to end. `began` is called once all that they do is seen.
+/// Traces running processes until there is a reason to end. Calls `began` once every call of the targets is seen.
 fn trace(
     output: &cli::OutputArgs,
     detect: &cli::DetectArgs,
@@ -183,7 +183,7 @@ fn trace(
     let spool = spool.filter(|_| planned.is_some());
     let plan = Plan { targets, permit, output, detect, trace, sinks, launched: false, spool };
     block_on(async {
-        // Before the probes: a Ctrl-C from here on ends the trace in order.
+        // The handlers come before the probes, so that Ctrl-C ends the trace in order.
         let mut signals = Signals::new(hangup_is_ignored())?;
         let mut trace = Trace::start(plan)?;
         let mut screens = start(planned, recorded, &mut signals)?;
@@ -199,14 +199,14 @@ fn trace(
     })
 }
 
-/// Starts the screens, where there are to be some.
+/// Starts the screens, if there are any.
 fn start(planned: Option<Planned>, recorded: Recorded, signals: &mut Signals) -> anyhow::Result<Option<Running>> {
     let Some(planned) = planned else { return Ok(None) };
     signals.take_stop()?;
     planned.start(None, recorded).map(Some)
 }
 
-/// Ends the screens; with `stay`, only once the user has left them, since what was seen is still worth a look.
+/// Ends the screens. With `stay`, they end only once the user leaves them: their content is still useful.
 async fn end(screens: Option<Running>, stay: bool, signals: &mut Signals) -> anyhow::Result<()> {
     let Some(mut screens) = screens else { return Ok(()) };
     if stay {
@@ -224,7 +224,7 @@ async fn end(screens: Option<Running>, stay: bool, signals: &mut Signals) -> any
     screens.end()
 }
 
-/// The first thread has started all others, and gives up what it needed for that.
+/// The first thread has started all others, and drops the privileges that this needed.
 fn confine_main(duty: Duty) -> anyhow::Result<()> {
     confine::enter(duty).context("cannot drop privileges; if pidtap runs in a sandbox, try without it")
 }
@@ -237,7 +237,7 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
         .block_on(work)
 }
 
-/// Whether whoever reads the results has gone: then nothing is left to do, and nothing went wrong.
+/// True where the reader of the results has closed them: nothing is left to do, and nothing failed.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()

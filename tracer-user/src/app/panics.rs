@@ -1,4 +1,4 @@
-//! What a panic prints. Its message may quote text from outside (a slice at a wrong place quotes the whole string).
+//! Messages of panics. They may quote foreign text: a slice at an invalid index quotes the whole string.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -9,10 +9,10 @@ use std::{
 
 use crate::text::escape::Visible;
 
-/// From now on, panics print their message through [`Visible`].
+/// Makes panics print their message through [`Visible`].
 pub fn show_harmless() {
     panic::set_hook(Box::new(|information| {
-        // Nobody may be there to read it.
+        // The reader may be gone.
         let _ = io::stderr().lock().write_all(text(information).as_bytes());
     }));
 }

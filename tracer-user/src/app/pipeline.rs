@@ -1,4 +1,4 @@
-//! From events to the sinks: recordings, the engine, and what takes the engine's updates. The same for a live trace and a replay.
+//! The path from events to the sinks. A live trace and a replay use the same.
 
 use std::{
     io,
@@ -25,7 +25,7 @@ pub(super) fn options(output: &OutputArgs, detect: &DetectArgs) -> EngineOptions
     EngineOptions { body_limit: output.body_limit, detectors: detect.options() }
 }
 
-/// A sink of updates, and how it stands.
+/// A sink of updates, and its state.
 pub(super) struct Output {
     sink: Box<dyn UpdateSink + Send>,
     /// The thread that writes the lines of the sink; `None` for screens.
@@ -95,7 +95,7 @@ impl Pipeline {
         Self { engine: Engine::new(options), outputs, said_failure: false, recordings, spool: None }
     }
 
-    /// From now on, events are held in memory as well.
+    /// Holds the following events in memory as well.
     pub(super) fn hold_in(&mut self, spool: Arc<Mutex<Spool>>) {
         self.spool = Some(spool);
     }
@@ -120,7 +120,7 @@ impl Pipeline {
             };
             let length = event.header().length as usize;
             if matches!(event, Event::Detached(_)) {
-                // From here on, no wait for a reader is unbounded.
+                // After this event, every wait for a reader is bounded.
                 self.trace_ends();
             }
             if matches!(event, Event::Tick(_) | Event::Detached(_)) && !self.recordings.is_empty() {
@@ -203,7 +203,7 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// The first failure of an output. That a reader has seen enough counts only where no output is left.
+    /// The first failure of an output. A reader that has closed its output is a failure only where no output is left.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         self.recordings.iter().for_each(EventWriter::close);
         self.trace_ends();
@@ -216,7 +216,7 @@ impl Pipeline {
         self.outputs.iter_mut().for_each(Output::finish);
         let is_left = !self.has_output();
         let outputs = self.outputs.iter_mut().filter(|output| is_left || !output.is_left());
-        // One that has failed beats one that was left.
+        // A failed output takes precedence over a closed one.
         let failure = outputs.filter(|output| output.failure.is_some()).min_by_key(|output| output.is_left());
         failure.and_then(|output| output.failure.take()).map_or(Ok(()), Err)
     }

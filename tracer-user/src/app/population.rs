@@ -1,4 +1,4 @@
-//! Which of the traced processes still live: when none does, the trace is over.
+//! The traced processes that are alive. Without any, the trace is over.
 
 use std::collections::HashSet;
 
@@ -13,8 +13,8 @@ use crate::event::{
     wire::{ProcessEvent, flag, process},
 };
 
-/// How much later than the last look it is time to ask `/proc`: an exit whose event was lost must not keep a trace
-/// open for ever, and looking costs a system call for each process.
+/// Time between two checks for lost exits, which cost a system call for each process. An exit whose event was lost must
+/// not keep a trace open for ever.
 const LOOK_NS: u64 = 1_000_000_000;
 
 /// The processes of a trace.
@@ -30,7 +30,7 @@ impl Population {
         Self { living: targets.into_iter().collect(), follow, looked: 0 }
     }
 
-    /// Takes what an event says. Time is that of the events.
+    /// Takes an event. Its time is the current one.
     pub(super) fn see(&mut self, event: &Event<'_>) {
         match event {
             Event::Process(event) => match event.action {
@@ -54,19 +54,20 @@ impl Population {
         }
     }
 
-    /// Whether nobody is left.
+    /// True where no process is left.
     pub(super) fn is_extinct(&self) -> bool {
         self.living.is_empty()
     }
 }
 
-/// Asked by a signal that is none, which needs neither a capability nor a view of `/proc`, where `hidepid` hides processes.
+/// True where the process exists. The null signal needs neither a capability nor `/proc`, where `hidepid` hides
+/// processes.
 fn is_there(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
-/// What is said of a process that is not traced any further.
+/// Message about a process that is not traced any further.
 fn refusal(event: &ProcessEvent) -> String {
     let end = event.name.iter().position(|byte| *byte == 0).unwrap_or(event.name.len());
     format!(

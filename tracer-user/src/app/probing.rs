@@ -1,9 +1,9 @@
-//! Asking the kernel while a trace runs: what has not moved, and what threads wait on, tells why calls hang; and bytes
-//! that moved without a traced call tell of paths that are not seen.
+//! Queries of the kernel while a trace runs. Queues and threads show why calls hang; bytes that moved without a traced
+//! call show paths that are not seen.
 //!
-//! All is asked by one thread, which rests after each answer: whatever is wanted, asking takes no more than two parts in
-//! [`SHARE`] of one processor. Calls that may hang and the rounds over all that is open have a rest each, so that a round
-//! that was dear does not keep a verdict waiting.
+//! One thread queries, and rests after each answer: queries take at most two parts in [`SHARE`] of one processor. Calls
+//! that may hang and the rounds over all connections rest separately, so that an expensive round does not delay a
+//! verdict.
 
 use std::{
     collections::BTreeSet,
@@ -30,61 +30,61 @@ use crate::{
     },
 };
 
-/// Between two looks at all connections, for bytes that were not seen. Each is one look at all TCP sockets of the
-/// namespace.
+/// Nanoseconds between two rounds over all connections, which find bytes that were not seen. A round dumps all TCP
+/// sockets of the namespace.
 const INTERVAL_NS: u64 = 1_000_000_000;
-/// As often a person who looks at connections sees what the kernel says of them, where not all are looked at.
+/// Nanoseconds between two queries about the connections on the screen, where no round covers them.
 const WATCH_NS: u64 = INTERVAL_NS + INTERVAL_NS / 10;
-/// After an answer, the thread rests from questions of that kind for so many times the CPU time of the answer: the two
-/// kinds take 2 % of a processor at most.
+/// After an answer, the thread rests for this multiple of its CPU time. The two kinds of queries take 2 % of a
+/// processor at most.
 const SHARE: u64 = 100;
-/// With more open connections, looking at all would take more of the machine than it tells.
+/// With more open connections, rounds are not worth their cost.
 const MAX_CONNECTIONS: usize = 20_000;
-/// Processes whose threads are looked at in one answer, at most.
+/// Processes whose threads one answer covers, at most.
 const MAX_PROCESSES: usize = 16;
-/// Processes that executed a program since the last question, of which the namespace is looked at. Which they are matters
-/// only where a namespace is made, which takes longer than a question.
+/// Processes that executed a program since the last query, at most. Their namespaces are added. Creating a namespace
+/// takes longer than a query, so the limit loses none.
 const MAX_NEW: usize = 1024;
 /// Port of name servers.
 const DOMAIN: u16 = 53;
 /// `IPPROTO_TCP`, `IPPROTO_MPTCP`.
 const WITH_STATES: [u16; 2] = [6, 262];
 
-/// Until when the thread rests, from each kind of question.
+/// End of the thread's rest from each kind of query.
 #[derive(Debug, Default)]
 struct Rest {
     wanted: AtomicU64,
     rounds: AtomicU64,
 }
 
-/// What is asked at once.
+/// A set of queries.
 #[derive(Default)]
 struct Question {
-    /// Those of which calls are open.
+    /// Connections with open calls.
     connections: Vec<SocketInode>,
-    /// All that are open, with their namespaces, where it is time for them.
+    /// All open connections with their namespaces, where a round is due.
     all: Option<FxHashMap<u64, u32>>,
-    /// Processes, and the threads of each that matter most.
+    /// Processes, with the most important threads of each.
     threads: Vec<(u32, Vec<u32>)>,
-    /// Processes that are looked over for threads that wait for a name server.
+    /// Processes to be searched for threads that wait for a name server.
     resolving: Vec<u32>,
-    /// All traced processes, of which listening sockets are looked for, where it is time for them.
+    /// All traced processes, for their listening sockets, where a round is due.
     traced: Vec<u32>,
-    /// These may live in a namespace of their own.
+    /// Processes that may have a namespace of their own.
     new_processes: Vec<u32>,
 }
 
-/// The connections that are open, by what the events say, and what the engine wants to know.
+/// The open connections, and the pending requests of the engine.
 pub(super) struct Probing {
-    /// By inode, with the network namespace of each.
+    /// Network namespace of each open connection, by inode.
     open: FxHashMap<u64, u32>,
     new_processes: Vec<u32>,
     asked_all: u64,
-    /// When what a person looks at was last wanted.
+    /// Time of the last query about the connections on the screen.
     watched: u64,
     wanted: FxHashSet<u64>,
     wanted_threads: FxHashMap<u32, Vec<u32>>,
-    /// Traced processes, and which of them is looked over next.
+    /// Traced processes, and the next one to be searched.
     processes: BTreeSet<u32>,
     next_process: u32,
     looked_over: u64,
@@ -95,7 +95,8 @@ pub(super) struct Probing {
 }
 
 impl Probing {
-    /// Starts the thread that asks. Without one (no thread could be started), nothing is asked, and that is said.
+    /// Starts the thread that queries. Where the system refuses the thread, nothing is queried, and a message reports
+    /// it.
     pub(super) fn start(prober: Prober, handle: Handle) -> Self {
         let (sender, receiver) = sync_channel(1);
         let rest = Arc::new(Rest::default());
@@ -131,19 +132,19 @@ impl Probing {
         }
     }
 
-    /// A call is open on the connection: what does the kernel say of it?
+    /// Requests the kernel's state of a connection with an open call.
     pub(super) fn want_connection(&mut self, inode: u64) {
         if self.wanted.len() < MAX_CONNECTIONS {
             self.wanted.insert(inode);
         }
     }
 
-    /// Whether it is time to [`watch`](Self::watch) again. What all are asked for is not asked for once more.
+    /// True where [`watch`](Self::watch) is due. A round over all connections counts as well.
     pub(super) fn is_time_to_watch(&self) -> bool {
         self.now.saturating_sub(self.watched.max(self.asked_all)) >= WATCH_NS
     }
 
-    /// A person looks at these connections: what does the kernel say of them?
+    /// Requests the kernel's state of the connections on the screen.
     pub(super) fn watch(&mut self, inodes: &[u64]) {
         self.watched = self.now;
         for inode in inodes {
@@ -151,7 +152,7 @@ impl Probing {
         }
     }
 
-    /// What do the threads of the process do, this one first?
+    /// Requests the state of the threads of a process, of `tid` first.
     pub(super) fn want_threads(&mut self, pid: u32, tid: u32) {
         if self.wanted_threads.len() >= MAX_PROCESSES && !self.wanted_threads.contains_key(&pid) {
             return;
@@ -162,7 +163,7 @@ impl Probing {
         }
     }
 
-    /// Takes what an event says.
+    /// Takes an event.
     pub(super) fn see(&mut self, event: &Event<'_>) {
         match event {
             Event::Socket(event)
@@ -172,7 +173,7 @@ impl Probing {
             {
                 self.open.insert(event.connection, event.netns);
             }
-            // A connection that the target closes says no more than that: its socket has lost its inode.
+            // A connection that the target closes has no further events: its socket has lost its inode.
             Event::Tcp(event)
                 if event.what == tcp::STATE
                     && matches!(event.new_state, tcp_state::CLOSE | tcp_state::FIN_WAIT1 | tcp_state::LAST_ACK) =>
@@ -200,7 +201,7 @@ impl Probing {
         }
     }
 
-    /// Asks when it is time, and there is something to ask. Never waits.
+    /// Sends the queries that are due. Never waits.
     pub(super) fn ask(&mut self) {
         let now = self.now;
         let wants = !self.wanted.is_empty() || !self.wanted_threads.is_empty();
@@ -211,7 +212,7 @@ impl Probing {
         }
     }
 
-    /// Asks about the calls that may hang.
+    /// Sends the queries about calls that may hang.
     fn ask_wanted(&mut self) {
         let question = Question {
             connections: self.wanted.iter().map(|inode| SocketInode(*inode)).collect(),
@@ -224,7 +225,7 @@ impl Probing {
         }
     }
 
-    /// Asks about all that is open.
+    /// Sends the queries of a round.
     fn ask_round(&mut self, now: u64) {
         let all = now.saturating_sub(self.asked_all) >= INTERVAL_NS
             && !self.open.is_empty()
@@ -249,7 +250,7 @@ impl Probing {
         }
     }
 
-    /// Hands a question to the thread, where it is not still at the last one.
+    /// Hands queries to the thread. False while it is still busy.
     fn send(&mut self, mut question: Question) -> bool {
         question.new_processes = std::mem::take(&mut self.new_processes);
         let Some(questions) = &self.questions else { return false };
@@ -272,23 +273,23 @@ impl Probing {
     }
 }
 
-/// The thread's side.
+/// State of the thread.
 struct Answerer {
     prober: Prober,
     handle: Handle,
     rest: Arc<Rest>,
-    /// By process: after which thread the next look at the others begins.
+    /// The thread after which the next search begins, by process.
     after: FxHashMap<u32, u32>,
-    /// Threads that were last seen to wait for a name server.
+    /// Threads that waited for a name server at the last search.
     resolving: FxHashSet<(u32, u32)>,
-    /// That a namespace cannot be looked into was said.
+    /// An inaccessible namespace was reported.
     said_unseen: bool,
-    /// That threads cannot be looked at was said.
+    /// Inaccessible threads were reported.
     said_forbidden: bool,
 }
 
 impl Answerer {
-    /// Ends when nobody asks any more.
+    /// Answers until the sender is gone.
     fn run(mut self, questions: &Receiver<Question>) {
         let mut buffer = Vec::new();
         while let Ok(question) = questions.recv() {
@@ -311,7 +312,7 @@ impl Answerer {
                 self.say_unseen(*pid, &error);
             }
         }
-        // What was answered before an error is good.
+        // Answers before an error are valid.
         let _: io::Result<()> = question.all.iter().try_for_each(|open| self.prober.reconcile(open, buffer));
         let _: io::Result<usize> = self.prober.ask(&question.connections, buffer);
         let connections: FxHashSet<u64> = question.connections.iter().map(|inode| inode.0).collect();
@@ -325,7 +326,7 @@ impl Answerer {
             *after = look(&mut self.prober, *pid, wanted, buffer);
         }
         if !question.traced.is_empty() {
-            // What was told before an error is good.
+            // Events before an error are valid.
             let _ = self.prober.look_at_listeners(&question.traced, buffer);
         }
         for pid in &question.resolving {
@@ -333,14 +334,14 @@ impl Answerer {
         }
     }
 
-    /// Once: nothing can be asked about the connections in that namespace. One of a process that has ended has none.
+    /// Reports, once, that connections in a namespace cannot be queried. A process that has ended has none.
     fn say_unseen(&mut self, pid: u32, error: &io::Error) {
         if !sockdiag::has_ended(error) && !std::mem::replace(&mut self.said_unseen, true) {
             say(&sockdiag::unseen_namespace(pid, error));
         }
     }
 
-    /// Once: what threads wait on is not told.
+    /// Reports, once, that the state of threads is inaccessible.
     fn say_forbidden(&mut self, pid: u32) {
         if !self.said_forbidden
             && let Some(error) = threads::refused(pid)
@@ -353,8 +354,8 @@ impl Answerer {
         }
     }
 
-    /// Tells of threads that wait for a name server, and once of those that did and do no longer. There are no events of
-    /// datagrams: only by looking is it known that a name is being resolved.
+    /// Adds the threads that wait for a name server, and once those that no longer do. Datagrams have no events, so
+    /// only a search shows that a name is being resolved.
     fn look_for_queries(&mut self, pid: u32, buffer: &mut Vec<u8>) {
         let after = self.after.entry(pid).or_default();
         let (mut waiting, last) = threads::receiving(pid, *after, sockdiag::now());
@@ -376,7 +377,7 @@ impl Answerer {
     }
 }
 
-/// Looks at the threads of a process; gives the last one, after which the next look may go on.
+/// Adds the state of the threads of a process. Gives the last one, after which the next call may go on.
 pub(super) fn look(prober: &mut Prober, pid: u32, wanted: Wanted<'_>, buffer: &mut Vec<u8>) -> u32 {
     let mut all = threads::look(pid, wanted, sockdiag::now());
     prober.name_udp(&mut all);
@@ -387,13 +388,13 @@ pub(super) fn look(prober: &mut Prober, pid: u32, wanted: Wanted<'_>, buffer: &m
     last
 }
 
-/// What this thread has used of a processor, nanoseconds.
+/// CPU time of this thread in nanoseconds.
 fn cpu_time() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// The events that follow each other in a buffer of our own.
+/// The events in a buffer of our own.
 pub(super) fn events(mut buffer: &[u8]) -> impl Iterator<Item = Event<'_>> {
     std::iter::from_fn(move || {
         let event = Event::decode(buffer).ok()?;

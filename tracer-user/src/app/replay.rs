@@ -1,4 +1,4 @@
-//! `pidtap open`: a recording through the same pipeline.
+//! `pidtap open`: replays a recording through the pipeline.
 
 use std::{
     fs::File,
@@ -30,7 +30,7 @@ use crate::{
     text::escape::Foreign,
 };
 
-/// Shows a recording. Its whole events are shown whatever comes after them.
+/// Replays a recording. Its complete events are shown, whatever follows them.
 pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     let (input, name): (Box<dyn Read + Send>, String) = if args.file == Path::new("-") {
         (Box::new(io::stdin()), "standard input".to_owned())
@@ -50,7 +50,7 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     let lines = sinks.outputs.iter().filter_map(Output::line_state).cloned().collect();
     let shared = planned.as_ref().map(|planned| Arc::clone(&planned.shared));
     if let Some(shared) = &shared {
-        // Set once, here.
+        // This is the only place that sets it.
         let _ = progress.set(Arc::clone(shared));
     }
     if let (Some(shared), Ok(file)) = (&shared, args.file.metadata())
@@ -68,17 +68,17 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     };
     let shared = Arc::clone(&screens.shared);
     let (sender, result) = sync_channel(1);
-    // A thread of its own: one that waits for a pipe is left alone when the user leaves.
+    // In its own thread: while it waits for a pipe, the user can leave.
     confine::spawn("pidtap-engine", Duty::Open, move || {
         let is_left = || asked.load(Ordering::Relaxed) || shared.is_left();
-        // Said there, and printed with all else that was said.
+        // Messages go to the screens, and are printed after them.
         let exit = show(&mut reader, &mut pipeline, is_left, &name).unwrap_or_else(|error| {
             say(&super::in_one_line(&error));
             Exit::of(&error)
         });
-        // Also where it ended early.
+        // Also after an early end.
         shared.set_size(0);
-        // Nobody asks for it once the user has left.
+        // The receiver is gone once the user has left.
         let _ = sender.send(exit);
     })
     .context("cannot start the thread that reads the recording; check the limit on processes (`ulimit -u`)")?;
@@ -87,7 +87,7 @@ pub(super) fn open(args: &Open) -> anyhow::Result<Exit> {
     Ok(result.try_recv().unwrap_or(Exit::Done))
 }
 
-/// Shows all that is in it, and says what is not.
+/// Replays all events, and reports what is missing.
 fn show(
     reader: &mut Reader<Box<dyn Read + Send>>,
     pipeline: &mut Pipeline,
@@ -120,7 +120,7 @@ fn show(
     Ok(Exit::Done)
 }
 
-/// A flag that Ctrl-C sets, so that what was shown up to then ends as it should. A second one ends at once.
+/// A flag that Ctrl-C sets, so that the results end in order. A second Ctrl-C ends at once.
 fn asked_to_end(screens: Option<Arc<Shared>>, lines: Vec<LineState>) -> anyhow::Result<Arc<AtomicBool>> {
     let asked = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&asked);
@@ -149,15 +149,15 @@ fn asked_to_end(screens: Option<Arc<Shared>>, lines: Vec<LineState>) -> anyhow::
             }
         }
     };
-    // Left alone: it ends with the process.
+    // The thread ends with the process.
     confine::spawn("pidtap-signal", Duty::Open, move || drop(block_on::<()>(wait)))
         .context("cannot start the thread that handles signals; check the limit on processes (`ulimit -u`)")?;
-    // From the first byte that is written on, the handlers are there. Without an answer, the thread ended at once.
+    // The handlers are installed before the first byte is written. Without an answer, the thread has ended.
     listening.recv().context("cannot wait for signals; check the limit on open files (`ulimit -n`)")??;
     Ok(asked)
 }
 
-/// Tells the screens how much was read.
+/// Reports the number of read bytes to the screens.
 struct Counted<R> {
     input: R,
     count: u64,
@@ -183,7 +183,7 @@ fn feed(
 ) -> anyhow::Result<bool> {
     while !asked_to_end() {
         let event = reader.next_event().inspect_err(|_| {
-            // What was read is good.
+            // The events before the error are valid.
             let _ = pipeline.finish();
         })?;
         let Some(event) = event else {
@@ -193,7 +193,7 @@ fn feed(
         if pipeline.batch(event, |_| {}).is_break() {
             break;
         }
-        // A live trace passes these on to the probes.
+        // During a replay, requests are ignored.
         while pipeline.poll_control().is_some() {}
     }
     pipeline.finish()?;

@@ -1,4 +1,4 @@
-//! `pidtap run`: a command from its first byte to its exit status.
+//! `pidtap run`: traces a command from its first byte to its exit status.
 
 use std::{ffi::OsStr, io, path::Path, process::ExitStatus, sync::Arc, time::Duration};
 
@@ -27,10 +27,10 @@ use crate::{
     text::escape::{Foreign, Visible},
 };
 
-/// Runs and traces a command. Its exit status becomes ours, unless something of ours failed before it ran.
+/// Runs and traces a command. Gives its exit status, unless pidtap failed before the command ran.
 pub(super) fn run(args: &cli::Run, given: &Given) -> anyhow::Result<Exit> {
     let Some((command, rest)) = args.command.split_first() else {
-        // The command line demands one.
+        // The command line requires one.
         return Ok(Exit::Usage);
     };
     process::check_initial_pid_namespace()?;
@@ -40,11 +40,11 @@ pub(super) fn run(args: &cli::Run, given: &Given) -> anyhow::Result<Exit> {
     let mut sinks = sinks::open(&args.output, Source::Trace, Marking::of_trace(&args.output)?)?;
     let planned = sinks.screens.take();
     let stdout = if planned.is_some() {
-        // It must not write over the screens.
+        // The command must not write over the screens.
         Streams::Piped
     } else if sinks.standard_output {
-        // What the command says must not get between the results, nor pass for one. And a child of the command that outlives
-        // it must not keep a reader of the results waiting.
+        // Output of the command must not mix with the results, nor look like one. A child that outlives the command
+        // must not keep a reader of the results waiting.
         Streams::StdoutToStderr
     } else {
         Streams::Own
@@ -96,7 +96,7 @@ pub(super) fn run(args: &cli::Run, given: &Given) -> anyhow::Result<Exit> {
                 finished?;
                 return Ok(Exit::Done);
             }
-            // Its output comes through here: without a reader it would fail.
+            // pidtap relays its output: without a reader it would fail.
             say(&format!(
                 "`{command}` ({pid}) keeps running without being traced; its output follows, and Ctrl-C goes \
                           to it"
@@ -119,15 +119,15 @@ async fn is_ended(launched: &mut Launched) -> bool {
     tokio::time::timeout(Duration::ZERO, launched.wait_async()).await.is_ok()
 }
 
-/// Waits for the command, which is no longer traced; `None` where it runs on. Where its output comes through here it would
-/// fail without us: then signals are for it.
+/// Waits for the command, which is no longer traced; `None` where it keeps running. Where pidtap relays its output,
+/// signals are passed on to it.
 async fn wait(launched: &mut Launched, signals: &mut Signals, passes_on: bool) -> anyhow::Result<Option<ExitStatus>> {
     let mut forwarded = false;
     loop {
         tokio::select! {
             status = launched.wait_async() => return Ok(Some(status?)),
             signal = signals.recv() => match signal {
-                // The command is in a group of its own.
+                // The command is in its own process group.
                 Signal::TSTP => {
                     forward(launched, signal);
                     screen::stop_all();
@@ -143,8 +143,8 @@ async fn wait(launched: &mut Launched, signals: &mut Signals, passes_on: bool) -
     }
 }
 
-/// Waits until tracing is to end. The first signal is the command's business (Ctrl-C reaches it by itself, others are
-/// passed on): tracing goes on to see how it ends. The second ends tracing.
+/// Waits until there is a reason to end. The first signal is for the command (Ctrl-C reaches it directly, others are
+/// passed on), and tracing goes on to see its end. The second signal ends tracing.
 async fn follow(
     trace: &mut Trace,
     launched: &mut Launched,
@@ -162,11 +162,11 @@ async fn follow(
                     continue;
                 }
                 if ended || signalled {
-                    // Only its children are left, or it does not want to end.
+                    // Only children of the command are left, or the command does not end.
                     return Ok(if ended { Ending::Extinct } else { Ending::Signal });
                 }
                 signalled = true;
-                // Without screens it is in our group, and got that by itself.
+                // Without screens, the command is in our process group and has received it directly.
                 if signal != Signal::INT || screens.is_some() {
                     forward(launched, signal);
                 }
@@ -183,7 +183,7 @@ async fn follow(
     }
 }
 
-/// Passes a signal on. Where the kernel does not permit it, the command goes on as if there had been none.
+/// Passes a signal on. Where the kernel refuses, the command does not receive it, and a message reports that.
 fn forward(launched: &Launched, signal: Signal) {
     if let Err(error) = launched.forward(signal) {
         let lacks = Duty::Signal.missing();
@@ -192,7 +192,7 @@ fn forward(launched: &Launched, signal: Signal) {
     }
 }
 
-/// As whom the command runs, where that is not who runs pidtap.
+/// Message about the user that the command runs as.
 fn as_whom(command: &OsStr, identity: &Identity, wanted: bool) -> String {
     let command = command.to_string_lossy();
     let command = Visible(&command);
@@ -203,13 +203,13 @@ fn as_whom(command: &OsStr, identity: &Identity, wanted: bool) -> String {
     }
 }
 
-/// What the process will be called once it is the command: the kernel takes the file's name, cut to 15 bytes.
+/// Name of the process once it executes the command: the kernel takes the file name, cut to 15 bytes.
 fn name_of(command: &OsStr) -> Foreign {
     let name = Path::new(command).file_name().unwrap_or(command).to_string_lossy();
     name[..name.floor_char_boundary(15)].into()
 }
 
-/// The hidden command that becomes the command of `run`.
+/// Executes the hidden command that becomes the command of `run`.
 pub(super) fn hold(args: &cli::Hold) -> Exit {
     let Some((command, rest)) = args.command.split_first() else { return Exit::Usage };
     let held = Held { inode: args.inode, ids: args.ids.as_ref(), limits: args.limits.as_ref() };

@@ -1,7 +1,8 @@
-//! A thread that is the user who called pidtap, without any privilege: what it starts has none, and what it makes is the user's.
+//! A thread with the user ids of the caller and without privileges. Programs that it starts have none, and files that
+//! it creates belong to the caller.
 //!
-//! Ids are a thread's own in Linux. So a thread that has given up root for good starts a pager without a helper process, and
-//! without a capability by which any other thread could become somebody.
+//! User ids belong to a thread in Linux. A thread that has dropped root for good can start a pager without a helper
+//! process, and no other thread needs a capability to change ids.
 
 use std::{
     io,
@@ -16,12 +17,12 @@ use crate::host::{
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The thread. It ends with this.
+/// The thread. A drop ends it.
 pub(super) struct UserThread {
     jobs: Sender<Job>,
-    /// What the environment of its programs says of the user, where that is not who runs pidtap.
+    /// Variables about the user for its programs, where the user is not the one that runs pidtap.
     environment: Option<[(&'static str, PathBuf); 4]>,
-    /// It is somebody who may have a folder here.
+    /// The user is the caller, whose folder may be the current one.
     is_caller: bool,
 }
 
@@ -30,9 +31,9 @@ impl UserThread {
     ///
     /// # Errors
     ///
-    /// Where there can be no thread, or it cannot become that user.
+    /// Where the system refuses the thread or the user ids.
     pub(super) fn start() -> io::Result<Self> {
-        // Where the environment makes no sense, nobody does.
+        // With an invalid environment, the thread is `nobody`.
         let caller = Identity::of_caller().unwrap_or_default();
         let is_caller = caller.is_some();
         let identity = caller.or_else(|| rustix::process::getuid().is_root().then(Identity::nobody));
@@ -67,12 +68,12 @@ impl UserThread {
         done.recv().map_err(gone)
     }
 
-    /// For programs that it starts.
+    /// Variables for programs that it starts.
     pub(super) fn environment(&self) -> Vec<(&'static str, PathBuf)> {
         self.environment.clone().into_iter().flatten().collect()
     }
 
-    /// Whether it is another user than that of the other threads, who may write where they may not.
+    /// True for another user than that of the other threads, who may write where they must not.
     pub(super) fn is_caller(&self) -> bool {
         self.is_caller
     }

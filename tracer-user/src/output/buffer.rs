@@ -1,17 +1,17 @@
-//! Lines on their way out: collected, and handed on whole.
+//! A buffer that collects lines and passes them on whole.
 
 use std::io::{self, Write};
 
-/// So much is collected before it is written without being asked to; a pipe takes as much at once.
+/// Bytes that are collected before they are written; a pipe takes as much at once.
 const WRITE_AT: usize = 64 * 1024;
-/// A buffer that grew beyond this for one long line is given back.
+/// A buffer that grew beyond this for a long line is released.
 const KEEP: usize = 1 << 20;
 
-/// A writer that is only ever given whole lines.
+/// A writer that receives only whole lines.
 #[derive(Debug)]
 pub(super) struct LineBuffer<W> {
     writer: W,
-    /// The lines. What stands behind a line break is unfinished.
+    /// The lines. The text after the last line break is unfinished.
     pub(super) text: Vec<u8>,
 }
 
@@ -20,12 +20,12 @@ impl<W: Write> LineBuffer<W> {
         Self { writer, text: Vec::with_capacity(2 * WRITE_AT) }
     }
 
-    /// A line was finished.
+    /// Ends a line.
     pub(super) fn line_done(&mut self) -> io::Result<()> {
         if self.text.len() < WRITE_AT { Ok(()) } else { self.write_out() }
     }
 
-    /// Hands everything on.
+    /// Passes everything on, and flushes the writer.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.write_out()?;
         self.writer.flush()
@@ -36,7 +36,7 @@ impl<W: Write> LineBuffer<W> {
     }
 
     fn write_out(&mut self) -> io::Result<()> {
-        // After an error nobody knows how much was taken: writing it again could double lines.
+        // After an error it is not known how much was written; a second write could repeat lines.
         let result = self.writer.write_all(&self.text);
         self.text.clear();
         if self.text.capacity() > KEEP {

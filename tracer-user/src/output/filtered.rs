@@ -1,4 +1,4 @@
-//! An output that a filter narrows.
+//! A sink of updates behind a filter.
 
 use std::{cell::RefCell, io};
 
@@ -12,7 +12,7 @@ use crate::{
     text::redact::Redactor,
 };
 
-/// Passes on all but the exchanges that a filter does not take; those are counted.
+/// Passes on all updates but the exchanges that the filter rejects, and counts those.
 ///
 /// Incidents, notes and losses are always passed on: who looks at one host must not miss that something goes wrong or is
 /// missing, and an incident may rest on exchanges that are not over, of which no filter can say yet whether it takes them.
@@ -21,12 +21,12 @@ pub struct Filtered<O> {
     output: O,
     filter: Filter,
     redactor: Redactor,
-    /// What may be decoded to look into bodies: as much as an output may decode to write them.
+    /// Budget for decoding bodies that the filter reads: the same as that of an output.
     budget: RefCell<Budget>,
 }
 
 impl<O: UpdateSink> Filtered<O> {
-    /// Narrows `output`, which hides secrets as `redactor` does.
+    /// Puts `filter` before `output`, which must redact as `redactor` does.
     pub fn new(mut output: O, filter: Filter, redactor: Redactor) -> Self {
         output.narrow();
         Self { output, filter, redactor, budget: RefCell::default() }
@@ -48,7 +48,7 @@ impl<O: UpdateSink> UpdateSink for Filtered<O> {
 
     fn write(&mut self, update: &Update) -> io::Result<()> {
         if let Update::Exchange(exchange) = update {
-            // Of one that is open, its end is that of tracing.
+            // An open exchange ends with tracing.
             let now = exchange.timing.end.unwrap_or(exchange.started);
             let before = self.budget.borrow().skipped();
             let context = Context { redactor: self.redactor, now, budget: Some(&self.budget) };

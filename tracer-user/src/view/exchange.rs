@@ -146,7 +146,7 @@ pub fn peer(exchange: &Exchange, redactor: Redactor) -> String {
     format!("{verb} {}{client}{destination}", Visible(&connection.remote_text))
 }
 
-/// What of the messages was not seen; `None` where everything was.
+/// Parts of the messages that were not seen; `None` without any.
 pub fn quality(quality: Quality) -> Option<&'static str> {
     match quality {
         Quality::Whole => None,

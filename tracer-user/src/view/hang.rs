@@ -196,7 +196,7 @@ pub struct Lead {
     pub exchange: ExchangeId,
     /// The call and its state, redacted and escaped.
     pub call: String,
-    /// How it is known.
+    /// Evidence of the link.
     pub by: &'static str,
 }
 

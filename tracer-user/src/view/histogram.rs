@@ -1,13 +1,13 @@
-//! How many happened when, over any time in the same room: it gets coarser as time goes on.
+//! Counts over time in constant memory. The buckets get wider as time passes.
 
 use crate::event::Timestamp;
 
-/// Many for each column of a screen, so that columns differ little in how many they have.
+/// Number of buckets: many for each column of a screen, so that columns have similar numbers of them.
 const BUCKETS: usize = 2_048;
-/// Width of the first buckets.
+/// Width of the first buckets in nanoseconds.
 const FINEST_NS: u64 = 1 << 20;
 
-/// See the module.
+/// The counts.
 #[derive(Debug, Default)]
 pub struct Histogram {
     start: Timestamp,
@@ -16,7 +16,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// One happened. What happened before the first counts as with it.
+    /// Counts a moment. An earlier one than the first counts as the first.
     pub fn add(&mut self, time: Timestamp) {
         if self.counts.is_empty() {
             (self.start, self.width) = (time, FINEST_NS);
@@ -33,7 +33,7 @@ impl Histogram {
         self.counts[index] += 1;
     }
 
-    /// When, and how many.
+    /// Start and count of each bucket that is not empty.
     pub fn iter(&self) -> impl Iterator<Item = (Timestamp, u64)> {
         let time = |index: usize| Timestamp(self.start.0 + index as u64 * self.width);
         let counts = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);

@@ -16,7 +16,7 @@ use crate::{
 
 /// Attempts that have a sign each, at most.
 const DOTS: usize = 8;
-/// From this number of attempts on, quick ones are reported together.
+/// Number of attempts from which on quick ones are reported together.
 const CHATTY: u32 = 16;
 
 /// See the module.
@@ -26,7 +26,7 @@ pub struct Line {
     pub picture: Picture,
     /// Its subject, redacted and escaped.
     pub about: String,
-    /// What is wrong, most important first. A reader without room leaves out the last ones.
+    /// Words, most important first. A reader without room leaves out the last ones.
     pub words: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The exchanges of an incident: those that it rests on, and those that were known to belong to it when they ended.
+//! The exchanges of an incident: those of its evidence, and those that were assigned to it when they ended.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -10,29 +10,29 @@ use crate::{
     store::{Sequence, Store},
 };
 
-/// Those that are kept to be shown, the latest.
+/// Exchanges that are kept, at most: the latest.
 const KEPT: usize = 4_096;
 
-/// Those that do not know that they belong to it, likewise, the first.
+/// Exchanges without the incident's id that are kept, at most: the first.
 const UNAWARE: usize = 32;
 
-/// Looks at each exchange of the store once.
+/// The exchanges that were found. Each exchange of the store is tested once.
 #[derive(Debug, Default)]
 pub struct Members {
     made_for: Option<IncidentId>,
     upto: Sequence,
     found: VecDeque<(ExchangeId, Timestamp)>,
-    /// Found and no longer kept.
+    /// Number of found exchanges that are no longer kept.
     dropped: u64,
     unaware: Vec<ExchangeId>,
     over_time: Histogram,
 }
 
-/// An exchange, where it is remembered.
+/// An exchange, where the store has it.
 pub type Member = (ExchangeId, Option<Arc<Exchange>>);
 
 impl Members {
-    /// Takes what is new.
+    /// Tests the new exchanges.
     pub fn update(&mut self, incident: &Incident, store: &Store) {
         if self.made_for != Some(incident.id) {
             *self = Self { made_for: Some(incident.id), ..Self::default() };
@@ -40,7 +40,7 @@ impl Members {
         let exchanges = store.exchanges();
         for (_, exchange) in exchanges.from(self.upto) {
             let knows = exchange.incidents.contains(&incident.id);
-            // What ended before the incident was found does not know; the report names only some.
+            // Exchanges that ended before the incident was found do not have its id, and the report names only some.
             let counts = match &incident.report.evidence {
                 Evidence::ErrorBurst(evidence) => evidence.counts(exchange),
                 _ => incident.report.exchanges.contains(&exchange.id),
@@ -61,34 +61,34 @@ impl Members {
         }
     }
 
-    /// The filter that finds them.
+    /// The filter that takes them.
     pub fn filter(&self) -> String {
         let ids: Vec<String> = self.unaware.iter().map(|id| id.0.to_string()).collect();
         let more = if ids.is_empty() { String::new() } else { format!(" or id={}", ids.join("|")) };
         format!("incident={}{more}", self.made_for.map_or(0, |id| id.0))
     }
 
-    /// How many were found.
+    /// Number of found exchanges.
     pub fn total(&self) -> u64 {
         self.found.len() as u64 + self.dropped
     }
 
-    /// How many ended when.
+    /// Their ends over time.
     pub fn over_time(&self) -> &Histogram {
         &self.over_time
     }
 
-    /// Those that ended after the incident was told of last, where it is not told of each time.
+    /// Number of ends after a time.
     pub fn since(&self, time: Timestamp) -> usize {
         self.ends().filter(|end| *end > time).count()
     }
 
-    /// When those that are over ended, oldest first.
+    /// Ends of the finished ones, oldest first.
     pub fn ends(&self) -> impl Iterator<Item = Timestamp> {
         self.found.iter().map(|(_, end)| *end)
     }
 
-    /// The first and the latest of them, `room` at most, and how many there are.
+    /// The first and the latest of them, `room` at most, and the number of all.
     pub fn list(&self, incident: &Incident, store: &Store, room: usize) -> (Vec<Member>, u64) {
         let open = store.open().iter().filter(|open| open.incidents.contains(&incident.id)).map(|open| open.id);
         let ids = self.found.iter().map(|(id, _)| *id);
@@ -104,15 +104,15 @@ impl Members {
     }
 }
 
-/// Whether an exchange is one of an incident.
+/// True where an exchange belongs to an incident.
 pub fn belongs(exchange: &Exchange, incident: &Incident) -> bool {
     exchange.incidents.contains(&incident.id)
         || incident.report.exchanges.contains(&exchange.id)
         || hangs_unseen(exchange, incident)
 }
 
-/// Whether it is the call that hangs, of which nothing was seen because it was under way before tracing: such an
-/// incident knows the connection alone.
+/// True for a call that hangs and was under way before tracing, so that nothing of it was seen. Such an incident knows
+/// the connection alone.
 fn hangs_unseen(exchange: &Exchange, incident: &Incident) -> bool {
     let report = &incident.report;
     exchange.outcome == Outcome::InFlight

@@ -1,4 +1,4 @@
-//! The filter that takes the calls of a row.
+//! Filters that take the calls of a row.
 
 use crate::{
     analysis::detector::endpoint::FOLDED,
@@ -7,10 +7,10 @@ use crate::{
     text::redact::Redactor,
 };
 
-/// Paths are kept up to this length: of longer ones only the beginning is known.
+/// Bytes of a path that are kept, at most: only the beginning of a longer one is known.
 const CUT_FROM: usize = 253;
 
-/// All calls of an endpoint. `None` where they have nothing in common.
+/// Filter for all calls of an endpoint; `None` where they have nothing in common.
 pub fn to_endpoint(row: &EndpointRow<'_>, redactor: Redactor) -> Option<String> {
     let base = base(row, redactor);
     let path = redactor.url(&row.endpoint.path);
@@ -18,14 +18,14 @@ pub fn to_endpoint(row: &EndpointRow<'_>, redactor: Redactor) -> Option<String> 
         What::Other => None,
         What::Connects => Some(base + " outcome!=complete not has:method"),
         What::Unseen => Some(base + " not has:method"),
-        // CONNECT has none.
+        // CONNECT has no path.
         What::Calls if path.is_empty() => Some(base),
         What::Calls if row.is_folded || path.len() >= CUT_FROM => Some(format!("{base} path~{}", pattern(&path))),
         What::Calls => Some(format!("{base} path={}", quoted(&path))),
     }
 }
 
-/// The calls of one of its paths.
+/// Filter for the calls of one path of an endpoint.
 pub fn to_path(row: &EndpointRow<'_>, path: &str, redactor: Redactor) -> String {
     let (base, path) = (base(row, redactor), redactor.url(path));
     if path.len() >= CUT_FROM {
@@ -44,7 +44,7 @@ fn base(row: &EndpointRow<'_>, redactor: Redactor) -> String {
     format!("{role} method={} host={host}", quoted(&row.endpoint.method))
 }
 
-/// As a value of the language.
+/// The text as a value of the filter language.
 pub fn quoted(text: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_./:*%+,@$".contains(character);
     if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
@@ -61,7 +61,8 @@ pub fn quoted(text: &str) -> String {
     quoted
 }
 
-/// A regular expression for a path; what means something in one, and what cannot be typed, is any characters.
+/// A regular expression for a path. Special characters of the expression, and those that cannot be typed, match
+/// anything.
 fn pattern(path: &str) -> String {
     let mut pattern = String::from("^");
     for (index, segment) in path.split('/').enumerate() {

@@ -96,7 +96,7 @@ fn next_words(subject: &Subject<'_>, next: Timestamp) -> String {
     format!("was due at {}", subject.viewpoint.clock_time(next))
 }
 
-/// What happens, in a few sentences.
+/// The course of the chain, in a few sentences.
 pub fn words(subject: &Subject<'_>, evidence: &RetryEvidence, members: &Members) -> String {
     let last = evidence.last_failure().map(Failure::words);
     let open = evidence.listed.last().is_some_and(|attempt| attempt.ended.is_none());
@@ -157,7 +157,7 @@ fn waits(evidence: &RetryEvidence) -> String {
     format!("The client {verb} {how}{first}{so_far}.")
 }
 
-/// What is wrong with the chain itself, in a sentence; `None` without anything.
+/// Faults of the retry policy, in a sentence; `None` without any.
 pub fn pathologies(evidence: &RetryEvidence) -> Option<String> {
     let named: Vec<&str> = evidence.pathologies.iter().map(|name| pathology(name)).collect();
     (!named.is_empty()).then(|| format!("Problems: {}.", named.join("; ")))
@@ -182,7 +182,7 @@ pub struct CallerWords {
     pub got: String,
     /// Its method and path, redacted and escaped.
     pub call: String,
-    /// How it is known.
+    /// Evidence of the link.
     pub by: &'static str,
     /// Its exchange.
     pub exchange: ExchangeId,

@@ -13,7 +13,7 @@ use crate::{
 pub struct Subject<'a> {
     /// The incident.
     pub incident: Arc<Incident>,
-    /// What else is known, and when.
+    /// The store and the time of the view.
     pub viewpoint: Viewpoint<'a>,
     /// The store has dropped it: `incident` is as it was known last.
     pub forgotten: bool,

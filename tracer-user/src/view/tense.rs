@@ -1,6 +1,6 @@
-//! What was said of a call that went on, once it is over: in the past tense.
+//! Past tense of words about a call, once it is over.
 
-/// Verbs of the words for incidents.
+/// Verbs in words about incidents.
 const PAST: [(&str, &str); 29] = [
     ("does", "did"),
     ("do", "did"),

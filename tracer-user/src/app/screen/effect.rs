@@ -12,16 +12,16 @@ use std::{
 use super::{draw::Drawing, recorded::Recorded, shared::lock};
 use crate::{host::file, text::escape::Foreign, tui::Effect};
 
-/// Beyond this, some terminals take nothing at all.
+/// Bytes that every terminal takes; beyond this, some take nothing at all.
 const CLIPBOARD: usize = 74_000;
-/// Names that are tried for a new file.
+/// Names that are tried for a new file, at most.
 const NAMES: u32 = 1_000;
 
 impl Drawing {
-    /// Does it. What goes wrong is said; only a terminal that fails is an error.
+    /// Performs an effect, and reports failures. Only a failure of the terminal is an error.
     pub(super) fn effect(&mut self, effect: Effect) -> io::Result<()> {
         match effect {
-            // The caller's business.
+            // The caller handles it.
             Effect::Quit => {}
             Effect::Suspend => self.screen.suspend()?,
             Effect::Redraw => self.screen.redraw()?,
@@ -66,8 +66,8 @@ impl Drawing {
         Ok(())
     }
 
-    /// Makes a file that nobody else reads, and that was not there; gives its name. Where root may not write without its
-    /// capabilities, as in the folder of the user who called `sudo`, the file is that user's.
+    /// Creates a new file that only its owner can read, and gives its name. Where root must not write without its
+    /// capabilities, as in the folder of the user who called `sudo`, the file belongs to that user.
     fn new_file(
         &self,
         name: &str,
@@ -91,7 +91,7 @@ impl Drawing {
             Recorded::Spool(spool) => spool,
         };
         let mut saved = None;
-        // A copy: the thread that takes events must not wait for a disk.
+        // A copy is saved, so that the thread that adds events does not wait for a disk.
         let spool = lock(spool).clone();
         let result = self.new_file("pidtap", "tap", |file| {
             saved = Some(spool.save(file)?);
@@ -114,28 +114,27 @@ impl Drawing {
     }
 }
 
-/// Runs a pager with `text`, and waits for its end. `LESSSECURE`: whoever runs pidtap is often root, and a pager that
-/// shows what strangers sent needs no shell.
-/// It runs in the thread that has no privilege.
+/// Runs a pager with `text`, and waits for its end. Must run in the thread without privileges. `LESSSECURE`: pidtap
+/// often runs as root, and a pager that shows foreign text needs no shell.
 fn show(pager: &str, text: &str, environment: &[(&'static str, PathBuf)]) -> io::Result<()> {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", pager]).env("LESSSECURE", "1").stdin(Stdio::piped());
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     if let Ok(options) = env::var("LESS") {
-        // Not to leave at once where all fits on one screen (`F`, as many have it there): it would be gone before it is seen.
+        // `+F` would end the pager at once where the text fits on one screen.
         command.env("LESS", format!("{options} -+F"));
     }
     let mut child = command.spawn()?;
     if let Some(mut input) = child.stdin.take() {
-        // It may be left before it has read all.
+        // The user may leave the pager before it has read everything.
         let _ = input.write_all(text.as_bytes());
     }
     let status = child.wait()?;
-    // What a shell says where there is no such program.
+    // The status of a shell without such a program.
     if status.code() == Some(127) { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
 }
 
-/// Makes a file that nobody else reads, and that was not there; gives its name.
+/// Creates a new file that only its owner can read, and gives its name.
 fn create(name: &str, extension: &str) -> io::Result<(File, PathBuf)> {
     let names = (1..=NAMES).map(|number| match number {
         1 => format!("{name}.{extension}"),

@@ -8,19 +8,19 @@ use std::{
 use super::shared::{Shared, lock};
 use crate::{analysis::detector::Live, engine::Update, event::Timestamp, output::UpdateSink};
 
-/// Updates that are put into the store at once: taking the store costs more than one of them.
+/// Updates that are applied under one lock of the store, which costs more than an update.
 const AT_ONCE: usize = 256;
 
-/// How often connections are looked at, in time of the trace.
+/// Nanoseconds of trace time between two updates of the connections.
 const CONNECTIONS_NS: u64 = 100_000_000;
 
-/// See the module.
+/// The sink.
 pub(in crate::app) struct ScreenOutput {
     shared: Arc<Shared>,
     waiting: Vec<Update>,
-    /// Frames that had been drawn at the last look.
+    /// Number of frames at the last look.
     frames: Option<u64>,
-    /// When connections were last looked at.
+    /// Trace time of the last update of the connections.
     connections: Timestamp,
 }
 
@@ -38,7 +38,7 @@ impl ScreenOutput {
             store.apply(update);
         }
         drop(store);
-        // What the store did not keep is given up here, where nobody waits for the store.
+        // Updates that the store did not keep are dropped here, without the lock.
         self.waiting.clear();
     }
 }
@@ -48,8 +48,8 @@ impl UpdateSink for ScreenOutput {
         self.shared.store().set_realtime_offset(nanoseconds);
     }
 
-    /// Once a frame: a recording can pass hours of its time between two. What became of connections meanwhile is shown,
-    /// though.
+    /// Takes the open calls once a frame: a recording can pass hours between two frames. Connections are also updated
+    /// in between.
     fn look(&mut self, now: Timestamp, live: &dyn Live) {
         let frames = Some(self.shared.frames.load(Ordering::Relaxed));
         let is_new = self.frames != frames;

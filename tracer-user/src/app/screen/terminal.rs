@@ -1,4 +1,4 @@
-//! The terminal: taken, drawn on, lent to other programs, and given back whatever happens.
+//! The terminal: taken, drawn on, lent to other programs, and restored in every case.
 
 use std::{
     fs::File,
@@ -34,23 +34,23 @@ use rustix::{
 use super::shared::stop_all;
 use crate::app::tty::own_copy;
 
-/// A frame of a large terminal, in one write.
+/// Bytes of the buffer: a frame of a large terminal is one write.
 const BUFFER: usize = 256 * 1024;
 
-/// The terminal is ours: it must be given back.
+/// pidtap has the terminal and must restore it.
 static TAKEN: AtomicBool = AtomicBool::new(false);
-/// Something panicked, and the terminal was given back for it: what it said must stay.
+/// A thread panicked, and the terminal was restored: its message must stay visible.
 static LOST: AtomicBool = AtomicBool::new(false);
 
-/// Whether the terminal was given back because of a panic.
+/// True where the terminal was restored because of a panic.
 pub(super) fn was_lost() -> bool {
     LOST.load(Ordering::Relaxed)
 }
 
-/// Gives the terminal back as it was, if it is ours.
+/// Restores the terminal, if pidtap has it.
 pub(in crate::app) fn restore() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        // Whether it can be told or not, nothing else can be done.
+        // An error cannot be handled.
         let _ = execute!(
             io::stdout(),
             EndSynchronizedUpdate,
@@ -63,8 +63,7 @@ pub(in crate::app) fn restore() {
     }
 }
 
-/// Gives up on a terminal that takes nothing more: whatever is written to it would wait for ever. How it treats what is typed
-/// is put back all the same.
+/// Gives up a terminal that takes nothing more, as each write would block for ever. Only the input mode is restored.
 pub(super) fn abandon() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         let _ = disable_raw_mode();
@@ -91,14 +90,14 @@ fn take() -> io::Result<()> {
     execute!(io::stdout(), EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste)
 }
 
-/// The terminal while it is ours.
+/// The terminal while pidtap has it.
 pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<BufWriter<File>>>,
 }
 
 impl Screen {
     pub(super) fn enter() -> io::Result<Self> {
-        // Not `Stdout`, which writes at each end of a line.
+        // Not `Stdout`, which writes at each line end.
         let output = own_copy(io::stdout())?;
         let backend = CrosstermBackend::new(BufWriter::with_capacity(BUFFER, output));
         restore_at_panic();
@@ -107,18 +106,18 @@ impl Screen {
         Ok(Self { terminal })
     }
 
-    /// Draws a frame; a terminal that understands it shows it at once, not line by line.
+    /// Draws a frame. A terminal with synchronized updates shows it at once, not line by line.
     pub(super) fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         self.terminal.draw(draw)?;
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
     }
 
-    /// Waits until a key was pressed or the size has changed. Not by crossterm alone, which reads for ever once the terminal
-    /// is gone; that is an error here.
+    /// Waits for a key or a change of size. crossterm alone would read for ever once the terminal is gone; that is an
+    /// error here.
     pub(super) fn has_input(timeout: Duration) -> io::Result<bool> {
         let (input, output) = (io::stdin(), io::stdout());
-        // Where keys come from, as crossterm has it: with a recording on standard input, from the terminal itself.
+        // The same source of keys as that of crossterm: with a recording on standard input, the terminal itself.
         let terminal = if input.is_terminal() { input.as_fd() } else { output.as_fd() };
         let mut wanted = [PollFd::from_borrowed_fd(terminal, PollFlags::IN)];
         let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
@@ -132,14 +131,13 @@ impl Screen {
         event::poll(Duration::ZERO)
     }
 
-    /// Everything is drawn anew. Not by `clear`, which asks the terminal where the cursor is, and fails where none answers.
+    /// Redraws everything. `clear` would query the position of the cursor, and fail without an answer.
     pub(super) fn redraw(&mut self) -> io::Result<()> {
         let size = self.terminal.size()?;
         self.terminal.resize(size.into())
     }
 
-    /// Puts text into the clipboard of whoever looks at the terminal, however far away (OSC 52 of xterm's control
-    /// sequences).
+    /// Copies text to the clipboard of the terminal's user, also over SSH (OSC 52 of xterm's control sequences).
     pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
         let encoded = STANDARD.encode(text);
         let backend = self.terminal.backend_mut();
@@ -147,7 +145,7 @@ impl Screen {
         io::Write::flush(backend)
     }
 
-    /// Gives the terminal to another program for as long as `work` takes.
+    /// Lends the terminal to another program while `work` runs.
     pub(super) fn lend<T>(&mut self, work: impl FnOnce() -> T) -> io::Result<T> {
         restore();
         let result = work();
@@ -158,8 +156,8 @@ impl Screen {
 
     /// Stops the whole program, as Ctrl-Z does others, until it is continued.
     pub(super) fn suspend(&mut self) -> io::Result<()> {
-        // Not SIGTSTP: that is what we may have been sent, and have caught. To this thread, not to the process: another
-        // thread could take it, while this one goes on to take the terminal back.
+        // Not SIGTSTP, which pidtap handles. The signal goes to this thread, as another one could handle it while this
+        // one takes the terminal again.
         self.lend(stop_all)
     }
 }

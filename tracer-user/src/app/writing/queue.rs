@@ -1,4 +1,4 @@
-//! What waits to be written, bounded in bytes.
+//! A queue in front of a thread that writes, bounded in bytes.
 
 use std::{
     collections::VecDeque,
@@ -7,56 +7,57 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Bytes that wait, at most. Memory that is taken counts, not what it holds. A piece that is larger goes in alone.
+/// Bytes in the queue, at most. Allocated memory counts, not its content. A larger piece is accepted into an empty
+/// queue.
 pub(super) const LIMIT: usize = 8 << 20;
-/// Small pieces share memory of this size; a pipe takes as much at once.
+/// Bytes of a buffer that small pieces share; a pipe takes as much at once.
 const PIECE: usize = 64 * 1024;
 /// Memory that is kept to be used again: so much of it, none larger.
 const SPARE: usize = 4;
 const KEEP: usize = 256 * 1024;
-/// How long a reader who takes nothing may keep pidtap from ending, once it is to end.
+/// Time without progress after which pidtap ends without its reader.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A queue between a thread that writes and one that takes.
 #[derive(Debug, Default)]
 pub(in crate::app) struct Queue {
     state: Mutex<State>,
-    /// There is something to take.
+    /// Notified when a piece is added.
     filled: Condvar,
-    /// There is room, or all is written.
+    /// Notified when a piece is written.
     emptied: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Vec<u8>>,
-    /// Memory of what waits, and of what is being written.
+    /// Bytes of memory of the waiting pieces and of the one that is being written.
     bytes: usize,
     spare: Vec<Vec<u8>>,
-    /// Nothing more comes.
+    /// No more pieces are added.
     closed: bool,
-    /// The thread that takes has ended.
+    /// The thread that writes has ended.
     ended: bool,
-    /// Since when it is to end.
+    /// Time since which the program is ending.
     hurry: Option<Instant>,
-    /// When something was last written.
+    /// Time of the last progress.
     progress: Option<Instant>,
 }
 
 impl State {
-    /// Nobody takes anything any more, and who waits has waited long enough.
+    /// True where the program is ending and there was no progress for [`PATIENCE`].
     fn is_hopeless(&self) -> bool {
         self.hurry.is_some_and(|since| since.max(self.progress.unwrap_or(since)).elapsed() >= PATIENCE)
     }
 
-    /// False where there is no room. A piece is never divided.
+    /// Adds a piece, undivided. False without room.
     fn push(&mut self, piece: &[u8]) -> bool {
         self.push_within(piece, LIMIT)
     }
 
     fn push_within(&mut self, piece: &[u8], limit: usize) -> bool {
         if self.bytes == 0 {
-            // Before, there was nothing to take.
+            // The queue was empty, so the wait begins now.
             self.progress = Some(Instant::now());
         }
         if let Some(last) = self.waiting.back_mut()
@@ -83,7 +84,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a piece at the end, if there is room; at once.
+    /// Adds a piece if there is room. Never waits.
     pub(super) fn offer(&self, piece: &[u8]) -> bool {
         let taken = self.state().push(piece);
         if taken {
@@ -92,18 +93,18 @@ impl Queue {
         taken
     }
 
-    /// Puts the last piece at the end, which is small: there is room for it.
+    /// Adds the last piece beyond the limit. It must be small.
     pub(super) fn put_last(&self, piece: &[u8]) {
         self.state().push_within(piece, usize::MAX);
         self.filled.notify_one();
     }
 
-    /// Whether half of the room is free.
+    /// True where half of the limit is free.
     pub(super) fn has_room(&self) -> bool {
         self.state().bytes <= LIMIT / 2
     }
 
-    /// Waits for room. False where it is to end, and nothing moves.
+    /// Adds a piece, and waits for room. False where the program ends and nothing moves.
     pub(super) fn push(&self, piece: &[u8]) -> bool {
         let mut state = self.state();
         while !state.push(piece) {
@@ -122,7 +123,7 @@ impl Queue {
         self.emptied.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// The next piece; `None` once nothing more comes. The one before it is written.
+    /// Waits for the next piece; `None` after the last one. `before` is the previous piece, which is written.
     pub(super) fn take(&self, before: Option<Vec<u8>>) -> Option<Vec<u8>> {
         let mut state = self.state();
         if let Some(mut before) = before {
@@ -144,29 +145,30 @@ impl Queue {
         }
     }
 
-    /// Nothing more comes.
+    /// No more pieces are added.
     pub(super) fn close(&self) {
         self.state().closed = true;
         self.filled.notify_one();
     }
 
-    /// The thread that takes ends.
+    /// Reports the end of the thread that writes.
     pub(super) fn end(&self) {
         self.state().ended = true;
         self.emptied.notify_all();
     }
 
-    /// From now on nobody waits any longer than needed.
+    /// Reports that the program is ending: waits are bounded by [`PATIENCE`] without progress.
     pub(super) fn hurry(&self) {
         self.state().hurry.get_or_insert_with(Instant::now);
     }
 
-    /// Whether it is to end.
+    /// True where the program is ending.
     pub(super) fn is_hurried(&self) -> bool {
         self.state().hurry.is_some()
     }
 
-    /// Waits until all is written; where it is closed, until the thread has ended. False where it is to end, and nothing moves.
+    /// Waits until everything is written; of a closed queue, until the thread has ended. False where the program ends
+    /// and nothing moves.
     pub(super) fn drain(&self) -> bool {
         let mut state = self.state();
         loop {
@@ -180,7 +182,7 @@ impl Queue {
         }
     }
 
-    /// What waits, and what is being written.
+    /// Bytes of memory in the queue and being written.
     pub(super) fn left(&self) -> usize {
         self.state().bytes
     }
@@ -199,7 +201,7 @@ pub(in crate::app) struct Noting<W> {
 
 impl<W: Write> Write for Noting<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // A reader who takes a long line bit by bit moves.
+        // Small writes, so that a slow reader of a long line shows progress.
         let count = self.writer.write(&bytes[..bytes.len().min(PIECE)])?;
         self.queue.progressed();
         Ok(count)

@@ -12,7 +12,7 @@ use crate::{
 /// Text that its escapes make longer than so many times is no text: a fifth of it, or more, are control characters, of which
 /// each becomes six bytes. Quotes and line feeds, which become two, may be all of it.
 const MOST_ESCAPED: usize = 2;
-/// What is as short as this may be all control characters.
+/// Bytes of a text that may consist of control characters only.
 const SHORT: usize = 128;
 
 impl ObjectWriter {
@@ -80,7 +80,7 @@ impl ObjectWriter {
 fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-    // The room is exactly what it needs.
+    // The reserved memory is exact.
     let written = STANDARD.encode_slice(bytes, &mut out[start..]).unwrap_or(0);
     out.truncate(start + written);
 }

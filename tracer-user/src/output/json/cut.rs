@@ -1,11 +1,11 @@
-//! What is left of an exchange whose line would be too long.
+//! Cuts an exchange whose line would be too long.
 
 use crate::model::exchange::{Body, Exchange, Fields};
 
 /// Bytes of a line, at most, unless more of each body is asked for: bodies alone are within half of it. Heads are bounded as well,
 /// but each byte of one may be an escape of six, and a target is shown three times.
 const LINE: usize = 8 << 20;
-/// What is left of a target, and of a header section.
+/// Bytes of a target, and of a header section, that are kept.
 const PART: usize = 16 * 1024;
 
 /// Bytes of a line, at most, where so many of a body are shown.
@@ -13,7 +13,7 @@ pub(super) fn line_limit(decoded_limit: usize) -> usize {
     LINE.max(decoded_limit.saturating_mul(8))
 }
 
-/// The exchange without its bodies, trailers and interim responses, and with the beginnings of all else.
+/// The exchange without bodies, trailers and interim responses, and with the beginnings of everything else.
 pub(super) fn cut(exchange: &Exchange) -> Exchange {
     let mut exchange = exchange.clone();
     exchange.interim.clear();
@@ -34,7 +34,7 @@ pub(super) fn cut(exchange: &Exchange) -> Exchange {
     exchange
 }
 
-/// An empty body of some length is shown as truncated.
+/// An empty body with a length is written as truncated.
 fn empty(body: &mut Body) {
     body.captured = Vec::new();
 }

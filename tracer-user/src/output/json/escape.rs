@@ -1,18 +1,18 @@
 //! JSON strings (RFC 8259 section 7), written straight into the buffer.
 //!
-//! Beyond what JSON demands, DEL and the C1 controls are escaped: a terminal may obey them, and no reader minds. So are characters
-//! that hide text: those that turn the direction of writing, have no width, or separate lines.
+//! DEL and the C1 controls are escaped as well, which JSON permits: a terminal may obey them. The same holds for
+//! characters that hide text: those that change the direction of writing, have no width, or separate lines.
 
 use super::scan::{self, C1_LEAD, STEP, is_plain, is_special};
 use crate::text::escape::is_disguise;
 
-/// Longer text is not looked at for whether it needs any escape at all.
+/// Longer text is not tested for whether it needs an escape at all.
 const SHORT: usize = 256;
-/// The buffer grows for so much input at a time.
+/// Bytes of input that the buffer grows for at a time.
 const BLOCK: usize = 4096;
-/// The longest that one byte can become: `\u001b`.
+/// Length of the longest escape of one byte: `\u001b`.
 const LONGEST: usize = 6;
-/// The longest that one character can become: two surrogates.
+/// Length of the longest escape of one character: two surrogates.
 const ESCAPE: usize = 2 * LONGEST;
 
 /// Writes `text` as a JSON string with its quotes.
@@ -45,24 +45,24 @@ pub(super) fn lower_case(out: &mut Vec<u8>, name: &[u8]) {
     out[start..].make_ascii_lowercase();
 }
 
-/// What stands between the quotes. `text` must be UTF-8, for the JSON to be.
+/// Writes the content between the quotes. `text` must be UTF-8.
 pub(super) fn contents(out: &mut Vec<u8>, text: &[u8]) {
-    // What is long is a body, and rarely plain.
+    // Long text is a body, and rarely plain.
     if text.len() <= SHORT && is_plain(text) { out.extend_from_slice(text) } else { with_escapes(out, text) }
 }
 
 /// Bytes that must be free in the buffer before each step: those of the step, then an escape.
 const ROOM: usize = STEP + ESCAPE;
 
-/// For text that has something to escape, and so probably more of it.
+/// Writes text with an escape, which probably has more of them.
 fn with_escapes(out: &mut Vec<u8>, text: &[u8]) {
     let mut read = 0;
     let mut written = out.len();
     // Set where the byte at `read` is a quote whose backslash is written already.
     let mut seen = 0;
     while let Some(chunk) = text[read..].first_chunk::<STEP>() {
-        // All of the room is written to before it is cut off at the end: a whole step is copied at a time, special or
-        // not. Text with an escape every few bytes gets by with the first room.
+        // A whole step is copied at a time, special bytes included, and the rest is cut off at the end. Text with an
+        // escape every few bytes fits into the first allocation.
         if out.len() - written < ROOM {
             out.resize(written + 2 * (text.len() - read).min(BLOCK) + 4 * ROOM, 0);
         }
@@ -101,7 +101,7 @@ fn with_escapes(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// What is written for the byte or the character at the start of `text`: its bytes, how many they are, how many they stand for.
+/// Output for the byte or character at the start of `text`: the bytes, their number, and the number of input bytes.
 fn escape(text: &[u8]) -> ([u8; ESCAPE], usize, usize) {
     let mut out = [0; ESCAPE];
     let mut put = |bytes: &[u8], taken| {

@@ -14,8 +14,8 @@ use crate::{
     },
 };
 
-/// The last header section and what became of it: requests of a client, and responses of a server, mostly have the same
-/// one again and again, and comparing is quicker than writing.
+/// The last header section and its output. Messages of one peer mostly repeat their header section, and comparing is
+/// faster than writing.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
     fields: Fields,
@@ -35,14 +35,14 @@ impl Remembered {
 }
 
 impl ObjectWriter {
-    /// The exchange, or where its line would be too long, the beginning of it.
+    /// Writes the exchange; where its line would be too long, a cut one.
     pub(super) fn bounded_exchange(&mut self, out: &mut Vec<u8>, exchange: &Exchange) {
         let start = out.len();
         self.exchange(out, exchange);
         if out.len() - start > cut::line_limit(self.decoded_limit) {
             out.truncate(start);
             self.exchange(out, &cut::cut(exchange));
-            // In place of the brace.
+            // Replaces the closing brace.
             out.pop();
             raw(out, r#","cut_by":"line_size"}"#);
         }
@@ -200,7 +200,7 @@ impl ObjectWriter {
 fn fields(redactor: Redactor, out: &mut Vec<u8>, fields: &Fields) {
     out.push(b'[');
     for (index, (name, value)) in fields.iter().enumerate() {
-        // Once for the whole line, where it needs no escapes.
+        // The whole line is tested once, as it rarely needs escapes.
         out.reserve(name.len() + value.len() + 8);
         raw(out, if index == 0 { "[" } else { ",[" });
         escape::lower_case(out, name);

@@ -13,7 +13,7 @@ impl ObjectWriter {
         raw(out, r#"","state":""#);
         raw(out, incident.state.name());
         raw(out, r#"","title":"#);
-        // As all times here, in UTC.
+        // In UTC, as all times in JSON.
         let clock = |time| format!("{}Z", self.clock.time_of_day(time));
         escape::string(out, &report.evidence.timed_title(self.redactor, &clock));
         raw(out, r#","exchanges":["#);

@@ -1,6 +1,6 @@
-//! One JSON object a line.
+//! JSON lines: one object a line.
 //!
-//! The names and their order are a contract: programs rely on them. More may be added, none is renamed or removed.
+//! The names and their order are a contract. Names may be added; none is renamed or removed.
 //!
 //! | `type` | when |
 //! | --- | --- |
@@ -54,7 +54,7 @@ use crate::{
     },
 };
 
-/// What can be chosen.
+/// Options of JSON lines.
 #[derive(Clone, Copy, Debug)]
 pub struct JsonOptions {
     /// Print secrets as they are.
@@ -109,7 +109,7 @@ impl<W: Write> JsonOutput<W> {
         }
     }
 
-    /// The writer; what was not flushed is not in it yet.
+    /// The writer, which lacks the lines that were not flushed.
     pub fn get_ref(&self) -> &W {
         self.buffer.get_ref()
     }
@@ -157,7 +157,7 @@ impl<W: Write> UpdateSink for JsonOutput<W> {
     }
 }
 
-/// What is needed to write any of the objects.
+/// State for writing objects.
 #[derive(Debug)]
 struct ObjectWriter {
     redactor: Redactor,
@@ -165,9 +165,9 @@ struct ObjectWriter {
     clock: Clock,
     request_headers: Remembered,
     response_headers: Remembered,
-    /// Exchanges that were left out, where some may be.
+    /// Number of exchanges that the filter rejected; `None` without a filter.
     filtered: Option<u64>,
-    /// Exchanges that a filter could not look into.
+    /// Number of exchanges whose bodies the filter had no time to decode.
     doubtful: u64,
     decoding: Budget,
 }
@@ -329,7 +329,7 @@ fn connection(out: &mut Vec<u8>, connection: &ConnectionInfo, redactor: Redactor
     for (name, said) in [(r#","client":"#, &connection.client), (r#","destination":"#, &connection.destination)] {
         if let Some(said) = said {
             raw(out, name);
-            // Words of whoever opened the connection.
+            // The peer chooses this text.
             escape::string(out, &redactor.url(said));
         }
     }

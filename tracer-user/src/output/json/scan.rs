@@ -1,19 +1,20 @@
-//! Finding what must be escaped, sixteen bytes at a time.
+//! Search for bytes that need an escape, sixteen at a time.
 //!
-//! This is the inner loop of JSON output: on x86-64 it is worth SSE2, which every such processor has. Elsewhere the same
-//! is done eight bytes at a time with integers.
+//! This is the inner loop of JSON output. On x86-64 it uses SSE2, which every such processor has; elsewhere integers of
+//! eight bytes.
 
 /// First byte of the C1 controls U+0080 to U+009F in UTF-8.
 pub(super) const C1_LEAD: u8 = 0xC2;
 /// Bytes of a step.
 pub(super) const STEP: usize = 16;
 
-/// First bytes in UTF-8 of what hides text (see `visible::is_disguise`), beside [`C1_LEAD`], that are no neighbours.
+/// First bytes in UTF-8 of characters that hide text (see `visible::is_disguise`), without [`C1_LEAD`] and adjacent
+/// ones.
 const LEADS: [u8; 3] = [0xD8, 0xEF, 0xF3];
-/// Three that are.
+/// Three adjacent ones.
 const FIRST_OF_THREE: u8 = 0xE1;
 
-/// Whether the byte needs an escape, or may begin something that does.
+/// True where the byte needs an escape, or may begin a character that does.
 pub(super) fn is_special(byte: u8) -> bool {
     byte < 0x20
         || matches!(byte, b'"' | b'\\' | 0x7f | C1_LEAD)
@@ -21,11 +22,11 @@ pub(super) fn is_special(byte: u8) -> bool {
         || byte.wrapping_sub(FIRST_OF_THREE) < 3
 }
 
-/// Whether `text` is ASCII and nothing in it needs an escape: nearly all short strings are like that.
+/// True where `text` is ASCII and needs no escape, as nearly all short strings.
 pub(super) fn is_plain(text: &[u8]) -> bool {
     let Some(last) = text.last_chunk::<STEP>() else {
         return match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-            // The two overlap, and cover all.
+            // The two overlap and cover everything.
             (Some(first), Some(last)) => wide::is_plain(*first) && wide::is_plain(*last),
             _ => text.iter().all(|&byte| byte < 0x80 && !is_special(byte)),
         };
@@ -128,7 +129,7 @@ mod wide {
         let found =
             leads.fold(special_ascii(word) | equal(word, super::C1_LEAD), |found, lead| found | equal(word, lead));
         let found = found & HIGHS;
-        // One bit a byte, gathered in the highest byte.
+        // Gathers one bit of each byte in the highest byte.
         ((found >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     text::{escape::Visible, units},
 };
 
-/// Open incidents whose latest state is remembered, for the remarks on their exchanges.
+/// Open incidents that are kept for the remarks on their exchanges, at most.
 const REMEMBERED: usize = 4096;
 
 /// Incidents that are open.
@@ -33,13 +33,13 @@ impl Incidents {
         }
     }
 
-    /// What the incidents of an exchange say about it.
+    /// Remarks of the incidents of an exchange.
     pub(super) fn mark(&self, line: &mut StyledLine, exchange: &Exchange) {
         for incident in exchange.incidents.iter().filter_map(|id| self.0.get(id)) {
             line.style(Style::Slow);
             match &incident.report.evidence {
                 Evidence::Retry(evidence) => retry(line, evidence, exchange.id),
-                // What they say is of many exchanges, not of this one.
+                // These incidents concern many exchanges, not a single one.
                 Evidence::ErrorBurst(_) | Evidence::Leak(_) | Evidence::Pool(_) | Evidence::Listen(_) => {}
                 Evidence::Late(_) => line.text.push_str("  [caller gone]"),
                 Evidence::Slow(_) => line.text.push_str("  [slower than usual]"),
@@ -74,16 +74,16 @@ fn retry(line: &mut StyledLine, evidence: &RetryEvidence, exchange: ExchangeId) 
     line.text.push(']');
 }
 
-/// Gaps shorter than this are no backoff that could grow.
+/// Shorter gaps in nanoseconds are no backoff that could grow.
 const WORTH_A_FACTOR: u64 = 5_000_000;
 
 impl<W: Write> LineOutput<W> {
-    /// Tells of an incident when it begins and when it is over.
+    /// Writes an incident when it begins and when it is over.
     pub(super) fn incident(&mut self, incident: &Arc<Incident>) -> io::Result<()> {
         self.incidents.remember(incident);
         let style = match (incident.state, &incident.report.evidence) {
             (State::Update, _) => return Ok(()),
-            // What was over when it was found is said once.
+            // An incident that was over when it was found has one line.
             (State::Open, Evidence::Hang(evidence)) if evidence.result != HangResult::Ongoing => return Ok(()),
             (State::Closed, Evidence::Retry(evidence)) if evidence.result != RetryResult::GaveUp => Style::Good,
             (State::Closed, Evidence::Hang(evidence)) if evidence.result.is_good() => Style::Good,

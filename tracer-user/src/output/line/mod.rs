@@ -1,4 +1,4 @@
-//! One line an exchange, for people.
+//! Lines for people: one an exchange.
 //!
 //! ```text
 //! 04:05:06.123 ! → 502     POST      1.52s    34B  1.2kB #4    payments.local/charge  [body gap]
@@ -9,8 +9,8 @@
 //! several; where to; what to know about it. A narrow terminal gets fewer columns, a file gets lines of any length.
 //! Marks and words carry all the meaning: colour only repeats it.
 //!
-//! An incident has a line when it is opened and one when it is over. What it says of a single exchange stands in
-//! brackets behind that.
+//! An incident has a line when it begins and one when it is over. Its remarks on single exchanges stand in brackets
+//! behind them.
 
 mod incident;
 mod styled;
@@ -39,10 +39,10 @@ use crate::{
     },
 };
 
-/// What can be chosen.
+/// Options of lines.
 #[derive(Clone, Debug, Default)]
 pub struct LineOptions {
-    /// Columns of the terminal; `None` where it is none, and lines are not cut.
+    /// Columns of the terminal; `None` without one: lines are not cut.
     pub width: Option<usize>,
     /// Use colour.
     pub colour: bool,
@@ -54,13 +54,13 @@ pub struct LineOptions {
     pub mark_key: Option<MarkKey>,
 }
 
-/// Targets that the first line names.
+/// Targets that the first line names, at most.
 const NAMED_TARGETS: usize = 4;
-/// From this width on all columns are shown.
+/// Width from which on all columns are shown.
 const WIDE: usize = 100;
-/// From this width on there is room for the address beside the name.
+/// Width from which on the address is shown beside the name.
 const WIDEST: usize = 140;
-/// From this width on there are columns at all.
+/// Width from which on there are columns.
 const MEDIUM: usize = 60;
 
 /// Writes lines.
@@ -71,20 +71,20 @@ pub struct LineOutput<W> {
     options: LineOptions,
     redactor: Redactor,
     clock: Clock,
-    /// The first process seen, and whether there was another.
+    /// The first process that was seen.
     process: Option<u32>,
     several_processes: bool,
     failed: u64,
     slow: u64,
     open: u64,
-    /// Exchanges that were left out, where some may be.
+    /// Number of exchanges that the filter rejected; `None` without a filter.
     filtered: Option<u64>,
-    /// Exchanges that a filter could not look into.
+    /// Number of exchanges whose bodies the filter had no time to decode.
     doubtful: u64,
     incidents: Incidents,
 }
 
-/// What stands out.
+/// State of an exchange that its mark shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mark {
     None,
@@ -113,12 +113,12 @@ impl<W: Write> LineOutput<W> {
         }
     }
 
-    /// The writer; what was not flushed is not in it yet.
+    /// The writer, which lacks the lines that were not flushed.
     pub fn get_ref(&self) -> &W {
         self.buffer.get_ref()
     }
 
-    /// What is said in words is never cut: a terminal wraps it.
+    /// Ends a line of words, which is never cut: a terminal wraps it.
     fn finish_words(&mut self) -> io::Result<()> {
         self.line.write_to(&mut self.buffer.text, None, self.options.colour);
         self.buffer.line_done()
@@ -170,7 +170,7 @@ impl<W: Write> LineOutput<W> {
         }
     }
 
-    /// Fixed columns, then the URL.
+    /// Writes fixed columns, then the URL.
     fn columns(&mut self, exchange: &Exchange, mark: Mark, wide: bool) {
         self.time(exchange.started, wide);
         self.mark_and_arrow(exchange, mark);
@@ -200,7 +200,7 @@ impl<W: Write> LineOutput<W> {
         self.url(exchange);
     }
 
-    /// The essential, without columns.
+    /// Writes the essential parts, without columns.
     fn narrow(&mut self, exchange: &Exchange, mark: Mark) {
         self.mark_and_arrow(exchange, mark);
         self.status(exchange, mark, 0);
@@ -253,7 +253,7 @@ impl<W: Write> LineOutput<W> {
     }
 
     fn duration(&mut self, exchange: &Exchange, width: usize) {
-        // Of an open one, its age when tracing ended.
+        // For an open exchange, its age when tracing ended.
         let duration = exchange.timing.end.map(|end| end.since(exchange.started));
         let slow = duration.is_some_and(|duration| duration > SLOW_NS);
         self.line.style(if slow { Style::Slow } else { Style::Plain });
@@ -280,7 +280,7 @@ impl<W: Write> LineOutput<W> {
         self.line.put(format_args!("{gap}{}", Visible(&path)));
     }
 
-    /// Where a call went: behind one name there may be several addresses, of which one fails.
+    /// Host and address of a call: a name may have several addresses, of which one fails.
     fn address(&mut self, exchange: &Exchange) {
         let named = exchange.request.as_ref().and_then(|request| match url::base(exchange, request) {
             Base::Authority(authority) => Some(authority),
@@ -300,7 +300,7 @@ impl<W: Write> LineOutput<W> {
         }
     }
 
-    /// What else is to be known, in brackets.
+    /// Writes remarks in brackets.
     fn remarks(&mut self, exchange: &Exchange) {
         self.line.begin_tail();
         if self.options.width.is_none_or(|width| width >= WIDEST) {
@@ -323,7 +323,7 @@ impl<W: Write> LineOutput<W> {
             self.line.put(format_args!("  [after {}]", response.status));
         }
         match exchange.error {
-            // The words say these already.
+            // The words contain these already.
             None | Some(errno::ECONNRESET | errno::ECONNREFUSED) => {}
             Some(number) => match errno::meaning(number) {
                 Some(meaning) => self.line.put(format_args!("  [{meaning}]")),
@@ -360,7 +360,7 @@ impl<W: Write> LineOutput<W> {
         self.finish_words()
     }
 
-    /// What was lost up to now, and why.
+    /// Writes the losses up to now, with their causes.
     fn loss(&mut self, loss: &Loss) -> io::Result<()> {
         for (cause, why) in LOSS_WHY.iter().enumerate() {
             let (events, bytes) = (loss.events[cause], loss.bytes[cause]);
@@ -410,7 +410,7 @@ impl<W: Write> LineOutput<W> {
     }
 }
 
-/// Why events are missing, and what helps, by their index in [`loss`].
+/// Causes of loss with remedies, by their index in [`loss`].
 const LOSS_WHY: [&str; loss::CAUSES] = {
     let mut why = [""; loss::CAUSES];
     why[loss::RING_FULL] = "the ring buffer was full; use a larger --ring-size";

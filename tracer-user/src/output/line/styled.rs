@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use unicode_width::UnicodeWidthChar as _;
 
-/// How a piece of a line looks on a terminal with colour.
+/// Style of a piece of a line on a terminal with colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     Plain,
@@ -37,7 +37,7 @@ const CUT: &str = "…";
 /// Columns that the head of a line keeps beside its tail; on a terminal that has not even these, the tail is cut.
 const LEAST_HEAD: usize = 24;
 
-/// Text, and where which style begins.
+/// Text, and the offsets at which styles begin.
 #[derive(Debug, Default)]
 pub(super) struct StyledLine {
     pub(super) text: String,
@@ -46,19 +46,19 @@ pub(super) struct StyledLine {
 }
 
 impl StyledLine {
-    /// What follows looks like this.
+    /// Sets the style of the text that follows.
     pub(super) fn style(&mut self, style: Style) {
         self.styles.push((self.text.len(), style));
     }
 
-    /// What follows is kept when the line is cut: what stands before it is shortened instead.
+    /// Marks the text that follows as the tail: a cut shortens the text before it instead.
     pub(super) fn begin_tail(&mut self) {
         self.tail = Some(self.text.len());
     }
 
     /// Appends text.
     pub(super) fn put(&mut self, text: fmt::Arguments<'_>) {
-        // A String takes everything.
+        // Writing to a String never fails.
         let _ = self.text.write_fmt(text);
     }
 
@@ -115,7 +115,7 @@ fn columns(text: &str) -> usize {
     text.chars().map(|character| character.width().unwrap_or(0)).sum()
 }
 
-/// Where to cut so that with a sign for the cut the text takes `width` columns; `None` where it fits.
+/// Offset of the cut at which the text and a sign take `width` columns; `None` where the text fits.
 fn cut_at(text: &str, width: usize) -> Option<usize> {
     if text.len() <= width {
         return None;
@@ -127,7 +127,7 @@ fn cut_at(text: &str, width: usize) -> Option<usize> {
         if columns > width {
             return Some(last_fit);
         }
-        // With this character, one column must be left for the sign.
+        // One column must be left for the sign.
         if columns < width {
             last_fit = index + character.len_utf8();
         }

@@ -1,4 +1,4 @@
-//! How a body gets into a command.
+//! The body of a command.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::{
     text::redact::Redactor,
 };
 
-/// What curl takes a body for, unless it is told.
+/// Content type that curl sends by default.
 pub(super) const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
 /// The body that is sent.
@@ -21,7 +21,7 @@ pub(super) enum Sent<'a> {
     Words(Cow<'a, [u8]>),
     /// Bytes that `printf` makes.
     Piped(Cow<'a, [u8]>),
-    /// The same, but without the codings: what is hidden in it could not be hidden otherwise.
+    /// Decoded bytes: a secret in an encoded body could not be hidden otherwise.
     Decoded(Vec<u8>),
 }
 
@@ -66,7 +66,7 @@ impl<'a> Sent<'a> {
     }
 }
 
-/// Whether there is something to hide.
+/// True where the body holds a secret.
 pub(super) fn has_secrets(request: &Request) -> bool {
     !request.body.captured.is_empty()
         && Content::of(&request.headers, &request.body, Redactor::new(false), DECODED_LIMIT).masked

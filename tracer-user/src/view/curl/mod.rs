@@ -1,4 +1,4 @@
-//! An exchange's request as a curl command that any POSIX shell takes, so that it can be sent again.
+//! The request of an exchange as a curl command for any POSIX shell, so that it can be sent again.
 //!
 //! What curl sends is the request as it was: method, target, header fields, and the bytes of the body. curl's own fields
 //! (`User-Agent`, `Accept`, `Content-Type`) are switched off where the request had none. Where a request cannot be had
@@ -17,7 +17,7 @@ use crate::{
 };
 use target::Target;
 
-/// Longest argument that Linux hands to a program (`MAX_ARG_STRLEN`: 128 KiB), with room for what quoting adds.
+/// Bytes of an argument, at most: Linux accepts 128 KiB (`MAX_ARG_STRLEN`), and quoting adds some.
 const MAX_ARGUMENT: usize = 100 * 1024;
 /// Bodies from this size on make curl ask first (`Expect: 100-continue`): 1 KiB in older versions, 1 MiB in newer ones.
 const ASKS_FIRST: usize = 1024;
@@ -49,9 +49,9 @@ struct Command {
     redactor: Redactor,
     options: Vec<String>,
     remarks: Vec<String>,
-    /// Something was hidden.
+    /// A secret was hidden.
     hidden: bool,
-    /// Something is shown that would be hidden.
+    /// A secret is shown.
     secret: bool,
 }
 
@@ -64,7 +64,7 @@ impl Command {
         self.options.push(format!("{name} {}", shell::word(value)));
     }
 
-    /// Text with its secrets hidden or not, and noted which.
+    /// Redacts a text, and notes whether it had secrets.
     fn masked<'a>(&mut self, mask: impl Fn(Redactor) -> Cow<'a, [u8]>) -> Cow<'a, [u8]> {
         let hidden = mask(self.redactor.showing(false));
         let shown = mask(self.redactor);
@@ -92,14 +92,14 @@ impl Command {
             method => {
                 self.option_with("-X", method.as_bytes());
                 if method == "HEAD" {
-                    // It would wait for a body that never comes.
+                    // The server would wait for a body that never comes.
                     self.option("--max-time 5");
                 }
             }
         }
     }
 
-    /// Where to connect to, where the URL does not say it.
+    /// Adds the address to connect to, where the URL does not have it.
     fn place(&mut self, target: &Target<'_>) {
         match target.connect {
             target::Connect::Url => {}
@@ -125,7 +125,8 @@ impl Command {
         }
     }
 
-    /// No argument has a NUL, and where a replacement character stands, there were bytes that are no UTF-8.
+    /// Notes parts that an argument cannot have: NUL, and bytes that are no UTF-8, for which a replacement character
+    /// stands.
     fn remark_on_losses(&mut self, request: &Request) {
         if [&request.method, &request.target].iter().any(|part| part.contains(['\0', '\u{fffd}'])) {
             self.remarks.push("the method and target cannot be represented here".to_owned());
@@ -165,7 +166,7 @@ impl Command {
                     _ => masked,
                 }
             });
-            // `Name;` is how curl is told of a field without a value.
+            // curl takes `Name;` for a field without a value.
             let separator: &[u8] = if shown.is_empty() { b";" } else { b": " };
             self.option_with("-H", &[name, separator, &shown].concat());
             if is("accept-encoding") {
@@ -178,7 +179,7 @@ impl Command {
         self.switch_off(request, sent);
     }
 
-    /// What curl would add.
+    /// Switches off the fields that curl would add.
     fn switch_off(&mut self, request: &Request, sent: &body::Sent<'_>) {
         let headers = &request.headers;
         let mut without = |name: &str, curl_adds: bool| {

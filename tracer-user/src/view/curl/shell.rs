@@ -1,6 +1,6 @@
-//! Words for a shell into which a person pastes them: any POSIX shell (XCU section 2.2), whether it edits lines or not.
+//! Words that a person pastes into a shell: any POSIX shell (XCU section 2.2), with line editing or without.
 //!
-//! An interactive shell does more with a text than a script. All of it is left without an occasion:
+//! An interactive shell interprets more of a text than a script does. A command avoids all of it:
 //!
 //! - **History** (`!` in bash, zsh and csh; `^` at the start of a line). bash expands `!` inside `"$(printf '…')"` too, and older
 //!   ones inside a quote that began on an earlier line; csh inside every quote. A `!` therefore always has its backslash, outside
@@ -14,7 +14,7 @@
 
 use std::fmt::Write as _;
 
-/// Most of a word that stands on one line.
+/// Bytes of a word on one line, at most.
 const LINE: usize = 900;
 
 /// One word that the shell makes into exactly these bytes, but for NUL, which no argument can have (shells drop it, some with
@@ -41,7 +41,7 @@ pub(super) fn word(bytes: &[u8]) -> String {
     out.end()
 }
 
-/// Can be pasted and read as it is.
+/// True for a word that can be pasted and read as it is.
 pub(super) fn is_plain(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| (0x20..0x7f).contains(byte))
 }
@@ -54,7 +54,7 @@ pub(super) fn printf_format(bytes: &[u8]) -> String {
         match byte {
             b'\n' => {
                 out.inside(format_args!("\\n"));
-                // One line for each, as a person reads it.
+                // One line for each line of the text, for readability.
                 if is_text && bytes.get(at + 1).is_some_and(|next| *next != b'\n') {
                     out.next_line();
                 }
@@ -76,7 +76,7 @@ pub(super) fn printf_format(bytes: &[u8]) -> String {
 struct Quoted {
     text: String,
     is_open: bool,
-    /// Where its last line starts.
+    /// Offset of the last line.
     line: usize,
 }
 
@@ -107,7 +107,7 @@ impl Quoted {
     fn inside(&mut self, part: std::fmt::Arguments<'_>) {
         self.make_room();
         self.quote(true);
-        // A String takes everything.
+        // Writing to a String never fails.
         let _ = self.text.write_fmt(part);
     }
 

@@ -1,4 +1,4 @@
-//! Where a command sends its request, and what it asks for there.
+//! The address and the request target of a command.
 
 use std::net::Ipv4Addr;
 
@@ -10,29 +10,29 @@ use crate::{
     text::url,
 };
 
-/// How curl finds the other end.
+/// The way in which curl finds the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Connect<'a> {
     /// The URL has its address.
     Url,
-    /// The URL has a name, which may be known to nobody else: this is the address.
+    /// The URL has a name that may not resolve elsewhere: this is the address.
     Address(&'a str),
     /// A Unix socket; abstract with `@`.
     Unix(&'a str),
-    /// Not known.
+    /// The address is not known.
     Unknown,
 }
 
-/// The URL, and what it does not say.
+/// The URL, and the parts that it does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Target<'a> {
     pub(super) scheme: Scheme,
     pub(super) host: &'a str,
     pub(super) path: &'a str,
     pub(super) connect: Connect<'a>,
-    /// From the URL, curl makes the request's only `Host`.
+    /// curl makes the only `Host` of the request from the URL.
     pub(super) says_host: bool,
-    /// What curl is to ask for instead of the URL's path: what is no path, and paths that it would tidy up.
+    /// Request target instead of the path of the URL: a target that is no path, or a path that curl would normalize.
     pub(super) asked_for: Option<&'a str>,
 }
 
@@ -84,7 +84,7 @@ fn is_simple_host(host: &str) -> bool {
     port_is_simple && name_is_simple
 }
 
-/// A target in origin form that curl sends as it is.
+/// True for a target in origin form that curl sends unchanged.
 fn is_plain_path(target: &str) -> bool {
     target.starts_with('/')
         && !target.ends_with('?')
