@@ -63,7 +63,7 @@ impl fmt::Display for Remark {
         let size = |bytes: u64| units::size(Some(bytes));
         match self {
             Self::Undone { codings, wire, shown } => {
-                write!(f, "{codings} decoded: {} on the wire, {} decoded", size(*wire), size(*shown))
+                write!(f, "{codings} decoded: {} on the wire, {} after decoding", size(*wire), size(*shown))
             }
             Self::Left(codings) => {
                 write!(f, "not decoded: {} is unknown to pidtap, or the data has another coding", Visible(codings))

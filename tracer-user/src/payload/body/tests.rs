@@ -210,7 +210,10 @@ fn codings_are_undone_and_said() {
     let headers = fields(&[("Content-Encoding", "gzip"), ("Content-Type", "application/json")]);
     let decoded = show(&headers, &body(&whole), Redactor::new(false), Limits::default());
     assert_eq!(decoded.lines.len(), 3);
-    assert_eq!(decoded.remarks[0].to_string(), format!("gzip undone: {}B on the wire, 2.0kB here", whole.len()));
+    assert_eq!(
+        decoded.remarks[0].to_string(),
+        format!("gzip decoded: {}B on the wire, 2.0kB after decoding", whole.len())
+    );
     // Cut on the way: said once.
     let mut cut = body(&whole[..whole.len() - 9]);
     cut.bytes = whole.len() as u64;

@@ -220,7 +220,7 @@ fn what_is_copied() {
     let [Effect::Copy { text, .. }] = &stage.keys("Y")[..] else { panic!("a copy") };
     assert!(text.starts_with("http://api.payments.example/v1/charges?expand=source&api_key=***"), "{text}");
     let [Effect::Copy { text, .. }] = &stage.keys("Xy")[..] else { panic!("a copy") };
-    assert!(text.contains("Bearer sk_live_51H") && text.contains("# this has secrets"), "{text}");
+    assert!(text.contains("Bearer sk_live_51H") && text.contains("# this command contains secrets"), "{text}");
     stage.keys("X");
     let [Effect::Page { title, text }] = &stage.keys("d")[..] else { panic!("a page") };
     assert_eq!(title, "body of call 1");

@@ -87,8 +87,8 @@ fn targets() {
 #[test]
 fn what_no_argument_can_have_is_said() {
     let text = curl(&Ask { target: "/a\0b", ..GET });
-    assert!(text.contains("--request-target /ab") && text.contains("\n# method and target cannot be"), "{text}");
-    assert!(curl(&Ask { target: "/a\u{fffd}", ..GET }).contains("\n# method and target cannot be"));
+    assert!(text.contains("--request-target /ab") && text.contains("\n# the method and target cannot be"), "{text}");
+    assert!(curl(&Ask { target: "/a\u{fffd}", ..GET }).contains("\n# the method and target cannot be"));
     assert!(!curl(&Ask { target: "/\u{fc}", ..GET }).contains("cannot"));
 }
 
@@ -139,7 +139,7 @@ fn fields_of_all_kinds() {
         "-H \"$(printf 'X-Escape: \\033[31m')\"",
         "-H 'X-Quote: it'\\''s \"$HOME\" `x`'",
         "-H 'Accept-Encoding: gzip' \\\n  --compressed",
-        "# 1 header fields are left out",
+        "# 1 header fields are omitted",
     ] {
         assert!(text.contains(expected), "{expected} in {text}");
     }
@@ -183,7 +183,7 @@ fn what_is_missing_is_said() {
     let text = command(&exchange, Redactor::new(false)).expect("there");
     assert!(text.contains("--http1.0"), "{text}");
     assert!(text.contains("\n# the body is incomplete: only the first 3 of 100 bytes were kept\n"), "{text}");
-    assert!(text.contains("\n# trailers were sent"), "{text}");
+    assert!(text.contains("\n# the request had trailers"), "{text}");
 }
 
 proptest! {

@@ -167,7 +167,7 @@ fn one_endpoint_of_ten_is_found_and_named() {
     let Scope::Endpoint(endpoint) = &last.scope else { panic!("{last:?}") };
     assert_eq!((&*endpoint.method, &*endpoint.path), ("GET", "/p3/{}"));
     assert_eq!((last.share, last.from_the_first, last.failures), (1.0, false, last.total));
-    assert!(title(last).starts_with("GET up/p3/{} (127.0.0.1:8080) fails: "), "{}", title(last));
+    assert!(title(last).starts_with("GET up/p3/{} (127.0.0.1:8080) is failing: "), "{}", title(last));
     let ids: std::collections::BTreeSet<_> = said.iter().map(|(_, evidence)| evidence.onset).collect();
     assert_eq!(ids.len(), 1, "one incident: {said:?}");
 }
