@@ -9,7 +9,7 @@ use crate::{
     compile,
 };
 
-/// Files that the binary prints, and the words that make it print them.
+/// Files that the binary prints, and the arguments for each.
 const PRINTED: [(&str, &[&str]); 4] = [
     ("pidtap.1", &["man"]),
     ("completions/pidtap.bash", &["completions", "bash"]),

@@ -1,4 +1,4 @@
-//! Completions and the manual page: for whoever has no privileges, and well-formed.
+//! Completions and the manual page: well-formed, and printed without privileges.
 
 use std::{
     io::Write as _,
@@ -7,7 +7,7 @@ use std::{
 
 use tracer_tests::cli::Dir;
 
-/// Commands and options of which completions and the manual page must know.
+/// Commands and options that completions and the manual page must have.
 const WORDS: [&str; 13] = [
     "attach",
     "run",
@@ -23,7 +23,7 @@ const WORDS: [&str; 13] = [
     "--ring-size",
     "--user",
 ];
-/// Commands that pidtap starts itself with.
+/// Internal commands, with which pidtap starts itself.
 const HIDDEN: [&str; 3] = ["hold-and-exec", "__demo-role", "search-executable"];
 
 fn printed(arguments: &[&str]) -> anyhow::Result<String> {
@@ -33,7 +33,7 @@ fn printed(arguments: &[&str]) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Runs a shell's own check of a script; `None` where the shell is not installed.
+/// Runs a shell's own check of a script; `None` if the shell is not installed.
 fn check(shell: &str, arguments: &[&str], script: &str) -> anyhow::Result<Option<String>> {
     let started =
         Command::new(shell).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
@@ -49,7 +49,7 @@ fn completions_know_all_commands_and_options() -> anyhow::Result<()> {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = printed(&["completions", shell])?;
         for word in WORDS {
-            // fish has options without their dashes.
+            // fish lists options without their dashes.
             assert!(script.contains(word.trim_start_matches('-')), "{shell}: {word}");
         }
         for word in HIDDEN {
@@ -75,7 +75,7 @@ fn bash_completes_options() -> anyhow::Result<()> {
 fn the_manual_page_has_all_commands_and_options() -> anyhow::Result<()> {
     let page = printed(&["man"])?;
     assert!(page.contains(".TH pidtap 1"), "{page}");
-    // A dash is escaped there, so that it can be copied.
+    // The manual page escapes dashes, so that options can be copied.
     let plain = page.replace("\\-", "-");
     for word in WORDS {
         assert!(plain.contains(word), "{word}");

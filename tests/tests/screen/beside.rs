@@ -11,7 +11,7 @@ use crate::support::{USUAL, recording, wait_for_all};
 
 const RECORDING: &str = "retry_curl";
 
-/// `pidtap open` with screens, and JSON in a file of the folder.
+/// `pidtap open` with screens, and with JSON in a file of the folder.
 fn opens_both(dir: &Dir, file: &str) -> anyhow::Result<Command> {
     let mut command = Command::new(program()?);
     command
