@@ -1,4 +1,4 @@
-//! Bodies: content coding removed, and laid out in lines.
+//! Bodies: content decoding, and layout in lines.
 
 pub mod coding;
 

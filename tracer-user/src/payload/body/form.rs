@@ -18,14 +18,14 @@ pub(super) fn lay_out(bytes: &[u8], redactor: Redactor, lines: &mut Lines) {
         lines.push(Kind::Key, &decoded(name));
         if let Some(value) = value {
             lines.push(Kind::Punctuation, b"=");
-            // What was encoded may be a document with secrets of its own.
+            // The decoded value may be a document that contains secrets.
             lines.push(Kind::String, &redactor.body(Some(b"text/plain"), &decoded(value)));
         }
         lines.end_line();
     }
 }
 
-/// A name or a value without its encoding. A percent sign without two digits behind it stays.
+/// Decodes a name or a value. A percent sign without two hex digits is kept.
 fn decoded(text: &[u8]) -> Vec<u8> {
     let blanks: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
     percent_decode(&blanks).collect()

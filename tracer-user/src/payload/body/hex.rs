@@ -1,10 +1,10 @@
-//! Bytes as hexadecimal digits and as characters.
+//! Hex dumps.
 
 use std::fmt::Write as _;
 
 use super::layout::{Kind, Lines};
 
-/// Bytes a line: what 76 columns hold.
+/// Bytes per line; they fit in 76 columns.
 const WIDTH: usize = 16;
 
 /// `000010  47 45 54 20 2f 20 48 54  54 50 2f 31 2e 31 0d 0a  GET / HTTP/1.1··`

@@ -1,8 +1,8 @@
 //! What is shown of a body: decoded, with secrets hidden, laid out in lines for a person to read.
 //!
-//! What arrives here was written by a stranger and may have been cut anywhere. So nothing here fails: what is no JSON
-//! is laid out as far as it looks like it, what is no text is shown as bytes, and what is missing is said in a
-//! [`Remark`]. Time and output are bounded by the size of the input and by [`Limits`].
+//! Input is untrusted and may be cut anywhere, so nothing here fails: invalid JSON is laid out as far as it looks like JSON, binary
+//! content is shown as bytes, and a [`Remark`] reports missing parts. Time and output are bounded by the size of the input and by
+//! [`Limits`].
 
 mod event_stream;
 mod form;
@@ -31,29 +31,29 @@ use layout::Lines;
 /// A body without its codings and secrets.
 #[derive(Clone, Debug)]
 pub struct Content<'a> {
-    /// What is to be shown.
+    /// Bytes to display.
     pub bytes: Cow<'a, [u8]>,
-    /// Codings that were undone, in the order in which they had been applied.
+    /// Codings that were removed, in the order of their application.
     pub undone: Vec<Coding>,
-    /// Codings that are still on, as the header names them.
+    /// Codings that remain, as the header names them.
     pub left: Option<String>,
     /// Why the decoders stopped.
     pub end: End,
-    /// Bytes that came out of the decoders.
+    /// Size of the output of the decoders in bytes.
     pub decoded: usize,
-    /// Nothing of it is given, as the time for decoding was used up.
+    /// The time for decoding was used up, so there is no content.
     pub skipped: bool,
-    /// There is more than is shown: of the body itself, or of what came out of the decoders.
+    /// The body, or the output of the decoders, has more bytes than these.
     pub truncated: bool,
-    /// Secrets in it were replaced.
+    /// Secrets were masked.
     pub masked: bool,
 }
 
 impl<'a> Content<'a> {
-    /// Of the part of a body that was kept. At most `limit` bytes come out of each decoder.
+    /// Decodes the captured part of a body. Each decoder emits `limit` bytes at most.
     pub fn of(headers: &Fields, body: &'a Body, redactor: Redactor, limit: usize) -> Self {
         let mut content = Self::coded(body);
-        // Decoding may find that there is nothing to do, but to ask costs something too.
+        // Even a decoder call that has nothing to do costs time.
         if headers.get("content-encoding").is_some() {
             content.decode(headers, body, limit);
         }
@@ -61,8 +61,7 @@ impl<'a> Content<'a> {
         content
     }
 
-    /// The same where every body of a trace is decoded, at `now`: in as much time as there is, and to as many bytes as all of
-    /// them may have.
+    /// Decodes within a budget that all bodies of a trace share; `now` is the time of the trace.
     pub fn within(
         headers: &Fields,
         body: &'a Body,
@@ -79,7 +78,7 @@ impl<'a> Content<'a> {
                     budget.spend(wire, content.decoded, &content.undone, content.end == End::Bound);
                 }
             } else {
-                // Nothing at all: what is coded hides the secrets in it from the redactor.
+                // No bytes at all: the redactor cannot see secrets in encoded content.
                 content.left = Some(String::from_utf8_lossy(names).into_owned());
                 content.bytes = Cow::Borrowed(b"");
                 (content.skipped, content.truncated) = (true, true);
@@ -89,7 +88,7 @@ impl<'a> Content<'a> {
         content
     }
 
-    /// As it came.
+    /// The body as captured.
     fn coded(body: &'a Body) -> Self {
         Self {
             bytes: Cow::Borrowed(&body.captured),
@@ -120,14 +119,13 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// What it is, by what its sender says and by how it looks.
+    /// Shape by the declared type and by the bytes.
     pub fn shape(&self, content_type: &[u8]) -> Shape {
-        // What is still coded is not what its sender calls it.
+        // Content that is still encoded does not have its declared type.
         Shape::of(if self.left.is_some() { b"" } else { content_type }, self)
     }
 
-    /// The bytes as text, where they are UTF-8. A limit may have cut the last character of truncated text in two: then
-    /// the half is left out.
+    /// The bytes as text if they are UTF-8. If a limit cut the last character in two, the half is omitted.
     pub fn text(&self) -> Option<&str> {
         match std::str::from_utf8(&self.bytes) {
             Ok(text) => Some(text),
@@ -139,32 +137,32 @@ impl<'a> Content<'a> {
     }
 }
 
-/// How much is laid out.
+/// Limits of a layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes that come out of each decoder.
+    /// Maximum output of each decoder in bytes.
     pub decoded: usize,
-    /// Lines.
+    /// Maximum number of lines.
     pub lines: usize,
 }
 
 impl Default for Limits {
-    /// Nobody scrolls through more than 20,000 lines: whoever wants more takes the body to a pager.
+    /// 20,000 lines are enough for scrolling; a pager shows longer bodies.
     fn default() -> Self {
         Self { decoded: DECODED_LIMIT, lines: 20_000 }
     }
 }
 
-/// A body, laid out.
+/// Layout of a body.
 #[derive(Clone, Debug)]
 pub struct Shown {
-    /// What it was taken for.
+    /// Shape of the body.
     pub shape: Shape,
-    /// Its lines; harmless for a terminal.
+    /// Lines, harmless for a terminal.
     pub lines: Vec<Line>,
-    /// What there is to know about it: what was undone, cut, hidden, and why.
+    /// Remarks: decoding, cuts, masking, and their reasons.
     pub remarks: Vec<Remark>,
-    /// Secrets in it were replaced.
+    /// Secrets were masked.
     pub masked: bool,
 }
 

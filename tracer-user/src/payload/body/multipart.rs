@@ -1,4 +1,4 @@
-//! Parts with their headers (RFC 2046 section 5.1), each laid out for itself.
+//! Layout of multipart bodies (RFC 2046 section 5.1), part by part with its header fields.
 
 use super::{
     Shape, lay_out as lay_out_any,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::text::{multipart, redact::Redactor};
 
-/// Lines of a part that is no text; a whole picture in hexadecimal digits hides the parts behind it.
+/// Maximum number of lines of a binary part: the hex dump of a picture would hide the parts after it.
 const BINARY_LINES: usize = 8;
 
 pub(super) fn lay_out(content_type: &[u8], bytes: &[u8], truncated: bool, redactor: Redactor, lines: &mut Lines) {
@@ -27,7 +27,7 @@ pub(super) fn lay_out(content_type: &[u8], bytes: &[u8], truncated: bool, redact
     }
 }
 
-/// Beginning with its delimiter.
+/// Lays out a part, which begins with its delimiter.
 fn part(part: &[u8], truncated: bool, redactor: Redactor, lines: &mut Lines) {
     let (first, rest) = part.split_at(memchr::memchr(b'\n', part).map_or(part.len(), |at| at + 1));
     lines.push(Kind::Faint, first.trim_ascii_end());
@@ -50,7 +50,7 @@ fn part(part: &[u8], truncated: bool, redactor: Redactor, lines: &mut Lines) {
         .map_or_else(|error| truncated && error.error_len().is_none() && error.valid_up_to() > 0, |_| true);
     match Shape::of_bytes(content_type, content, is_utf8) {
         Shape::Empty => {}
-        // No parts of parts: their depth would be the sender's to choose.
+        // Parts of parts are not laid out: the sender would choose the depth of recursion.
         Shape::Multipart => text::lay_out(content, false, lines),
         Shape::Binary => {
             let shown = content.len().min(BINARY_LINES * 16);

@@ -1,4 +1,4 @@
-//! What there is to know about a body that its lines do not say.
+//! Remarks on a body, about facts that its lines do not show.
 
 use std::fmt;
 
@@ -9,27 +9,27 @@ use crate::{
     text::{escape::Visible, units},
 };
 
-/// Something to know about a body.
+/// A remark on a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remark {
-    /// Codings were undone.
+    /// Codings were removed.
     Undone {
         /// Their names.
         codings: String,
         /// Size before.
         wire: u64,
-        /// Size of what is shown.
+        /// Size of the displayed content.
         shown: u64,
     },
-    /// Codings that pidtap does not know are still on.
+    /// Codings unknown to pidtap remain.
     Left(String),
-    /// What the decoders give was cut at so many bytes.
+    /// The output of the decoders was cut at this many bytes.
     Bound(usize),
-    /// A decoder found the end of the bytes before the end of the content.
+    /// The input of a decoder ended before the content.
     Short,
-    /// A decoder found what its coding does not allow.
+    /// The input of a decoder is invalid.
     Damaged,
-    /// More than is kept of a body went over the wire.
+    /// Only part of the body was kept.
     Limit {
         /// Bytes kept.
         kept: u64,
@@ -38,21 +38,21 @@ pub enum Remark {
     },
     /// Bytes could not be captured.
     Gap {
-        /// How many.
+        /// Number of missing bytes.
         missing: u64,
-        /// Bytes kept, from the first on.
+        /// Bytes kept before the gap.
         kept: u64,
         /// Bytes on the wire.
         of: u64,
     },
-    /// Secrets were replaced.
+    /// Secrets were masked.
     Masked,
-    /// There are more lines than these.
+    /// The layout was cut at its maximum number of lines.
     Lines(usize),
 }
 
 impl Remark {
-    /// Something is not there that was on the wire.
+    /// Whether part of the body is missing.
     pub fn is_loss(&self) -> bool {
         !matches!(self, Self::Undone { .. } | Self::Masked)
     }
@@ -112,7 +112,7 @@ pub(super) fn of(body: &Body, content: &Content<'_>) -> Vec<Remark> {
     match content.end {
         End::Whole => {}
         End::Bound => remarks.push(Remark::Bound(content.decoded)),
-        // That the body was cut has been said.
+        // Another remark reports the cut already.
         End::Short if kept < body.bytes => {}
         End::Short => remarks.push(Remark::Short),
         End::Damaged => remarks.push(Remark::Damaged),

@@ -1,16 +1,16 @@
-//! What a body is, by what its sender says and by how it looks.
+//! Shape of a body, by its declared type and its bytes.
 
 use strum::IntoStaticStr;
 
 use super::Content;
 
-/// How a body is laid out.
+/// Shape of a body, which selects its layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum Shape {
-    /// Nothing is there.
+    /// No bytes.
     Empty,
-    /// JSON (RFC 8259), one or several after each other.
+    /// JSON (RFC 8259), one document or several in sequence.
     #[strum(serialize = "JSON")]
     Json,
     /// `a=1&b=2` (`application/x-www-form-urlencoded`).
@@ -18,22 +18,22 @@ pub enum Shape {
     /// `text/event-stream`.
     #[strum(serialize = "events")]
     EventStream,
-    /// Parts with headers of their own (RFC 2046 section 5.1).
+    /// Parts with header fields (RFC 2046 section 5.1).
     Multipart,
-    /// Any other text.
+    /// Other text.
     Text,
-    /// Anything else.
+    /// Binary content.
     #[strum(serialize = "bytes")]
     Binary,
 }
 
 impl Shape {
-    /// In a word.
+    /// Name for display.
     pub fn name(self) -> &'static str {
         self.into()
     }
 
-    /// `content_type` is empty where the sender does not say, or where what is there is not what it says.
+    /// Guesses the shape. `content_type` is empty if the sender declares none, or if the content is still encoded.
     pub(super) fn of(content_type: &[u8], content: &Content<'_>) -> Self {
         Self::of_bytes(content_type, &content.bytes, content.text().is_some())
     }
@@ -51,7 +51,7 @@ impl Shape {
         if starts_with(media_type, "multipart/") {
             return Self::Multipart;
         }
-        // A few stray bytes are shown as such.
+        // A few invalid bytes are shown escaped.
         if has_controls(bytes) || !textual && !is_latin1(content_type) {
             return Self::Binary;
         }
@@ -84,7 +84,7 @@ fn begins_like_json(bytes: &[u8]) -> bool {
     matches!(bytes.trim_ascii_start(), [b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n', ..])
 }
 
-/// Whatever its sender calls it: many send JSON as a form, as text, or do not say.
+/// Whether the bytes look like JSON. Many senders declare JSON as a form, as text, or not at all.
 fn looks_like_json(bytes: &[u8]) -> bool {
     let (first, rest) = match bytes.trim_ascii_start() {
         [first, rest @ ..] => (first, rest.trim_ascii_start()),
@@ -103,12 +103,12 @@ fn looks_like_json(bytes: &[u8]) -> bool {
     }
 }
 
-/// `a=1&b=2`, without anything that a form would encode.
+/// Whether the bytes look like `a=1&b=2`, without characters that a form encodes.
 fn looks_like_form(bytes: &[u8]) -> bool {
     bytes.contains(&b'=') && !bytes.iter().any(|byte| *byte <= b' ' || b"{}<>\"".contains(byte))
 }
 
-/// One byte a character: `charset=iso-8859-1` or what browsers take for the same.
+/// Whether the declared charset is ISO 8859-1, or one that browsers treat as such.
 pub(super) fn is_latin1(content_type: &[u8]) -> bool {
     const NAMES: [&[u8]; 4] = [b"iso-8859-1", b"latin1", b"windows-1252", b"us-ascii"];
     let lower = content_type.to_ascii_lowercase();
@@ -118,7 +118,7 @@ pub(super) fn is_latin1(content_type: &[u8]) -> bool {
     NAMES.iter().any(|known| name.starts_with(known))
 }
 
-/// What is UTF-8 by chance.
+/// Whether control characters show that the bytes are UTF-8 by chance.
 fn has_controls(bytes: &[u8]) -> bool {
     let start = &bytes[..bytes.len().min(4096)];
     let controls = start.iter().filter(|byte| is_control(**byte)).count();

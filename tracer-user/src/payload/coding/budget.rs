@@ -1,50 +1,50 @@
-//! What may be decoded: of one body, and of all together.
+//! Limits of decoding, for one body and for all bodies together.
 //!
-//! A stranger who sends 144 bytes must not get megabytes written, nor seconds of work done. Two bounds go by what came:
-//! a body may grow to so many times its size, and beyond that to a share of an allowance that all bodies have in common.
-//! The third goes by time. It is reckoned from bytes and not measured, so that a recording gives what the live trace gave.
+//! A sender of 144 bytes must cause neither megabytes of output nor seconds of work. Two bounds depend on the input: a body may grow
+//! by a factor, and beyond that by a share of an allowance common to all bodies. The third bound is time. It is computed from bytes
+//! instead of measured, so that a replay gives the output of the live trace.
 
 use super::Coding;
 use crate::event::Timestamp;
 
-/// A body may grow to so many times its size on the wire. Text shrinks five- to tenfold, logs and tables twentyfold.
+/// Factor by which a body may grow over its size on the wire. Text compresses five- to tenfold, logs and tables twentyfold.
 pub(super) const GROWTH: usize = 20;
-/// And by so much beyond that: short bodies of much repetition are common.
+/// Bytes by which a body may grow beyond [`GROWTH`]: short bodies with much repetition are common.
 pub(super) const FREE: usize = 64 * 1024;
-/// What all bodies together may take beyond [`GROWTH`] before others have given as much back.
+/// Bytes that all bodies together may take beyond [`GROWTH`] before other bodies return as much.
 const ALLOWANCE: usize = 16 << 20;
-/// Decoding may take so long of each second.
+/// Nanoseconds of decoding per second.
 const NS_A_SECOND: u64 = 250_000_000;
-/// What a byte that goes in or comes out is reckoned to take: the slowest coding takes as long in a release build.
+/// Estimated nanoseconds per byte of input or output: the cost of the slowest coding in a release build.
 const NS_A_BYTE: u64 = 8;
-/// The same of a body that does not grow: it may be nothing but empty members, each of which takes a decoder.
+/// Estimated nanoseconds per byte of a body that does not grow: it may consist of empty members, which need a decoder each.
 const NS_A_BYTE_OF_MEMBERS: u64 = 300;
-/// What a coding takes before the first byte: its tables.
+/// Estimated nanoseconds before the first byte of a coding, for its tables.
 const NS_A_CODING: u64 = 20_000;
-/// What the window of brotli takes, which is cleared first: 16 MiB at most. It is made as large as the content is said to be,
-/// so one that is not over at the bound may have taken all of it.
+/// Estimated nanoseconds for the window of brotli, 16 MiB at most, which the decoder clears first. Its size is the declared size of
+/// the content, so content that exceeds the bound may have needed all of it.
 const NS_A_WINDOW: u64 = 4_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// The most that may come out of a body of `wire` bytes, where `limit` is the most of any.
+/// Maximum output in bytes for a body of `wire` bytes; `limit` is the maximum for any body.
 pub fn bound(wire: usize, limit: usize) -> usize {
     wire.saturating_mul(GROWTH).saturating_add(FREE).min(limit)
 }
 
-/// To look for text in a body that needs no decoding, and to hide what is in it.
+/// Estimated nanoseconds per byte to search a body without a coding, and to mask its secrets.
 const NS_A_BYTE_LOOKED_AT: u64 = 2;
 
-/// What is left to be decoded, for an output that decodes every body.
+/// Remaining budget of an output that decodes every body.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     allowance: usize,
-    /// The most that is saved up.
+    /// Maximum of the allowance.
     most: usize,
     ns_a_second: u64,
-    /// The second of the trace that is counted now, and what was spent in it.
+    /// Current second of the trace, and the time spent in it.
     second: u64,
     spent_ns: u64,
-    /// Bodies that were cut, and bodies that were not decoded.
+    /// Numbers of bodies cut, and of bodies not decoded.
     cut: u64,
     skipped: u64,
 }
@@ -64,31 +64,30 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Refuses nothing, and reckons what was spent, for whoever stops by himself and goes on later.
+    /// A budget that refuses nothing and counts time, for a caller that pauses by itself.
     pub fn reckoning() -> Self {
         Self { allowance: usize::MAX, most: usize::MAX, ns_a_second: u64::MAX, second: u64::MAX, ..Self::default() }
     }
 
-    /// Nanoseconds that were spent, of the second that is counted now.
+    /// Nanoseconds spent in the current second.
     pub fn spent_ns(&self) -> u64 {
         self.spent_ns
     }
 
-    /// Something was done that took so long.
+    /// Counts nanoseconds of work.
     pub fn spend_ns(&mut self, nanoseconds: u64) {
         self.spent_ns = self.spent_ns.saturating_add(nanoseconds);
     }
 
-    /// So many bytes that needed no decoding were looked at.
+    /// Counts bytes that were searched without decoding.
     pub fn look(&mut self, bytes: usize) {
         self.spend_ns(NS_A_BYTE_LOOKED_AT.saturating_mul(bytes as u64));
     }
 
-    /// Bytes that may come out of a body of `wire` bytes at `now`, of `limit` at most; `None` where the time for decoding is
-    /// used up.
+    /// Maximum output in bytes for a body of `wire` bytes at `now`, `limit` at most; `None` if the time is used up.
     pub fn room(&mut self, wire: usize, limit: usize, now: Timestamp) -> Option<usize> {
         let second = now.0 / SECOND_NS;
-        // Times of exchanges go back a little; a second that is over does not begin again.
+        // Times of exchanges may go back a little. A past second does not start again.
         if second > self.second {
             (self.second, self.spent_ns) = (second, 0);
         }
@@ -99,12 +98,12 @@ impl Budget {
         Some(bound(wire, limit).min(wire.saturating_mul(GROWTH).saturating_add(self.allowance)))
     }
 
-    /// A body of `wire` bytes was decoded to `out` bytes.
+    /// Counts the decoding of `wire` bytes to `out` bytes.
     pub fn spend(&mut self, wire: usize, out: usize, undone: &[Coding], cut: bool) {
         let earned = self.allowance.saturating_add(wire.saturating_mul(GROWTH)).min(self.most);
         self.allowance = earned.saturating_sub(out);
         self.cut += u64::from(cut);
-        // What goes in and out of a coding in the middle is no more than the bound of the body.
+        // The input and output of a coding in the middle do not exceed the bound of the body.
         for coding in undone {
             let bytes = (wire as u64).saturating_add(out as u64).saturating_mul(NS_A_BYTE);
             let members = if out < wire { wire as u64 * NS_A_BYTE_OF_MEMBERS } else { 0 };
@@ -113,12 +112,12 @@ impl Budget {
         }
     }
 
-    /// Bodies that were cut at their bound.
+    /// Number of bodies cut at their bound.
     pub fn cut(&self) -> u64 {
         self.cut
     }
 
-    /// Bodies that were not decoded, as the time was used up.
+    /// Number of bodies not decoded because the time was used up.
     pub fn skipped(&self) -> u64 {
         self.skipped
     }

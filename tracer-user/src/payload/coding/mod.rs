@@ -1,8 +1,7 @@
 //! Content decoding for display (RFC 9110 section 8.4): gzip, deflate, br and zstd, as far as the bytes go.
 //!
-//! What arrives here was cut at the body limit, may have lost its end, and was written by a stranger. So every decoder
-//! gives what it can up to a bound, and says why it stopped; none fails as a whole. An unknown coding is left as it is
-//! and named.
+//! Input is untrusted, may be cut at the body limit, and may lack its end. So every decoder returns its output up to a bound, with
+//! the reason why it stopped; none fails as a whole. An unknown coding is kept and named.
 
 use strum::{EnumString, IntoStaticStr};
 
@@ -16,21 +15,21 @@ use std::{
 
 pub use budget::{Budget, bound};
 
-/// Decoded bytes that are kept of one body at most, unless the caller says otherwise; of a small one fewer: see [`bound`].
+/// Default maximum of decoded bytes of one body. A small body may have fewer: see [`bound`].
 pub const DECODED_LIMIT: usize = 1 << 20;
-/// Codings of one message that are undone. Two are rare; more than this is an attempt to keep us busy.
+/// Maximum number of codings removed from one message. Two are rare; more are an attack.
 const MAX_CODINGS: usize = 4;
-/// Piece in which decoders hand out their bytes.
+/// Size of a read from a decoder in bytes.
 const CHUNK: usize = 16 * 1024;
 
-/// A content coding that can be undone.
+/// A content coding that pidtap can remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "lowercase", ascii_case_insensitive)]
 pub enum Coding {
     /// RFC 1952.
     #[strum(to_string = "gzip", serialize = "x-gzip")]
     Gzip,
-    /// RFC 1950, or as many servers have it: RFC 1951 without the zlib wrapper.
+    /// RFC 1950, or RFC 1951 without the zlib wrapper, which many servers send.
     Deflate,
     /// RFC 7932.
     #[strum(serialize = "br")]
@@ -49,31 +48,31 @@ impl Coding {
 /// Why a decoder stopped. Ordered: a later one is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
-    /// The end of the content.
+    /// The decoder reached the end of the content.
     Whole,
-    /// There is more than the bound allows.
+    /// The content is larger than the bound.
     Bound,
     /// The input ended first.
     Short,
-    /// The input is not what the coding requires.
+    /// The input is invalid.
     Damaged,
 }
 
-/// What came out.
+/// Decoded content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded<'a> {
-    /// The content, without the codings that were undone.
+    /// The content without the removed codings.
     pub bytes: Cow<'a, [u8]>,
-    /// Codings that were undone, in the order in which they had been applied.
+    /// Codings that were removed, in the order of their application.
     pub undone: Vec<Coding>,
-    /// Codings that are still on, as the header names them: unknown ones and those below them.
+    /// Codings that remain, as the header names them: an unknown coding and the codings below it.
     pub left: Option<String>,
-    /// Why the decoders stopped; the worst of them.
+    /// Worst reason why a decoder stopped.
     pub end: End,
 }
 
-/// Undoes the codings that the values of `Content-Encoding` name, the last first. At most `limit` bytes, and no more than
-/// [`bound`] allows for the size of the body, come out of each. Never fails: see [`Decoded::left`] and [`Decoded::end`].
+/// Removes the codings that `Content-Encoding` names, the last first. Each decoder emits `limit` bytes at most, and no more than
+/// [`bound`] allows for the size of the body. Never fails: see [`Decoded::left`] and [`Decoded::end`].
 pub fn decode<'a, 'b>(encodings: impl IntoIterator<Item = &'b [u8]>, body: &'a [u8], limit: usize) -> Decoded<'a> {
     let mut names: Vec<Cow<'b, str>> = Vec::new();
     for value in encodings {
@@ -99,14 +98,14 @@ pub fn decode<'a, 'b>(encodings: impl IntoIterator<Item = &'b [u8]>, body: &'a [
         decoded.undone.insert(0, coding);
         names.pop();
     }
-    // Without a body (HEAD, 304) the header describes what would have come: nothing is left to undo.
+    // Without a body (HEAD, 304) the header describes a body that was not sent: no coding remains.
     if !names.is_empty() && !body.is_empty() {
         decoded.left = Some(names.join(", "));
     }
     decoded
 }
 
-/// Undoes one coding.
+/// Removes one coding.
 fn undo(coding: Coding, input: &[u8], limit: usize) -> (Vec<u8>, End) {
     match coding {
         Coding::Gzip => read_bounded(flate2::bufread::MultiGzDecoder::new(input), limit),
@@ -130,9 +129,9 @@ fn looks_like_zlib(input: &[u8]) -> bool {
     method & 0x0f == 8 && method >> 4 <= 7 && u16::from_be_bytes([method, flags]) % 31 == 0
 }
 
-/// The brotli reader does not tell a short input from a damaged one; whether it asked for more than there is, does.
+/// Decodes brotli. The reader does not distinguish a short input from an invalid one; a read beyond the end does.
 fn read_brotli(input: &[u8], limit: usize) -> (Vec<u8>, End) {
-    // The decoder takes the large window extension, which is no part of the coding, for a 1 GiB window on three bytes.
+    // The decoder accepts the large window extension, which is not part of the coding: three bytes request a window of 1 GiB.
     if input.first().is_some_and(|first| first & 0x7f == 0x11) {
         return (Vec::new(), End::Damaged);
     }
@@ -142,7 +141,7 @@ fn read_brotli(input: &[u8], limit: usize) -> (Vec<u8>, End) {
     (bytes, if end == End::Damaged && asked_past_end { End::Short } else { end })
 }
 
-/// A slice that remembers being read at its end.
+/// A slice that records a read at its end.
 struct AtEnd<'a, 'b> {
     input: &'a [u8],
     asked: &'b mut bool,
@@ -155,12 +154,12 @@ impl Read for AtEnd<'_, '_> {
     }
 }
 
-/// Reads up to `limit` bytes, and says how that ended.
+/// Reads up to `limit` bytes, and returns why it stopped.
 fn read_bounded(mut reader: impl Read, limit: usize) -> (Vec<u8>, End) {
     let mut bytes = Vec::new();
     loop {
         let start = bytes.len();
-        // One byte over the limit shows whether there is more.
+        // One byte beyond the limit shows whether there is more.
         bytes.resize((start + CHUNK).min(limit + 1), 0);
         match reader.read(&mut bytes[start..]) {
             Ok(0) => {

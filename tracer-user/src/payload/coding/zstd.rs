@@ -1,8 +1,7 @@
 //! zstd (RFC 8878), frame by frame.
 //!
-//! The decoder gives no byte of an unfinished frame before a whole window of them is there, and one that stands in for
-//! a stream cut at the body limit never finishes. Blocks however can be decoded one by one, and their borders are
-//! found without decoding: so a cut frame is closed with an empty last block behind its last whole block.
+//! The decoder emits no byte of an unfinished frame before it has a whole window, and a stream cut at the body limit never finishes.
+//! Block boundaries are found without decoding, so a cut frame is closed with an empty last block after its last whole block.
 
 use std::io::Read;
 
@@ -13,10 +12,10 @@ use super::{End, read_bounded};
 /// RFC 9659: senders of the `zstd` content coding keep the window within 8 MiB.
 const MAX_WINDOW: u64 = 8 << 20;
 const MAGIC: u32 = 0xFD2F_B528;
-/// A frame to be passed over: 16 magic numbers that differ in their last four bits (RFC 8878 section 3.1.2).
+/// Skippable frame: 16 magic numbers that differ in their last four bits (RFC 8878 section 3.1.2).
 const SKIPPABLE: u32 = 0x184D_2A50;
-/// An empty raw block that is the last (section 3.1.1.2), then room for the checksum that the frame may have announced
-/// (the decoder reads it and leaves comparing to its caller).
+/// An empty last raw block (section 3.1.1.2), then room for the checksum that the frame may announce. The decoder reads the checksum
+/// and leaves the comparison to its caller.
 const LAST_BLOCK: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
 
 /// Decodes all frames of `input`, up to `limit` bytes.
@@ -45,7 +44,7 @@ pub(super) fn decode(mut input: &[u8], limit: usize) -> (Vec<u8>, End) {
         match end {
             End::Whole if frame.whole => input = rest,
             End::Whole => return (bytes, End::Short),
-            // Blocks are whole here: what the decoder misses, the encoder did not write.
+            // Blocks are complete here, so a short read is an error of the encoder.
             End::Short => return (bytes, End::Damaged),
             End::Bound | End::Damaged => return (bytes, end),
         }
@@ -53,14 +52,14 @@ pub(super) fn decode(mut input: &[u8], limit: usize) -> (Vec<u8>, End) {
     (bytes, End::Whole)
 }
 
-/// Where a frame ends, or its last whole block.
+/// End of a frame, or of its last whole block.
 struct Frame {
     length: usize,
     whole: bool,
 }
 
 impl Frame {
-    /// Walks the blocks of the frame at the start of `input`; `None` where not even its header is there.
+    /// Walks the blocks of the frame at the start of `input`; `None` if its header is incomplete.
     fn find(input: &[u8]) -> Option<Self> {
         let descriptor = *input.get(4)?;
         let single_segment = descriptor & 0x20 != 0;
@@ -81,7 +80,7 @@ impl Frame {
             };
             let header = u32::from_le_bytes([low, middle, high, 0]);
             let last = header & 1 != 0;
-            // The content of a run-length block is one byte, whatever it becomes.
+            // A run-length block contains one byte, whatever its size.
             let size = if header >> 1 & 3 == 1 { 1 } else { header >> 3 };
             let end = length + 3 + size as usize;
             let end_with_checksum = if last { end + checksum } else { end };
