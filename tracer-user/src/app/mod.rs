@@ -8,7 +8,7 @@ mod message;
 mod panics;
 mod pipeline;
 mod population;
-mod probing;
+mod queries;
 mod relay;
 mod replay;
 mod run;

@@ -4,7 +4,7 @@ use std::{io, ops::ControlFlow};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{message::say, pipeline::Pipeline, population::Population, probing::Probing, tty, writing::EventWriter};
+use super::{message::say, pipeline::Pipeline, population::Population, queries::Queries, tty, writing::EventWriter};
 use crate::{
     engine::Control,
     event::SocketInode,
@@ -27,7 +27,7 @@ pub(super) struct Worker {
     pub(super) capture: Capture,
     pub(super) pipeline: Pipeline,
     pub(super) population: Population,
-    pub(super) probing: Probing,
+    pub(super) queries: Queries,
     pub(super) notices: UnboundedSender<Notice>,
 }
 
@@ -69,18 +69,18 @@ impl Worker {
     /// Breaks once no output takes anything more.
     fn step(&mut self, batch: &[u8], handle: &Handle) -> ControlFlow<()> {
         self.pipeline.update_width(tty::width);
-        let Self { pipeline, population, probing, .. } = self;
+        let Self { pipeline, population, queries, .. } = self;
         pipeline.batch(batch, |event| {
             population.see(event);
-            probing.see(event);
+            queries.see(event);
         })?;
         while let Some(control) = pipeline.poll_control() {
-            obey(control, handle, probing);
+            obey(control, handle, queries);
         }
-        if probing.is_time_to_watch() {
-            probing.watch(&pipeline.watched());
+        if queries.is_time_to_watch() {
+            queries.watch(&pipeline.watched());
         }
-        probing.ask();
+        queries.ask();
         // Batches come at the latest with each tick, so no line waits longer.
         self.pipeline.flush()
     }
@@ -142,11 +142,11 @@ struct Said {
 }
 
 /// Passes a request of the engine on. Restraints only save work: where the kernel takes none, the engine discards the events itself.
-fn obey(control: Control, handle: &Handle, probing: &mut Probing) {
+fn obey(control: Control, handle: &Handle, queries: &mut Queries) {
     let _ = match control {
         Control::Mute { inode } => handle.mute(SocketInode(inode), Mute::Payload),
         Control::Skip { inode, direction, until } => handle.skip(SocketInode(inode), direction, until),
-        Control::AskConnection { inode } => return probing.want_connection(inode),
-        Control::AskThreads { pid, tid } => return probing.want_threads(pid, tid),
+        Control::AskConnection { inode } => return queries.want_connection(inode),
+        Control::AskThreads { pid, tid } => return queries.want_threads(pid, tid),
     };
 }

@@ -27,7 +27,7 @@ use pidtap::{
         doctor::{DoctorOptions, examine},
         launch::{HOLD_SUBCOMMAND, exit_status_of},
         process::{Namespaces, Permit, ProcessError, descendants, resolve},
-        sockdiag::Prober,
+        sockdiag::Inspector,
     },
 };
 
@@ -67,11 +67,11 @@ fn events(mut bytes: &[u8]) -> Vec<Event<'_>> {
     all
 }
 
-fn found(pids: &[u32]) -> (Prober, Vec<u8>) {
-    let (mut prober, mut buffer) = (Prober::new(), Vec::new());
-    let found = prober.find(pids, &mut buffer);
+fn found(pids: &[u32]) -> (Inspector, Vec<u8>) {
+    let (mut inspector, mut buffer) = (Inspector::new(), Vec::new());
+    let found = inspector.find(pids, &mut buffer);
     assert_eq!(found.notes, Vec::<String>::new());
-    (prober, buffer)
+    (inspector, buffer)
 }
 
 fn socket_with_port(buffer: &[u8], port: u16) -> wire::SocketEvent {
@@ -114,11 +114,11 @@ fn a_probe_tells_what_is_not_read() {
     client.write_all(b"unread").expect("is sent");
     // Waits for the bytes and leaves them.
     server.peek(&mut [0; 6]).expect("they arrive");
-    let (mut prober, buffer) = found(&[std::process::id()]);
+    let (mut inspector, buffer) = found(&[std::process::id()]);
     let connection = socket_with_port(&buffer, server.local_addr().expect("bound").port()).connection;
     let sender = socket_with_port(&buffer, peer.port()).connection;
     let mut buffer = Vec::new();
-    let count = prober.probe(&[SocketInode(connection), SocketInode(sender)], &mut buffer).expect("probes");
+    let count = inspector.inspect(&[SocketInode(connection), SocketInode(sender)], &mut buffer).expect("probes");
     assert_eq!(count, 2);
     for event in events(&buffer) {
         let Event::Probe(probe) = event else { panic!("a probe: {event:?}") };
@@ -196,12 +196,12 @@ sys.stdin.read()
     assert_ne!(namespaces.net, Namespaces::own().net);
     assert_ne!(namespaces.pid, Namespaces::own().pid);
 
-    let (mut prober, buffer) = found(&[target.pid]);
+    let (mut inspector, buffer) = found(&[target.pid]);
     let socket = socket_with_port(&buffer, port);
     assert_eq!((socket.header.tgid, u64::from(socket.netns)), (target.pid, namespaces.net));
     assert_eq!(socket.header.flags, wire::flag::LISTENING_PORT);
     let mut buffer = Vec::new();
-    assert_eq!(prober.probe(&[SocketInode(socket.connection)], &mut buffer).expect("probes"), 1);
+    assert_eq!(inspector.inspect(&[SocketInode(socket.connection)], &mut buffer).expect("probes"), 1);
     // The thread that asks has stayed where it was.
     let own = std::fs::metadata("/proc/thread-self/ns/net").expect("own namespace");
     assert_eq!(own.ino(), Namespaces::own().net);
@@ -259,9 +259,9 @@ os.wait()
 ";
     let peer = Peer::start(Command::new("python3").args(["-c", script]).arg(CONNECTIONS.to_string()));
     let client = descendants(&[peer.child.id()]);
-    let (mut prober, mut buffer) = (Prober::new(), Vec::new());
+    let (mut inspector, mut buffer) = (Inspector::new(), Vec::new());
     let start = Instant::now();
-    let found = prober.find(&[peer.child.id(), client[0].pid], &mut buffer);
+    let found = inspector.find(&[peer.child.id(), client[0].pid], &mut buffer);
     let find = start.elapsed();
     assert_eq!((found.tcp, found.notes.len()), (2 * CONNECTIONS, 0), "{:?}", found.notes);
     let inodes: Vec<_> = events(&buffer)
@@ -273,10 +273,10 @@ os.wait()
         .collect();
     let mut buffer = Vec::new();
     let start = Instant::now();
-    assert_eq!(prober.probe(&inodes, &mut buffer).expect("probes"), 2 * CONNECTIONS);
+    assert_eq!(inspector.inspect(&inodes, &mut buffer).expect("probes"), 2 * CONNECTIONS);
     let all = start.elapsed();
     let start = Instant::now();
-    assert_eq!(prober.probe(&inodes[..10], &mut buffer).expect("probes"), 10);
+    assert_eq!(inspector.inspect(&inodes[..10], &mut buffer).expect("probes"), 10);
     println!("20,000 sockets: found in {find:?}, all probed in {all:?}, 10 of them in {:?}", start.elapsed());
     // Far above what is measured: only that it is not of another order.
     assert!(find.as_secs() < 5, "{find:?}");

@@ -24,7 +24,7 @@ use super::{
     message::say,
     pipeline::{self, Pipeline},
     population::Population,
-    probing::Probing,
+    queries::Queries,
     screen::{self, Running},
     signals::Signals,
     sinks::Sinks,
@@ -37,7 +37,7 @@ use crate::{
         capture::{Capture, CaptureOptions, Handle},
         confine::{self, Duty},
         process::{Permit, Target},
-        sockdiag::Prober,
+        sockdiag::Inspector,
     },
 };
 
@@ -106,8 +106,8 @@ impl Trace {
         }
         let handle = capture.handle();
         processes.confirm_children(&handle);
-        let mut prober = Prober::new();
-        let prelude = prelude::events(&processes, &mut prober, &handle, trace, launched);
+        let mut inspector = Inspector::new();
+        let prelude = prelude::events(&processes, &mut inspector, &handle, trace, launched);
         let mut pipeline =
             Pipeline::new(pipeline::options(output, detect), sinks.outputs, recording.into_iter().collect());
         if let Some(spool) = spool {
@@ -118,7 +118,7 @@ impl Trace {
             capture,
             pipeline,
             population: Population::new(processes.all().iter().copied(), follow),
-            probing: Probing::start(prober, handle.clone()),
+            queries: Queries::start(inspector, handle.clone()),
             notices: notice_sender,
         };
         let (result_sender, result) = sync_channel(1);

@@ -5,7 +5,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::processes::Processes;
 use crate::{
-    app::{message::say, probing},
+    app::{message::say, queries},
     cli::TraceArgs,
     event::{
         Event, SocketInode,
@@ -13,7 +13,7 @@ use crate::{
     },
     host::{
         capture::Handle,
-        sockdiag::{self, Prober},
+        sockdiag::{self, Inspector},
         task::Wanted,
     },
 };
@@ -21,7 +21,7 @@ use crate::{
 /// Encodes them. `launched`: the target is the command of `run`, which has no connections yet.
 pub(super) fn events(
     processes: &Processes,
-    prober: &mut Prober,
+    inspector: &mut Inspector,
     handle: &Handle,
     trace: &TraceArgs,
     launched: bool,
@@ -34,18 +34,18 @@ pub(super) fn events(
         }
     }
     let pids: Vec<u32> = processes.named.iter().chain(&processes.children).map(|process| process.pid).collect();
-    let found = prober.find(&pids, &mut events);
+    let found = inspector.find(&pids, &mut events);
     for note in &found.notes {
         say(note);
     }
-    for event in probing::events(&events) {
+    for event in queries::events(&events) {
         if let Event::Socket(socket) = event {
             // Where the map is full, the first bytes announce the connection.
             let _ = handle.watch(SocketInode(socket.connection));
         }
     }
     if !launched {
-        add_threads(&pids, prober, &mut events);
+        add_threads(&pids, inspector, &mut events);
     }
     let time = sockdiag::now();
     let attached = AttachedEvent {
@@ -66,12 +66,12 @@ pub(super) fn events(
 }
 
 /// Adds the state of the threads: one of them may wait for a call that already hangs.
-fn add_threads(pids: &[u32], prober: &mut Prober, events: &mut Vec<u8>) {
+fn add_threads(pids: &[u32], inspector: &mut Inspector, events: &mut Vec<u8>) {
     /// Looking at this many processes delays the attach by 20 ms at most.
     const PROCESSES: usize = 16;
     let connections = FxHashSet::default();
     for pid in pids.iter().take(PROCESSES) {
-        probing::look(prober, *pid, Wanted { tids: &[], connections: &connections, after: 0 }, events);
+        queries::look(inspector, *pid, Wanted { tids: &[], connections: &connections, after: 0 }, events);
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
-    Namespace, Prober, descriptor,
+    Inspector, Namespace, descriptor,
     event::{self, Place},
     has_ended,
     inet::TcpTable,
@@ -14,7 +14,7 @@ use super::{
     unix::{UnixTable, holders},
 };
 
-/// Result of [`Prober::find`].
+/// Result of [`Inspector::find`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Number of TCP connections.
@@ -25,10 +25,10 @@ pub struct Found {
     pub notes: Vec<String>,
 }
 
-impl Prober {
+impl Inspector {
     /// Finds the connections of these processes. Appends SOCKET (`FOUND`) and PROBE for each, and SOCKET_NAME for Unix
     /// stream sockets. A connection that several processes hold is reported once, for the first of them. Remembers the
-    /// namespaces of the processes for [`Self::probe`].
+    /// namespaces of the processes for [`Self::inspect`].
     pub fn find(&mut self, pids: &[u32], buffer: &mut Vec<u8>) -> Found {
         let mut found = Found::default();
         let mut held: FxHashMap<u64, FxHashMap<u32, (u32, i32)>> = FxHashMap::default();

@@ -4,7 +4,7 @@
 //! them. Neither `sock_diag` nor the socket's inode, whose times are zero, reports the age of a connection. PROBE
 //! events carry the time since bytes last moved, which is a lower bound of the age.
 //!
-//! Cost: see [`Prober::probe`].
+//! Cost: see [`Inspector::inspect`].
 
 pub(crate) mod descriptor;
 mod event;
@@ -43,7 +43,7 @@ const REMEMBERED: usize = 40_000;
 
 /// Queries the kernel about connections in the network namespaces of the targets.
 #[derive(Debug, Default)]
-pub struct Prober {
+pub struct Inspector {
     namespaces: Vec<Namespace>,
     /// Index of the namespace, key, and whether it was accepted, by inode number.
     keys: FxHashMap<u32, (usize, Key, bool)>,
@@ -62,8 +62,8 @@ pub struct Prober {
     looked_for_empty: Timestamp,
 }
 
-impl Prober {
-    /// Creates a prober without namespaces.
+impl Inspector {
+    /// Creates an inspector without namespaces.
     pub fn new() -> Self {
         Self::default()
     }

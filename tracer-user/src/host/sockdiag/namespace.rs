@@ -8,7 +8,7 @@ use std::{
 
 use rustc_hash::FxHashSet;
 
-use super::{Namespace, Prober, netlink::DiagSocket, now};
+use super::{Inspector, Namespace, netlink::DiagSocket, now};
 use crate::host::process::all_pids;
 
 /// Maximum number of network namespaces. Unprivileged processes can create them, and the `sock_diag` socket keeps each
@@ -18,7 +18,7 @@ const MAX_NAMESPACES: usize = 256;
 /// Minimum time in nanoseconds between two scans of all processes; a scan costs a system call per process.
 const BETWEEN_LOOKS_NS: u64 = 1_000_000_000;
 
-impl Prober {
+impl Inspector {
     /// Remembers the network namespace of a process, even beyond its exit. Returns the inode number of the namespace.
     ///
     /// # Errors
@@ -63,28 +63,28 @@ fn namespaces_of_processes() -> FxHashSet<u64> {
 mod tests {
     use super::{super::unseen_namespace, *};
 
-    fn with_namespaces(inodes: impl Iterator<Item = u64>) -> Prober {
+    fn with_namespaces(inodes: impl Iterator<Item = u64>) -> Inspector {
         let own = File::open("/proc/self/ns/net").expect("there");
         let socket = || DiagSocket::open(&own).expect("a socket");
         let namespaces = inodes.map(|inode| Namespace { inode, socket: socket() }).collect();
-        Prober { namespaces, ..Prober::default() }
+        Inspector { namespaces, ..Inspector::default() }
     }
 
     #[test]
     fn namespaces_without_processes_make_room() {
         // No namespace has such a number: those of the kernel have 32 bits.
-        let mut prober = with_namespaces((0..MAX_NAMESPACES as u64).map(|index| u64::MAX - index));
-        let own = prober.add_namespace_of(std::process::id()).expect("there is room");
-        assert_eq!(prober.namespaces.iter().map(|namespace| namespace.inode).collect::<Vec<_>>(), [own]);
+        let mut inspector = with_namespaces((0..MAX_NAMESPACES as u64).map(|index| u64::MAX - index));
+        let own = inspector.add_namespace_of(std::process::id()).expect("there is room");
+        assert_eq!(inspector.namespaces.iter().map(|namespace| namespace.inode).collect::<Vec<_>>(), [own]);
     }
 
     #[test]
     fn where_all_are_inhabited_one_more_is_refused() {
-        let mut prober = with_namespaces((0..MAX_NAMESPACES as u64).map(|index| u64::MAX - index));
+        let mut inspector = with_namespaces((0..MAX_NAMESPACES as u64).map(|index| u64::MAX - index));
         // The processes were scanned just now.
-        prober.looked_for_empty = now();
-        let error = prober.add_namespace_of(std::process::id()).expect_err("there is no room");
+        inspector.looked_for_empty = now();
+        let error = inspector.add_namespace_of(std::process::id()).expect_err("there is no room");
         assert!(unseen_namespace(7, &error).contains("256 network namespaces"), "{error}");
-        assert_eq!(prober.namespaces.len(), MAX_NAMESPACES);
+        assert_eq!(inspector.namespaces.len(), MAX_NAMESPACES);
     }
 }

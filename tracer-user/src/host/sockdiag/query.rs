@@ -5,7 +5,7 @@ use std::io;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
-    Prober, REMEMBERED, event,
+    Inspector, REMEMBERED, event,
     inet::{self, TcpTable},
     now, unix,
 };
@@ -14,7 +14,7 @@ use crate::event::{SocketInode, wire::ThreadEvent};
 /// Number of queries above which one dump of all sockets is cheaper than single queries.
 const ASK_ONE_BY_ONE: usize = 64;
 
-impl Prober {
+impl Inspector {
     /// Appends a PROBE event for each of these TCP connections that still exists. Returns their number. Covers the
     /// namespaces of [`Self::find`] and [`Self::add_namespace_of`].
     ///
@@ -27,7 +27,7 @@ impl Prober {
     /// # Errors
     ///
     /// The first error of a dump; the events of the namespaces before it have been appended.
-    pub fn probe(&mut self, connections: &[SocketInode], buffer: &mut Vec<u8>) -> io::Result<usize> {
+    pub fn inspect(&mut self, connections: &[SocketInode], buffer: &mut Vec<u8>) -> io::Result<usize> {
         if connections.is_empty() {
             return Ok(0);
         }
@@ -44,7 +44,7 @@ impl Prober {
     ///
     /// # Errors
     ///
-    /// The errors of [`Self::probe`].
+    /// The errors of [`Self::inspect`].
     pub fn reconcile(&mut self, open: &FxHashMap<u64, u32>, buffer: &mut Vec<u8>) -> io::Result<()> {
         let time = now();
         let wanted = open.keys().filter_map(|inode| u32::try_from(*inode).ok()).collect();
@@ -108,7 +108,7 @@ impl Prober {
     ///
     /// # Errors
     ///
-    /// The errors of [`Self::probe`].
+    /// The errors of [`Self::inspect`].
     pub fn ask(&mut self, connections: &[SocketInode], buffer: &mut Vec<u8>) -> io::Result<usize> {
         let inodes = connections.iter().filter_map(|inode| u32::try_from(inode.0).ok());
         let (unix, wanted): (Vec<u32>, Vec<u32>) =
@@ -160,7 +160,7 @@ impl Prober {
             self.unknown.clear();
         }
         let connections: Vec<SocketInode> = inodes.iter().map(|inode| SocketInode(u64::from(*inode))).collect();
-        let mut count = self.probe(&connections, buffer)?;
+        let mut count = self.inspect(&connections, buffer)?;
         if count < inodes.len() {
             let no_tcp: Vec<u32> = inodes
                 .iter()

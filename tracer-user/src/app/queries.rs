@@ -25,7 +25,7 @@ use crate::{
     host::{
         capture::Handle,
         confine::{self, Duty},
-        sockdiag::{self, Prober},
+        sockdiag::{self, Inspector},
         task::{self as threads, Wanted},
     },
 };
@@ -75,7 +75,7 @@ struct Question {
 }
 
 /// The open connections, and the pending requests of the engine.
-pub(super) struct Probing {
+pub(super) struct Queries {
     /// Network namespace of each open connection, by inode.
     open: FxHashMap<u64, u32>,
     new_processes: Vec<u32>,
@@ -94,14 +94,14 @@ pub(super) struct Probing {
     questions: Option<SyncSender<Question>>,
 }
 
-impl Probing {
+impl Queries {
     /// Starts the thread that queries. Where the system refuses the thread, nothing is queried, and a message reports
     /// it.
-    pub(super) fn start(prober: Prober, handle: Handle) -> Self {
+    pub(super) fn start(inspector: Inspector, handle: Handle) -> Self {
         let (sender, receiver) = sync_channel(1);
         let rest = Arc::new(Rest::default());
         let answerer = Answerer {
-            prober,
+            inspector,
             handle,
             rest: Arc::clone(&rest),
             after: FxHashMap::default(),
@@ -263,7 +263,7 @@ impl Probing {
     }
 }
 
-impl Probing {
+impl Queries {
     /// The next few processes, in turn.
     fn next_processes(&mut self) -> Vec<u32> {
         let (later, first) = (self.processes.range(self.next_process..), self.processes.range(..self.next_process));
@@ -275,7 +275,7 @@ impl Probing {
 
 /// State of the thread.
 struct Answerer {
-    prober: Prober,
+    inspector: Inspector,
     handle: Handle,
     rest: Arc<Rest>,
     /// The thread after which the next search begins, by process.
@@ -308,13 +308,13 @@ impl Answerer {
 
     fn answer(&mut self, question: &Question, buffer: &mut Vec<u8>) {
         for pid in &question.new_processes {
-            if let Err(error) = self.prober.add_namespace_of(*pid) {
+            if let Err(error) = self.inspector.add_namespace_of(*pid) {
                 self.say_unseen(*pid, &error);
             }
         }
         // Answers before an error are valid.
-        let _: io::Result<()> = question.all.iter().try_for_each(|open| self.prober.reconcile(open, buffer));
-        let _: io::Result<usize> = self.prober.ask(&question.connections, buffer);
+        let _: io::Result<()> = question.all.iter().try_for_each(|open| self.inspector.reconcile(open, buffer));
+        let _: io::Result<usize> = self.inspector.ask(&question.connections, buffer);
         let connections: FxHashSet<u64> = question.connections.iter().map(|inode| inode.0).collect();
         if self.after.len() > MAX_PROCESSES * MAX_PROCESSES {
             self.after.clear();
@@ -323,11 +323,11 @@ impl Answerer {
             self.say_forbidden(*pid);
             let after = self.after.entry(*pid).or_default();
             let wanted = Wanted { tids, connections: &connections, after: *after };
-            *after = look(&mut self.prober, *pid, wanted, buffer);
+            *after = look(&mut self.inspector, *pid, wanted, buffer);
         }
         if !question.traced.is_empty() {
             // Events before an error are valid.
-            let _ = self.prober.look_at_listeners(&question.traced, buffer);
+            let _ = self.inspector.look_at_listeners(&question.traced, buffer);
         }
         for pid in &question.resolving {
             self.look_for_queries(*pid, buffer);
@@ -360,7 +360,7 @@ impl Answerer {
         let after = self.after.entry(pid).or_default();
         let (mut waiting, last) = threads::receiving(pid, *after, sockdiag::now());
         *after = last;
-        self.prober.name_udp(&mut waiting);
+        self.inspector.name_udp(&mut waiting);
         waiting.retain(|thread| thread.family != 0 && thread.remote_port == DOMAIN);
         let now: FxHashSet<(u32, u32)> = waiting.iter().map(|thread| (pid, thread.header.tid)).collect();
         let gone: Vec<u32> =
@@ -372,15 +372,15 @@ impl Answerer {
         }
         if !gone.is_empty() {
             let connections = FxHashSet::default();
-            look(&mut self.prober, pid, Wanted { tids: &gone, connections: &connections, after: last }, buffer);
+            look(&mut self.inspector, pid, Wanted { tids: &gone, connections: &connections, after: last }, buffer);
         }
     }
 }
 
 /// Adds the state of the threads of a process. Gives the last one, after which the next call may go on.
-pub(super) fn look(prober: &mut Prober, pid: u32, wanted: Wanted<'_>, buffer: &mut Vec<u8>) -> u32 {
+pub(super) fn look(inspector: &mut Inspector, pid: u32, wanted: Wanted<'_>, buffer: &mut Vec<u8>) -> u32 {
     let mut all = threads::look(pid, wanted, sockdiag::now());
-    prober.name_udp(&mut all);
+    inspector.name_udp(&mut all);
     let last = all.last().map_or(0, |thread| thread.header.tid);
     for thread in all {
         Event::Thread(thread).encode(buffer);
