@@ -254,7 +254,7 @@ impl Pipeline {
         }
         let failed = self.outputs.iter().find(|output| !output.takes() && !output.is_left());
         if let Some(error) = failed.and_then(|output| output.failure.as_ref()) {
-            say(&format!("cannot write the results: {error}; the screens go on without them"));
+            say(&format!("cannot write the results: {error}; the screens continue without them"));
             self.said_failure = true;
         }
     }
