@@ -98,8 +98,7 @@ pub(super) fn run(args: &cli::Run, given: &Given) -> anyhow::Result<Exit> {
             }
             // pidtap relays its output: without a reader it would fail.
             say(&format!(
-                "`{command}` ({pid}) keeps running without being traced; its output follows, and Ctrl-C goes \
-                          to it"
+                "`{command}` ({pid}) keeps running without being traced; its output follows, and Ctrl-C goes to it"
             ));
         }
         if let Err(error) = finished {

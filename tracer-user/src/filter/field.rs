@@ -145,8 +145,7 @@ static FIELDS: [FieldHelp; 32] = [
     field(
         "wait",
         Takes::Duration,
-        "time from the last byte of the request to the first byte of the response, or up \
-                                    to now",
+        "time from the last byte of the request to the first byte of the response, or up to now",
         "wait>200ms",
     ),
     field("receive", Takes::Duration, "time from the first to the last byte of the response", "receive>1s"),

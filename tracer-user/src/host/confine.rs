@@ -172,7 +172,7 @@ pub fn try_restricting() -> Result<(), String> {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
             _ if is_there => Err("the kernel supports it but does not enforce it".to_owned()),
             _ => Err("this kernel does not support it (older than 5.13, or not listed in `lsm=`), or a container \
-                          blocks it"
+                      blocks it"
                 .to_owned()),
         }
     });

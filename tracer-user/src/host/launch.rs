@@ -81,8 +81,8 @@ pub enum LaunchError {
     },
     /// The program exists but cannot be executed.
     #[error(
-        "cannot run `{command}`: {path} is not executable; make it executable with `chmod +x`, or put its \
-             interpreter first"
+        "cannot run `{command}`: {path} is not executable; make it executable with `chmod +x`, or put its interpreter \
+         first"
     )]
     NotExecutable {
         /// Command as typed.

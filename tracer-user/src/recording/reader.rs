@@ -27,8 +27,8 @@ pub enum ReadError {
     Foreign,
     /// A newer pidtap wrote the recording in an unknown format version.
     #[error(
-        "the recording has format version {found}, but this pidtap supports versions up to {VERSION}; open it \
-             with a newer pidtap"
+        "the recording has format version {found}, but this pidtap supports versions up to {VERSION}; open it with a \
+         newer pidtap"
     )]
     Newer {
         /// Format version of the recording.

@@ -153,10 +153,9 @@ pub fn quality(quality: Quality) -> Option<&'static str> {
         Quality::Cut => Some("cut: a message ended before its framing says"),
         Quality::Unframed => Some("unframed: the framing of a message is invalid or does not cover all its bytes"),
         Quality::BodyGap => Some("body gap: bytes of a body were not captured; its size is exact"),
-        Quality::JoinedLate => Some(
-            "joined late: the call was in progress when tracing began, so its start was not \
-                                     seen",
-        ),
+        Quality::JoinedLate => {
+            Some("joined late: the call was in progress when tracing began, so its start was not seen")
+        }
         Quality::HeaderGap => Some("head gap: bytes of a head were not captured; their content is missing"),
     }
 }

@@ -381,8 +381,7 @@ impl Explain for LateEvidence {
         match self.course {
             LateCourse::Recovered => {
                 return format!(
-                    "responses are in time again: {gone} of {total} callers disconnected before their \
-                                response"
+                    "responses are in time again: {gone} of {total} callers disconnected before their response"
                 );
             }
             LateCourse::Ended => {

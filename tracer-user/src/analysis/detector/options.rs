@@ -25,7 +25,7 @@ pub enum TuneError {
     /// The text is neither `NAME=on|off` nor `NAME.THRESHOLD=VALUE`.
     #[error(
         "expected NAME=on, NAME=off or NAME.THRESHOLD=VALUE, for example retry=off; `pidtap detectors` lists all \
-             detectors and thresholds"
+         detectors and thresholds"
     )]
     Form,
     /// The detector does not exist.

@@ -282,8 +282,8 @@ impl Upstream {
             confidence: Confidence {
                 explicit: vec![],
                 inferred: vec![
-                    "each call begins as another ends, the number of concurrent calls is constant, and \
-                                more callers are waiting",
+                    "each call begins as another ends, the number of concurrent calls is constant, and more callers \
+                     are waiting",
                 ],
                 doubtful: true,
             },

@@ -148,8 +148,7 @@ impl Report {
                 "pidtap cannot trace on this machine: requirements are missing, see the lines marked FAIL."
             }
             Some(ExitClass::NotPermitted) => {
-                "pidtap lacks permission to trace: see the lines marked FAIL for the \
-                                              permissions to grant."
+                "pidtap lacks permission to trace: see the lines marked FAIL for the permissions to grant."
             }
             Some(ExitClass::NoProcess | ExitClass::Usage) => "The target cannot be traced: see the line marked FAIL.",
         };

@@ -172,13 +172,17 @@ pub(super) fn tls(files: &BTreeSet<&str>, marks: &Marks) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const MAPS: &str = "\
-55d0c0a00000-55d0c0a28000 r--p 00000000 08:01 1234 /usr/bin/python3.11
+    const MAPS: &str = "55d0c0a00000-55d0c0a28000 r--p 00000000 08:01 1234 \
+                        /usr/bin/python3.11
 7f0000000000-7f0000001000 rw-p 00000000 00:00 0
-7f1000000000-7f1000022000 r--p 00000000 08:01 99 /usr/lib/x86_64-linux-gnu/libssl.so.3
-7f1000022000-7f1000044000 r-xp 00022000 08:01 99 /usr/lib/x86_64-linux-gnu/libssl.so.3
-7f2000000000-7f2000001000 r--p 00000000 08:01 77 /opt/with space/libpython3.11.so.1.0 (deleted)
-7ffd00000000-7ffd00021000 rw-p 00000000 00:00 0 [stack]
+7f1000000000-7f1000022000 \
+                        r--p 00000000 08:01 99 /usr/lib/x86_64-linux-gnu/libssl.so.3
+7f1000022000-7f1000044000 r-xp \
+                        00022000 08:01 99 /usr/lib/x86_64-linux-gnu/libssl.so.3
+7f2000000000-7f2000001000 r--p \
+                        00000000 08:01 77 /opt/with space/libpython3.11.so.1.0 (deleted)
+7ffd00000000-7ffd00021000 \
+                        rw-p 00000000 00:00 0 [stack]
 ";
 
     fn marked(marks: &[Mark]) -> Marks {

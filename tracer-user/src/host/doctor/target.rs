@@ -160,8 +160,8 @@ fn sockets(pid: u32, is_readable: bool) -> Vec<Check> {
             "io_uring",
             Status::Warn,
             format!(
-                "{rings} io_uring descriptor(s) open; this is not conclusive, because several runtimes open one \
-                     but still use read and write"
+                "{rings} io_uring descriptor(s) open; this is not conclusive, because several runtimes open one but \
+                 still use read and write"
             ),
             "bytes moved through io_uring are not seen; while tracing, pidtap reports each affected connection",
         ));

@@ -41,7 +41,7 @@ pub enum FileError {
     /// Another user owns a symbolic link in the path and could redirect it.
     #[error(
         "{link} is a symbolic link that belongs to another user (uid {user}); use the path of the directory that it \
-             points to"
+         points to"
     )]
     OthersLink {
         /// Path of the link as far as it was followed.

@@ -44,8 +44,7 @@ pub enum ProcessError {
     },
     /// The process ended between look-up and tracing.
     #[error(
-        "cannot trace process {pid} ({name}): it ended before tracing began; look up its new PID, or trace it by \
-             name"
+        "cannot trace process {pid} ({name}): it ended before tracing began; look up its new PID, or trace it by name"
     )]
     Vanished {
         /// Process ID.

@@ -232,12 +232,10 @@ impl Explain for ErrorBurstEvidence {
                  (net.ipv4.ip_local_port_range) only delay the problem."
             }
             (Some(Outcome::NetworkUnreachable), ..) => {
-                "Check the routes and network interfaces of this machine or \
-                                                        container."
+                "Check the routes and network interfaces of this machine or container."
             }
             (Some(Outcome::HostUnreachable), ..) => {
-                "Check whether the host is up, and check the routes and firewalls \
-                                                     to it."
+                "Check whether the host is up, and check the routes and firewalls to it."
             }
             (Some(Outcome::TooManyFiles), ..) => {
                 "Look for file descriptors that are never closed (/proc/PID/fd); a higher limit (ulimit -n) only \

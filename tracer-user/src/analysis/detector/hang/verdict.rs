@@ -490,12 +490,10 @@ fn own_threads(call: &Candidate, court: Court<'_>, verdict: &mut Verdict) {
         if hands.doubtful {
             verdict.confidence.inferred.push(match hands.doing {
                 Some(Doing::OutboundCall) => {
-                    "the outbound call began while this call was open; it may belong to \
-                                              another request"
+                    "the outbound call began while this call was open; it may belong to another request"
                 }
                 Some(Doing::OnCpu) => {
-                    "threads of the process are computing; it is unknown whether they do so for \
-                                       this call"
+                    "threads of the process are computing; it is unknown whether they do so for this call"
                 }
                 Some(Doing::Lock) => "idle threads of a runtime wait in the same way",
                 Some(Doing::EventLoop) => "the request does not wait for a thread",

@@ -45,8 +45,7 @@ impl HangEvidence {
             (Reason::QueryUnanswered, false) => "the name server had not responded",
             (Reason::SynUnanswered, true) => "no response to the SYN: the peer is unreachable or drops it",
             (Reason::SynUnanswered, false) => {
-                "there was no response to the SYN: the peer was unreachable or dropped \
-                                               it"
+                "there was no response to the SYN: the peer was unreachable or dropped it"
             }
             (Reason::Unacknowledged, true) => {
                 "sent data is not acknowledged: the network is at fault, or the peer's host is gone"
@@ -55,31 +54,25 @@ impl HangEvidence {
                 "sent data was not acknowledged: the network was at fault, or the peer's host was gone"
             }
             (Reason::ZeroWindow, true) if self.unix => {
-                "the peer's receive buffer is full because the peer does not \
-                                                        read"
+                "the peer's receive buffer is full because the peer does not read"
             }
             (Reason::ZeroWindow, true) => {
-                "the peer's receive buffer is full because the peer does not read (zero \
-                                           window)"
+                "the peer's receive buffer is full because the peer does not read (zero window)"
             }
             (Reason::ZeroWindow, false) => "the peer's receive buffer was full because the peer did not read",
             (Reason::Unanswered, true) if self.unix => "the peer has read or can read all data but does not respond",
             (Reason::Unanswered, true) => {
-                "the peer's host acknowledged all data, but the peer's application does not \
-                                           respond"
+                "the peer's host acknowledged all data, but the peer's application does not respond"
             }
             (Reason::Unanswered, false) if self.unix => "the peer had not responded",
             (Reason::Unanswered, false) => {
-                "the peer's host had acknowledged all data, but the peer's application had \
-                                            not responded"
+                "the peer's host had acknowledged all data, but the peer's application had not responded"
             }
             (Reason::NoContinue, true) => {
-                "the request waits for 100 Continue, which the peer's application does not \
-                                           send"
+                "the request waits for 100 Continue, which the peer's application does not send"
             }
             (Reason::NoContinue, false) => {
-                "the request waited for 100 Continue, which the peer's application did not \
-                                            send"
+                "the request waited for 100 Continue, which the peer's application did not send"
             }
             (Reason::ContinueNotSent, true) => {
                 "the client waits for 100 Continue before it sends the content, but this process does not send 100 \
@@ -214,8 +207,7 @@ impl Explain for HangEvidence {
                 };
                 let timeout = self.timeout.map_or_else(String::new, |timeout| format!(" of {}", duration(timeout)));
                 format!(
-                    "{name} was abandoned by this process after {least}{age} (client timeout{timeout}{times}): \
-                         {why}"
+                    "{name} was abandoned by this process after {least}{age} (client timeout{timeout}{times}): {why}"
                 )
             }
             _ => format!("{name} {result} after {least}{age}: {why}"),
@@ -235,8 +227,7 @@ impl Explain for HangEvidence {
                  queue also drops SYNs."
             }
             (Reason::Unacknowledged, _) => {
-                "Check the network to the peer and that its host is up: the host does not \
-                                            respond."
+                "Check the network to the peer and that its host is up: the host does not respond."
             }
             (Reason::ZeroWindow, _) => "Examine the peer: its host responds, but its application does not read.",
             (Reason::Unanswered | Reason::NoContinue | Reason::BodyStalled, _) => {
@@ -256,8 +247,7 @@ impl Explain for HangEvidence {
                 "Examine this process: a stack trace of its threads shows the exact cause (gdb, jstack, py-spy)."
             }
             (_, Some(Doing::Stopped)) => {
-                "The process is stopped: continue it with kill -CONT, or resume it in the \
-                                          debugger."
+                "The process is stopped: continue it with kill -CONT, or resume it in the debugger."
             }
             (_, Some(Doing::OnCpu)) => "The thread is computing: profile it (perf top -t TID).",
             (_, Some(Doing::Lock)) => {
@@ -266,8 +256,7 @@ impl Explain for HangEvidence {
             (_, Some(Doing::Child)) => "This process waits for a program that it started: examine that program.",
             (_, Some(Doing::OutboundCall)) => "This process waits for its own outbound call: examine that call.",
             (_, Some(Doing::Uninterruptible)) => {
-                "The thread is blocked in the kernel: check disks and network file \
-                                                  systems."
+                "The thread is blocked in the kernel: check disks and network file systems."
             }
             (Reason::Unknown, _) => {
                 "The kernel could not be queried about this connection; `pidtap doctor` may show why."

@@ -242,8 +242,7 @@ impl Explain for RetryEvidence {
         for pathology in &self.pathologies {
             advice.push(match *pathology {
                 "hot_loop" => {
-                    "The client retries without a pause: add a backoff, or the retries will make the \
-                               problem worse."
+                    "The client retries without a pause: add a backoff, or the retries will make the problem worse."
                 }
                 "non_idempotent" => {
                     "The method is not idempotent and the request has no idempotency key: a request that was executed \
@@ -251,12 +250,11 @@ impl Explain for RetryEvidence {
                 }
                 "retry_after_ignored" => "The server sent a Retry-After header, but the client did not wait that long.",
                 "client_error_retried" => {
-                    "A 4xx status means that the request itself is wrong: retrying it does not \
-                                           help."
+                    "A 4xx status means that the request itself is wrong: retrying it does not help."
                 }
                 "in_step" => {
-                    "Several chains retry at the same moments: add jitter, so that they do not hit the \
-                              server together."
+                    "Several chains retry at the same moments: add jitter, so that they do not hit the server \
+                     together."
                 }
                 "layered" => "The caller retries too, so retries multiply: let only one layer retry.",
                 _ => "",
@@ -282,8 +280,7 @@ impl Explain for RetryEvidence {
                 }
                 Some(Failure::Outcome(_)) => "The upstream drops the connection: check its log.",
                 Some(Failure::Status(429)) => {
-                    "The upstream limits the rate: send fewer requests, or request a higher \
-                                               limit."
+                    "The upstream limits the rate: send fewer requests, or request a higher limit."
                 }
                 Some(Failure::Status(_)) | None => "The upstream fails: check its log for these requests.",
             });
