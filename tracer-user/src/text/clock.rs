@@ -1,13 +1,13 @@
-//! Timestamps as text, with the slow part done once a second.
+//! Formatting of timestamps. The slow part runs once per second.
 
 use crate::event::Timestamp;
 
-/// Turns timestamps into RFC 3339.
+/// Formats timestamps as in RFC 3339.
 #[derive(Debug, Default)]
 pub struct Clock {
     offset_ns: i64,
     utc_offset_s: i32,
-    /// The second that `text` stands for.
+    /// Second that `text` shows.
     second: Option<i64>,
     text: [u8; SECONDS],
 }

@@ -1,4 +1,4 @@
-//! Text from outside (the wire, a process, a recording, the command line), made harmless for a terminal and for the eye.
+//! Escaping of untrusted text (the wire, a process, a recording, the command line) for terminals and readers.
 
 use std::{
     fmt::{self, Write as _},
@@ -13,7 +13,7 @@ use unicode_width::UnicodeWidthChar as _;
 pub struct Visible<'a>(pub &'a str);
 
 impl Visible<'_> {
-    /// Nothing in it needs to be spelled out.
+    /// Whether no character needs an escape.
     pub fn is_plain(self) -> bool {
         self.0.bytes().all(|byte| (0x20..0x7f).contains(&byte)) || self.0.chars().all(is_plain)
     }
@@ -41,7 +41,7 @@ impl fmt::Display for Visible<'_> {
     }
 }
 
-/// Gives the columns that it took.
+/// Returns the columns used.
 fn put(f: &mut fmt::Formatter<'_>, character: char) -> Result<usize, fmt::Error> {
     match character.width() {
         Some(width @ 1..) if !is_disguise(character) => f.write_char(character).map(|()| width),
@@ -70,12 +70,12 @@ pub(crate) fn is_disguise(character: char) -> bool {
 pub struct Foreign(Box<str>);
 
 impl Foreign {
-    /// From bytes that should be UTF-8.
+    /// Converts bytes that should be UTF-8.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         Self(String::from_utf8_lossy(bytes).into())
     }
 
-    /// As it is: not to be printed.
+    /// The original text, which must not be printed.
     pub fn raw(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Text for people: made harmless, with units and times, with secrets masked.
+//! Text for people: escaping, units, times, and masking of secrets.
 
 pub mod escape;
 

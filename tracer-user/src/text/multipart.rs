@@ -1,14 +1,14 @@
-//! Multipart bodies (RFC 2046 section 5.1; forms: RFC 7578), also with bare line feeds.
+//! Reader of multipart bodies (RFC 2046 section 5.1; forms: RFC 7578), also with bare line feeds.
 
 use memchr::{memchr, memmem};
 
-/// The delimiter that a `Content-Type` announces: two dashes and its boundary.
+/// The delimiter of a `Content-Type`: two dashes and the boundary.
 pub(crate) fn delimiter(content_type: &[u8]) -> Option<Vec<u8>> {
     let boundary = parameter(content_type, b"boundary").filter(|boundary| !boundary.is_empty())?;
     Some([b"--", boundary].concat())
 }
 
-/// Where delimiters begin. A delimiter is a line of its own; the last one has two dashes behind it.
+/// Start of each delimiter. A delimiter is a line of its own; two dashes follow the last one.
 pub(crate) fn delimiters<'a>(text: &'a [u8], delimiter: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
     memmem::find_iter(text, delimiter).filter(move |&at| {
         let begins = at == 0 || text[at - 1] == b'\n';
@@ -17,13 +17,13 @@ pub(crate) fn delimiters<'a>(text: &'a [u8], delimiter: &'a [u8]) -> impl Iterat
     })
 }
 
-/// The content of a part without the line break behind it, which belongs to the delimiter that follows.
+/// The content of a part without its last line break, which belongs to the next delimiter.
 pub(crate) fn content(part: &[u8]) -> &[u8] {
     let part = part.strip_suffix(b"\n").unwrap_or(part);
     part.strip_suffix(b"\r").unwrap_or(part)
 }
 
-/// The length of a header section with the empty line behind it; `None` where the text ends first.
+/// Length of a header section with its empty line; `None` if the text ends first.
 pub(crate) fn end_of_head(text: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(found) = memchr(b'\n', &text[at..]) {
@@ -42,7 +42,7 @@ pub(crate) fn parameter<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
         let rest = &text[at..];
         rest.get(name.len()) == Some(&b'=')
             && rest[..name.len()].eq_ignore_ascii_case(name)
-            // Not the end of `filename=`.
+            // The end of `filename=` is not `name=`.
             && (at == 0 || matches!(text[at - 1], b' ' | b'\t' | b';' | b'\n'))
     })?;
     let value = &text[start + name.len() + 1..];

@@ -1,4 +1,4 @@
-//! URLs of exchanges: where a request went, as one text.
+//! URLs of exchanges.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -10,16 +10,16 @@ use crate::{
     text::redact::Redactor,
 };
 
-/// What stands before the path in the URL of a request in origin form.
+/// Part of a URL before the path, for a request in origin form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base<'a> {
     /// The scheme of the exchange, and this authority.
     Authority(&'a str),
     /// `http+unix://` and this path of a Unix socket, percent-encoded.
     Unix(&'a str),
-    /// The target says it all (absolute and authority form).
+    /// The request target is complete (absolute and authority form).
     Target,
-    /// Nothing is known: the URL is the path alone.
+    /// The server is unknown, so the URL is the path alone.
     Nothing,
 }
 
@@ -64,17 +64,17 @@ pub fn whole(exchange: &Exchange, request: &Request, redactor: Redactor) -> Stri
     [exchange.scheme.name(), kind, &authority, slash, path].concat()
 }
 
-/// A path as it stands behind an authority, and what goes between: `OPTIONS *` has none (RFC 9112 section 3.2.4).
+/// Separator and path after an authority. `OPTIONS *` has no path (RFC 9112 section 3.2.4).
 pub fn after_authority(path: &str) -> (&'static str, &str) {
     let path = if path == "*" { "" } else { path };
     let slash = if path.is_empty() || path.starts_with(['/', '?']) { "" } else { "/" };
     (slash, path)
 }
 
-/// All bytes but those that RFC 3986 section 2.3 does not reserve.
+/// All bytes except the unreserved characters of RFC 3986 section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The path with all but the unreserved characters of RFC 3986 section 2.3 as `%XX`.
+/// Percent-encodes all bytes except the unreserved characters of RFC 3986 section 2.3.
 pub fn percent_encoded(path: &str) -> String {
     utf8_percent_encode(path, RESERVED).to_string()
 }

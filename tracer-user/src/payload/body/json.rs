@@ -1,19 +1,19 @@
-//! JSON, laid out again as far as it goes.
+//! Layout of JSON.
 //!
-//! Not a parser: what is broken or cut is what a person wants to see, up to the byte where it ends. So there are tokens
-//! and a depth, and no grammar that could be violated. Strings and numbers stay as they came; only blanks change.
+//! Broken or cut JSON is laid out too, up to its last byte. So this is a tokenizer with a depth, without a grammar. Strings and
+//! numbers are unchanged; only blanks change.
 
 use memchr::memchr2_iter;
 
 use super::layout::{Kind, Line, Lines};
 
-/// Levels that are indented; deeper ones stand where these do.
+/// Maximum number of indented levels.
 const MAX_INDENT: usize = 32;
 const INDENT: &[u8] = &[b' '; 2 * MAX_INDENT];
-/// A list of scalars that takes up to so many bytes stays on its line.
+/// Maximum length of a list of scalars on one line, in bytes.
 const SHORT_LIST: usize = 60;
 
-/// A piece of JSON, or of something like it.
+/// A token of JSON, or of similar text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {
     Open,
@@ -21,15 +21,15 @@ enum Token {
     Comma,
     Colon,
     String {
-        /// Its closing quote is there.
+        /// The closing quote exists.
         closed: bool,
     },
     Word,
-    /// What JSON does not have.
+    /// Text that is not JSON.
     Other,
 }
 
-/// Gives tokens without the blanks between.
+/// Iterator over tokens, without blanks.
 struct Tokens<'a> {
     rest: &'a [u8],
 }
@@ -65,7 +65,7 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+-._".contains(&byte)
 }
 
-/// One past the closing quote.
+/// Index after the closing quote.
 fn end_of_string(text: &[u8]) -> Option<usize> {
     let mut skip = 0;
     for at in memchr2_iter(b'"', b'\\', &text[1..]) {
@@ -107,7 +107,7 @@ impl Tokens<'_> {
     }
 }
 
-/// Lays out one value or several.
+/// Lays out one document or several.
 pub(super) fn lay_out(bytes: &[u8], truncated: bool, lines: &mut Lines) {
     let mut tokens = Tokens { rest: bytes };
     let mut depth: usize = 0;

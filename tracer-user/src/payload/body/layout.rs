@@ -1,13 +1,13 @@
-//! Lines under construction.
+//! Construction of lines.
 
 use std::fmt::Write as _;
 
 use crate::text::escape::Visible;
 
-/// What a piece of a line is; how it looks is for the screen to say.
+/// Kind of a piece of a line. The screen selects its style.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Text as it came.
+    /// Plain text.
     Plain,
     /// Name of a member, field or header.
     Key,
@@ -17,48 +17,48 @@ pub enum Kind {
     Number,
     /// `true`, `false`, `null`.
     Literal,
-    /// What holds the others together.
+    /// Punctuation.
     Punctuation,
     /// Less important: offsets, comments, boundaries.
     Faint,
-    /// Not of the body: said about it.
+    /// A note on the body, not part of it.
     Note,
 }
 
-/// Up to where in a line what stands.
+/// A piece of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// One past its last byte; it begins where the one before ends.
+    /// Index after the last byte; the piece begins at the end of the previous piece.
     pub end: usize,
-    /// What it is.
+    /// Kind of the piece.
     pub kind: Kind,
 }
 
-/// A line of text without anything that could harm a terminal.
+/// A line of text, harmless for a terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
-    /// All of it.
+    /// Complete text.
     pub text: String,
-    /// What is what in it; together they cover the text.
+    /// Pieces, which cover the text.
     pub pieces: Vec<Piece>,
 }
 
 impl Line {
-    /// A line of one piece.
+    /// Creates a line of one piece.
     pub fn new(kind: Kind, text: &str) -> Self {
         let mut line = Self::default();
         line.push(kind, text);
         line
     }
 
-    /// Appends text, made harmless.
+    /// Appends text, escaped.
     pub fn push(&mut self, kind: Kind, text: &str) {
         // A String takes everything.
         let _ = write!(self.text, "{}", Visible(text));
         self.covered(kind);
     }
 
-    /// Appends bytes, made harmless: those that are not UTF-8 as `\xNN`.
+    /// Appends bytes, escaped; bytes that are not UTF-8 become `\xNN`.
     pub fn push_bytes(&mut self, kind: Kind, bytes: &[u8]) {
         for chunk in bytes.utf8_chunks() {
             let _ = write!(self.text, "{}", Visible(chunk.valid()));
@@ -92,7 +92,7 @@ impl Line {
     }
 }
 
-/// Lines, up to a number.
+/// A bounded list of lines.
 #[derive(Debug)]
 pub(super) struct Lines {
     done: Vec<Line>,
@@ -106,7 +106,7 @@ impl Lines {
         Self { done: Vec::new(), line: Line::default(), limit, overflowed: false }
     }
 
-    /// There is no room for another line: whoever goes on lays out for nothing.
+    /// Whether the maximum number of lines is reached, so that further layout is wasted.
     pub(super) fn is_full(&self) -> bool {
         self.done.len() >= self.limit
     }
@@ -122,7 +122,7 @@ impl Lines {
         }
     }
 
-    /// The line is done.
+    /// Ends the line.
     pub(super) fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
         if self.is_full() {
@@ -132,14 +132,14 @@ impl Lines {
         }
     }
 
-    /// The line is done, if there is anything on it.
+    /// Ends the line unless it is empty.
     pub(super) fn end_started_line(&mut self) {
         if !self.line.text.is_empty() {
             self.end_line();
         }
     }
 
-    /// Somebody stopped because it was full.
+    /// Records that a layout stopped at the maximum.
     pub(super) fn give_up(&mut self) {
         self.overflowed = true;
     }

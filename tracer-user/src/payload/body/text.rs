@@ -1,4 +1,4 @@
-//! Text, line by line.
+//! Layout of text.
 
 use unicode_width::UnicodeWidthStr as _;
 
@@ -21,13 +21,13 @@ pub(super) fn lay_out(bytes: &[u8], latin1: bool, lines: &mut Lines) {
     }
 }
 
-/// Lines without what ends them; a line end at the end begins no other line.
+/// Lines without their line ends; a last line end starts no further line.
 pub(super) fn split(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     bytes.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
-/// Tabs become blanks.
+/// Appends text, with tabs expanded to blanks.
 pub(super) fn push(line: &mut Line, kind: Kind, text: &[u8]) {
     let mut column = 0;
     for (index, part) in text.split(|&byte| byte == b'\t').enumerate() {

@@ -1,4 +1,4 @@
-//! The user information of an authority (RFC 3986 section 3.2.1), wherever one stands.
+//! User information of authorities (RFC 3986 section 3.2.1) anywhere in a text.
 
 use super::{scan::Scan, word::Words};
 
@@ -31,10 +31,10 @@ const NAMED: &[&str] = &[
     "replyto",
 ];
 
-/// Signs `@` of one piece that are looked at: what has more is no address.
+/// Maximum number of `@` examined in one piece; text with more is no address.
 const TRIES: u32 = 4;
 
-/// Finds `//user:password@` and `user:password@host`. One pass; what is between blanks and quotes is looked at for itself.
+/// Finds `//user:password@` and `user:password@host` in one pass. Blanks and quotes separate pieces.
 pub(super) fn find(scan: &mut Scan<'_>) {
     let text = scan.text;
     if memchr::memchr(b'@', text).is_none() {
@@ -93,7 +93,7 @@ pub(super) fn find(scan: &mut Scan<'_>) {
     }
 }
 
-/// `host`, `host:80`, `[::1]:80`, as opposed to `user:pass`.
+/// Whether text is `host`, `host:80` or `[::1]:80`, and not `user:pass`.
 fn is_host(text: &[u8]) -> bool {
     match text.iter().rposition(|byte| *byte == b':') {
         Some(colon) => text[colon + 1..].iter().all(u8::is_ascii_digit) || text.ends_with(b"]"),

@@ -1,14 +1,14 @@
 //! Texts inside texts: JSON strings, percent-encoding, character references. A place in the inner text is brought back to its
 //! place in the outer one, which stays as it was but for the marks.
 //!
-//! Own code, as crates that decode tell no positions.
+//! Own code, as decoders of crates report no positions.
 
 use super::{
     span::{Quotes, Span},
     word::hex,
 };
 
-/// How a text stands in another.
+/// Encoding of a nested text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
     /// In a JSON string (RFC 8259 section 7).
@@ -22,7 +22,7 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// Whether undoing it changes `text`.
+    /// Whether decoding changes `text`.
     pub(super) fn is_in(self, text: &[u8]) -> bool {
         match self {
             Self::Json => memchr::memchr(b'\\', text).is_some(),
@@ -68,7 +68,7 @@ impl Coding {
         }
     }
 
-    /// The inner text.
+    /// Decodes a text.
     pub(super) fn undo(self, text: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(text.len());
         let mut at = 0;
@@ -80,7 +80,7 @@ impl Coding {
         out
     }
 
-    /// Brings `spans` of the inner text, in order, back to `text`, which begins at `offset` of something larger.
+    /// Maps ordered `spans` of the decoded text back to `text`, which begins at `offset` of the outer text.
     pub(super) fn bring_back(self, text: &[u8], offset: usize, spans: &mut [Span]) {
         let (mut at, mut inner) = (0, 0);
         let mut to = |place: usize| {

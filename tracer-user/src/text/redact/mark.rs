@@ -1,4 +1,4 @@
-//! What stands for a secret.
+//! Marks, which replace secrets.
 //!
 //! A mark is `***`, or `***` with four hex digits: the same secret has the same digits, so that "all attempts sent the same
 //! token" stays visible. The digits come from SipHash-2-4, a pseudorandom function, under a key of the trace: without the
@@ -11,27 +11,27 @@ use siphasher::{sip::SipHasher24, sip128};
 
 use super::word::hex;
 
-/// Longest mark.
+/// Length of the longest mark.
 pub(super) const MARK_LENGTH: usize = 7;
-/// A shorter secret gets no digits.
+/// Minimum length of a secret whose mark has digits.
 const SHORT: usize = 8;
-/// Bytes of a key.
+/// Length of a key in bytes.
 const KEY_LENGTH: usize = 16;
 
-/// The key of a trace's marks.
+/// Key of the marks of a trace.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct MarkKey([u8; KEY_LENGTH]);
 
 impl MarkKey {
-    /// Fewest bytes that a key may be made of: a text that can be guessed makes marks that can be computed.
+    /// Minimum size of a key file in bytes. Anyone who guesses a key can compute marks.
     pub const LEAST: usize = KEY_LENGTH;
 
-    /// From bytes that nobody else knows.
+    /// Creates a key from secret bytes.
     pub const fn new(bytes: [u8; KEY_LENGTH]) -> Self {
         Self(bytes)
     }
 
-    /// From the contents of a key file. `None` where there are too few.
+    /// Derives a key from the contents of a key file; `None` if they are too short.
     pub fn of_contents(contents: &[u8]) -> Option<Self> {
         if contents.len() < Self::LEAST {
             return None;
@@ -41,13 +41,13 @@ impl MarkKey {
         Some(Self(sip128::Hasher128::finish128(&hasher).as_bytes()))
     }
 
-    /// As a recording keeps it.
+    /// Hex digits, as in a recording.
     pub fn to_hex(self) -> String {
         let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
         self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
     }
 
-    /// What [`to_hex`](Self::to_hex) gave.
+    /// Parses the output of [`to_hex`](Self::to_hex).
     pub fn from_hex(text: &str) -> Option<Self> {
         let digits = text.as_bytes();
         if digits.len() != 2 * KEY_LENGTH {
@@ -62,21 +62,21 @@ impl MarkKey {
     }
 }
 
-/// The key is as secret as what it marks.
+/// Omits the key, which is a secret itself.
 impl fmt::Debug for MarkKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MarkKey")
     }
 }
 
-/// Makes marks. Without a key, none has digits.
+/// Creates marks. Without a key, no mark has digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marker {
     pub(super) key: Option<MarkKey>,
 }
 
 impl Marker {
-    /// What stands for `secret`.
+    /// The mark of `secret`.
     pub(super) fn mark(self, secret: &[u8]) -> Mark {
         if let Some(mark) = Mark::read(secret) {
             return mark;
@@ -93,7 +93,7 @@ impl Marker {
     }
 }
 
-/// `***`, with or without digits.
+/// A mark: `***`, with or without digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     bytes: [u8; MARK_LENGTH],
@@ -101,10 +101,10 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// Without digits.
+    /// The mark without digits.
     pub(super) const PLAIN: Self = Self { bytes: *b"***\0\0\0\0", length: 3 };
 
-    /// What was marked before keeps its mark.
+    /// Parses a mark, so that marked text keeps its mark.
     fn read(text: &[u8]) -> Option<Self> {
         let digits = text.strip_prefix(b"***")?;
         let is_mark = digits.is_empty()
@@ -125,7 +125,8 @@ impl Deref for Mark {
     }
 }
 
-/// Short, or made of digits and what stands between them, also where those are escaped: a PIN, a card number, a date.
+/// Whether a secret has few possible values: it is short, or consists of digits and separators, escaped or not, such as a PIN, a
+/// card number or a date.
 fn has_few_values(secret: &[u8]) -> bool {
     let mut length = 0;
     let mut other = false;

@@ -1,15 +1,15 @@
-//! Secrets are hidden before anything is printed, unless `--show-secrets` says otherwise.
+//! Masking of secrets before anything is printed, unless `--show-secrets` is given.
 //!
-//! This is the one seam: what an output, a screen, a copy, an incident or a filter shows or compares of a request target, an
-//! authority, a field or a body has gone through a [`Redactor`]. What stands for a secret is its [mark](mark).
+//! Outputs, screens, copies, incidents and filters pass every request target, authority, field and body through a [`Redactor`]
+//! before they show or compare it. A [mark](mark) replaces a secret.
 //!
-//! What counts as a secret is decided in three ways, the same everywhere (docs/secrets.md has the list):
+//! Three rules identify a secret, the same everywhere (docs/secrets.md has the list):
 //!
 //! - by [names](name), of parameters, fields, cookies, members, elements, wherever a name has a value;
 //! - by place: the user information of an authority, the value of `Authorization` or of a cookie;
 //! - by [shape], whatever the name: tokens with a known beginning, private keys, card numbers.
 //!
-//! The [search](mod@search) looks for all of them in any text, whatever it is said to be, and in the texts that are in it.
+//! The [search](mod@search) applies all rules to any text, whatever its declared type, and to the texts nested in it.
 
 mod assign;
 mod authority;
@@ -36,7 +36,7 @@ use mark::Marker;
 use scan::Place;
 use search::search;
 
-/// Hides secrets, or not.
+/// Masks secrets, or shows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redactor {
     show_secrets: bool,
@@ -44,30 +44,30 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// With `show_secrets`, everything is left as it is. Without a key, all marks are the same.
+    /// Creates a redactor without a key, whose marks are all equal. With `show_secrets`, it changes nothing.
     pub const fn new(show_secrets: bool) -> Self {
         Self { show_secrets, marker: Marker { key: None } }
     }
 
-    /// Makes equal marks for equal secrets.
+    /// Sets the key with which equal secrets get equal marks.
     #[must_use]
     pub const fn with_key(self, key: Option<MarkKey>) -> Self {
         Self { marker: Marker { key }, ..self }
     }
 
-    /// The same, with or without secrets.
+    /// Returns a copy that shows secrets, or masks them.
     #[must_use]
     pub const fn showing(self, show_secrets: bool) -> Self {
         Self { show_secrets, ..self }
     }
 
-    /// Whether secrets are hidden.
+    /// Whether secrets are masked.
     pub const fn hides(self) -> bool {
         !self.show_secrets
     }
 
-    /// The value of a header or trailer field. Credentials keep their scheme, cookies their names and attributes, anything
-    /// else all but the secrets in it.
+    /// Masks the value of a header or trailer field. Credentials keep their scheme, cookies their names and attributes, and other
+    /// values everything except secrets.
     pub fn header<'a>(self, name: &[u8], value: &'a [u8]) -> Cow<'a, [u8]> {
         if self.show_secrets || value.is_empty() {
             return Cow::Borrowed(value);
@@ -87,7 +87,7 @@ impl Redactor {
             Field::SetCookie => Cow::Owned(header::set_cookie(value, marker)),
             Field::Authority => {
                 own(header::authorities(value, marker)).unwrap_or_else(|| {
-                    // Nearly all are a name and a port.
+                    // Nearly all values are a name and a port.
                     if memchr::memchr2(b'=', b'%', value).is_none() {
                         Cow::Borrowed(value)
                     } else {
@@ -99,7 +99,7 @@ impl Redactor {
         }
     }
 
-    /// A URL, a request target or a part of one.
+    /// Masks secrets in a URL, a request target, or a part of one.
     pub fn url(self, text: &str) -> Cow<'_, str> {
         if self.show_secrets {
             return Cow::Borrowed(text);
@@ -111,7 +111,7 @@ impl Redactor {
         as_text(text, self.scanned(text.as_bytes(), Place::Target))
     }
 
-    /// An authority: the user information before the host.
+    /// Masks the user information of an authority.
     pub fn authority(self, text: &str) -> Cow<'_, str> {
         match text.rsplit_once('@') {
             Some((user, host)) if !self.show_secrets => {
@@ -121,7 +121,7 @@ impl Redactor {
         }
     }
 
-    /// Any other text of a message: a reason phrase, the name of a protocol.
+    /// Masks secrets in any other text of a message, such as a reason phrase.
     pub fn text(self, text: &str) -> Cow<'_, str> {
         if self.show_secrets {
             return Cow::Borrowed(text);
@@ -129,8 +129,8 @@ impl Redactor {
         as_text(text, self.scanned(text.as_bytes(), Place::Text))
     }
 
-    /// A body without its content codings, whatever its sender calls it: the type only says where a value of a form ends, and
-    /// which boundary a multipart body has.
+    /// Masks secrets in a body without content codings. The declared type only decides where a value of a form ends, and which
+    /// boundary a multipart body has.
     pub fn body<'a>(self, content_type: Option<&[u8]>, body: &'a [u8]) -> Cow<'a, [u8]> {
         if self.show_secrets {
             return Cow::Borrowed(body);
@@ -154,7 +154,7 @@ impl Redactor {
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
-/// `a=1&b=2`, without anything that a form would encode and other text mostly has.
+/// Whether the body looks like `a=1&b=2`, without characters that a form encodes and other text mostly has.
 fn looks_like_form(body: &[u8]) -> bool {
     memchr::memchr(b'=', body).is_some() && !body.iter().any(|byte| *byte <= b' ' || b"{}<>\"".contains(byte))
 }
@@ -162,7 +162,7 @@ fn looks_like_form(body: &[u8]) -> bool {
 fn as_text<'a>(text: &'a str, masked: Cow<'_, [u8]>) -> Cow<'a, str> {
     match masked {
         Cow::Borrowed(_) => Cow::Borrowed(text),
-        // What is replaced lies between ASCII characters and is replaced by ASCII, so this is UTF-8 again.
+        // Spans lie between whole characters, and marks are ASCII, so the result is UTF-8.
         Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
     }
 }

@@ -1,4 +1,4 @@
-//! Parts of multipart bodies that have secret names, also where no boundary was announced.
+//! Parts of multipart bodies with secret names, also without a declared boundary.
 
 use std::sync::LazyLock;
 
@@ -10,14 +10,14 @@ use super::{
 };
 use crate::text::multipart::{self, delimiter, end_of_head, parameter};
 
-/// Every part of a form has the field `Content-Disposition`; nothing else has it before a name.
+/// Marker of a part: every part of a form has the field `Content-Disposition`.
 static FIELD: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"isposition"));
-/// Bytes of a part's header section that are looked at.
+/// Maximum length of the header section of a part.
 const MAX_HEAD: usize = 2 * 1024;
-/// Longest boundary, of those that are guessed.
+/// Maximum length of a guessed boundary.
 const MAX_BOUNDARY: usize = 200;
 
-/// Hides contents of parts with secret names. A body that was cut off is hidden to its end, where that is inside a secret.
+/// Masks the contents of parts with secret names. A secret that was cut off is masked to the end of the body.
 pub(super) fn find(scan: &mut Scan<'_>, content_type: &[u8]) {
     let text = scan.text;
     let announced = delimiter(content_type).filter(|delimiter| memmem::find(text, delimiter).is_some());
@@ -53,10 +53,10 @@ pub(super) fn find(scan: &mut Scan<'_>, content_type: &[u8]) {
     }
 }
 
-/// The delimiter by the line before the part's header section.
+/// Guesses the delimiter from the line before the header section of a part.
 fn guess(text: &[u8], head: usize) -> Option<&[u8]> {
     let mut end = head.checked_sub(1)?;
-    // Other fields may stand before this one.
+    // Other fields may precede this one.
     for _ in 0..8 {
         let window = end.saturating_sub(MAX_BOUNDARY);
         let start = memrchr(b'\n', &text[window..end]).map_or(window, |at| window + at + 1);
@@ -69,7 +69,7 @@ fn guess(text: &[u8], head: usize) -> Option<&[u8]> {
     None
 }
 
-/// Where the content ends: before the next delimiter.
+/// End of the content, before the next delimiter.
 fn end_of_content(text: &[u8], content: usize, delimiter: &[u8]) -> Option<usize> {
     let rest = &text[content..];
     let next = multipart::delimiters(rest, delimiter).next()?;

@@ -1,4 +1,4 @@
-//! Which names stand for secrets: one list for queries, forms, cookies, JSON, headers, trailers and gRPC metadata.
+//! Names of secrets: one list for queries, forms, cookies, JSON, headers, trailers and gRPC metadata.
 //!
 //! A name is judged by its words, not as a whole: what is about a secret is found (`user_password_confirmation`), and what
 //! only sounds like one is not (`tokenizer`, `passenger`). A word behind it may say that it is about the secret, and not
@@ -9,16 +9,16 @@ use super::{
     word::Words,
 };
 
-/// What a name says about its value.
+/// Verdict on a name about its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Nothing.
+    /// The value is no secret.
     Plain,
-    /// It is a secret.
+    /// The value is a secret.
     Secret,
-    /// It is one, and has so few values that its mark must not tell them apart.
+    /// The value is a secret with so few possible values that its mark has no digits.
     Few,
-    /// Secrets, or how many there are: a number is no secret.
+    /// The value is a secret unless it is a number, which is a count.
     Several,
     /// `code`: of OAuth, or of an error, a country, a coupon.
     Code,
@@ -42,13 +42,13 @@ fn contains(word: &[u8], list: &[&str]) -> bool {
     list.iter().any(|part| memchr::memmem::find(word, part.as_bytes()).is_some())
 }
 
-/// Whether a word of this name is one that tells about its value only.
+/// Whether the last word of a name means a fact about a secret, not the secret.
 pub(super) fn is_about(name: &[u8]) -> bool {
     let words = Words::of(name);
     words.len() > 0 && is_one(words.get(words.len() - 1), ABOUT) || is_one(words.joined(), &["exp", "iat", "nbf"])
 }
 
-/// Three letters that every name has which can mean a secret; nearly all others have none of these.
+/// Trigrams: every name of a secret contains one, and nearly all other names contain none.
 const LETTERS: &[&[u8; 3]] = &[
     b"pas", b"tok", b"ecr", b"red", b"jwt", b"jws", b"jwe", b"ear", b"aut", b"hma", b"nem", b"dsn", b"wre", b"dpo",
     b"aml", b"sse", b"cry", b"otp", b"cvv", b"cvc", b"cvn", b"ssn", b"puk", b"pin", b"pan", b"key", b"cod", b"rif",
@@ -67,7 +67,7 @@ const fn place_of(letters: [u8; 3]) -> usize {
     place
 }
 
-/// [`LETTERS`], a bit for each three.
+/// Bit set of [`LETTERS`].
 const FILTER: [u64; (26_usize * 26 * 26).div_ceil(64)] = {
     let mut bits = [0; (26_usize * 26 * 26).div_ceil(64)];
     let mut index = 0;
@@ -79,7 +79,7 @@ const FILTER: [u64; (26_usize * 26 * 26).div_ceil(64)] = {
     bits
 };
 
-/// A quick look, which lets all names through that can mean something.
+/// Fast filter, which passes every name of a secret.
 fn may_be_secret(name: &[u8]) -> bool {
     if name.len() <= 2 || matches!(name, [.., b'p' | b'P', b'w' | b'W']) {
         return !name.is_empty();
@@ -150,7 +150,7 @@ pub(super) fn judge(name: &[u8]) -> Verdict {
     whole(&words)
 }
 
-/// What one word says, with those beside it.
+/// Verdict on one word, with its neighbours.
 fn word(words: &Words, index: usize) -> Verdict {
     let (word, before, next) = (words.get(index), words.before(index), words.get(index + 1));
     let last = index + 1 == words.len();
@@ -231,7 +231,7 @@ fn word(words: &Words, index: usize) -> Verdict {
     }
 }
 
-/// A word that is several: `accesstoken`, `passwordhash`, `phpsessid`.
+/// Verdict on a compound word: `accesstoken`, `passwordhash`, `phpsessid`.
 fn run_together(word: &[u8], before: &[u8]) -> Verdict {
     if is_one(word, WHOLE) {
         return Verdict::Secret;
@@ -314,7 +314,7 @@ fn run_together(word: &[u8], before: &[u8]) -> Verdict {
     if is_secret { Verdict::Secret } else { Verdict::Plain }
 }
 
-/// Names that are known whole, or whose words are torn.
+/// Verdict on names known as a whole, or with torn words.
 fn whole(words: &Words) -> Verdict {
     let joined = words.joined();
     if (contains(joined, PASSWORDS) || contains(joined, &["socialsecuritynumber"]))

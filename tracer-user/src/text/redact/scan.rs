@@ -1,6 +1,6 @@
-//! A text under scan: what the finders know of it, and what they found.
+//! State of a scan, which the finders share: the text, facts about it, and the secrets found.
 //!
-//! A finder hides places of the text, and hands over the texts that are in it. The search goes into those.
+//! A finder records spans to mask, and nested texts, which the search scans afterwards.
 
 use std::cell::OnceCell;
 
@@ -10,17 +10,17 @@ use super::{
     span::{Quotes, Span},
 };
 
-/// Levels of texts in texts: JSON in JSON in a form is three.
+/// Maximum depth of nested texts: JSON in JSON in a form is three.
 const MAX_DEPTH: u32 = 6;
 
-/// What a text is for its sender.
+/// Place of a text in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// A request target or a part of it.
+    /// A request target, or a part of it.
     Target,
-    /// A form: a value goes to the next `&`, whatever is in it.
+    /// A form, in which a value extends to the next `&`.
     Form,
-    /// Anything else.
+    /// Any other text.
     Text,
 }
 
@@ -41,17 +41,17 @@ impl<'a> Context<'a> {
         memchr::memmem::find(self.text, part.as_bytes()).is_some()
     }
 
-    /// It has parameters of OAuth (RFC 6749): its `code` is one of those.
+    /// Whether the text has parameters of OAuth (RFC 6749), of which `code` is a secret.
     fn is_oauth(&self) -> bool {
         *self.oauth.get_or_init(|| ["grant_type", "redirect_uri", "client_id"].iter().any(|name| self.has(name)))
     }
 
-    /// It has a JSON Web Key: single letters name its private parts.
+    /// Whether the text has a JSON Web Key, in which single letters name private members.
     fn is_key(&self) -> bool {
         *self.key.get_or_init(|| self.has("\"kty\""))
     }
 
-    /// It has an object of Kubernetes that holds secrets: all of its data are.
+    /// Whether the text has a `Secret` object of Kubernetes, whose data are secret.
     fn is_secret_object(&self) -> bool {
         *self.object.get_or_init(|| {
             ["\"kind\":\"Secret", "\"kind\": \"Secret", "kind: Secret"].iter().any(|kind| self.has(kind))
@@ -59,11 +59,11 @@ impl<'a> Context<'a> {
     }
 }
 
-/// A text that is in another.
+/// A text nested in another.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Nested {
     pub(super) start: usize,
-    /// One past its last byte.
+    /// Index after the last byte.
     pub(super) end: usize,
     pub(super) coding: Coding,
 }
@@ -72,11 +72,11 @@ pub(super) struct Nested {
 pub(super) struct Scan<'a> {
     pub(super) text: &'a [u8],
     pub(super) place: Place,
-    /// Texts that it is in.
+    /// Number of texts around this one.
     pub(super) depth: u32,
     context: &'a Context<'a>,
     pub(super) spans: Vec<Span>,
-    /// Texts that are in it, in the order in which they were found.
+    /// Nested texts, in the order of their discovery.
     pub(super) nested: Vec<Nested>,
 }
 
@@ -87,14 +87,14 @@ impl<'a> Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Hands over a text that is in this one.
+    /// Records a nested text.
     pub(super) fn inner(&mut self, start: usize, end: usize, coding: Coding) {
         if self.depth < MAX_DEPTH && start < end {
             self.nested.push(Nested { start, end, coding });
         }
     }
 
-    /// What a name says here: its own words, and what is known of the whole text.
+    /// Judges a name by its words and by the facts about the text.
     pub(super) fn judge(&self, name: &[u8]) -> Verdict {
         match name::judge(name) {
             Verdict::Plain if matches!(name, b"data" | b"stringData") && self.context.is_secret_object() => {
@@ -104,18 +104,18 @@ impl Scan<'_> {
         }
     }
 
-    /// Hides what stands there.
+    /// Masks a span.
     pub(super) fn hide(&mut self, start: usize, end: usize) {
         self.push(start, end, false, None);
     }
 
-    /// Hides what has few values; `bare` where it may be a JSON number, which is made a string.
+    /// Masks a secret with few possible values. With `bare`, it may be a JSON number, which becomes a string.
     pub(super) fn hide_few(&mut self, start: usize, end: usize, bare: bool) {
         let quotes = if bare && self.is_json_number(start, end) { Some(Quotes::Escaped(0)) } else { None };
         self.push(start, end, true, quotes);
     }
 
-    /// Hides a value that has no quotes of its own, where JSON would want some, with so many backslashes before each.
+    /// Masks an unquoted value, and adds the quotes that JSON requires, each after this many backslashes.
     pub(super) fn hide_in_quotes(&mut self, start: usize, end: usize, backslashes: u8) {
         self.push(start, end, false, Some(Quotes::Escaped(backslashes)));
     }
@@ -139,7 +139,7 @@ impl Scan<'_> {
         matches!(before, Some(b':' | b'[' | b',')) && matches!(behind, Some(b',' | b']' | b'}'))
     }
 
-    /// Whether a value under a name so judged is hidden; and then, whether it has few values.
+    /// Whether a value with this verdict on its name is masked: `Some(true)` if it has few possible values.
     pub(super) fn hides(&self, verdict: Verdict, value: &[u8], query: bool) -> Option<bool> {
         if is_nothing(value) {
             return None;
@@ -164,7 +164,7 @@ impl Scan<'_> {
     }
 }
 
-/// Tells nothing, or was hidden before.
+/// Whether a value is empty, or a word that reveals nothing.
 fn is_nothing(value: &[u8]) -> bool {
     const WORDS: [&str; 9] = ["true", "false", "null", "none", "nil", "undefined", "yes", "no", "nan"];
     let value = value.trim_ascii();
@@ -179,7 +179,7 @@ fn is_numbered(value: &[u8]) -> bool {
     letters <= 12 && !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
 }
 
-/// Letters, digits and capitals so mixed as no word or number has them.
+/// Whether letters, digits and capitals are mixed as in no word or number.
 pub(super) fn is_random(value: &[u8], least: usize) -> bool {
     if value.len() < least || value.iter().any(u8::is_ascii_whitespace) {
         return false;
@@ -193,7 +193,7 @@ pub(super) fn is_random(value: &[u8], least: usize) -> bool {
     let changes = value
         .iter()
         .zip(&value[1..])
-        // A capital that begins a word changes nothing.
+        // A capital at the start of a word does not count.
         .filter(|(one, next)| {
             class(**one) != class(**next)
                 && class(**one) < 3
@@ -204,7 +204,7 @@ pub(super) fn is_random(value: &[u8], least: usize) -> bool {
     changes >= 3 && changes * 8 >= value.len()
 }
 
-/// Whether a header's value under a name so judged is hidden: with nothing known of what is around it.
+/// Whether the value of a header with this verdict on its name is masked.
 pub(super) fn alone(verdict: Verdict, value: &[u8]) -> bool {
     let context = Context::of(value);
     let scan = Scan::of(value, Place::Text, 0, &context);

@@ -1,8 +1,7 @@
-//! The search of a text for secrets: all finders over the text, then over the texts that are in it.
+//! Search of a text for secrets: all finders run over the text, then over the texts nested in it.
 //!
-//! Each finder is one pass; none trusts what the text is said to be, so a form that is called JSON is read like any other.
-//! Texts in texts are searched as long as the [budget](BUDGET) lasts, and to a bounded depth: with both, the work is linear in
-//! the length of the text.
+//! Each finder is one pass and ignores the declared type of the text. Nested texts are searched while the [budget](BUDGET) lasts,
+//! and to a bounded depth, so the work is linear in the length of the text.
 
 use super::{
     assign, authority,
@@ -15,10 +14,10 @@ use super::{
     span::{Span, settle},
 };
 
-/// Bytes of inner texts that are searched, as a multiple of the outer text.
+/// Maximum total length of nested texts that are searched, as a multiple of the outer text.
 const BUDGET: usize = 12;
 
-/// All that is to be hidden in `text`, in order.
+/// Finds all secrets of `text`, in order.
 pub(super) fn search(text: &[u8], place: Place, content_type: &[u8], marker: Marker) -> Vec<Span> {
     let context = Context::of(text);
     let mut scan = Scan::of(text, place, 0, &context);
@@ -26,11 +25,11 @@ pub(super) fn search(text: &[u8], place: Place, content_type: &[u8], marker: Mar
     Search { context: &context, marker, budget: text.len().saturating_mul(BUDGET).saturating_add(1024) }.run(scan)
 }
 
-/// A search, whose texts share facts and a budget.
+/// State that a text and its nested texts share.
 struct Search<'a> {
     context: &'a Context<'a>,
     marker: Marker,
-    /// Bytes of inner texts that may still be searched.
+    /// Bytes of nested texts that may still be searched.
     budget: usize,
 }
 
@@ -50,7 +49,7 @@ impl Search<'_> {
         for inner in nested {
             self.descend(text, depth, inner, &mut spans);
         }
-        // What is looked at for a bounded length may end inside a character.
+        // A finder with a bounded window may end a span inside a character.
         for span in &mut spans {
             span.keep_characters(text);
         }
@@ -63,7 +62,7 @@ impl Search<'_> {
         spans
     }
 
-    /// Searches a text that is in `text`.
+    /// Searches a text nested in `text`.
     fn descend(&mut self, text: &[u8], depth: u32, nested: Nested, spans: &mut Vec<Span>) {
         let Nested { start, end, coding } = nested;
         let Some(budget) = self.budget.checked_sub(end - start) else { return };
@@ -76,7 +75,7 @@ impl Search<'_> {
     }
 }
 
-/// Hands over the pieces of a text that are percent-encoded or have character references.
+/// Records the pieces of a text that are percent-encoded or contain character references.
 fn encoded(scan: &mut Scan<'_>) {
     if Coding::Percent.is_in(scan.text) || scan.place != Place::Text && Coding::Form.is_in(scan.text) {
         pieces(
@@ -88,7 +87,7 @@ fn encoded(scan: &mut Scan<'_>) {
                 if encoded {
                     scan.inner(start, end, Coding::Percent);
                 }
-                // A plus sign may be a blank or be meant: both are tried.
+                // A plus sign may mean a blank or itself, so both readings are searched.
                 if (encoded || scan.place != Place::Text) && Coding::Form.is_in(text) {
                     scan.inner(start, end, Coding::Form);
                 }
@@ -108,14 +107,13 @@ fn encoded(scan: &mut Scan<'_>) {
     }
 }
 
-/// Calls `look` for each piece between bytes that end one: an encoded text has none of them, and its quotes must not be mixed
-/// with those around it.
+/// Calls `look` for each piece between the bytes of `is_end`, which encoded text does not contain.
 fn pieces<'a>(scan: &mut Scan<'a>, is_end: impl Fn(u8) -> bool, mut look: impl FnMut(&mut Scan<'a>, usize, usize)) {
     let text = scan.text;
     let mut start = 0;
     while start < text.len() {
         let end = text[start..].iter().position(|byte| is_end(*byte)).map_or(text.len(), |at| start + at);
-        // Backslashes before a quote belong to it.
+        // Backslashes before a quote belong to the quote.
         let slashes = text[start..end].iter().rev().take_while(|byte| **byte == b'\\').count();
         if start < end - slashes {
             look(scan, start, end - slashes);
@@ -124,7 +122,7 @@ fn pieces<'a>(scan: &mut Scan<'a>, is_end: impl Fn(u8) -> bool, mut look: impl F
     }
 }
 
-/// A text in which nothing could be found needs no scan: nearly all header values and targets are so.
+/// Whether a text can contain a secret. Nearly all header values and targets cannot, and need no search.
 pub(super) fn is_worth_it(text: &[u8]) -> bool {
     let mut run = 0;
     text.iter().any(|byte| {

@@ -5,7 +5,7 @@ use memchr::{memchr, memchr_iter, memmem};
 
 use super::scan::Scan;
 
-/// Beginnings, and how long such a token is at least.
+/// Prefixes of tokens, with the minimum length of a token.
 const TOKENS: &[(&[u8], usize)] = &[
     (b"AKIA", 20),
     (b"ASIA", 20),
@@ -74,7 +74,7 @@ const TOKENS: &[(&[u8], usize)] = &[
     (b"xai-", 40),
 ];
 
-/// The same, of letters and digits alone behind their beginning: what has more in it is the name of something.
+/// Prefixes of tokens that continue with letters and digits only; other text after them is a name.
 const PLAIN_TOKENS: &[(&[u8], usize)] = &[
     (b"hf_", 30),
     (b"gsk_", 40),
@@ -88,7 +88,7 @@ const PLAIN_TOKENS: &[(&[u8], usize)] = &[
     (b"xprv", 100),
 ];
 
-/// The beginnings of private keys in PEM, in base64.
+/// Prefixes of base64 of private keys in PEM.
 const ENCODED_KEYS: [&[u8]; 5] = [
     b"LS0tLS1CRUdJTiBQUklWQVRFIEtFW",
     b"LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVk",
@@ -97,16 +97,16 @@ const ENCODED_KEYS: [&[u8]; 5] = [
     b"LS0tLS1CRUdJTiBFTkNSWVBURUQgUFJJVkFURSBLRVk",
 ];
 
-/// Methods of hashes of passwords, between their first two dollar signs (crypt(5), and the PHC string format).
+/// Methods of password hashes, between the first two dollar signs (crypt(5), and the PHC string format).
 const HASHES: [&[u8]; 13] =
     [b"1", b"5", b"6", b"y", b"7", b"2a", b"2b", b"2y", b"apr1", b"argon2i", b"argon2d", b"argon2id", b"scrypt"];
 
-/// Shortest run that can be a token.
+/// Minimum length of a token.
 const SHORTEST: usize = 16;
-/// Digits of card numbers (ISO/IEC 7812; those of 12 digits are too like other numbers).
+/// Number of digits of card numbers (ISO/IEC 7812); 12 digits are too similar to other numbers.
 const CARD: std::ops::RangeInclusive<usize> = 13..=19;
 
-/// Finds them.
+/// Finds secrets by shape.
 pub(super) fn find(scan: &mut Scan<'_>) {
     let text = scan.text;
     let (mut at, mut hashed) = (0, 0);
@@ -172,8 +172,8 @@ fn in_place(text: &[u8], start: usize, end: usize) -> Option<(usize, usize)> {
     }
 }
 
-/// `$2b$12$…`: whoever has it can try all passwords. `start` is that of the dollar sign before the method; returns where the hash
-/// ends, or what looked like one: nothing within it is another.
+/// Masks a password hash such as `$2b$12$…`, which allows guessing. `start` is the dollar sign before the method. Returns the end of
+/// the candidate, within which there is no other.
 fn hash(scan: &mut Scan<'_>, start: usize) -> usize {
     let rest = &scan.text[start..];
     let length = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"$./+=,-_".contains(byte)).count();
@@ -183,7 +183,7 @@ fn hash(scan: &mut Scan<'_>, start: usize) -> usize {
     start + length
 }
 
-/// A table: this is asked for each byte of each body.
+/// Lookup table of token bytes, as each byte of each body is tested.
 const IS_TOKEN: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -194,12 +194,12 @@ const IS_TOKEN: [bool; 256] = {
     table
 };
 
-/// Letters, digits and what joins them.
+/// Whether a byte is a letter, a digit, or joins them.
 pub(super) fn is_token(byte: u8) -> bool {
     IS_TOKEN[usize::from(byte)]
 }
 
-/// Where in a run a token stands.
+/// Range of the token in a run.
 fn token(run: &[u8]) -> Option<(usize, usize)> {
     let end = run.len() - run.iter().rev().take_while(|byte| **byte == b'.').count();
     let known = TOKENS.iter().find(|(start, least)| run[0] == start[0] && end >= *least && run.starts_with(start));
@@ -231,7 +231,7 @@ fn token(run: &[u8]) -> Option<(usize, usize)> {
         .then_some((from, end))
 }
 
-/// Tokens that only their whole form tells from other words.
+/// Whether a run is a token by its complete form.
 fn is_of_its_length(run: &[u8]) -> bool {
     let is_hex = |text: &[u8]| text.len() == 32 && text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     match run {
@@ -246,7 +246,7 @@ fn is_of_its_length(run: &[u8]) -> bool {
     }
 }
 
-/// A PEM block of a private key, from the line behind its first; gives where it ends.
+/// Masks a PEM block of a private key after its first line, and returns its end.
 fn private_key(scan: &mut Scan<'_>, start: usize) -> usize {
     let rest = &scan.text[start + 10..];
     let label = &rest[..rest.len().min(64)];
@@ -262,7 +262,7 @@ fn private_key(scan: &mut Scan<'_>, start: usize) -> usize {
     to
 }
 
-/// A card number that begins at `start`, in one or in groups; gives where it ends.
+/// Masks a card number at `start`, in one group or several, and returns its end.
 fn card(scan: &mut Scan<'_>, start: usize) -> usize {
     let text = scan.text;
     if start > 0 && matches!(text[start - 1], b'+' | b'#' | b'$' | b'%' | b'\\' | 0x80..) {
@@ -319,7 +319,7 @@ fn is_article(digits: &[u8]) -> bool {
             .is_multiple_of(10)
 }
 
-/// By its first digits and its check digit (Luhn).
+/// Whether digits are a card number, by the first digits and the check digit (Luhn).
 fn is_card(digits: &[u8]) -> bool {
     if is_article(digits) {
         return false;

@@ -1,14 +1,14 @@
-//! What is to be hidden in a text, as places in it.
+//! Spans of a text that are masked.
 
 use super::mark::Mark;
 
-/// A place, and what comes there.
+/// A span to mask, and its replacement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) start: usize,
-    /// One past its last byte.
+    /// Index after the last byte.
     pub(super) end: usize,
-    /// It has so few values that its mark must not tell them apart.
+    /// The secret has so few possible values that its mark has no digits.
     pub(super) few: bool,
     /// What stands there; made from the text in the end, where it does not come from an inner text.
     pub(super) mark: Option<Mark>,
@@ -18,10 +18,10 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Takes in the rest of a character of UTF-8 that it begins or ends in.
+    /// Extends the span to whole characters of UTF-8.
     pub(super) fn keep_characters(&mut self, text: &[u8]) {
         let goes_on = |at: usize| text.get(at).is_some_and(|byte| (0x80..0xc0).contains(byte));
-        // No character has more bytes than four.
+        // A character has four bytes at most.
         let before = (0..3).find(|back| !goes_on(self.start - (*back).min(self.start))).unwrap_or(0);
         let behind = (0..3).find(|more| !goes_on(self.end + more)).unwrap_or(3);
         self.start -= before.min(self.start);
@@ -33,7 +33,7 @@ impl Span {
 /// so deep would become thirty times as long. Deeper, a mark has no quotes, and what is around it stays one string.
 const DEEPEST: u8 = 3;
 
-/// What stands around a mark.
+/// Quotes around a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quotes {
     /// `"***"`, with so many backslashes before each quote.
@@ -43,7 +43,7 @@ pub(super) enum Quotes {
 }
 
 impl Quotes {
-    /// As they are inside a JSON string.
+    /// The quotes as escaped in a JSON string.
     pub(super) fn in_string(self) -> Self {
         match self {
             Self::Escaped(backslashes) => Self::Escaped(backslashes.saturating_mul(2).saturating_add(1)),
@@ -63,9 +63,9 @@ impl Quotes {
     }
 }
 
-/// Sorted, and none in or over another: of those that overlap, what is longer swallows the others.
+/// Sorts spans and merges those that overlap.
 pub(super) fn settle(spans: &mut Vec<Span>) {
-    // Of the same place, what an inner text says knows its encoding.
+    // For the same span, a mark from a nested text wins, as it knows the encoding.
     spans.sort_by_key(|span| (span.start, std::cmp::Reverse(span.end), span.mark.is_none()));
     let mut kept: usize = 0;
     for index in 0..spans.len() {
@@ -85,7 +85,7 @@ pub(super) fn settle(spans: &mut Vec<Span>) {
     spans.truncate(kept);
 }
 
-/// The text with marks in their places.
+/// Replaces the spans of a text by their marks.
 pub(super) fn apply(text: &[u8], spans: &[Span]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut copied = 0;

@@ -1,17 +1,17 @@
-//! A name in words: `X-AccessToken2`, `access_token`, `user[accessToken]` all end in "access", "token".
+//! Words of a name: `X-AccessToken2`, `access_token` and `user[accessToken]` all end in "access", "token".
 
-/// Names that are longer are judged by their end.
+/// Bytes at the end of a name that are judged.
 pub(super) const MAX_LENGTH: usize = 128;
-/// Words that are looked at: the last ones.
+/// Maximum number of words kept, the last ones.
 const MAX_WORDS: usize = 12;
-/// Times that percent-encoding is undone.
+/// Maximum layers of percent-encoding that are removed.
 const LAYERS: usize = 3;
 
 /// The words of a name, in lower case, without numbers.
 pub(super) struct Words {
     buffer: [u8; MAX_LENGTH],
     length: usize,
-    /// Where words begin and end.
+    /// Start and end of each word.
     places: [(u8, u8); MAX_WORDS],
     count: usize,
     /// The name has blanks between its words: a title, perhaps.
@@ -49,7 +49,7 @@ impl Words {
     }
 
     fn push(&mut self, word: &[u8]) {
-        // The version of a name and the `X` of a header say nothing.
+        // The version of a name and the `X` of a header have no meaning.
         if word.eq_ignore_ascii_case(b"v") && self.count > 0 || word.eq_ignore_ascii_case(b"x") && self.count == 0 {
             return;
         }
@@ -71,18 +71,18 @@ impl Words {
         self.count
     }
 
-    /// A word; counted from the first. Empty where there is none.
+    /// Word at an index from the first; empty if there is none.
     pub(super) fn get(&self, index: usize) -> &[u8] {
         let (start, end) = if index < self.count { self.places[index] } else { (0, 0) };
         &self.buffer[usize::from(start)..usize::from(end)]
     }
 
-    /// The word before; empty where there is none.
+    /// Word before an index; empty if there is none.
     pub(super) fn before(&self, index: usize) -> &[u8] {
         index.checked_sub(1).map_or(&[], |before| self.get(before))
     }
 
-    /// All words without anything between.
+    /// All words without separators.
     pub(super) fn joined(&self) -> &[u8] {
         &self.buffer[..self.length]
     }
@@ -105,7 +105,7 @@ fn undo(text: &mut [u8]) -> usize {
             [byte, ..] => (Some(u32::from(*byte)), 1),
             [] => break,
         };
-        // A character beyond ASCII is a letter like others.
+        // A character beyond ASCII counts as a letter.
         let (byte, taken) = match byte {
             Some(byte) => (u8::try_from(byte).unwrap_or(0xff), taken),
             None => (text[read], 1),
@@ -117,7 +117,7 @@ fn undo(text: &mut [u8]) -> usize {
     write
 }
 
-/// The value of hexadecimal digits.
+/// Value of hex digits.
 pub(super) fn hex(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
 }
