@@ -13,7 +13,7 @@ use super::message::{Line, Messages};
 
 /// Bytes of a line; a longer one is shown as several.
 const LINE: u64 = 64 * 1024;
-/// How long the rest of the output may delay the end of pidtap: other processes than the command may hold it open.
+/// The rest of the output delays the end of pidtap by this at most: other processes than the command may hold it open.
 const REST: Duration = Duration::from_millis(500);
 
 /// The thread that reads one stream of the command.

@@ -39,7 +39,7 @@ pub(super) struct Sinks {
     pub(super) identities: Vec<Identity>,
     /// The screens, where they are one of the sinks.
     pub(super) screens: Option<Planned>,
-    /// How the sinks mark secrets.
+    /// The key with which the sinks mark secrets.
     pub(super) marking: Marking,
 }
 
@@ -63,7 +63,7 @@ enum LineForm {
 ///
 /// # Errors
 ///
-/// Where the forms contradict each other or the file, and where a file or the terminal cannot be opened.
+/// Forms that contradict each other or the file; a file or a terminal that cannot be opened.
 pub(super) fn open(args: &OutputArgs, source: Source, marking: Marking) -> anyhow::Result<Sinks> {
     let (has_screens, form) = forms(args)?;
     let mut sinks =
@@ -81,7 +81,7 @@ pub(super) fn open(args: &OutputArgs, source: Source, marking: Marking) -> anyho
     Ok(sinks)
 }
 
-/// Whether there are screens, and the form of the lines.
+/// True for screens, and the form of the lines.
 fn forms(args: &OutputArgs) -> anyhow::Result<(bool, Option<LineForm>)> {
     let to_file = args.output_file.is_some();
     let (mut has_screens, mut form) = (false, None);

@@ -31,7 +31,7 @@ impl UserThread {
     ///
     /// # Errors
     ///
-    /// Where the system refuses the thread or the user ids.
+    /// The system refuses the thread or the user ids.
     pub(super) fn start() -> io::Result<Self> {
         // With an invalid environment, the thread is `nobody`.
         let caller = Identity::of_caller().unwrap_or_default();
@@ -61,7 +61,7 @@ impl UserThread {
     ///
     /// # Errors
     ///
-    /// Where the thread has panicked.
+    /// The thread has panicked.
     pub(super) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
         let (sender, done) = sync_channel(1);
         self.jobs.send(Box::new(move || drop(sender.send(work())))).map_err(gone)?;

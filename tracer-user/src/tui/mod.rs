@@ -1,7 +1,7 @@
 //! The screens. The first one shows what is wrong, without a key press.
 //!
-//! [`Ui`] takes keys and draws; it reads nothing but the [`Store`], whose time is that of the trace, so a recording draws the
-//! same screens each time. What must happen outside (copy, page, quit) it gives back as [`Effect`]s.
+//! [`Ui`] handles keys and draws. It reads nothing but the [`Store`], whose time is that of the trace, so a recording
+//! draws the same screens each time. Actions outside the screens (copy, page, quit) are returned as [`Effect`]s.
 
 mod connections;
 mod copy;
@@ -193,8 +193,8 @@ impl Ui {
         self.source = source;
     }
 
-    /// Takes what the terminal says. However fast they come, a key acts on what those before it brought about, as if there had
-    /// been time to look.
+    /// Handles an event of the terminal. However fast keys come, each acts on the state after the previous ones, as if
+    /// a frame had been drawn in between.
     pub fn handle(&mut self, event: &Event, store: &Store) -> Vec<Effect> {
         let effects = match event {
             Event::Key(key) if key.kind != KeyEventKind::Release => {

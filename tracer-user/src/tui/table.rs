@@ -90,8 +90,7 @@ impl<C: Copy + PartialEq> Sort<C> {
     }
 }
 
-/// The row that keys act on: it stays with what it stands for, wherever that goes. Until the user has moved, it is the
-/// first.
+/// The selected row, by its key: the selection follows the row. Until the user moves, the first row is selected.
 pub(super) struct Cursor<K> {
     keys: Vec<K>,
     selected: Option<K>,

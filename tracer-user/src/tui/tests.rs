@@ -17,7 +17,7 @@ use crate::{
     store::StoreOptions,
 };
 
-/// What a recording leaves in the store; `until` ends it early, after so many milliseconds since the attach.
+/// The store after a recording. `until` ends it early, in milliseconds after the attach.
 pub(super) fn store_of(name: &str, until_ms: Option<u64>) -> Store {
     store_with(name, until_ms, EngineOptions::default())
 }

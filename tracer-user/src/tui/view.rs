@@ -18,8 +18,8 @@ use crate::{
     view::viewpoint::Viewpoint,
 };
 
-/// The filter may take so long until something is drawn, or a key has done its work. It is reckoned and not measured: a recording
-/// draws the same screens each time.
+/// Nanoseconds that the filter may take for a frame or a key. The time is estimated and not measured, so that a
+/// recording draws the same screens each time.
 const NS_A_FRAME: u64 = 20_000_000;
 /// Cost of testing an exchange, without its bodies.
 const NS_AN_EXCHANGE: u64 = 300;
@@ -151,21 +151,21 @@ pub enum Effect {
     Redraw,
     /// Copy to the clipboard, by OSC 52.
     Copy {
-        /// What it is, for the message.
+        /// Name of the text, for the message.
         what: String,
         /// The text.
         text: String,
     },
     /// Show in a pager.
     Page {
-        /// What it is.
+        /// Name of the text.
         title: String,
         /// Text that is harmless for a terminal.
         text: String,
     },
     /// Write to a file in the current folder.
     WriteFile {
-        /// What the name begins with, and its extension.
+        /// Beginning of the file name, and its extension.
         name: (String, String),
         /// Contents.
         bytes: Vec<u8>,

@@ -3,7 +3,7 @@ use tracer_common::event::{flag, kind};
 use super::*;
 use crate::event::wire::TickEvent;
 
-/// Counts updates, and fails as it is told to.
+/// Counts updates, and fails as the test demands.
 #[derive(Default)]
 struct Counts {
     updates: usize,

@@ -28,7 +28,7 @@ pub(in crate::app) struct Planned {
 ///
 /// # Errors
 ///
-/// Where there is no terminal that can show them.
+/// Without a terminal that can show screens.
 pub(in crate::app) fn plan(args: &OutputArgs, utc_offset_s: i32, mark_key: MarkKey) -> anyhow::Result<Planned> {
     if !tty::has_screens() {
         bail!("cannot show screens: standard output is not a suitable terminal; use `-o line` or `-o json`");

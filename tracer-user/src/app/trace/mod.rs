@@ -85,7 +85,7 @@ impl Trace {
     ///
     /// # Errors
     ///
-    /// Where a file cannot be written, the kernel refuses the probes, or no target is left.
+    /// A file that cannot be written, a refusal of the kernel, or no target that is left.
     pub(super) fn start(plan: Plan<'_>) -> anyhow::Result<Self> {
         let Plan { targets, permit, output, detect, trace, sinks, launched, spool } = plan;
         let recording = trace.record.as_deref();

@@ -40,7 +40,7 @@ pub(super) fn events(
     }
     for event in queries::events(&events) {
         if let Event::Socket(socket) = event {
-            // Where the map is full, the first bytes announce the connection.
+            // If the map is full, the first bytes announce the connection.
             let _ = handle.watch(SocketInode(socket.connection));
         }
     }

@@ -48,7 +48,7 @@ impl Processes {
     ///
     /// # Errors
     ///
-    /// Where no named process is left, or the user may not trace one of them any more.
+    /// No named process is left, or the user may not trace one of them any more.
     pub(super) fn confirm(&mut self, launched: bool) -> Result<(), ProcessError> {
         let (named, vanished) = process::confirm_all(std::mem::take(&mut self.named))?;
         self.named = named;

@@ -40,7 +40,7 @@ pub(in crate::app) struct EventWriter {
     event: Vec<u8>,
 }
 
-/// What a sink of events writes to: the opened file, whose progress the queue notes.
+/// The writer of a sink of events: the opened file, whose progress the queue notes.
 pub(in crate::app) type Output<W> = Noting<W>;
 
 impl EventWriter {
@@ -208,7 +208,7 @@ mod tests {
         recording::{Header, Reader, Recorder},
     };
 
-    /// Takes nothing but a header until it is told to.
+    /// Takes nothing but a header until the test releases it.
     struct Stopped {
         go_on: mpsc::Receiver<()>,
         begun: bool,
@@ -218,7 +218,7 @@ mod tests {
     impl Write for Stopped {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             if std::mem::replace(&mut self.begun, true) {
-                // Ends where nobody tells any more.
+                // Also released when the sender is dropped.
                 let _ = self.go_on.recv();
             }
             self.taken.lock().expect("no panic").extend_from_slice(bytes);

@@ -66,7 +66,7 @@ impl LineWriter {
     ///
     /// # Errors
     ///
-    /// Where the system refuses the thread.
+    /// The system refuses the thread.
     pub(in crate::app) fn start(opened: Opened, policy: Policy) -> anyhow::Result<(Self, LineState)> {
         Self::start_with(move || opened.wait(), policy)
     }
@@ -218,7 +218,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes so many bytes, then fails.
+    /// Takes `room` bytes, then fails.
     struct Full {
         room: usize,
         taken: Arc<Mutex<Vec<u8>>>,
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(*taken.lock().expect("no panic"), b"one\ntwo");
     }
 
-    /// Takes nothing until it is told to, then everything.
+    /// Takes nothing until the test releases it, then everything.
     struct Stopped {
         go_on: mpsc::Receiver<()>,
         taken: Arc<Mutex<Vec<u8>>>,
@@ -277,7 +277,7 @@ mod tests {
 
     impl Write for Stopped {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // Ends where nobody tells any more.
+            // Also released when the sender is dropped.
             let _ = self.go_on.recv();
             self.taken.lock().expect("no panic").extend_from_slice(bytes);
             Ok(bytes.len())

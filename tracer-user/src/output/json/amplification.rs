@@ -1,4 +1,4 @@
-//! What strangers send, against what is written of it.
+//! The size of the output compared with that of the traffic.
 
 use std::io::Write as _;
 
@@ -11,7 +11,7 @@ use crate::{
     fixture::events,
 };
 
-/// What a line has besides what came: names of fields, times, addresses.
+/// Bytes of a line besides the traffic: names of fields, times, addresses.
 const A_LINE: usize = 1_500;
 /// Bytes that are written for a byte that came, at most.
 const FACTOR: usize = 20;
@@ -110,7 +110,7 @@ fn a_byte_that_came_becomes_twenty_at_most() {
         let lines = written([&*request], 1_000);
         let out: usize = lines.iter().map(String::len).sum();
         let coded = request.windows(16).any(|part| part == b"Content-Encoding");
-        // What was decoded may be 64 KiB more, and is base64 then.
+        // Decoded bytes may be 64 KiB more, in base64.
         let most =
             3 * A_LINE + if coded { (64 * 1024 + FACTOR * request.len()) / 3 * 4 } else { FACTOR * request.len() };
         assert!(out <= most, "{name}: {} bytes became {out}, which is more than {most}", request.len());

@@ -9,8 +9,8 @@ use crate::{
     payload::{body::Content, coding::End},
 };
 
-/// Text that its escapes make longer than so many times is no text: a fifth of it, or more, are control characters, of which
-/// each becomes six bytes. Quotes and line feeds, which become two, may be all of it.
+/// Factor of growth by escapes from which on a text counts as binary: at least a fifth of it are control characters, of
+/// which each becomes six bytes. Quotes and line feeds become two bytes, so a text may consist of them.
 const MOST_ESCAPED: usize = 2;
 /// Bytes of a text that may consist of control characters only.
 const SHORT: usize = 128;

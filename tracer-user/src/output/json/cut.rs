@@ -2,13 +2,13 @@
 
 use crate::model::exchange::{Body, Exchange, Fields};
 
-/// Bytes of a line, at most, unless more of each body is asked for: bodies alone are within half of it. Heads are bounded as well,
-/// but each byte of one may be an escape of six, and a target is shown three times.
+/// Bytes of a line, at most, unless `--body-limit` is larger: bodies alone take at most half. Heads are bounded as
+/// well, but each of their bytes may become an escape of six, and a target is written three times.
 const LINE: usize = 8 << 20;
 /// Bytes of a target, and of a header section, that are kept.
 const PART: usize = 16 * 1024;
 
-/// Bytes of a line, at most, where so many of a body are shown.
+/// Bytes of a line, at most, for this limit of a body.
 pub(super) fn line_limit(decoded_limit: usize) -> usize {
     LINE.max(decoded_limit.saturating_mul(8))
 }

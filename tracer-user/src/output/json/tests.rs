@@ -263,7 +263,7 @@ fn attached_and_summary_are_what_readers_expect() {
     assert_eq!((targets, &*time), (vec![Target { pid: 1, name: "nginx".into() }], "2026-11-21T04:05:06.123456Z"));
     let Line::Summary(summary) = parse(&fixture::summary()) else { panic!("summary") };
     assert_eq!((summary.exchanges, summary.incidents, summary.duration_ms), (10, 2, 9_000));
-    // What only the recording lacks is no loss of the trace.
+    // Events that only the recording lacks are no loss of the trace.
     assert_eq!((summary.lost_events, summary.lost_bytes), (4, 400));
     assert_eq!(summary.lost.ring_full, WireLoss { events: 4, bytes: 400 });
     assert_eq!(summary.lost.recording, WireLoss { events: 3, bytes: 300 });

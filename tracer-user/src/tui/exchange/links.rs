@@ -196,8 +196,8 @@ impl Links {
     }
 }
 
-/// The exchange that ended after this one (the open ones follow), or before it; only those that are wanted. Where the time is over
-/// before one is found, it is the one that was to be looked at next.
+/// The next exchange that the filter takes, in the order of their ends and with the open ones last, or the previous
+/// one. When the time for the filter is over, the next candidate is taken without a test.
 pub(super) fn neighbour(id: ExchangeId, forward: bool, context: &Context<'_>) -> Option<ExchangeId> {
     let store = context.store;
     // The filter may read the body, so only candidates are tested.

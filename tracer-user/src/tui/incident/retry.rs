@@ -121,7 +121,7 @@ fn numbers(above: &mut Track, timeline: &Timeline, scale: Scale) {
     }
 }
 
-/// What happens, in a few sentences, and the call that waits for it.
+/// The course of the chain, in a few sentences, and the call that waits for it.
 pub(super) fn words(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &RetryEvidence, members: &Members) {
     rows.words(Tone::Plain, &retry::words(subject, evidence, members));
     if let Some(pathologies) = retry::pathologies(evidence) {

@@ -61,8 +61,8 @@ impl Track {
         self.cells.get(usize::from(column)).is_some_and(|(sign, _)| *sign == ' ')
     }
 
-    /// Writes text that begins at a column, or ends at the last one where it would not fit otherwise. Not over other text,
-    /// or right beside it; whether there was room.
+    /// Writes text that begins at a column, or ends at the last one where it would not fit otherwise. False where it
+    /// would touch other text.
     pub(super) fn label(&mut self, column: u16, tone: Tone, text: &str) -> bool {
         let length = columns(text);
         if length == 0 || length > self.width() {

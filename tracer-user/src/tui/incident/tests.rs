@@ -34,7 +34,7 @@ fn snapshots(name: &str, store: &Store, kind: Kind) {
     }
 }
 
-/// What a scenario leaves, as it goes on.
+/// The store after a scenario that goes on.
 fn scenario(text: &str) -> Store {
     let mut scenario = Scenario::new(EngineOptions::default());
     scenario.play(text);

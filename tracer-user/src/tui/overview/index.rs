@@ -1,5 +1,5 @@
-//! Which of the exchanges that are over are shown. Kept up to date with what is added and forgotten, so that a frame costs
-//! what happened since the last one, not all that is remembered.
+//! An index of the finished exchanges that match the filter. It follows additions and removals, so the cost of a frame
+//! depends on the changes since the last one, not on all kept exchanges.
 
 use std::collections::VecDeque;
 

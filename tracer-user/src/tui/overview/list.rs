@@ -26,8 +26,8 @@ use crate::{
 #[derive(Default)]
 pub(super) struct List {
     index: Index,
-    /// What the index was made for: the filter's version, and which incident with how many exchanges that it names: it may
-    /// name one later that was over before.
+    /// Inputs of the index: the version of the filter, and the incident with its number of named exchanges. An incident
+    /// may later name an exchange that had ended before.
     made_for: Option<(u64, Option<(crate::model::exchange::IncidentId, usize)>)>,
     /// The selected exchange, and its latest place in the list.
     selected: Option<ExchangeId>,
