@@ -138,7 +138,7 @@ pub fn reason(exchange: &Exchange, viewpoint: &Viewpoint<'_>) -> Option<String> 
 /// `asks 10.0.0.7:80 for client.example:1234 to db:5432`: the peer, and the ends that a proxy or a tunnel names.
 pub fn peer(exchange: &Exchange, redactor: Redactor) -> String {
     let connection = &exchange.connection;
-    let verb = if exchange.role == Role::Client { "asks" } else { "answers" };
+    let verb = if exchange.role == Role::Client { "calls" } else { "answers" };
     let end = |word: &str, end: &Option<Box<str>>| {
         end.as_ref().map_or_else(String::new, |end| format!(" {word} {}", Visible(&redactor.url(end))))
     };
