@@ -18,13 +18,14 @@ const PRINTED: [(&str, &[&str]); 4] = [
 ];
 
 /// Files beside the binary.
-const PAPERS: [&str; 7] = [
+const PAPERS: [&str; 8] = [
     "README.md",
     "CHANGELOG.md",
     "LICENSE-MIT",
     "LICENSE-APACHE",
     "docs/json.md",
     "docs/recording-format.md",
+    "docs/terms.md",
     "docs/pictures/overview.svg",
 ];
 
