@@ -60,6 +60,21 @@ pub fn least(nanoseconds: Option<u64>, is_late: bool) -> String {
     }
 }
 
+/// A duration for a sentence: `362 us`, `250 ms`, `1.5 s`, `12 s`.
+pub fn in_words(nanoseconds: u64) -> String {
+    match nanoseconds {
+        0..1_000_000 => format!("{:.0} us", nanoseconds as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.0} ms", nanoseconds as f64 / 1e6),
+        1_000_000_000..10_000_000_000 => seconds(nanoseconds),
+        _ => format!("{:.0} s", nanoseconds as f64 / 1e9),
+    }
+}
+
+/// A duration for a sentence, in seconds: `0.2 s`, `12.3 s`.
+pub fn seconds(nanoseconds: u64) -> String {
+    format!("{:.1} s", nanoseconds as f64 / 1e9)
+}
+
 /// The exact duration as [`parse_duration`] reads it: `500ms`, `2.5s`, `1h30m`.
 pub fn exact_duration(duration: Duration) -> String {
     let printer = SpanPrinter::new().designator(Designator::Compact).spacing(Spacing::None);
@@ -113,6 +128,14 @@ mod tests {
         assert_eq!(duration(None), "…");
         assert_eq!([0, 12_345_678].map(|time| least(Some(time), true)), ["-", ">12.3ms"]);
         assert_eq!(least(Some(0), false), "0µs");
+    }
+
+    #[test]
+    fn durations_in_sentences() {
+        let shown = [0, 362_000, 999_999, 1_000_000, 250_400_000, 999_600_000, 1_540_000_000, 12_300_000_000];
+        let expected = ["0 us", "362 us", "1000 us", "1 ms", "250 ms", "1000 ms", "1.5 s", "12 s"];
+        assert_eq!(shown.map(in_words), expected);
+        assert_eq!([0, 240_000_000, 12_340_000_000].map(seconds), ["0.0 s", "0.2 s", "12.3 s"]);
     }
 
     #[test]

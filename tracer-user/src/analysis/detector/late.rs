@@ -24,7 +24,7 @@ use crate::{
         connection::{ConnectionId, Role},
         exchange::{Exchange, ExchangeId, Outcome, ProcessRef},
     },
-    text::redact::Redactor,
+    text::{redact::Redactor, units},
 };
 
 thresholds! {
@@ -362,18 +362,17 @@ impl LateCourse {
 
 /// Formats a range of times.
 fn seconds((least, most): (u64, u64)) -> String {
-    let number = |nanoseconds: u64| nanoseconds as f64 / 1e9;
     // Scheduling spreads a single timeout by up to a tenth.
     if most - least <= most / 10 {
-        format!("{:.1} s", number(most))
+        units::seconds(most)
     } else {
-        format!("{:.1} to {:.1} s", number(least), number(most))
+        format!("{:.1} to {}", least as f64 / 1e9, units::seconds(most))
     }
 }
 
 impl Explain for LateEvidence {
     fn title(&self, redactor: Redactor) -> String {
-        self.timed_title(redactor, &|time| format!("{:.1} s", time.0 as f64 / 1e9))
+        self.timed_title(redactor, &|time| units::seconds(time.0))
     }
 
     fn timed_title(&self, redactor: Redactor, clock: &dyn Fn(Timestamp) -> String) -> String {

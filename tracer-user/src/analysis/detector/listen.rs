@@ -19,7 +19,7 @@ use super::{
 use crate::{
     event::{Timestamp, wire::ListenerEvent},
     model::{connection::Endpoint as Address, exchange::ProcessRef},
-    text::redact::Redactor,
+    text::{redact::Redactor, units},
 };
 
 thresholds! {
@@ -260,19 +260,19 @@ impl ListenEvidence {
 
 impl Explain for ListenEvidence {
     fn title(&self, redactor: Redactor) -> String {
-        self.timed_title(redactor, &|time| format!("{:.1} s", time.0 as f64 / 1e9))
+        self.timed_title(redactor, &|time| units::seconds(time.0))
     }
 
     fn timed_title(&self, _redactor: Redactor, clock: &dyn Fn(Timestamp) -> String) -> String {
         let Self { address, waiting, most, limit, .. } = self;
         if self.over {
-            let seconds = self.lasting as f64 / 1e9;
+            let lasting = units::seconds(self.lasting);
             let what = if *waiting == 0 {
                 "connections no longer wait to be accepted"
             } else {
                 "connections no longer wait long to be accepted"
             };
-            return format!("{what} at {address}: up to {most} waited, for {seconds:.1} s");
+            return format!("{what} at {address}: up to {most} waited, for {lasting}");
         }
         let since = clock(self.since);
         let (verb, s) = if *waiting == 1 { ("has been waiting", "") } else { ("have been waiting", "s") };

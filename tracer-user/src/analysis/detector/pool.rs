@@ -26,7 +26,7 @@ use crate::{
         connection::{ConnectionId, ConnectionInfo, Role},
         exchange::{Exchange, ExchangeId, OpenExchange, ProcessRef, Step},
     },
-    text::redact::Redactor,
+    text::{redact::Redactor, units},
 };
 
 thresholds! {
@@ -297,10 +297,8 @@ impl Explain for PoolEvidence {
         let remote = redactor.authority(&self.remote);
         let (busy, inbound) = (self.busy, self.inbound);
         if self.over {
-            let seconds = self.lasting as f64 / 1e9;
-            return format!(
-                "callers no longer wait for one of the {busy} connections to {remote}, after {seconds:.1} s"
-            );
+            let lasting = units::seconds(self.lasting);
+            return format!("callers no longer wait for one of the {busy} connections to {remote}, after {lasting}");
         }
         format!(
             "all {busy} connections to {remote} are busy while {inbound} callers wait: each call begins as soon as \

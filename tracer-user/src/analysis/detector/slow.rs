@@ -24,7 +24,7 @@ use crate::{
         connection::Role,
         exchange::{Exchange, ExchangeId, Outcome, ProcessRef},
     },
-    text::redact::Redactor,
+    text::{redact::Redactor, units},
 };
 
 thresholds! {
@@ -320,18 +320,6 @@ impl Watched {
     }
 }
 
-/// Formats a duration in a readable unit.
-fn words(nanoseconds: u64) -> String {
-    let milliseconds = nanoseconds as f64 / 1e6;
-    if milliseconds >= 1000.0 {
-        format!("{:.1} s", milliseconds / 1e3)
-    } else if milliseconds >= 1.0 {
-        format!("{milliseconds:.0} ms")
-    } else {
-        format!("{:.0} us", milliseconds * 1e3)
-    }
-}
-
 impl SlowEvidence {
     /// Endpoint in words, with the addresses that differ from the authority.
     pub fn subject(&self, redactor: Redactor) -> String {
@@ -342,9 +330,9 @@ impl SlowEvidence {
 impl Explain for SlowEvidence {
     fn title(&self, redactor: Redactor) -> String {
         let what = self.subject(redactor);
-        let (now, usual) = (words(self.now), words(self.usual.0));
+        let (now, usual) = (units::in_words(self.now), units::in_words(self.usual.0));
         if self.over {
-            let (calls, longest) = (self.calls, words(self.longest));
+            let (calls, longest) = (self.calls, units::in_words(self.longest));
             return format!("{what} is no longer slow: {now}, after {calls} calls of up to {longest}");
         }
         format!("{what} became slow: {now} instead of {usual}")

@@ -22,7 +22,7 @@ use crate::{
         connection::{ConnectionId, ConnectionInfo, Role},
         exchange::{Exchange, ExchangeId, Outcome, ProcessRef},
     },
-    text::redact::Redactor,
+    text::{redact::Redactor, units},
 };
 
 thresholds! {
@@ -292,13 +292,13 @@ impl StaleEvidence {
 impl Explain for StaleEvidence {
     fn title(&self, redactor: Redactor) -> String {
         let upstream = self.upstream(redactor);
-        let idle = self.idle.last().copied().unwrap_or_default() as f64 / 1e9;
+        let idle = units::seconds(self.idle.last().copied().unwrap_or_default());
         let times = if self.failures > 1 { format!(", {} times", self.failures) } else { String::new() };
-        format!("a reused connection to {upstream} failed after {idle:.1} s idle ({}){times}", self.outcome)
+        format!("a reused connection to {upstream} failed after {idle} idle ({}){times}", self.outcome)
     }
 
     fn advice(&self) -> String {
-        let shortest = self.shortest as f64 / 1e9;
+        let shortest = units::seconds(self.shortest);
         let repeat = if self.idempotent {
             "The client may resend the request automatically."
         } else {
@@ -306,7 +306,7 @@ impl Explain for StaleEvidence {
         };
         format!(
             "The server, or a proxy or firewall in between, drops idle connections before the client does: make the \
-             client keep idle connections for less than {shortest:.1} s, or make the server keep them longer. {repeat}"
+             client keep idle connections for less than {shortest}, or make the server keep them longer. {repeat}"
         )
     }
 

@@ -13,7 +13,7 @@ use crate::{
         connection::Role,
         exchange::{Exchange, Outcome},
     },
-    text::redact::Redactor,
+    text::{redact::Redactor, units},
 };
 
 /// Development of the share of failures within the window.
@@ -181,7 +181,7 @@ impl ErrorBurstEvidence {
 
 impl Explain for ErrorBurstEvidence {
     fn title(&self, redactor: Redactor) -> String {
-        self.timed_title(redactor, &|time| format!("{:.1} s", time.0 as f64 / 1e9))
+        self.timed_title(redactor, &|time| units::seconds(time.0))
     }
 
     fn timed_title(&self, redactor: Redactor, clock: &dyn Fn(Timestamp) -> String) -> String {

@@ -7,7 +7,7 @@ use crate::{
     analysis::detector::{Explain, Facts, Value, endpoint},
     event::Timestamp,
     model::exchange::{ExchangeId, Failure, Outcome},
-    text::redact::Redactor,
+    text::{redact::Redactor, units},
 };
 
 /// One attempt.
@@ -182,11 +182,7 @@ impl RetryEvidence {
 
     /// Backoff in words.
     fn backoff(&self) -> Option<String> {
-        let ms = |nanoseconds: Option<u64>| match nanoseconds.unwrap_or_default() {
-            long @ 10_000_000_000.. => format!("{:.0} s", long as f64 / 1e9),
-            nanoseconds @ 1_000_000_000.. => format!("{:.1} s", nanoseconds as f64 / 1e9),
-            nanoseconds => format!("{:.0} ms", nanoseconds as f64 / 1e6),
-        };
+        let ms = |nanoseconds: Option<u64>| units::in_words(nanoseconds.unwrap_or_default());
         let cap = self.cap.map_or_else(String::new, |cap| format!(" up to {}", ms(Some(cap))));
         Some(match self.pattern? {
             Pattern::Immediate => "no backoff".to_owned(),
