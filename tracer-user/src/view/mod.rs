@@ -28,3 +28,5 @@ pub mod retry;
 pub mod hang;
 
 pub mod fact;
+
+pub mod bars;

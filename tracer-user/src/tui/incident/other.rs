@@ -14,7 +14,12 @@ use crate::{
     model::exchange::{Exchange, Outcome},
     text::units,
     tui::{spark, theme::Tone},
-    view::{fact, members::Members, subject::Subject},
+    view::{
+        bars::{self, Bar, Weight},
+        fact,
+        members::Members,
+        subject::Subject,
+    },
 };
 
 /// Columns for names beside bars, and for numbers behind them.
@@ -25,13 +30,18 @@ fn time(nanoseconds: u64) -> String {
     units::duration(Some(nanoseconds))
 }
 
-/// Names with bars of one scale.
-fn bars(rows: &mut Rows<'_>, all: &[(&'static str, u64, String, Tone)]) {
-    let most = all.iter().map(|(_, number, ..)| *number).max().unwrap_or(0);
+/// Draws bars of one scale, with their names and numbers.
+fn draw_bars(rows: &mut Rows<'_>, bars: Vec<Bar>) {
+    let most = bars.iter().map(|bar| bar.number).max().unwrap_or(0);
     let width = rows.width().saturating_sub(NAMES + NUMBERS + 2);
-    for (name, number, text, tone) in all {
-        let (name, tone, text) = (*name, *tone, text.clone());
-        let bar = bar(*number, most, width);
+    for Bar { name, number, text, weight } in bars {
+        let tone = match weight {
+            Weight::Plain => Tone::Plain,
+            Weight::Good => Tone::Good,
+            Weight::Warn => Tone::Warn,
+            Weight::Bad => Tone::Bad,
+        };
+        let bar = bar(number, most, width);
         rows.put(move |pen| {
             pen.skip(1).cell(NAMES - 2, Tone::Plain, name).put(tone, &bar).skip(1).put(tone, &text);
         });
@@ -88,18 +98,7 @@ pub(super) fn errors(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &Erro
 /// Usual durations and the current ones.
 pub(super) fn slow(rows: &mut Rows<'_>, evidence: &SlowEvidence) {
     rows.rule("Wait for the first byte, to scale", "");
-    let (median, p95) = evidence.usual;
-    let now = if evidence.over { "median now" } else { "recent median" };
-    let tone = if evidence.over { Tone::Good } else { Tone::Bad };
-    bars(
-        rows,
-        &[
-            ("usual median", median, time(median), Tone::Plain),
-            ("usual 95 %", p95, time(p95), Tone::Plain),
-            (now, evidence.now, time(evidence.now), tone),
-            ("longest", evidence.longest, time(evidence.longest), Tone::Warn),
-        ],
-    );
+    draw_bars(rows, bars::slow(evidence));
 }
 
 /// The two calls side by side.
@@ -170,30 +169,14 @@ pub(super) fn stale(rows: &mut Rows<'_>, evidence: &StaleEvidence) {
 /// Numbers of open connections.
 pub(super) fn leak(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &LeakEvidence) {
     rows.rule("Connections, to scale", "");
-    let (open, once) = (evidence.open, evidence.used_once);
-    bars(
-        rows,
-        &[
-            ("open", open, open.to_string(), Tone::Bad),
-            ("used once", once, once.to_string(), Tone::Warn),
-            ("reused", open.saturating_sub(once), open.saturating_sub(once).to_string(), Tone::Plain),
-        ],
-    );
+    draw_bars(rows, bars::leak(evidence));
     rows.words(Tone::Plain, &fact::growth(subject, evidence));
 }
 
 /// Numbers of busy connections and of callers.
 pub(super) fn pool(rows: &mut Rows<'_>, evidence: &PoolEvidence) {
     rows.rule("Callers and connections, to scale", "");
-    let waiting = evidence.inbound.saturating_sub(evidence.busy);
-    bars(
-        rows,
-        &[
-            ("busy", evidence.busy, format!("{} connections", evidence.busy), Tone::Plain),
-            ("callers", evidence.inbound, evidence.inbound.to_string(), Tone::Warn),
-            ("waiting", waiting, format!("about {waiting}"), Tone::Bad),
-        ],
-    );
+    draw_bars(rows, bars::pool(evidence));
     rows.words(Tone::Plain, &fact::waiting(evidence));
 }
 
