@@ -90,7 +90,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     if !text.starts_with(|first: char| first.is_ascii_digit()) || text.ends_with(|last: char| last.is_ascii_digit()) {
         return None;
     }
-    // It knows the micro sign alone, and keyboards have the Greek letter.
+    // The parser knows the micro sign only, and keyboards have the Greek letter.
     let span = SpanParser::new().parse_span(text.replace('\u{3bc}', "\u{b5}")).ok()?;
     Duration::try_from(span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?).ok()
 }

@@ -23,8 +23,8 @@ pub enum Base<'a> {
     Nothing,
 }
 
-/// Where a request went (RFC 9112 section 3.3). Without an authority of its own (HTTP/1.0, or no `Host`), that is the
-/// address of the connection's serving end.
+/// Base of the URL of a request (RFC 9112 section 3.3). If the request has no authority (HTTP/1.0, or no `Host`), the address of
+/// the serving end stands in for it.
 pub fn base<'a>(exchange: &'a Exchange, request: &'a Request) -> Base<'a> {
     if request.has_full_target() {
         return Base::Target;
@@ -49,9 +49,9 @@ pub fn server(exchange: &Exchange) -> (&Endpoint, &str) {
     }
 }
 
-/// The whole URL of a request, in the form that JSON has it: `http://authority/path`, `http+unix://` with the socket's
-/// path percent-encoded, the target itself where it is a URL or `CONNECT`'s, or the path alone. As it was on the wire,
-/// but for hidden secrets: what shows it on a terminal uses [`crate::text::escape::Visible`].
+/// Complete URL of a request, as in JSON: `http://authority/path`, `http+unix://` with the percent-encoded path of the socket, the
+/// target itself if it is a URL or of `CONNECT`, or the path alone. Only secrets are changed: a terminal needs
+/// [`crate::text::escape::Visible`] too.
 pub fn whole(exchange: &Exchange, request: &Request, redactor: Redactor) -> String {
     let path = redactor.url(request.path());
     let (kind, authority) = match base(exchange, request) {

@@ -1,4 +1,4 @@
-//! What is shown of a body: decoded, with secrets hidden, laid out in lines for a person to read.
+//! Display of bodies: decoded, with secrets masked, laid out in lines.
 //!
 //! Input is untrusted and may be cut anywhere, so nothing here fails: invalid JSON is laid out as far as it looks like JSON, binary
 //! content is shown as bytes, and a [`Remark`] reports missing parts. Time and output are bounded by the size of the input and by

@@ -11,15 +11,15 @@ use super::{
     word::MAX_LENGTH,
 };
 
-/// Blanks that may stand around a sign.
+/// Maximum number of blanks around a sign.
 const BLANKS: usize = 64;
-/// Bytes of a value that are looked at where its name alone does not decide.
+/// Bytes of a value that are examined if its name alone does not decide.
 const DOUBTFUL: usize = 256;
 /// Schemes of credentials that stay visible.
 const SCHEMES: [&str; 9] = ["bearer", "basic", "token", "digest", "negotiate", "apikey", "jwt", "dpop", "ntlm"];
 
-/// Finds them. Where a value is taken, the search goes on behind it; where none is, only the surroundings of the sign are
-/// looked at: so this is linear.
+/// Finds secret values. After a value, the search continues at its end; otherwise only a bounded window around the sign is examined,
+/// so the work is linear.
 pub(super) fn find(scan: &mut Scan<'_>) {
     let text = scan.text;
     let mut done = 0;
@@ -79,7 +79,7 @@ fn pair(scan: &mut Scan<'_>, sign: usize) -> Option<usize> {
     }
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t') || name.quoted && is_colon && matches!(byte, b'\r' | b'\n');
     start += text[start..].iter().take(BLANKS).take_while(|byte| is_blank(byte)).count();
-    // What is not sure to be hidden is looked at for a while only: it may be looked at again from the next sign on.
+    // A doubtful value is examined within a window, as the next sign may examine it again.
     let sure = matches!(verdict, Verdict::Secret | Verdict::Few | Verdict::Several);
     let near = if sure { text } else { &text[..text.len().min(start + DOUBTFUL)] };
     let (start, mut end, quoted) = value_at(scan, near, &name, sign, start);
@@ -90,7 +90,7 @@ fn pair(scan: &mut Scan<'_>, sign: usize) -> Option<usize> {
     if !quoted && is_colon && is_block(value) && is_first_of_line(text, name.start) {
         return block(scan, name.start, end, verdict);
     }
-    // Containers are the business of those who know them.
+    // The finders for JSON and markup handle containers.
     if !quoted && is_colon && matches!(value.first(), Some(b'{' | b'[')) {
         return None;
     }
@@ -109,13 +109,13 @@ fn pair(scan: &mut Scan<'_>, sign: usize) -> Option<usize> {
     Some(end)
 }
 
-/// Where the value that begins at `start` stands, without its quotes, and whether it has some.
+/// Range of the value at `start` without its quotes, and whether it has quotes.
 fn value_at(scan: &Scan<'_>, text: &[u8], name: &Name<'_>, sign: usize, start: usize) -> (usize, usize, bool) {
     if let Some((start, end)) = quoted(text, start) {
         return (start, end, true);
     }
     let mut end = bare(scan, text, name, sign, start);
-    // They belong to the quote, which closes a string around this.
+    // Backslashes belong to the quote, which closes a string around this text.
     if matches!(text.get(end), Some(b'"' | b'\'')) {
         end -= text[start..end].iter().rev().take_while(|byte| **byte == b'\\').count();
     }
@@ -186,7 +186,7 @@ fn quoted(text: &[u8], start: usize) -> Option<(usize, usize)> {
     Some((start, text.len()))
 }
 
-/// Where a value without quotes ends.
+/// End of a value without quotes.
 fn bare(scan: &Scan<'_>, text: &[u8], name: &Name<'_>, sign: usize, start: usize) -> usize {
     let end_of = |ends: &dyn Fn(usize, u8) -> bool| {
         text[start..]
@@ -391,7 +391,7 @@ fn credentials(scan: &mut Scan<'_>) {
         let mixed = value.iter().any(u8::is_ascii_digit) && value.iter().any(u8::is_ascii_alphabetic)
             || value.iter().skip(1).any(u8::is_ascii_uppercase) && value.iter().any(u8::is_ascii_lowercase)
             || value.ends_with(b"=");
-        // What is none may be such a word itself.
+        // Text that is no credential may be a scheme itself.
         from = start;
         if length >= 8 && mixed {
             scan.hide(start, start + length);

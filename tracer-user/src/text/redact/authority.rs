@@ -40,7 +40,7 @@ pub(super) fn find(scan: &mut Scan<'_>) {
     if memchr::memchr(b'@', text).is_none() {
         return;
     }
-    // Where the piece began, where its authority did, and where that ended.
+    // Start of the piece, start of its authority, and end of its authority.
     let (mut piece, mut authority, mut ended) = (0, None::<usize>, None::<usize>);
     // A user was found there, and how often that was tried; the authority that ended is no host.
     let (mut had_user, mut tries, mut odd) = (false, 0, false);
@@ -113,7 +113,7 @@ fn is_pair(text: &[u8]) -> bool {
     !NAMED.iter().any(|name| words.joined() == name.as_bytes())
 }
 
-/// What follows is a host: a name, or an address of four numbers; not a version.
+/// Whether text begins with a host: a name, or an address of four numbers, but no version.
 fn is_named(text: &[u8]) -> bool {
     let host = &text[..text.iter().take(255).position(|byte| !is_host_byte(*byte)).unwrap_or(text.len().min(255))];
     match host {

@@ -15,7 +15,7 @@ pub(super) enum Coding {
     Json,
     /// Percent-encoded (RFC 3986 section 2.1).
     Percent,
-    /// The same, and a blank is a plus sign, as in queries and forms.
+    /// Percent-encoded, with plus signs for blanks, as in queries and forms.
     Form,
     /// With the character references that quotes and brackets need in HTML and XML.
     Markup,

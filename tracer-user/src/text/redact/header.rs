@@ -7,18 +7,18 @@ use super::{
     name::{self, Verdict},
 };
 
-/// How a field is treated.
+/// Treatment of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
-    /// By what is found in its value.
+    /// Search the value for secrets.
     Any,
-    /// All of it is secret.
+    /// Mask the complete value.
     Secret,
-    /// The same, with few values.
+    /// Mask the complete value, which has few possible values.
     Few,
-    /// A scheme, then the secret.
+    /// Mask the value after the scheme.
     Credentials,
-    /// What a server wants: Kerberos and NTLM have tokens there.
+    /// Challenge of a server, which contains tokens of Kerberos and NTLM.
     Challenge,
     /// `Cookie`.
     Cookie,
@@ -26,13 +26,13 @@ pub(super) enum Field {
     SetCookie,
     /// An authority, or several.
     Authority,
-    /// Names of protocols, among which browsers must hide tokens: they have no other field for a WebSocket.
+    /// Names of protocols, which contain tokens of browsers: a WebSocket of a browser has no other field for them.
     Protocols,
-    /// Its name says that it is a secret only where the value looks like one.
+    /// Mask the value if it looks like a secret, as the name alone does not decide.
     Perhaps(Verdict),
 }
 
-/// Fields that no list of words knows.
+/// Fields that the lists of words do not cover.
 const KNOWN: [(&str, Field); 29] = [
     ("dpop", Field::Secret),
     ("cookie", Field::Cookie),
@@ -62,14 +62,14 @@ const KNOWN: [(&str, Field); 29] = [
     ("x-honeycomb-team", Field::Secret),
     ("jenkins-crumb", Field::Secret),
     ("crumb", Field::Secret),
-    // `no-check` is all that it ever says.
+    // Its only value is `no-check`.
     ("x-atlassian-token", Field::Any),
 ];
 
 /// Fields of authentication proxies that carry what the user's token says.
 const CLAIMS: [&str; 3] = ["x-endpoint-api-userinfo", "x-apigateway-api-userinfo", "x-userinfo"];
 
-/// By the field's name, case ignored.
+/// Treatment of a field by its name, ignoring case.
 pub(super) fn of(name: &[u8]) -> Field {
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     if let Some((_, field)) = KNOWN.iter().find(|(known, _)| is(known)) {

@@ -74,7 +74,7 @@ struct Level {
     nested: bool,
     /// An array of names and values in turn, as Node.js has raw headers.
     flat: bool,
-    /// What the last name says of the value that comes.
+    /// Verdict of the last name on the next value.
     verdict: Verdict,
     /// The last name is one of [`NAMES`] or [`VALUES`].
     names: bool,
@@ -112,7 +112,7 @@ impl Level {
     };
 }
 
-/// Finds them, in one pass.
+/// Finds secrets in one pass.
 pub(super) fn find(scan: &mut Scan<'_>) {
     let text = scan.text;
     let mut levels = Vec::with_capacity(8);
@@ -181,7 +181,7 @@ pub(super) fn find(scan: &mut Scan<'_>) {
             _ => at += 1,
         }
     }
-    // What was cut off counts as closed.
+    // Levels that were cut off count as closed.
     while let Some(level) = levels.pop() {
         close(scan, &level);
     }

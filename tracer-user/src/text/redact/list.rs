@@ -1,6 +1,6 @@
 //! The words of names, for [`judge`](super::name::judge). In lines, not one below the other.
 
-/// What is told about a secret behind its name, without telling it.
+/// Words after the name of a secret that mean a fact about it, not the secret.
 #[rustfmt::skip]
 pub(super) const ABOUT: &[&str] = &[
     "type", "types", "count", "counts", "length", "len", "size", "url", "uri", "urls", "uris", "endpoint", "expires",
@@ -40,7 +40,7 @@ pub(super) const CODES: &[&str] = &[
     "unlock", "pairing", "cvv", "card", "validation", "sso", "magic",
 ];
 
-/// They tell where a list goes on.
+/// Words for cursors of lists.
 #[rustfmt::skip]
 pub(super) const CURSORS: &[&str] = &[
     "page", "next", "continuation", "sync", "paging", "cursor", "prev", "previous", "pagination", "skip", "resume",

@@ -20,7 +20,7 @@ struct Open<'a> {
     count: usize,
 }
 
-/// Finds them.
+/// Finds secrets in one pass.
 pub(super) fn find(scan: &mut Scan<'_>) {
     let text = scan.text;
     let mut open: Option<Open<'_>> = None;
@@ -120,7 +120,7 @@ fn is_namer(name: &[u8]) -> bool {
         .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// Where the tag ends: `>` or another tag outside of quotes, or where it is too long for one.
+/// End of a tag: `>` or another tag outside of quotes, or the maximum length.
 fn end_of_tag(text: &[u8], start: usize) -> usize {
     let most = text.len().min(start + MAX_TAG);
     let mut at = start;
@@ -141,7 +141,7 @@ fn end_of_tag(text: &[u8], start: usize) -> usize {
 /// Looks at the attributes between: hides a value beside a secret name. True where the element's content is such a value.
 fn attributes(scan: &mut Scan<'_>, start: usize, end: usize) -> bool {
     let text = scan.text;
-    // It names what its `value` has; it names what the element has.
+    // The tag names the secret in its `value`; the tag names the secret in its content.
     let (mut named, mut holds) = (false, false);
     let mut value = None;
     let mut at = start;

@@ -10,7 +10,7 @@ pub(super) struct Span {
     pub(super) end: usize,
     /// The secret has so few possible values that its mark has no digits.
     pub(super) few: bool,
-    /// What stands there; made from the text in the end, where it does not come from an inner text.
+    /// Mark; `None` until the end of the search, unless it comes from a nested text.
     pub(super) mark: Option<Mark>,
     /// The mark is put into quotes, as it stands where JSON has a number; each time that a text was inside another, they have
     /// so many backslashes more.
