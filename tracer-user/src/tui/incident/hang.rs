@@ -24,7 +24,7 @@ fn time(nanoseconds: u64) -> String {
 
 /// Both sides over time.
 pub(super) fn timeline(rows: &mut Rows<'_>, subject: &Subject<'_>, evidence: &HangEvidence) {
-    rows.rule("What each side did last, to scale", "█ bytes  ┄ silence  ▲ must act");
+    rows.rule("Last activity of each side, to scale", "█ bytes  ┄ silence  ▲ must act");
     let sides = hang::sides(subject, evidence);
     let (start, until) = (subject.since(), subject.until());
     let width = rows.width().saturating_sub(SIDES + 2);
