@@ -6,6 +6,7 @@
 //! After an intended change of the output, this test with `PIDTAP_EXPECT_THIS=1` writes the expectations again. Review the difference.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
 };
@@ -92,6 +93,36 @@ fn expectations_have_no_unknown_keys_and_belong_to_recordings() {
     assert_eq!(count, recordings().len());
     let unknown = r#"{"type":"attached","targets":[],"time":"x","more":1}"#;
     assert!(serde_json::from_str::<tracer_tests::report::Line>(unknown).is_err(), "unknown keys are refused");
+}
+
+/// Collects the names of all members, at every depth.
+fn names_in(value: &serde_json::Value, found: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(members) => {
+            for (name, value) in members {
+                found.insert(name.clone());
+                names_in(value, found);
+            }
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| names_in(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_that_is_printed_is_documented() {
+    let documentation = include_str!("../../docs/json.md");
+    let mut found = BTreeSet::new();
+    for path in recordings() {
+        let text = fs::read_to_string(path.with_extension("json")).expect("each recording has an expectation");
+        for line in text.lines() {
+            names_in(&serde_json::from_str(line).expect("JSON"), &mut found);
+        }
+    }
+    // Of all kinds of lines and of evidence.
+    assert!(found.len() > 150, "{} names", found.len());
+    found.retain(|name| !documentation.contains(&format!("`{name}`")));
+    assert!(found.is_empty(), "docs/json.md does not have {found:?}");
 }
 
 /// Without loss, and on connections observed from the start of a message, the output is the same. After a gap, the search for the next

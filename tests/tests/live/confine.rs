@@ -33,7 +33,7 @@ fn assert_confined(pid: u32, first: u64) -> BTreeMap<String, Privileges> {
     let expected = |name: &str| match name {
         "pidtap-probe" => SYS_PTRACE | DAC_READ_SEARCH | SYS_ADMIN,
         "pidtap-drain" | "pidtap-engine" if before_5_19() => BPF,
-        "pidtap" | "pidtap-relay" | "run-wait" => first,
+        "pidtap" | "run-wait" => first,
         _ => 0,
     };
     let is_done = |threads: &BTreeMap<String, Privileges>| {
@@ -96,6 +96,22 @@ fn a_signal_reaches_a_command_of_another_user() {
     kill_process(Pid::from_raw(trace.pid() as i32).expect("a process"), Signal::TERM).expect("ours");
     let error = trace.finish().expect_err("its status is that of the command").to_string();
     assert!(error.contains("143"), "{error}");
+}
+
+#[test]
+#[ignore = "needs root: `cargo xtask test live`"]
+fn what_passes_on_the_output_of_a_command_has_no_privilege() {
+    let _guard = guard::live();
+    let mut command = Command::new(binary().expect("pidtap"));
+    command.args(["run", "--user", "nobody", "-o", "tui", "--", "sh", "-c", "echo begun; exec sleep 60"]);
+    let mut terminal = Terminal::start((120, 40), &command).expect("a terminal");
+    terminal.wait_for("[1 Overview]").expect("screens");
+    terminal.press_for("4", "begun").expect("what the command says");
+    let threads = assert_confined(pidtap_below(terminal.pid()), KILL);
+    for name in ["pidtap-relay", "pidtap-screen", "pidtap-user", "run-wait"] {
+        assert!(threads.contains_key(name), "{name} in {threads:?}");
+    }
+    terminal.signal(Signal::TERM).expect("it is there");
 }
 
 #[test]

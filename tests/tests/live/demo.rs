@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tracer_tests::{
     child::{Guarded, PATIENCE, wait_for},
     guard,
+    privileges::of_process,
     tracer::{Tracer, binary},
 };
 
@@ -36,6 +37,10 @@ fn demo_shows_failures_of_a_real_process_and_masks_secrets() {
     let trace = Tracer::demo().expect("the demo starts");
     let parts = children(trace.pid());
     assert_eq!(parts.len(), 4, "payments, ledger, gateway, load: {parts:?}");
+    for part in &parts {
+        let privileges = of_process(*part).expect("it runs");
+        assert_eq!((privileges.permitted, privileges.bounding, privileges.no_new), (0, 0, true), "it serves strangers");
+    }
     trace.wait_for_output(r#""response":{"status":503"#).expect("the gateway fails soon");
     trace.wait_for_output(r#""path":"/v1/payments""#).expect("the load pays");
     let (report, json) = trace.stop_with_text().expect("it ends in order");

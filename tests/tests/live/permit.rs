@@ -176,6 +176,18 @@ fn a_setuid_program_is_traced_no_further() {
     }
 }
 
+#[test]
+#[ignore = "needs root: `cargo xtask test live`"]
+fn the_command_of_a_pidtap_with_capabilities_has_none() {
+    let _guard = guard::live();
+    let granted = Granted::new().expect("a granted pidtap");
+    let words = ["run", "-o", "json", "--", "grep", "-E", "^Cap(Inh|Prm|Eff|Amb):\\s+0+$", "/proc/self/status"];
+    let output = granted.run(&words.map(OsStr::new)).expect("it runs");
+    // Its output goes to standard error, as results go to standard output.
+    let sets = said(&output).lines().filter(|line| line.starts_with("Cap")).count();
+    assert_eq!((output.status.code(), sets), (Some(0), 4), "{}", said(&output));
+}
+
 /// Attaches as a user, in a mount namespace whose `/etc` holds only the files that the shell command `make` creates.
 fn configured(granted: &Granted, make: &str, pid: u32) -> Output {
     let script = format!(

@@ -9,7 +9,7 @@ use std::{
 use tracer_tests::{guard, tracer::binary};
 
 /// The command's own view of its identity.
-const SCRIPT: &str = "grep -E '^(Uid|Gid|Groups|CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs):' /proc/self/status; \
+const SCRIPT: &str = "grep -E '^(Uid|Gid|Groups|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs):' /proc/self/status; \
                       echo home=$HOME user=$USER logname=$LOGNAME kept=$KEPT; touch made";
 
 struct Ran {
@@ -56,6 +56,9 @@ fn assert_is(ran: &Ran, uid: u32, gid: u32) {
         assert!(ran.output.contains(&format!("{set}: 0000000000000000\n")), "{}", ran.output);
     }
     assert!(ran.output.contains("NoNewPrivs: 0\n"), "{}", ran.output);
+    let own = fs::read_to_string("/proc/self/status").expect("there");
+    let bounding = own.lines().find_map(|line| line.strip_prefix("CapBnd:")).expect("a line of it").trim();
+    assert!(ran.output.contains(&format!("CapBnd: {bounding}\n")), "{}", ran.output);
     assert_eq!(ran.owner, Some((uid, gid)));
     assert!(ran.output.contains("kept=yes"), "the rest of the environment is kept: {}", ran.output);
 }

@@ -10,6 +10,7 @@ use std::{
 use anyhow::Context as _;
 
 use super::message::{Line, Messages};
+use crate::host::confine::{self, Duty};
 
 /// Bytes of a line; a longer one is shown as several.
 const LINE: u64 = 64 * 1024;
@@ -47,10 +48,8 @@ pub(super) fn start<W: Write + 'static>(
             }
         }
     };
-    // The thread ends with the command.
-    let thread = thread::Builder::new()
-        .name("pidtap-relay".to_owned())
-        .spawn(relay)
+    // The thread starts before the main thread drops its privileges, so it drops its own. It ends with the command.
+    let thread = confine::spawn("pidtap-relay", Duty::Open, relay)
         .context("cannot start a thread for the command's output; check the limit on processes (`ulimit -u`)")?;
     Ok(Relay(thread))
 }

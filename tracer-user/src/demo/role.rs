@@ -15,6 +15,7 @@ use std::{
 use thiserror::Error;
 
 use super::{gateway::Gateway, ledger::Ledger, load, payments::Payments};
+use crate::host::confine::{self, Duty};
 
 /// Maximum number of concurrent connections of a part; further ones are closed at once. The load needs a handful.
 const MAX_CONNECTIONS: usize = 64;
@@ -63,6 +64,9 @@ pub fn run_role(role: &str, args: &[String]) -> Result<(), RoleError> {
     if let Ok(name) = CString::new(role) {
         let _ = rustix::thread::set_name(&name);
     }
+    // Everyone on this machine may connect to the part. It needs no privilege and no file. If it cannot drop its privileges (pidtap
+    // itself is in a sandbox), it works nevertheless.
+    let _ = confine::enter(Duty::Open);
     end_with_standard_input(begins);
     run()
 }

@@ -134,6 +134,28 @@ pub struct Summary {
     pub processes_forgotten: u64,
 }
 
+impl Summary {
+    /// Describes what pidtap gave up because of its memory bounds, in one line per kind.
+    pub fn given_up(&self) -> Vec<String> {
+        let (waits, processes) = (self.waits_given_up, self.processes_forgotten);
+        let times = if waits == 1 { "once".to_owned() } else { format!("{waits} times") };
+        let them = if processes == 1 { "process" } else { "processes" };
+        let lines = [
+            (
+                waits,
+                format!(
+                    "stopped waiting for missing bytes {times}: too many were waiting; affected exchanges are marked"
+                ),
+            ),
+            (
+                processes,
+                format!("forgot {processes} {them}: too many at once; their later calls have the process name `?`"),
+            ),
+        ];
+        lines.into_iter().filter(|(count, _)| *count > 0).map(|(_, line)| line).collect()
+    }
+}
+
 /// A result of the engine.
 #[derive(Clone, Debug)]
 pub enum Update {

@@ -298,6 +298,44 @@ fn what_is_lost_and_how_it_stands_is_seen_whatever_else_is_long() {
 }
 
 #[test]
+fn counters_that_cannot_be_read_are_no_all_clear() {
+    let with = |events: u64| {
+        let mut store = Store::new(StoreOptions::default());
+        store.apply(&fixture::attached());
+        let mut loss = crate::engine::Loss { at_least: true, ..fixture::loss() };
+        loss.events[0] = events;
+        loss.bytes[0] = 100 * events;
+        store.apply(&Update::Loss(loss));
+        store
+    };
+    let header = |store: Store| Stage::new(store, SMALL).screen().lines().nth(1).unwrap_or_default().to_owned();
+    assert!(header(with(0)).ends_with("  lost ?"), "{}", header(with(0)));
+    assert!(header(with(4)).ends_with("  LOST 4 or more events, 400B"), "{}", header(with(4)));
+    let screen = Stage::new(with(0), SMALL).screen();
+    assert!(screen.contains("Events may be lost: the counters of the probes cannot be read."), "{screen}");
+    // With calls, of which none failed: there may be others.
+    let mut store = with(0);
+    let mut exchange = fixture::exchange();
+    exchange.response.as_mut().expect("there").status = 200;
+    store.apply(&Update::Exchange(exchange.into()));
+    let screen = Stage::new(store, SMALL).screen();
+    assert!(screen.contains("No incidents among the observed calls; other calls may have been missed."), "{screen}");
+}
+
+#[test]
+fn what_was_given_up_for_want_of_room_is_said() {
+    for (waits, processes) in [(0, 0), (1, 0), (0, 7), (3, 1)] {
+        let mut store = store_of("nginx_proxied", None);
+        let mut summary = store.summary().expect("it is over").clone();
+        (summary.waits_given_up, summary.processes_forgotten) = (waits, processes);
+        store.apply(&Update::Summary(summary));
+        let screen = Stage::new(store, LARGE).screen();
+        assert_eq!(screen.contains("pidtap stopped waiting for missing bytes "), waits > 0, "{screen}");
+        assert_eq!(screen.contains("pidtap forgot "), processes > 0, "{screen}");
+    }
+}
+
+#[test]
 fn a_filter_says_that_it_does_not_find_what_was_forgotten() {
     let all = store_of("retry_exponential", None);
     let mut few = Store::new(StoreOptions { exchanges: 3, bytes: 1 << 20 });

@@ -2,7 +2,11 @@
 
 use std::io;
 
-use rustix::io::Errno;
+use rustix::{
+    io::Errno,
+    process::geteuid,
+    thread::{CapabilitySet, capabilities},
+};
 use thiserror::Error;
 
 /// Reason why a file cannot be written.
@@ -58,9 +62,32 @@ pub enum FileError {
     /// The object under the name keeps changing, so another process writes there.
     #[error("the file is being replaced repeatedly by another process; use a directory that only you can write to")]
     Changing,
+    /// The mode of a file or directory forbids the access, and root lacks the capability that overrides modes.
+    #[error("{source}; pidtap lacks CAP_DAC_OVERRIDE, so file modes apply to root as well")]
+    Mode {
+        /// Error of the kernel.
+        source: io::Error,
+    },
     /// The operating system returned an error.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl FileError {
+    /// Names the missing capability if it is the reason.
+    pub(super) fn explained(self) -> Self {
+        match self {
+            Self::Io(source) if Errno::from_io_error(&source) == Some(Errno::ACCESS) && is_root_without_override() => {
+                Self::Mode { source }
+            }
+            other => other,
+        }
+    }
+}
+
+/// Other users never have the capability. If the capabilities cannot be read, the result is `false`.
+fn is_root_without_override() -> bool {
+    geteuid().is_root() && capabilities(None).is_ok_and(|sets| !sets.effective.contains(CapabilitySet::DAC_OVERRIDE))
 }
 
 /// Kind of an object that is not written to.

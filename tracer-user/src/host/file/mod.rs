@@ -120,7 +120,7 @@ impl Unread {
         let opened = loop {
             match openat(&self.folder, &self.name, OFlags::WRONLY | BASE, Mode::empty()) {
                 Err(Errno::INTR) => {}
-                opened => break opened?,
+                opened => break opened.map_err(|error| FileError::from(error).explained())?,
             }
         };
         let stat = fstat(&opened)?;
@@ -140,7 +140,7 @@ const BASE: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NOCTT
 ///
 /// [`FileError`] with a remedy.
 pub fn create(path: &Path, options: Options<'_>) -> Result<Opened, FileError> {
-    let opened = open_or_make(path, options)?;
+    let opened = open_or_make(path, options).map_err(FileError::explained)?;
     // Regular files were already checked before they were changed.
     let identity = match &opened {
         Opened::File(file) => Identity::of(file),

@@ -5,8 +5,12 @@ use std::{
     thread,
 };
 
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+
 use super::*;
 
+/// A user ID without privileges.
+const NOBODY: u32 = 65_534;
 const FORCE: Options<'_> = Options { force: true, taken: &[] };
 
 fn folder() -> tempfile::TempDir {
@@ -141,7 +145,6 @@ fn another_pipe_in_the_place_of_one_gets_nothing() {
 
 #[test]
 fn a_folder_that_takes_no_new_files_keeps_those_that_are_there() {
-    const NOBODY: u32 = 65_534;
     let folder = folder();
     let path = folder.path().join("a");
     fs::write(&path, "old").expect("written");
@@ -165,6 +168,31 @@ fn a_folder_that_takes_no_new_files_keeps_those_that_are_there() {
     let after = fs::metadata(&path).expect("there");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("ours");
     assert_eq!((fs::read(&path).expect("there"), after.ino(), after.mode() & 0o777), (b"new".to_vec(), inode, 0o600));
+}
+
+#[test]
+fn root_that_must_keep_to_modes_is_told_which_capability_it_lacks() {
+    let had = capabilities(None).expect("own");
+    if !geteuid().is_root() || !had.effective.contains(CapabilitySet::DAC_OVERRIDE) {
+        eprintln!("skipped: only root passes over modes");
+        return;
+    }
+    let folder = folder();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("ours");
+    chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("root may");
+    let path = folder.path().join("new");
+    let refused = thread::scope(|scope| {
+        // Capabilities are a thread's own.
+        let lacking = scope.spawn(|| {
+            let lacks = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+            let sets = CapabilitySets { effective: had.effective - lacks, ..had };
+            set_capabilities(None, sets).expect("fewer may always be had");
+            refused(&path, Options::default())
+        });
+        lacking.join().expect("no panic")
+    });
+    assert!(refused.contains("Permission denied") && refused.contains("lacks CAP_DAC_OVERRIDE"), "{refused}");
+    opened(&path, Options::default());
 }
 
 #[test]

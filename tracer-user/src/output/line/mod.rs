@@ -380,6 +380,11 @@ impl<W: Write> LineOutput<W> {
 
     fn summary(&mut self, summary: &Summary) -> io::Result<()> {
         self.loss(&summary.loss)?;
+        for line in summary.given_up() {
+            self.line.style(Style::Bad);
+            self.line.put(format_args!("! {line}"));
+            self.finish_words()?;
+        }
         self.line.style(Style::Strong);
         let count = summary.exchanges;
         self.line.put(format_args!(

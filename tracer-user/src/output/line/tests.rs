@@ -136,3 +136,42 @@ fn local_time_is_shown_where_asked_for() {
     let text = printed(LineOptions { utc_offset_s: 3_600, ..LineOptions::default() });
     assert!(text.lines().nth(1).expect("a line").starts_with("05:05:06.123 "), "{text}");
 }
+
+/// The lines that a trace without exchanges ends with.
+fn end_of(edit: impl FnOnce(&mut Summary)) -> String {
+    let Update::Summary(mut summary) = fixture::summary() else { panic!("the fixture is a summary") };
+    summary.loss = Loss::default();
+    edit(&mut summary);
+    let mut output = LineOutput::new(Vec::new(), LineOptions::default());
+    output.write(&Update::Summary(summary)).expect("memory");
+    output.flush().expect("memory");
+    String::from_utf8(output.get_ref().clone()).expect("UTF-8")
+}
+
+#[test]
+fn counters_that_cannot_be_read_are_no_all_clear() {
+    let unread = "! cannot read the counters of the probes: more events may be lost than shown\n";
+    let text = end_of(|summary| summary.loss.at_least = true);
+    assert!(text.starts_with(unread) && text.ends_with("; 0 or more events lost (0 bytes)\n"), "{text}");
+    let text = end_of(|summary| summary.loss = Loss { at_least: true, ..fixture::loss() });
+    assert!(text.contains(unread) && text.ends_with("; 4 or more events lost (400 bytes)\n"), "{text}");
+    let text = end_of(|_| ());
+    assert!(!text.contains("counters") && text.ends_with("; 0 events lost (0 bytes)\n"), "{text}");
+    // While the trace goes on as well.
+    let mut output = LineOutput::new(Vec::new(), LineOptions::default());
+    output.write(&Update::Loss(Loss { at_least: true, ..Loss::default() })).expect("memory");
+    output.flush().expect("memory");
+    assert_eq!(output.get_ref(), unread.as_bytes());
+}
+
+#[test]
+fn what_was_given_up_for_want_of_room_is_said() {
+    let text = end_of(|summary| (summary.waits_given_up, summary.processes_forgotten) = (1, 1));
+    assert!(text.contains("! stopped waiting for missing bytes once: "), "{text}");
+    assert!(text.contains("\n! forgot 1 process: "), "{text}");
+    let text = end_of(|summary| (summary.waits_given_up, summary.processes_forgotten) = (2, 30));
+    assert!(text.contains("! stopped waiting for missing bytes 2 times: "), "{text}");
+    assert!(text.contains("\n! forgot 30 processes: "), "{text}");
+    let text = end_of(|_| ());
+    assert!(text.lines().count() == 1 && text.starts_with("done "), "{text}");
+}

@@ -37,6 +37,8 @@ fn nothing_found(pen: &mut Pen<'_>, context: &Context<'_>) {
     } else if totals.exchanges == 0 && store.open_total() == 0 {
         let yet = if is_over { "" } else { " yet" };
         pen.put(Tone::Plain, format_args!("No incidents: no call was seen{yet}, so nothing could be detected."));
+    } else if store.unseen().is_empty() && store.loss().total_events() == 0 && store.loss().at_least {
+        pen.put(Tone::Plain, "No incidents among the observed calls; other calls may have been missed.");
     } else if !store.unseen().is_empty() || store.loss().is_possible() {
         pen.put(Tone::Plain, "No incidents among the observed calls; other calls were not seen.");
     } else if is_over {

@@ -18,7 +18,10 @@ use super::{
     view::{Context, Reaction, View},
     widget::split_top,
 };
-use crate::{engine::Unseen, model::exchange::ExchangeId};
+use crate::{
+    engine::{Summary, Unseen},
+    model::exchange::ExchangeId,
+};
 
 /// The part that keys act on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,9 +48,16 @@ impl View for Overview {
     fn draw(&mut self, area: Rect, buffer: &mut Buffer, context: &Context<'_>) {
         let [top, bottom] = split_top(area, Incidents::height(context, area.height));
         let unseen = context.store.unseen();
-        let [line, bottom] = split_top(bottom, u16::from(!unseen.is_empty()));
+        let [line, mut bottom] = split_top(bottom, u16::from(!unseen.is_empty()));
         if line.height > 0 {
             not_seen(&mut Pen::new(buffer, line, context.theme), unseen);
+        }
+        for words in context.store.summary().map(Summary::given_up).unwrap_or_default() {
+            let [line, rest] = split_top(bottom, 1);
+            bottom = rest;
+            let mut pen = Pen::new(buffer, line, context.theme);
+            let room = pen.left();
+            pen.put(Tone::Warn, cut(&format!("pidtap {words}"), room));
         }
         let on_incidents = self.focus == Focus::Incidents;
         self.incidents.draw(top, buffer, context, on_incidents);
