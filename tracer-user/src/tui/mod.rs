@@ -437,7 +437,7 @@ impl Ui {
         let area = frame.area();
         self.area = area;
         if area.width < LEAST.0 || area.height < LEAST.1 {
-            let text = format!("pidtap needs {}x{}, this terminal is {}x{}", LEAST.0, LEAST.1, area.width, area.height);
+            let text = format!("pidtap needs {}x{}, this is {}x{}", LEAST.0, LEAST.1, area.width, area.height);
             let middle = Rect { y: area.height / 2, height: 1, ..area };
             Pen::new(frame.buffer_mut(), middle, self.theme).put(Tone::Plain, text);
             return;
