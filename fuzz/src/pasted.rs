@@ -7,8 +7,7 @@ use pidtap::{
     model::{
         connection::{ConnectionId, ConnectionInfo, Endpoint, Protocol, Role},
         exchange::{
-            Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Scheme, Timing,
-            Version,
+            Body, Exchange, ExchangeId, Fields, Misfit, Outcome, ProcessRef, Quality, Request, Scheme, Timing, Version,
         },
     },
     text::redact::Redactor,
