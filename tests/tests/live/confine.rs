@@ -104,7 +104,7 @@ fn what_passes_on_the_output_of_a_command_has_no_privilege() {
     let _guard = guard::live();
     let mut command = Command::new(binary().expect("pidtap"));
     command.args(["run", "--user", "nobody", "-o", "tui", "--", "sh", "-c", "echo begun; exec sleep 60"]);
-    let mut terminal = Terminal::start((120, 40), &command).expect("a terminal");
+    let terminal = Terminal::start((120, 40), &command).expect("a terminal");
     terminal.wait_for("[1 Overview]").expect("screens");
     terminal.press_for("4", "begun").expect("what the command says");
     let threads = assert_confined(pidtap_below(terminal.pid()), KILL);

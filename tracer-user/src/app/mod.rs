@@ -77,9 +77,15 @@ fn need(cli: &Cli) -> Need {
         Some(Command::Run(args)) => trace(&args.trace),
         Some(Command::Open(_)) => Need::OPEN,
         Some(Command::Doctor(_)) => Need::LOOK,
-        Some(Command::Detectors(_) | Command::Completions(_) | Command::Man) => Need::WORDS,
-        // These have the limits of the pidtap that started them.
-        Some(Command::Hold(_) | Command::Search(_) | Command::DemoRole(_)) => Need::WORDS,
+        Some(
+            Command::Detectors(_)
+            | Command::Completions(_)
+            | Command::Man
+            // These have the limits of the pidtap that started them.
+            | Command::Hold(_)
+            | Command::Search(_)
+            | Command::DemoRole(_),
+        ) => Need::WORDS,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     context::{Context, Listener, opposite},
-    decode::{Closing, Decode as _},
+    decode::{Closing, Decode},
     decoder::Decoder,
 };
 use crate::{
@@ -133,7 +133,7 @@ impl Play {
 
     fn close(mut self) -> Vec<u16> {
         let closing = Closing { ending: Ending::ByPeer, error: None, time: Timestamp(self.time + 1_000_000_000) };
-        self.step(|decoder, context| decoder.streams_ended(context));
+        self.step(Decode::streams_ended);
         self.step(|decoder, context| decoder.close(closing, context));
         assert_eq!((self.decoder.open(), self.decoder.open_since()), (0, None));
         self.replace();

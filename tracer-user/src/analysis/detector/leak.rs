@@ -488,10 +488,11 @@ mod tests {
         let text = |watch: &str| (0..60).map(|number| round(number, watch)).collect::<String>();
         assert!(states(Kind::Leak, &text("")).is_empty());
         assert!(states(Kind::Leak, &text(" > 200")).is_empty());
-        let once: String = (0..60).map(|number| format!("+700 t1 GET /a on=c{number} stream=1 > 200\n")).collect();
+        let once =
+            (0..60).map(|number| format!("+700 t1 GET /a on=c{number} stream=1 > 200\n")).collect::<Vec<_>>().concat();
         assert_eq!(states(Kind::Leak, &once)[0], State::Open);
         // A second call, however it ends, shows that the connection is in use.
-        let again: String = (0..60).map(|number| format!("+1 t1 GET /a on=c{number} stream=3\n")).collect();
+        let again = (0..60).map(|number| format!("+1 t1 GET /a on=c{number} stream=3\n")).collect::<Vec<_>>().concat();
         assert!(states(Kind::Leak, &(once.replace("+700", "+100") + &again + "+60000 t1 on=c1 unread=0")).is_empty());
     }
 }

@@ -44,7 +44,7 @@ pub(in crate::app) struct EventWriter {
 pub(in crate::app) type Output<W> = Noting<W>;
 
 impl EventWriter {
-    /// Starts the thread, which opens the file and begins the sink. Waits until the sink has begun, unless the file is a pipe
+    /// Starts the thread, which opens the file and begins the sink. Waits until the sink has ready, unless the file is a pipe
     /// without a reader.
     ///
     /// # Errors
@@ -65,13 +65,13 @@ impl EventWriter {
     ) -> anyhow::Result<Self> {
         let queue = Arc::<Queue>::default();
         let status = Arc::<Mutex<Status>>::default();
-        let (begun, beginning) = sync_channel(1);
+        let (ready, beginning) = sync_channel(1);
         let thread = Thread { queue: Arc::clone(&queue), status: Arc::clone(&status) };
-        confine::spawn("pidtap-record", Duty::Pipe, move || thread.run(open, begin, &begun))
+        confine::spawn("pidtap-record", Duty::Pipe, move || thread.run(open, begin, &ready))
             .context("cannot start the recording thread; check the limit on processes (`ulimit -u`)")?;
         if !is_pipe {
             match beginning.recv_timeout(PATIENCE) {
-                Ok(begun) => begun?,
+                Ok(ready) => ready?,
                 // The file system is slow; events wait in the queue.
                 Err(RecvTimeoutError::Timeout) => {}
                 // The thread panicked, and printed why.
@@ -149,7 +149,7 @@ impl Thread {
         self,
         open: impl FnOnce() -> Result<W, FileError>,
         begin: impl FnOnce(Output<W>) -> Result<S, WriteError>,
-        begun: &SyncSender<anyhow::Result<()>>,
+        ready: &SyncSender<anyhow::Result<()>>,
     ) {
         let sink = open().map_err(anyhow::Error::from).and_then(|writer| {
             // Only opening a pipe needs the privileges of the duty so far.
@@ -159,7 +159,7 @@ impl Thread {
         match sink {
             Ok(mut sink) => {
                 // The receiver is gone where it stopped waiting.
-                let _ = begun.send(Ok(()));
+                let _ = ready.send(Ok(()));
                 let mut piece = None;
                 while let Some(next) = self.queue.take(piece) {
                     let result = sink.write(&next);
@@ -171,7 +171,7 @@ impl Thread {
             }
             Err(error) => {
                 self.fail(&error.to_string());
-                let _ = begun.send(Err(error));
+                let _ = ready.send(Err(error));
                 let (mut piece, mut lost) = (None, Lost::default());
                 while let Some(next) = self.queue.take(piece) {
                     lost.add_all(&next);
@@ -211,13 +211,13 @@ mod tests {
     /// Takes nothing but a header until the test releases it.
     struct Stopped {
         go_on: mpsc::Receiver<()>,
-        begun: bool,
+        ready: bool,
         taken: Arc<Mutex<Vec<u8>>>,
     }
 
     impl Write for Stopped {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if std::mem::replace(&mut self.begun, true) {
+            if std::mem::replace(&mut self.ready, true) {
                 // Also released when the sender is dropped.
                 let _ = self.go_on.recv();
             }
@@ -259,7 +259,7 @@ mod tests {
 
     fn start(taken: &Arc<Mutex<Vec<u8>>>) -> (EventWriter, mpsc::Sender<()>) {
         let (tell, go_on) = mpsc::channel();
-        let stopped = Stopped { go_on, begun: false, taken: Arc::clone(taken) };
+        let stopped = Stopped { go_on, ready: false, taken: Arc::clone(taken) };
         let begin = |output| Recorder::new(output, &Header::default());
         let recording = EventWriter::start_with(false, move || Ok(stopped), begin).expect("it begins");
         (recording, tell)

@@ -32,7 +32,7 @@ use crate::{
     },
     protocol::{
         context::Context,
-        decode::{Closing, Decode as _, Handover, Progress},
+        decode::{Closing, Decode, Handover, Progress},
         decoder::Decoder,
         detect,
     },
@@ -213,7 +213,7 @@ impl Connection {
         step(&mut stream, &mut |piece| self.piece(direction, piece, environment));
         *self.transport.stream(direction) = stream;
         if self.channel.decoder.is_behind() {
-            self.decode(environment, |decoder, context| decoder.caught_up(context));
+            self.decode(environment, Decode::caught_up);
         }
     }
 
@@ -353,7 +353,7 @@ impl Connection {
             self.with_stream(direction, environment, |stream, mut sink| stream.flush(None, mark, &mut sink));
         }
         self.end_beginning(environment);
-        self.decode(environment, |decoder, context| decoder.give_up_waiting(context));
+        self.decode(environment, Decode::give_up_waiting);
         environment.waiting.give_up(&mut self.share);
     }
 
@@ -374,7 +374,7 @@ impl Connection {
             self.with_stream(direction, environment, |stream, mut sink| stream.flush(end, mark, &mut sink));
         }
         self.end_beginning(environment);
-        self.decode(environment, |decoder, context| decoder.streams_ended(context));
+        self.decode(environment, Decode::streams_ended);
         if ending != Ending::Unfinished && self.transport.lost() > before {
             environment.unseen.push(Note {
                 time,

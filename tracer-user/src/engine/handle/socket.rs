@@ -110,7 +110,7 @@ impl Engine {
             }
             origin::CONNECT => connect_returned(connection, event, time, environment),
             origin::FOUND if event.state == wire::tcp_state::SYN_SENT => {
-                connecting_found(connection, time, environment)
+                connecting_found(connection, time, environment);
             }
             // The probes had dropped the connection, and count from zero again.
             origin::SEEN if !sequence && connection.transport.has_position() => {

@@ -5,7 +5,7 @@ use std::fs;
 use rustc_hash::FxHashSet;
 use syscalls::Sysno;
 
-use super::{memory::Memory, task};
+use super::{memory::Memory, thread};
 use crate::{
     event::wire::{ThreadEvent, waits_on},
     host::sockdiag::descriptor::parse_socket,
@@ -61,7 +61,7 @@ pub(super) fn child(event: &ThreadEvent) -> Option<u32> {
 /// Fills in the name of the call and the object that it waits on.
 pub(super) fn explain(event: &mut ThreadEvent, pid: u32, wanted: &FxHashSet<u64>, memory: &mut Option<Memory>) {
     let Some(call) = usize::try_from(event.call).ok().and_then(Sysno::new) else { return };
-    event.call_name = task::padded(call.name().as_bytes());
+    event.call_name = thread::padded(call.name().as_bytes());
     match form(call) {
         Form::Descriptor => {
             (event.waits_on, event.connection) = descriptor(pid, event.argument as i32);
@@ -72,12 +72,12 @@ pub(super) fn explain(event: &mut ThreadEvent, pid: u32, wanted: &FxHashSet<u64>
         }
         Form::Futex => {
             // `futex(address, operation, value, timeout)`: the timeout is an address or null.
-            let timed = task::arguments(pid, event.header.tid).is_some_and(|arguments| arguments[3] != 0);
+            let timed = thread::arguments(pid, event.header.tid).is_some_and(|arguments| arguments[3] != 0);
             event.timed = timed.into();
         }
         // `waitid(P_PID, pid)` names a process; other ID types do not.
         Form::Child if call.name() == "waitid" => {
-            let [kind, child, ..] = task::arguments(pid, event.header.tid).unwrap_or_default();
+            let [kind, child, ..] = thread::arguments(pid, event.header.tid).unwrap_or_default();
             event.argument = if kind == 1 { child } else { 0 };
         }
         // `wait4(pid)` waits for any child if `pid` is not positive.
@@ -85,7 +85,7 @@ pub(super) fn explain(event: &mut ThreadEvent, pid: u32, wanted: &FxHashSet<u64>
         Form::Child | Form::Other => {}
     }
     if matches!(form(call), Form::Child) && event.argument == 0 {
-        event.argument = task::only_child(pid, event.header.tid).unwrap_or(0).into();
+        event.argument = thread::only_child(pid, event.header.tid).unwrap_or(0).into();
     }
 }
 
@@ -121,7 +121,7 @@ fn descriptor(pid: u32, fd: i32) -> (u8, u64) {
 
 /// Reads the descriptors of a `poll` or `select` from the process's memory.
 fn polled(pid: u32, tid: u32, form: Form, memory: &mut Option<Memory>) -> Option<Vec<i32>> {
-    let [first, second, third, ..] = task::arguments(pid, tid)?;
+    let [first, second, third, ..] = thread::arguments(pid, tid)?;
     if memory.is_none() {
         *memory = Some(Memory::open(pid).ok()?);
     }

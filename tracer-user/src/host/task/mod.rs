@@ -7,7 +7,7 @@
 
 mod call;
 mod memory;
-mod task;
+mod thread;
 
 use std::{fs, io};
 
@@ -50,7 +50,7 @@ pub fn look(pid: u32, wanted: Wanted<'_>, time: Timestamp) -> Vec<wire::ThreadEv
     let mut events: Vec<wire::ThreadEvent> = all
         .into_iter()
         .filter_map(|tid| {
-            let mut event = task::read(pid, tid, time)?;
+            let mut event = thread::read(pid, tid, time)?;
             event.threads = threads;
             call::explain(&mut event, pid, wanted.connections, &mut memory);
             Some(event)
@@ -62,7 +62,7 @@ pub fn look(pid: u32, wanted: Wanted<'_>, time: Timestamp) -> Vec<wire::ThreadEv
         .filter_map(call::child)
         .take(MAX_CHILDREN)
         .filter_map(|child| {
-            let mut event = task::read(child, child, time)?;
+            let mut event = thread::read(child, child, time)?;
             call::explain(&mut event, child, wanted.connections, &mut None);
             Some(event)
         })
@@ -93,10 +93,10 @@ pub fn receiving(pid: u32, after: u32, time: Timestamp) -> (Vec<wire::ThreadEven
     let connections = FxHashSet::default();
     let mut memory: Option<Memory> = None;
     let receiving = all.into_iter().filter_map(|tid| {
-        if !task::call(pid, tid).is_some_and(call::receives) {
+        if !thread::call(pid, tid).is_some_and(call::receives) {
             return None;
         }
-        let mut event = task::read(pid, tid, time)?;
+        let mut event = thread::read(pid, tid, time)?;
         event.threads = threads;
         call::explain(&mut event, pid, &connections, &mut memory);
         (event.waits_on == wire::waits_on::SOCKET).then_some(event)

@@ -22,7 +22,10 @@ fn told(text: &str) -> Vec<(u64, State, HangResult)> {
 
 /// Calls that are answered at once, on streams from `first` on.
 fn flow(first: u32, count: u32) -> String {
-    (0..count).map(|call| format!("+200 t2 GET /fast on=c1 stream={} > 200\n", first + 2 * call)).collect()
+    (0..count)
+        .map(|call| format!("+200 t2 GET /fast on=c1 stream={} > 200\n", first + 2 * call))
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 #[test]
@@ -63,7 +66,8 @@ fn silent_calls_are_told_one_by_one_and_end_in_any_order() {
 
 #[test]
 fn calls_on_a_connection_that_is_not_read_share_an_incident() {
-    let calls: String = (0..5).map(|call| format!("+0 t1 GET /{call} on=c1 stream={}\n", 1 + 2 * call)).collect();
+    let calls =
+        (0..5).map(|call| format!("+0 t1 GET /{call} on=c1 stream={}\n", 1 + 2 * call)).collect::<Vec<_>>().concat();
     let incidents = Streams::found(Kind::Hang, &(calls + "+10 t1 on=c1 unread=40\n+9000 t1 on=c1 unread=40\n"));
     let open: Vec<_> = incidents.iter().filter(|incident| incident.state == State::Open).collect();
     assert_eq!(open.len(), 1, "{open:#?}");
