@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use pidtap::{
     output::{
-        Output as _,
+        UpdateSink as _,
         json::{JsonOptions, JsonOutput},
         line::{LineOptions, LineOutput},
     },
