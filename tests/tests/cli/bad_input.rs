@@ -29,7 +29,7 @@ fn what_makes_no_sense_is_status_2() -> anyhow::Result<()> {
     for (arguments, said) in [
         (&["--no-such-option", "1"][..], "--no-such-option"),
         (&["1", "-o", "xml"], "json"),
-        (&["1", "--duration", "soon"], "10s"),
+        (&["1", "--duration", "soon"], "1h30m"),
         (&["1", "--body-limit", "64 potatoes"], "64KiB"),
         (&["1", "--ring-size", "1000"], "power of two"),
         (&["run"], "CMD"),
