@@ -86,7 +86,8 @@ fn what_is_wrong_is_shown_where_it_is() -> anyhow::Result<()> {
     {
         let arguments = [place, &["host:h stauts>=500"]].concat();
         let ended = dir.pidtap(&arguments).end()?.status(2)?;
-        let ended = ended.says(&["--filter", "column 8: unknown field `stauts`", "did you mean `status`", "quote it"])?;
+        let ended =
+            ended.says(&["--filter", "column 8: unknown field `stauts`", "did you mean `status`", "quote it"])?;
         let lines: Vec<&str> = ended.stderr.lines().collect();
         let shown = lines.iter().position(|line| *line == "  host:h stauts>=500").expect("the text");
         assert_eq!(lines[shown + 1], "         ^", "{}", ended.stderr);

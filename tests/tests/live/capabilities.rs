@@ -123,7 +123,10 @@ fn each_capability_that_looking_needs_is_named_where_it_is_missing() {
     assert!(!json.contains(r#""call":"recvfrom""#), "{json}");
 
     let (said, json) = hang_without("sys_admin", true);
-    assert!(said.contains("network namespace cannot be read") && said.contains("pidtap lacks CAP_SYS_ADMIN"), "{said}");
+    assert!(
+        said.contains("cannot read its network namespace") && said.contains("pidtap lacks CAP_SYS_ADMIN"),
+        "{said}"
+    );
     assert!(json.contains(r#""reason":"unknown""#), "{json}");
 
     // With all capabilities, there is no message.
