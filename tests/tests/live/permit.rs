@@ -114,7 +114,7 @@ fn a_user_traces_own_processes_and_no_others() {
     let json = String::from_utf8_lossy(&output.stdout);
     assert!(json.contains(&format!("\"pid\":{}", own.pid())), "{json}");
     assert!(!json.contains(&format!("\"pid\":{}", roots.pid())), "{json}");
-    assert!(said(&output).contains("1 of `pidtap-test-cat` are not traced"), "{}", said(&output));
+    assert!(said(&output).contains("1 processes named `pidtap-test-cat` are not traced"), "{}", said(&output));
 }
 
 /// Sets a name of bytes that are not UTF-8, and one that looks like another line.
@@ -238,17 +238,17 @@ fn a_configuration_that_is_odd_is_refused_at_once() {
         ("mkfifo /etc/pidtap.conf".to_owned(), "not a regular file"),
         ("mkdir /etc/pidtap.conf".to_owned(), "not a regular file"),
         ("mknod /etc/pidtap.conf c 1 5".to_owned(), "not a regular file"),
-        ("truncate -s 1G /etc/pidtap.conf".to_owned(), "more than 65536 bytes"),
+        ("truncate -s 1G /etc/pidtap.conf".to_owned(), "larger than 65536 bytes"),
         ("printf 'any-user\\n\\377\\n' > /etc/pidtap.conf".to_owned(), "cannot be read"),
-        ("printf 'any-user\\0\\n' > /etc/pidtap.conf".to_owned(), "line 1 is not known"),
-        ("printf 'any-user\\nmore\\n' > /etc/pidtap.conf".to_owned(), "line 2 is not known"),
-        ("printf '\\357\\273\\277any-user\\n' > /etc/pidtap.conf".to_owned(), "line 1 is not known"),
+        ("printf 'any-user\\0\\n' > /etc/pidtap.conf".to_owned(), "line 1 is invalid"),
+        ("printf 'any-user\\nmore\\n' > /etc/pidtap.conf".to_owned(), "line 2 is invalid"),
+        ("printf '\\357\\273\\277any-user\\n' > /etc/pidtap.conf".to_owned(), "line 1 is invalid"),
         ("printf 'any-user\\n' > /etc/pidtap.conf && chmod 0600 /etc/pidtap.conf".to_owned(), "cannot be opened"),
     ] {
         let output = configured(&granted, &make, own.pid());
         assert_eq!(output.status.code(), Some(4), "{make}: {}", said(&output));
         assert!(
-            said(&output).contains("/etc/pidtap.conf is refused") && said(&output).contains(reason),
+            said(&output).contains("cannot use /etc/pidtap.conf") && said(&output).contains(reason),
             "{make}: {}",
             said(&output)
         );
