@@ -55,7 +55,7 @@ fn shell(starter: &str) {
         rest.split_whitespace().next().expect("a number").parse().expect("a number")
     };
     let (shell, pidtap) = (number("shell="), number("pidtap="));
-    assert!(said.contains(&format!("attached to bash ({shell}); Ctrl-C ends")), "without a child: {said}");
+    assert!(said.contains(&format!("attached to bash ({shell}); press Ctrl-C to stop")), "without a child: {said}");
     let json = fs::read_to_string(folder.path().join("json")).expect("results");
     assert!(json.contains("/from-the-shell"), "children of the shell are followed: {json}");
     assert!(!json.contains(&format!("\"pid\":{pidtap},")), "{json}");

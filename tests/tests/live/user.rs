@@ -69,7 +69,7 @@ fn under_sudo_the_command_is_its_callers() {
     let _guard = guard::live();
     let ran = run(&[], &[("SUDO_UID", "65534"), ("SUDO_GID", "65534"), ("HOME", "/root"), ("USER", "root")]);
     assert_is(&ran, 65534, 65534);
-    assert!(ran.said.contains("runs as nobody (user 65534), who called sudo; `--user root`"), "{}", ran.said);
+    assert!(ran.said.contains("runs as nobody (user 65534), who ran sudo; use `--user root`"), "{}", ran.said);
     assert!(ran.output.contains("user=nobody logname=nobody") && !ran.output.contains("home=/root"), "{}", ran.output);
     // A user without an entry in the database.
     let ran = run(&[], &[("SUDO_UID", "43210"), ("SUDO_GID", "54321"), ("HOME", "/root")]);
@@ -119,8 +119,8 @@ fn variables_that_sudo_does_not_set_together_are_not_believed() {
     for (odd, reason) in [
         // Ids of another user, of no user, and of root; names that are cut or invalid.
         (&[user[0], user[1], ("SUDO_USER", "root")][..], "is user 0"),
-        (&[user[0], user[1], ("SUDO_USER", "no-such-user")], "unknown user"),
-        (&[user[0], user[1], ("SUDO_USER", "")], "unknown user"),
+        (&[user[0], user[1], ("SUDO_USER", "no-such-user")], "is no user"),
+        (&[user[0], user[1], ("SUDO_USER", "")], "is no user"),
         (&[("SUDO_UID", "0"), ("SUDO_GID", "0"), ("SUDO_USER", "nobody")], "is user 65534"),
         (&[("SUDO_UID", "43210"), ("SUDO_GID", "43210"), ("SUDO_USER", "root")], "is user 0"),
         // A group without the user: root's above all.
