@@ -44,6 +44,7 @@ fn a_file_that_is_full_ends_alone_and_the_end_says_so() -> anyhow::Result<()> {
     command.arg("open").arg(recording(RECORDING)).args(["-o", "tui", "-o", "json", "--output-file", "/dev/full"]);
     let mut terminal = Terminal::start(USUAL, &command)?;
     wait_for_all(&terminal, RECORDING)?;
+    terminal.press_for("4", "No space left")?;
     terminal.press("q")?;
     assert_eq!(terminal.end()?.code(), Some(1), "{}", terminal.text());
     terminal.is_restored()

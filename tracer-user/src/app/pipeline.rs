@@ -214,6 +214,8 @@ impl Pipeline {
         self.write_updates();
         self.outputs.iter_mut().for_each(|output| output.guard(|sink| sink.flush()));
         self.outputs.iter_mut().for_each(Output::finish);
+        // Screens stay after the end of a recording, and show it.
+        self.say_failure();
         let is_left = !self.has_output();
         let outputs = self.outputs.iter_mut().filter(|output| is_left || !output.is_left());
         // A failed output takes precedence over a closed one.
