@@ -102,7 +102,7 @@ fn a_user_traces_own_processes_and_no_others() {
     let output = granted.run(&["doctor".as_ref(), roots.pid().to_string().as_ref()]).expect("it runs");
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     assert!(!String::from_utf8_lossy(&output.stdout).contains("own namespaces: "), "nothing is looked at: {output:?}");
-    // Nor by the command with which the doctor starts itself again.
+    // The command with which the doctor starts itself again refuses the same processes.
     for (process, expected) in [(&roots, false), (&own, true)] {
         let pid = process.pid().to_string();
         let output = granted.run(&["search-executable", &pid].map(OsStr::new)).expect("it runs");
@@ -114,7 +114,7 @@ fn a_user_traces_own_processes_and_no_others() {
     let json = String::from_utf8_lossy(&output.stdout);
     assert!(json.contains(&format!("\"pid\":{}", own.pid())), "{json}");
     assert!(!json.contains(&format!("\"pid\":{}", roots.pid())), "{json}");
-    assert!(said(&output).contains("1 processes named `pidtap-test-cat` are not traced"), "{}", said(&output));
+    assert!(said(&output).contains("left out 1 of the processes named `pidtap-test-cat`"), "{}", said(&output));
 }
 
 /// Sets a name of bytes that are not UTF-8, and one that looks like another line.

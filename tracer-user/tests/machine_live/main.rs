@@ -434,7 +434,7 @@ fn a_name_means_every_process_of_that_name() {
     }
     let resolved = resolved.expect("they are there");
     assert_eq!(resolved.targets.iter().map(|target| target.pid).collect::<Vec<_>>(), pids);
-    assert!(resolved.notes[0].contains("is 3 processes"), "{:?}", resolved.notes);
+    assert!(resolved.notes[0].contains("matches 3 processes"), "{:?}", resolved.notes);
     let near = near.expect_err("not a whole name").to_string();
     assert!(near.contains(&format!("similar: {}", pids[0])) || near.contains(&pids[2].to_string()), "{near}");
 }

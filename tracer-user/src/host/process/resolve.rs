@@ -78,7 +78,7 @@ fn permitted(word: &str, targets: Vec<Target>, permit: &Permit) -> Result<(Vec<T
     }
     match first {
         Some(error) if kept.is_empty() => Err(error),
-        first => Ok((kept, first.map(|error| format!("{left_out} processes named `{word}` are not traced: {error}")))),
+        first => Ok((kept, first.map(|error| format!("left out {left_out} of the processes named `{word}`: {error}")))),
     }
 }
 
