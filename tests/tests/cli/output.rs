@@ -110,7 +110,7 @@ fn files_are_private_and_never_overwritten_unasked() -> anyhow::Result<()> {
     assert!(fs::read(&out)? == results);
     dir.pidtap(&[&arguments[..], &["--force"]].concat()).end()?.status(0)?;
     assert!(fs::read(&out)? == results);
-    // Not even the recording that pidtap reads.
+    // The recording that pidtap reads is not overwritten either.
     let file_text = text(&file);
     dir.pidtap(&["open", file_text, "--output-file", file_text]).end()?.status(1)?.says(&["--force"])?;
     let missing = dir.path("no/such/folder/out.json");

@@ -59,7 +59,7 @@ fn nothing_is_missing_where_nothing_is_lost() {
     assert_eq!((report.summary.lost_events, report.summary.lost_bytes), (0, 0));
 }
 
-/// Whole exchanges equal the truth, no exchange is invented, and all others are marked.
+/// Whole exchanges equal the ground truth, other exchanges are marked, and every exchange took place.
 fn no_lies(truth: &[Exchange], report: &Report) {
     let by_id: BTreeMap<&str, &Exchange> = truth.iter().map(|exchange| (exchange.id(), exchange)).collect();
     for exchange in &report.exchanges {

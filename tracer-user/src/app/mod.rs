@@ -89,7 +89,7 @@ fn need(cli: &Cli) -> Need {
     }
 }
 
-// Not inlined: the stack of the commands must not be needed before the limits are known.
+// A separate stack frame: the commands need more stack than pidtap may have before the limits are checked.
 #[inline(never)]
 fn work(cli: &Cli, given: &Given) -> anyhow::Result<Exit> {
     match &cli.command {

@@ -61,13 +61,13 @@ impl Queue {
 }
 
 /// The connections of the engine.
-pub(super) struct Links<'a> {
+pub(super) struct LiveConnections<'a> {
     pub(super) all: &'a FxHashMap<u64, Box<Connection>>,
     pub(super) queue: &'a RefCell<Queue>,
     pub(super) events: u64,
 }
 
-impl Links<'_> {
+impl LiveConnections<'_> {
     fn open(&self) -> impl Iterator<Item = &Connection> {
         self.queue.borrow_mut().visits += self.all.len() as u64;
         self.all.values().map(|connection| &**connection).filter(|connection| is_open(connection))
@@ -78,7 +78,7 @@ fn is_open(connection: &Connection) -> bool {
     connection.life.is_open()
 }
 
-impl Live for Links<'_> {
+impl Live for LiveConnections<'_> {
     fn exchanges(&self, visit: &mut dyn FnMut(&OpenExchange<'_>)) {
         for connection in self.open() {
             connection.channel.decoder.visit_open(&connection.info, visit);

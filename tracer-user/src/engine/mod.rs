@@ -98,8 +98,8 @@ impl Engine {
         self.live_connections()
     }
 
-    fn live_connections(&self) -> live::Links<'_> {
-        live::Links { all: &self.connections, queue: &self.queue, events: self.events }
+    fn live_connections(&self) -> live::LiveConnections<'_> {
+        live::LiveConnections { all: &self.connections, queue: &self.queue, events: self.events }
     }
 
     /// Connections that were looked at because time passed, until now: what ticks cost.

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
 };
 
 use strum::{IntoStaticStr, VariantNames};
@@ -172,6 +173,13 @@ pub struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
+    /// Sets the protocol of a shared connection: exchanges that hold the previous value keep it.
+    pub fn set_protocol(shared: &mut Arc<Self>, protocol: Protocol) {
+        if shared.protocol != protocol {
+            *shared = Arc::new(Self { protocol, ..(**shared).clone() });
+        }
+    }
+
     /// A connection of which only the socket is known.
     pub fn new(id: ConnectionId, inode: SocketInode) -> Self {
         let unknown = || Box::from("?");

@@ -85,9 +85,7 @@ impl Context<'_> {
 
     /// Sets the protocol of the connection.
     pub fn set_protocol(&mut self, protocol: Protocol) {
-        if self.connection.protocol != protocol {
-            *self.connection = Arc::new(ConnectionInfo { protocol, ..(**self.connection).clone() });
-        }
+        ConnectionInfo::set_protocol(self.connection, protocol);
     }
 
     /// Position of the next byte in `direction`, if known.

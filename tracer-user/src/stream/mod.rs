@@ -63,6 +63,27 @@ pub enum Piece<'a> {
     Gap(u64, GapCause, Mark),
 }
 
+impl Piece<'_> {
+    /// Position and time of the first byte.
+    pub fn mark(&self) -> &Mark {
+        let (Self::Bytes(_, mark) | Self::Gap(_, _, mark)) = self;
+        mark
+    }
+
+    /// Number of bytes, present or missing.
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes, _) => bytes.len() as u64,
+            Self::Gap(length, ..) => *length,
+        }
+    }
+
+    /// Position after the last byte.
+    pub fn end(&self) -> u64 {
+        self.mark().position + self.length()
+    }
+}
+
 /// Part of the stream that a data event covers: payload, then bytes that moved but were not captured.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment<'a> {

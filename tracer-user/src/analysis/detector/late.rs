@@ -50,7 +50,7 @@ const SHOWN: usize = 8;
 /// Number of calls answered in time after which the incident ends.
 const RECOVERED: u64 = 3;
 
-/// Course of an incident of late responses.
+/// Whether late responses continue, and how they end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum LateCourse {
@@ -64,7 +64,7 @@ pub enum LateCourse {
     Ended,
 }
 
-/// Evidence of late responses.
+/// Counts and times of responses that came after their client had gone.
 #[derive(Clone, Debug)]
 pub struct LateEvidence {
     /// Endpoint of the latest late call, if its request was seen.

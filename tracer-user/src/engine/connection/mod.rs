@@ -195,12 +195,6 @@ impl Connection {
         environment.open_heads = environment.open_heads.saturating_sub(memory.heads);
     }
 
-    fn set_protocol(&mut self, protocol: Protocol) {
-        if self.info.protocol != protocol {
-            self.info = Arc::new(ConnectionInfo { protocol, ..(*self.info).clone() });
-        }
-    }
-
     /// Runs `step` on the stream of one direction, and gives the pieces that come out of it to the channel.
     pub(super) fn with_stream(
         &mut self,
@@ -231,12 +225,8 @@ impl Connection {
         if self.channel.decoder.is_opaque() {
             return;
         }
-        let end = match piece {
-            Piece::Bytes(bytes, mark) => mark.position + bytes.len() as u64,
-            Piece::Gap(length, _, mark) => mark.position + length,
-        };
         let mut next = self.transport.next();
-        next[usize::from(direction)] = Some(end);
+        next[usize::from(direction)] = Some(piece.end());
         let decoder = &mut self.channel.decoder;
         environment.with_context(&mut self.info, next, |context| decoder.piece(direction, piece, context));
         match decoder.take_handover() {
@@ -272,12 +262,15 @@ impl Connection {
     fn hand_over(&mut self, handover: &Handover, time: Timestamp, environment: &mut Environment) {
         let note = match handover {
             Handover::NotThis(first) => {
-                self.set_protocol(detect::name(first));
+                ConnectionInfo::set_protocol(&mut self.info, detect::name(first));
                 NoteKind::NotHttp
             }
             Handover::Switched(protocol) => {
                 let websocket = protocol.eq_ignore_ascii_case("websocket");
-                self.set_protocol(if websocket { Protocol::WebSocket } else { Protocol::Tunnel });
+                ConnectionInfo::set_protocol(
+                    &mut self.info,
+                    if websocket { Protocol::WebSocket } else { Protocol::Tunnel },
+                );
                 NoteKind::Opaque { protocol: protocol.clone() }
             }
         };

@@ -110,11 +110,8 @@ impl Connection {
 
     /// Drops the bytes of the header. The end of a long one may be missing.
     fn skip_header(&mut self, mut left: [u64; 2], direction: u8, piece: Piece<'_>, environment: &mut Environment) {
-        let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
-        let length = match piece {
-            Piece::Bytes(bytes, _) => bytes.len() as u64,
-            Piece::Gap(length, ..) => length,
-        };
+        let mark = *piece.mark();
+        let length = piece.length();
         let own = &mut left[usize::from(direction)];
         let skipped = length.min(*own);
         *own -= skipped;

@@ -3,6 +3,7 @@
 use super::super::{
     Control, Engine, Loss, MAX_UNSEEN, Update,
     connection::{REMEMBER_NS, connect_failed, report_up},
+    live::LiveConnections,
 };
 use crate::{
     analysis::detector::{Ask, Observation},
@@ -34,7 +35,7 @@ impl Engine {
         }
         self.queue.get_mut().tidy(&self.connections);
         self.report_unseen();
-        self.environment.reports.observe(&Observation::Tick(&super::super::live::Links {
+        self.environment.reports.observe(&Observation::Tick(&LiveConnections {
             all: &self.connections,
             queue: &self.queue,
             events: self.events,

@@ -113,6 +113,16 @@ impl Http1 {
         Self { pairing, as_server, held_back: HeldBack::default(), unproven: [0; 2], decoded: [0; 2], handover: None }
     }
 
+    /// The pairing, once the role is known.
+    fn paired(&self) -> Option<&Pairing> {
+        self.as_server.is_none().then_some(&self.pairing)
+    }
+
+    /// The pairing to change, once the role is known.
+    fn paired_mut(&mut self) -> Option<&mut Pairing> {
+        self.as_server.is_none().then_some(&mut self.pairing)
+    }
+
     /// Tries both roles; the first that finds a message head is right.
     fn try_both(&mut self, direction: u8, piece: Piece<'_>, context: &mut Context<'_>) {
         if self.is_not_http(direction, piece, context) {
@@ -134,7 +144,7 @@ impl Http1 {
         context.next = next;
         if self.as_server.is_none() {
             context.set_protocol(Protocol::Http1);
-            let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
+            let mark = *piece.mark();
             self.handover = self.pairing.take_handover().map(|handover| (handover, mark.time));
         }
     }
@@ -162,12 +172,7 @@ impl Http1 {
     }
 
     fn decode(&mut self, direction: u8, is_response: bool, piece: Piece<'_>, context: &mut Context<'_>) {
-        let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
-        let length = match piece {
-            Piece::Bytes(bytes, _) => bytes.len() as u64,
-            Piece::Gap(length, ..) => length,
-        };
-        let end = mark.position + length;
+        let (mark, end) = (*piece.mark(), piece.end());
         let next = context.next;
         context.next[usize::from(direction)] = Some(end);
         if !is_response && let Some(position) = self.held_back.position() {
@@ -229,7 +234,7 @@ impl Decode for Http1 {
         }
         let is_response = direction != self.pairing.direction_of_requests();
         if is_response {
-            let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
+            let mark = *piece.mark();
             if !self.held_back.pieces.is_empty() || self.pairing.must_wait(&mark, context.next_in(opposite(direction)))
             {
                 self.held_back.push(piece);
@@ -252,16 +257,19 @@ impl Decode for Http1 {
 
     fn due(&self) -> Option<Timestamp> {
         let released = self.held_back.since.map(|since| Timestamp(since.0.saturating_add(REORDER_WAIT_NS)));
-        [released, self.doubt_until()].into_iter().flatten().min()
+        [released, self.paired().and_then(Pairing::doubt_until)].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Timestamp, context: &mut Context<'_>) {
         if self.held_back.since.is_some_and(|since| now.since(since) >= REORDER_WAIT_NS) {
             self.release(context, true);
         }
-        if self.handover.is_none() && self.as_server.is_none() && self.pairing.in_doubt() {
+        if self.handover.is_none()
+            && let Some(pairing) = self.paired_mut()
+            && pairing.in_doubt()
+        {
             context.forget_positions();
-            self.pairing.settle_doubt(now, context);
+            pairing.settle_doubt(now, context);
         }
     }
 
@@ -279,13 +287,14 @@ impl Decode for Http1 {
 
     fn peer_ended(&mut self, time: Timestamp, context: &mut Context<'_>) {
         self.release(context, true);
-        if self.handover.is_some() || self.as_server.is_some() {
+        if self.handover.is_some() {
             return;
         }
+        let Some(pairing) = self.paired_mut() else { return };
         context.forget_positions();
-        match self.pairing.role() {
-            Role::Client => self.pairing.close(Ending::ByPeer, None, time, context),
-            Role::Server => self.pairing.requests_ended(context),
+        match pairing.role() {
+            Role::Client => pairing.close(Ending::ByPeer, None, time, context),
+            Role::Server => pairing.requests_ended(context),
         }
     }
 
@@ -294,23 +303,19 @@ impl Decode for Http1 {
     }
 
     fn close(&mut self, closing: Closing, context: &mut Context<'_>) {
-        if self.as_server.is_some() {
-            return;
-        }
+        let Some(pairing) = self.paired_mut() else { return };
         context.forget_positions();
-        self.pairing.close(closing.ending, closing.error, closing.time, context);
-        self.handover = self.pairing.take_handover().map(|handover| (handover, closing.time));
+        pairing.close(closing.ending, closing.error, closing.time, context);
+        self.handover = pairing.take_handover().map(|handover| (handover, closing.time));
     }
 
     fn hand_over(&mut self, handover: &Handover, time: Timestamp, context: &mut Context<'_>) {
-        if self.as_server.is_some() {
-            return;
-        }
+        let Some(pairing) = self.paired_mut() else { return };
         context.forget_positions();
         match handover {
             // A response may have answered requests that were pipelined before the switch.
-            Handover::Switched(_) => self.pairing.close(Ending::ByPeer, None, time, context),
-            Handover::NotThis(_) => self.pairing.abandon(time, context),
+            Handover::Switched(_) => pairing.close(Ending::ByPeer, None, time, context),
+            Handover::NotThis(_) => pairing.abandon(time, context),
         }
     }
 
@@ -319,58 +324,53 @@ impl Decode for Http1 {
     }
 
     fn unwanted(&self, direction: u8, body_limit: usize) -> Option<Range<u64>> {
-        if self.as_server.is_some() {
-            return None;
-        }
-        let is_request = direction == self.pairing.direction_of_requests();
-        let (left, seen) = self.pairing.content_left(is_request)?;
+        let pairing = self.paired()?;
+        let (left, seen) = pairing.content_left(direction == pairing.direction_of_requests())?;
         let from = self.decoded[usize::from(direction)];
         (seen >= body_limit as u64).then(|| from..from.saturating_add(left))
     }
 
     fn role(&self) -> Option<Role> {
-        self.as_server.is_none().then(|| self.pairing.role())
+        self.paired().map(Pairing::role)
     }
 
     fn open(&self) -> usize {
-        if self.as_server.is_some() { 0 } else { self.pairing.open() }
+        self.paired().map_or(0, Pairing::open)
     }
 
     fn open_since(&self) -> Option<Timestamp> {
-        if self.as_server.is_some() { None } else { self.pairing.open_since() }
+        self.paired()?.open_since()
     }
 
     fn finished(&self) -> u64 {
-        if self.as_server.is_some() { 0 } else { self.pairing.finished() }
+        self.paired().map_or(0, Pairing::finished)
     }
 
     fn visit_open(&self, connection: &ConnectionInfoRef, visit: &mut dyn FnMut(&OpenExchange<'_>)) {
-        if self.as_server.is_none() {
-            self.pairing.visit_open(connection, visit);
+        if let Some(pairing) = self.paired() {
+            pairing.visit_open(connection, visit);
         }
     }
 
     fn first_open<'a>(&'a self, connection: &'a ConnectionInfoRef) -> Option<OpenExchange<'a>> {
-        if self.as_server.is_some() { None } else { self.pairing.first_open(connection) }
+        self.paired()?.first_open(connection)
     }
 
     fn connected(&mut self, connect: Connect) {
-        if self.as_server.is_none() {
-            self.pairing.set_connect(connect);
+        if let Some(pairing) = self.paired_mut() {
+            pairing.set_connect(connect);
         }
     }
 
     fn joined(&mut self, progress: Progress, mark: &Mark, context: &mut Context<'_>) {
-        if self.as_server.is_some() {
-            return;
-        }
-        let requests = usize::from(self.pairing.direction_of_requests());
+        let Some(pairing) = self.paired_mut() else { return };
+        let requests = usize::from(pairing.direction_of_requests());
         let responses = 1 - requests;
         // The ages are imprecise; that the peer never answered is exact. (One byte is the SYN.)
         let unanswered = progress.bytes[requests] > 1 && progress.bytes[responses] <= 1;
         if progress.quiet_ms[requests] < progress.quiet_ms[responses] || unanswered {
             context.forget_positions();
-            self.pairing.join_unanswered(mark, context);
+            pairing.join_unanswered(mark, context);
         }
     }
 
@@ -381,11 +381,5 @@ impl Decode for Http1 {
         };
         let memory = sum(&self.pairing, Memory::default());
         self.as_server.as_ref().map_or(memory, |pairing| sum(pairing, memory))
-    }
-}
-
-impl Http1 {
-    fn doubt_until(&self) -> Option<Timestamp> {
-        if self.as_server.is_some() { None } else { self.pairing.doubt_until() }
     }
 }

@@ -27,7 +27,7 @@ pub struct Attempt {
     pub failure: Option<Failure>,
     /// Nanoseconds from the end of the previous attempt to this start; `None` for the first attempt.
     pub gap: Option<u64>,
-    /// Delay in nanoseconds that the response asked for (`Retry-After`).
+    /// Delay in nanoseconds that the `Retry-After` field of the response requests.
     pub retry_after: Option<u64>,
     /// Whether the transport resent the request at once, because the idle connection had been closed.
     pub resent: bool,

@@ -10,7 +10,7 @@ use super::{Pattern, RetryThresholds};
 pub(super) struct Gap {
     /// Length in nanoseconds.
     pub(super) length: u64,
-    /// Delay in nanoseconds that the previous response asked for.
+    /// Delay in nanoseconds that the `Retry-After` field of the previous response requests.
     pub(super) retry_after: Option<u64>,
     /// Whether the transport resent the request by itself, without a backoff.
     pub(super) resent: bool,

@@ -24,11 +24,8 @@ impl Pairing {
         if self.last_response_end == 0 {
             self.last_response_end = context.next_in(opposite(self.direction_of_requests())).unwrap_or_default();
         }
-        let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
-        let length = match piece {
-            Piece::Bytes(bytes, _) => bytes.len() as u64,
-            Piece::Gap(length, ..) => length,
-        };
+        let mark = *piece.mark();
+        let length = piece.length();
         self.requests_end = mark.position + length;
         if let Piece::Bytes(bytes, mark) = &piece
             && mark.boundary

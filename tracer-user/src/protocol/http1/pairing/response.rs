@@ -36,11 +36,8 @@ impl Pairing {
 
     /// Takes a piece of the direction of responses.
     pub(in crate::protocol::http1) fn response_piece(&mut self, piece: Piece<'_>, context: &mut Context<'_>) {
-        let (Piece::Bytes(_, mark) | Piece::Gap(_, _, mark)) = piece;
-        let length = match piece {
-            Piece::Bytes(bytes, _) => bytes.len() as u64,
-            Piece::Gap(length, ..) => length,
-        };
+        let mark = *piece.mark();
+        let length = piece.length();
         match piece {
             Piece::Bytes(bytes, mark) => {
                 if mark.boundary {
